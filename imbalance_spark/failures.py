@@ -1,0 +1,153 @@
+"""How a job ends: one line and an exit code for every failure, and no row's values in it."""
+
+import json
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Callable
+
+from pyspark.errors import PySparkException
+
+from imbalance_spark.errors import DataContractError, ImbalanceSparkError, LeakageError, TrainingError
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_LINE = 1500
+_SAFE_CONDITION = re.compile(r"[A-Z][A-Z0-9_.]+")
+_MISSING_DATA = ("PATH_NOT_FOUND", "TABLE_OR_VIEW_NOT_FOUND", "DELTA_MISSING_DELTA_TABLE", "DELTA_TABLE_NOT_FOUND")
+_KNOWN_CAUSES = (
+    (
+        re.compile(r"No space left on device"),
+        "no space left on the disk that Spark writes to",
+        "free space or set spark.local.dir",
+    ),
+    (
+        re.compile(r"OutOfMemoryError|Java heap space"),
+        "a Spark process ran out of memory",
+        "give it more memory or more partitions",
+    ),
+    (
+        re.compile(r"SPARK-24819|more slots than"),
+        "the cluster has fewer free slots than training.num_workers",
+        "lower it",
+    ),
+    (
+        re.compile(r"SPARK-24942"),
+        "barrier training cannot run under dynamic allocation",
+        "set spark.dynamicAllocation.enabled=false",
+    ),
+    (
+        re.compile(r"failed barrier ResultStage|Barrier task"),
+        "a training worker was lost",
+        "check executor memory; run the job again",
+    ),
+    (
+        re.compile(r"ModuleNotFoundError: No module named '(\w+)'"),
+        "an executor's Python lacks a package",
+        "install the locked packages there",
+    ),
+)
+
+
+def run_job(name: str, body: Callable[[], int], record: Callable[[dict[str, object]], None] | None = None) -> int:
+    """Run a job's body; on failure print one line last on stderr and give the exit code.
+
+    Args:
+        name: the job's name, for the log.
+        body: the work; gives an exit code.
+        record: is handed the status (`job`, `state`, `exit_code`, `error`) however the job ends.
+
+    Returns:
+        What `body` gives; else the error's `exit_code` (2 config, 3 data, 4 quality gate, 1 other).
+    """
+    try:
+        code, line = body(), None
+    except Exception as error:
+        logger.debug("%s failed", name, exc_info=True)
+        code, line = describe(error)
+    if record is not None:
+        record({"job": name, "state": "done" if code == 0 else "failed", "exit_code": code, "error": line})
+    if line is not None:
+        print(f"ERROR {code}: {line}", file=sys.stderr, flush=True)  # noqa: T201  # the job's last word
+    return code
+
+
+def describe(error: BaseException) -> tuple[int, str]:
+    """The exit code and the one line that say what went wrong, without any row's values.
+
+    Spark's and XGBoost's own texts can run to 10 kB and quote cells, so only their error class
+    and what is known of it are passed on.
+    """
+    found = as_own_error(error)
+    if found is not None:
+        return found.exit_code, _one_line(str(found))
+    if isinstance(error, PySparkException):
+        return _describe_spark(error)
+    return _describe_other(error)
+
+
+def as_own_error(error: BaseException) -> ImbalanceSparkError | None:
+    """The error of this package that an exception is, wraps, or carried out of a Spark task."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        if isinstance(current, ImbalanceSparkError):
+            return current
+        seen.add(id(current))
+        current = current.__cause__ or current.__context__
+    leak = re.search(r"LeakageError: ([^\n]*?)(?: SQLSTATE|\n|$)", str(error))
+    if leak:
+        return LeakageError(leak.group(1))
+    contract = re.search(r"imbalance_spark\.errors\.(?:DataContractError|MissingColumnsError): ([^\n]*)", str(error))
+    return DataContractError(contract.group(1)) if contract else None
+
+
+def training_error(error: Exception, strategy: str) -> ImbalanceSparkError:
+    """What a failed fit is reported as: this package's own error, or one line on the cause."""
+    own = as_own_error(error)
+    if own is not None:
+        return own
+    return TrainingError(f"training of strategy {strategy!r}: {describe(error)[1]}")
+
+
+def traceback_text(error: BaseException) -> str:
+    """The traceback for a log file: frames and error classes, without messages that may quote rows."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    return f"{frames}{type(error).__name__}: {describe(error)[1]}"
+
+
+def _describe_spark(error: PySparkException) -> tuple[int, str]:
+    condition = error.getCondition() or ""
+    if condition in _MISSING_DATA:
+        return 3, f"Spark cannot find the data ({condition}). Check orders.source in the config."
+    known = _known_cause(str(error))
+    if known:
+        return 1, known
+    name = condition if _SAFE_CONDITION.fullmatch(condition) else type(error).__name__
+    return 1, f"Spark failed with {name}. The driver's log has the stack; run with --verbose to see it."
+
+
+def _describe_other(error: BaseException) -> tuple[int, str]:
+    known = _known_cause(str(error))
+    if known:
+        return 1, known
+    if isinstance(error, OSError) and error.strerror:
+        return 1, f"{type(error).__name__}: {error.strerror} ({json.dumps(str(error.filename))})."
+    # The text may quote a cell: say the class and the place, not the message.
+    frame = traceback.extract_tb(error.__traceback__)[-1] if error.__traceback__ else None
+    where = f" in {frame.name}, line {frame.lineno}" if frame else ""
+    return 1, f"unexpected {type(error).__name__}{where}. Run with --verbose for the traceback."
+
+
+def _known_cause(text: str) -> str | None:
+    for pattern, what, fix in _KNOWN_CAUSES:
+        if pattern.search(text):
+            return f"{what}; {fix}."
+    return None
+
+
+def _one_line(text: str) -> str:
+    """Control characters escaped, so that a hostile name cannot forge a line of the log."""
+    plain = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    return plain if len(plain) <= _LONGEST_LINE else plain[: _LONGEST_LINE - 3] + "..."

