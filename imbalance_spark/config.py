@@ -225,11 +225,11 @@ class RunConfig(Section):
     split: SplitConfig = SplitConfig()
     training: TrainingConfig = TrainingConfig()
     strategies: tuple[StrategyConfig, ...]
-    objectives: tuple[dict[str, Any], ...] = (
-        {"max_f_beta": {"beta": 1.0}},
-        {"max_f_beta": {"beta": 2.0}},
-        {"max_recall": {"precision": 0.9}},
-        {"min_cost": {"fn": 10.0, "fp": 1.0}},
+    objectives: tuple[str | dict[str, Any], ...] = (
+        {"name": "max_f_beta", "beta": 1.0},
+        {"name": "max_f_beta", "beta": 2.0},
+        {"name": "max_recall", "precision": 0.9},
+        {"name": "min_cost", "fn": 10.0, "fp": 1.0},
     )
     serve_objective: str = "min_cost_fn_10_fp_1"
     scoring: ScoringConfig = ScoringConfig()

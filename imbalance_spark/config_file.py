@@ -28,7 +28,7 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # PyYAML's own way to drop YAML 1.1's
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise ConfigError(f"line {line}: anchors and aliases are not read; write the value out")
@@ -86,10 +86,15 @@ def load_config(path: str, kind: type[Model], overrides: Sequence[str] = ()) -> 
         ConfigError: the file or a setting is wrong; all problems at once, each with its place and,
             for an unknown key, the nearest known one.
     """
+    return parse(read_yaml(path, overrides), kind, path)
+
+
+def read_yaml(path: str, overrides: Sequence[str] = ()) -> dict[Any, Any]:
+    """The file's mapping with the overrides applied, before any setting is checked."""
     data = parse_yaml(_read(path), path)
     for override in overrides:
         _apply(data, override)
-    return parse(data, kind, path)
+    return data
 
 
 def parse(data: dict[Any, Any], kind: type[Model], where: str) -> Model:

@@ -97,6 +97,10 @@ class Run:
         """The step's JSON-able result, computed by `build` unless it stands already."""
         if not self.is_done(step):
             self._record(step, build())
+        return self.read_document(step)
+
+    def read_document(self, step: str) -> Any:
+        """The JSON-able result of a finished step."""
         return self.folder.read_json(f"ledger/{step}.json")["output"]
 
     def _record(self, step: str, output: Any) -> None:

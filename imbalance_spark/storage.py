@@ -83,4 +83,4 @@ class Folder:
         return self.spark.sparkContext._jvm
 
     def _conf(self) -> Any:
-        return self.spark.sparkContext._jsc.hadoopConfiguration()  # type: ignore[attr-defined]
+        return self.spark.sparkContext._jsc.hadoopConfiguration()

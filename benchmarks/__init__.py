@@ -1,0 +1,1 @@
+"""Claims about speed and leaks, each against a peer measured in the same run."""

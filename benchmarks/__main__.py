@@ -1,0 +1,24 @@
+"""`python -m benchmarks NAME --rows N ...`: a table for people, then one JSON object as the last line."""
+
+import argparse
+import importlib
+import json
+import sys
+
+NAMES = ("split", "leak", "counts", "score", "fit")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    subparsers = parser.add_subparsers(dest="name", required=True)
+    for name in NAMES:
+        module = importlib.import_module(f"benchmarks.{name}")
+        module.add_arguments(subparsers.add_parser(name, help=module.__doc__, description=module.__doc__))
+    args = parser.parse_args()
+    found = importlib.import_module(f"benchmarks.{args.name}").run(args)
+    print(json.dumps({"bench": args.name, **found}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,190 @@
+"""Text to numbers: the classes of the label, the values of categorical features, the model's inputs.
+
+What is learnt here is learnt once, on the training rows where it concerns features, and travels
+with the model.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from imbalance_spark.categories import CategoryEncoding, fit_categories
+from imbalance_spark.class_counts import show_counts
+from imbalance_spark.config import OrdersConfig
+from imbalance_spark.errors import DataContractError, nearest
+from imbalance_spark.frames import col, require_columns
+
+__all__ = [
+    "AMOUNT_VALUE",
+    "LABEL",
+    "ROW_WEIGHT",
+    "CategoryEncoding",
+    "LabelEncoding",
+    "feature_column",
+    "fit_categories",
+    "label_text",
+    "learn_label",
+    "model_inputs",
+]
+
+LABEL = "y"
+ROW_WEIGHT = "row_weight"
+AMOUNT_VALUE = "amount_value"
+
+_PLAIN_CLASSES = (("0", "1"), ("false", "true"))
+_LONGEST_CLASS = 30
+
+
+def feature_column(number: int) -> str:
+    """The internal name of feature `number` (from 0) among `OrdersConfig.features`."""
+    return f"x_{number}"
+
+
+def label_text(label: Column) -> Column:
+    """A label as the text that names its class: `1`, `1.0`, `1.00` are "1", `-0.0` is "0", null is null."""
+    whole = F.regexp_replace(label.cast("string"), r"^(-?\d+)\.0+$", "$1")
+    return F.when(whole == "-0", "0").otherwise(whole)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelEncoding:
+    """Which label is class 1.
+
+    Args:
+        classes: the labels' texts (see `label_text`) in the order of their numbers: negative, positive.
+    """
+
+    classes: tuple[str, ...]
+
+    @property
+    def positive(self) -> str:
+        """The text of the label that counts as 1."""
+        return self.classes[1]
+
+    def encode(self, label: Column) -> Column:
+        """The class number (int, from 0); null for a null label and for one that is no class."""
+        text, number = label_text(label), F.lit(None).cast("int")
+        for code, name in enumerate(self.classes):
+            number = F.when(text == name, code).otherwise(number)
+        return number
+
+    def to_dict(self) -> dict[str, Any]:
+        """The encoding as JSON values."""
+        return {"classes": list(self.classes)}
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """The encoding that `to_dict` wrote down."""
+        return cls(classes=tuple(record["classes"]))
+
+
+def learn_label(class_counts: Mapping[str, int], config: OrdersConfig, *, is_text: bool) -> LabelEncoding:
+    """Which of two classes is the positive one.
+
+    Numbers 0 and 1 (also 0.0, -0.0, decimals) and booleans say so themselves. Everything else,
+    such as -1/+1, 1/2, yes/no and the texts '0'/'1', needs `orders.positive_label`.
+
+    Args:
+        class_counts: rows per label text, without null labels.
+        config: names the label and its positive value.
+        is_text: whether the label column is a string.
+
+    Raises:
+        DataContractError: one class only, more than two, two that differ in spaces or letter case
+            only, no `positive_label` where one is needed, or one that is not among the labels.
+    """
+    found = {name: n for name, n in class_counts.items() if n > 0}
+    where = f"orders.label: column {config.label!r}"
+    if twins := _look_alikes(found):
+        raise DataContractError(f"{where} has labels that look alike: {twins}. Give each class one spelling upstream.")
+    if len(found) != 2:
+        raise DataContractError(f"{where} {_wrong_number(found)}")
+    positive = _positive(found, config, where, is_text)
+    negative = next(name for name in found if name != positive)
+    return LabelEncoding(classes=(negative, positive))
+
+
+def model_inputs(
+    orders: DataFrame,
+    config: OrdersConfig,
+    label: LabelEncoding,
+    categories: CategoryEncoding,
+    *,
+    keep: Sequence[str],
+) -> DataFrame:
+    """What a model reads, under names that no learner takes for its own; one select, lazy.
+
+    Args:
+        orders: valid orders.
+        config: the columns' roles.
+        label: from `learn_label`.
+        categories: from `fit_categories`, on training rows.
+        keep: columns that stay as they are, such as key, split and time.
+
+    Returns:
+        The kept columns, then `x_0`, `x_1` ... (double; the features in the order of
+        `config.features`; null where the feature is null or NaN), `y` (int, class number),
+        `row_weight` (double, where `orders.weight` is set), `amount_value` (double, where
+        `orders.amount` is set).
+
+    Raises:
+        MissingColumnsError: a column is absent.
+        DataContractError: a kept column has one of the names above.
+    """
+    inputs = {feature_column(i): _as_double(name) for i, name in enumerate(config.numeric)}
+    first = len(inputs)
+    inputs |= {feature_column(first + i): categories.encode(name) for i, name in enumerate(config.categorical)}
+    inputs[LABEL] = label.encode(col(config.label))
+    if config.weight is not None:
+        inputs[ROW_WEIGHT] = col(config.weight).cast("double")
+    if config.amount is not None:
+        inputs[AMOUNT_VALUE] = col(config.amount).cast("double")
+    require_columns(orders, (*config.features, config.label, *keep), "model_inputs")
+    if taken := [name for name in keep if name.lower() in inputs]:
+        raise DataContractError(f"orders: columns {taken} have names of the model's inputs. Rename them upstream.")
+    return orders.select(*[col(name) for name in keep], *[value.alias(name) for name, value in inputs.items()])
+
+
+def _as_double(name: str) -> Column:
+    # A learner may tell null from NaN; here both are a missing value.
+    return F.nanvl(col(name).cast("double"), F.lit(None).cast("double"))
+
+
+def _positive(found: Mapping[str, int], config: OrdersConfig, where: str, is_text: bool) -> str:
+    asked = config.positive_label
+    if asked is None:
+        if not is_text and tuple(sorted(found)) in _PLAIN_CLASSES:
+            return max(found)
+        raise DataContractError(
+            f"{where} has classes {_shown(found)}, which do not say which one is the rare event. "
+            "Set orders.positive_label to one of them."
+        )
+    text = str(asked).lower() if isinstance(asked, bool) else str(asked)
+    if text not in found:
+        raise DataContractError(
+            f"orders.positive_label {asked!r} is not a value of column {config.label!r}, which has {_shown(found)}."
+            f"{nearest([text], found)} Set it to one of them."
+        )
+    return text
+
+
+def _wrong_number(found: Mapping[str, int]) -> str:
+    if not found:
+        return "has no class: every label is null. Check the label column."
+    if len(found) == 1:
+        return f"has only one class, {_shown(found)}: there is nothing to separate. Check the label and the filters."
+    return f"has {len(found)} classes, {_shown(found)}; two are expected. Map them to two upstream, or filter."
+
+
+def _look_alikes(found: Mapping[str, int]) -> list[list[str]]:
+    same: dict[str, list[str]] = {}
+    for name in sorted(found):
+        same.setdefault(" ".join(name.split()).casefold(), []).append(name[:_LONGEST_CLASS])
+    return [names for names in same.values() if len(names) > 1][:10]
+
+
+def _shown(found: Mapping[str, int]) -> str:
+    return show_counts({name[:_LONGEST_CLASS]: n for name, n in sorted(found.items())})

@@ -1,0 +1,119 @@
+"""Training tables and boosters of a run's strategies, each made once and kept."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from imbalance_spark.config import RunConfig, StrategyConfig
+from imbalance_spark.encoding import LABEL, ROW_WEIGHT
+from imbalance_spark.frames import IS_EARLY_STOPPING, SPLIT, TRAIN, col
+from imbalance_spark.hashing import key_hash
+from imbalance_spark.learners.xgboost import FittedBooster, fit_booster
+from imbalance_spark.prepare import PreparedOrders
+from imbalance_spark.split import early_stopping_slice
+from imbalance_spark.steps import Run
+from imbalance_spark.strategy import Recipe, resolve, table_name, training_table, with_recipe_weight
+from imbalance_spark.train_only.guard import only_train
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedStrategy:
+    """A strategy's recipe as it was resolved on the training rows, and the booster it gave."""
+
+    config: StrategyConfig
+    recipe: Recipe
+    booster: FittedBooster
+    fit_rows: Mapping[int, int]
+
+
+def write_train_table(prepared: PreparedOrders, config: RunConfig) -> DataFrame:
+    """The training rows with their early-stopping slice, written once as one sorted file a worker."""
+
+    def build() -> DataFrame:
+        train = only_train(prepared.inputs.where(col(SPLIT) == TRAIN), "train table")
+        sliced = early_stopping_slice(
+            train,
+            key=config.orders.key,
+            label=LABEL,
+            fraction=config.split.early_stopping_fraction,
+            seed=config.split.seed,
+        )
+        return _laid_out(sliced, config)
+
+    return prepared.run.table("train", build)
+
+
+def fit_strategy(run: Run, train: DataFrame, strategy: StrategyConfig, config: RunConfig) -> FittedStrategy:
+    """Sample, weigh and fit one strategy; each part is read back if the run has it already.
+
+    Passes: those of the sampler and one to write its table; one count of that table; two for the fit.
+    """
+    table = _strategy_table(run, train, strategy, config)
+    before, after = _class_sums(run, "train", train), _class_sums(run, table_name(strategy), table)
+    kept = {label: after[label]["rows"] / before[label]["rows"] for label in before}
+    rows = {label: int(sums["rows"]) for label, sums in before.items()}
+    weights = {label: sums["weight"] for label, sums in before.items()} if config.orders.weight else None
+    recipe = resolve(strategy, rows, config.training, kept, weights)
+    booster = _fitted(run, with_recipe_weight(table, recipe), recipe, config)
+    fit_rows = {label: int(sums["rows"]) for label, sums in after.items()}
+    return FittedStrategy(config=strategy, recipe=recipe, booster=booster, fit_rows=fit_rows)
+
+
+def _strategy_table(run: Run, train: DataFrame, strategy: StrategyConfig, config: RunConfig) -> DataFrame:
+    name = table_name(strategy)
+    if name == "train":
+        return train
+
+    def build() -> DataFrame:
+        sampled = training_table(train, strategy, key=config.orders.key, seed=config.split.seed)
+        return _laid_out(sampled, config)
+
+    return run.table(name, build)
+
+
+def _class_sums(run: Run, name: str, table: DataFrame) -> Mapping[int, Mapping[str, float]]:
+    """`rows` and business `weight` per class of the rows to fit on; one pass, kept in the ledger."""
+
+    def summed() -> Any:
+        weight = col(ROW_WEIGHT) if ROW_WEIGHT in table.columns else F.lit(1.0)
+        to_fit = table.where(~col(IS_EARLY_STOPPING)).groupBy(LABEL)
+        found = to_fit.agg(F.count(F.lit(1)).alias("rows"), F.sum(weight).alias("weight")).collect()
+        return {str(row[LABEL]): {"rows": row["rows"], "weight": row["weight"]} for row in found}
+
+    return {int(label): sums for label, sums in run.document(f"{name}_sums", summed).items()}
+
+
+def _fitted(run: Run, table: DataFrame, recipe: Recipe, config: RunConfig) -> FittedBooster:
+    file = f"models/{recipe.name}.ubj"
+
+    def fit() -> Any:
+        booster = fit_booster(
+            table,
+            features=config.orders.features,
+            training=config.training,
+            params=recipe.params,
+            weight_col=recipe.weight_column,
+            scale_pos_weight=recipe.scale_pos_weight,
+            base_score=recipe.base_score,
+            logit_shift=recipe.ledger.correction().logit_shift,
+            strategy=recipe.name,
+        )
+        run.folder.write_bytes(file, booster.ubj)
+        return {name: value for name, value in asdict(booster).items() if name != "ubj"}
+
+    record = run.document(f"fit_{recipe.name}", fit)
+    return FittedBooster.from_record(record, run.folder.read_bytes(file))
+
+
+def _laid_out(rows: DataFrame, config: RunConfig) -> DataFrame:
+    # Trees depend on which worker has which row, in which order: both follow from the key alone.
+    place = key_hash(config.orders.key, config.training.seed, "worker")
+    return rows.repartition(config.training.num_workers, place).sortWithinPartitions(place, *_tie_breakers(rows))
+
+
+def _tie_breakers(rows: DataFrame) -> list[str]:
+    # Copies of an oversampled row have its key.
+    return [name for name in ("copy_number",) if name in rows.columns]

@@ -1,0 +1,202 @@
+"""Distributed XGBoost on a materialised table: one barrier stage, stopped early by log loss on its own slice."""
+
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from imbalance_spark.config import BoosterParams, TrainingConfig
+from imbalance_spark.encoding import LABEL, feature_column
+from imbalance_spark.errors import ConfigError, TrainingError
+from imbalance_spark.failures import training_error
+from imbalance_spark.frames import IS_EARLY_STOPPING, col, require_columns
+
+_MARGIN = "start_margin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedBooster:
+    """A trained model as bytes, and how it came to be."""
+
+    ubj: bytes
+    """XGBoost's binary JSON, trees up to the best round only."""
+    features: tuple[str, ...]
+    """Names of the inputs, in the order of `x_0, x_1, ...`."""
+    best_iteration: int
+    """Round, from 0, with the lowest log loss on the early-stopping slice."""
+    rounds_run: int
+    learning_curve: Mapping[str, tuple[float, ...]]
+    """Log loss after each round run: `training` (as weighted and sampled), `validation` (the slice)."""
+    num_workers: int
+    params: Mapping[str, Any]
+    """What XGBoost was given."""
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], ubj: bytes) -> Self:
+        """The booster from its bytes and its other fields, as `dataclasses.asdict` and JSON give them back."""
+        curve = {part: tuple(losses) for part, losses in record["learning_curve"].items()}
+        return cls(**{**record, "ubj": ubj, "features": tuple(record["features"]), "learning_curve": curve})
+
+
+def fit_booster(
+    table: DataFrame,
+    *,
+    features: Sequence[str],
+    training: TrainingConfig,
+    params: BoosterParams,
+    base_score: float,
+    strategy: str,
+    weight_col: str | None = None,
+    scale_pos_weight: float = 1.0,
+    logit_shift: float = 0.0,
+) -> FittedBooster:
+    """Fit on the rows outside the early-stopping slice; keep the trees up to the slice's best round.
+
+    The slice keeps its real class shares while the strategy may shift those of the other rows, so raw
+    scores on it are off by the prior correction. Its rows therefore start from a margin moved by
+    `logit_shift`: the log loss that stops the fit is that of corrected probabilities. Trees are not
+    affected, since no gradient comes from the slice.
+
+    Passes over `table`: two (XGBoost counts the classes, then trains), so it must be a written table.
+    Rows are dealt to workers anew; which worker has which row follows from the table's layout, and the
+    trees differ with layout and `num_workers`, not between runs on the same table. A worker without
+    positives is allowed: log loss, unlike `aucpr`, is summed over workers.
+
+    Args:
+        table: `x_0..` (double, null is missing), `y` (0 or 1), `is_early_stopping`, both parts with both classes.
+        features: real names of `x_0..`.
+        params: the strategy's, instead of `training.params`.
+        base_score: share of positives that training starts from, in (0, 1).
+        strategy: name for messages.
+        weight_col: weight of a row, > 0. On the slice it must not hold class weights: log loss there is
+            to be that of real class shares. `strategy.with_recipe_weight` makes it so.
+        logit_shift: of the strategy's prior correction.
+    Raises:
+        ConfigError: `base_score` or `scale_pos_weight` out of range.
+        MissingColumnsError: an input column is absent.
+        TrainingError: the fit failed, or its log loss is not a number.
+    """
+    _check_start(base_score, scale_pos_weight, strategy)
+    inputs = [feature_column(i) for i in range(len(features))]
+    weights = [] if weight_col is None else [weight_col]
+    require_columns(table, [*inputs, LABEL, IS_EARLY_STOPPING, *weights], "fit_booster")
+    columns = [col(name).cast("float").alias(name) for name in inputs]
+    columns += [col(name) for name in (LABEL, IS_EARLY_STOPPING, *weights)]
+    if logit_shift != 0.0:
+        columns.append(_start_margin(base_score, logit_shift))
+    settings = _settings(training, params, base_score, scale_pos_weight)
+    margin_col = _MARGIN if logit_shift != 0.0 else None
+    roles = {"features_col": inputs, "weight_col": weight_col, "base_margin_col": margin_col}
+    model = _fit(table.select(*columns), {**settings, **roles}, training.num_workers, strategy)
+    return _export(model, features, settings, training.num_workers, strategy)
+
+
+def _check_start(base_score: float, scale_pos_weight: float, strategy: str) -> None:
+    problems = []
+    if not 0.0 < base_score < 1.0:
+        problems.append(
+            f"strategy {strategy!r}: base_score must be in (0, 1), got {base_score!r}. "
+            "It is the share of positives to start from: both classes need rows."
+        )
+    if not 0.0 < scale_pos_weight < math.inf:
+        problems.append(
+            f"strategy {strategy!r}: scale_pos_weight must be a number above 0, got {scale_pos_weight!r}. "
+            "'balanced' is n_neg / n_pos."
+        )
+    if problems:
+        raise ConfigError.of_all(problems)
+
+
+def _start_margin(base_score: float, logit_shift: float) -> Column:
+    # A margin replaces the base score of its row, in the fit only: the model itself starts from base_score.
+    start = math.log(base_score) - math.log1p(-base_score)
+    return (F.lit(start) + F.when(col(IS_EARLY_STOPPING), logit_shift).otherwise(0.0)).alias(_MARGIN)
+
+
+def _settings(
+    training: TrainingConfig, params: BoosterParams, base_score: float, scale_pos_weight: float
+) -> dict[str, Any]:
+    return {
+        **params.model_dump(),
+        "n_estimators": training.rounds,
+        "early_stopping_rounds": training.early_stopping_rounds,
+        "random_state": training.seed,
+        "base_score": base_score,
+        "scale_pos_weight": scale_pos_weight,
+        # Distributed auc and aucpr are means over workers, and NaN where one has no positive.
+        "eval_metric": "logloss",
+        "tree_method": "hist",
+    }
+
+
+def _fit(rows: DataFrame, settings: Mapping[str, Any], num_workers: int, strategy: str) -> Any:
+    from xgboost.spark import SparkXGBClassifier  # importing this package needs no xgboost
+
+    with _quiet():
+        estimator = SparkXGBClassifier(
+            label_col=LABEL,
+            validation_indicator_col=IS_EARLY_STOPPING,
+            num_workers=num_workers,
+            # Otherwise XGBoost runs what makes the table once more, only to count its partitions.
+            force_repartition=True,
+            missing=math.nan,
+            device="cpu",
+            verbosity=0,
+            verbose=False,
+            **settings,
+        )
+        try:
+            return estimator.fit(rows)
+        except Exception as error:
+            raise training_error(error, strategy) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # XGBoost gives its own logger a handler and prints each fit's settings.
+    logger = logging.getLogger("XGBoost-PySpark")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _export(
+    model: Any, features: Sequence[str], settings: Mapping[str, Any], num_workers: int, strategy: str
+) -> FittedBooster:
+    history = model.training_summary
+    curve = {
+        "training": tuple(history.train_objective_history["logloss"]),
+        "validation": tuple(history.validation_objective_history["logloss"]),
+    }
+    if bad := [part for part, losses in curve.items() if not all(map(math.isfinite, losses))]:
+        raise TrainingError(
+            f"training of strategy {strategy!r}: log loss on {bad} is no finite number in some round. "
+            "Check that the early-stopping slice has rows and that weights are moderate, or lower learning_rate."
+        )
+    booster = model.get_booster()
+    best = booster[: booster.best_iteration + 1]
+    best.feature_names = _booster_names(features)
+    return FittedBooster(
+        ubj=bytes(best.save_raw("ubj")),
+        features=tuple(features),
+        best_iteration=booster.best_iteration,
+        rounds_run=booster.num_boosted_rounds(),
+        learning_curve=curve,
+        num_workers=num_workers,
+        params=dict(settings),
+    )
+
+
+def _booster_names(features: Sequence[str]) -> list[str]:
+    """The real names, or `x_0..` where XGBoost, which forbids three characters, would refuse one of them."""
+    if any(character in name for name in features for character in "[]<"):
+        return [feature_column(i) for i in range(len(features))]
+    return list(features)

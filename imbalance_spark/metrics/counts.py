@@ -1,0 +1,181 @@
+"""The counts table on the driver: how many rows of each class have which score."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+
+from imbalance_spark.errors import DataContractError
+from imbalance_spark.metrics.grid import FloatArray, IntArray, LogitGrid
+from imbalance_spark.metrics.kernel import DEFAULT_GRID, as_columns, bin_counts, describe_invalid, invalid_code
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from imbalance_spark.metrics.curve import Curve
+
+EXACT_LIMIT = 1 << 20
+"""Most distinct scores that `from_arrays` keeps as they are; more are counted in bins."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScoreCounts:
+    """Rows of each class by score, highest score first; all that metrics, curves and thresholds need to know.
+
+    An entry is one distinct score, or one occupied bin of `grid`. Counts are rows (int64), weights are sums over rows
+    (float64; equal to the counts when rows have no weights), amounts are sums of weight times amount.
+    """
+
+    score: FloatArray
+    """Probability in [0, 1] that stands for the entry: the score itself, or the middle of the bin."""
+    cut_off: FloatArray
+    """Lowest score of the entry: `score >= cut_off[i]` holds for the rows of entries 0..i and no other."""
+    positives: IntArray
+    negatives: IntArray
+    positive_weight: FloatArray
+    negative_weight: FloatArray
+    positive_amount: FloatArray | None
+    negative_amount: FloatArray | None
+    grid: LogitGrid | None
+    """The bins, or None when the scores are exact."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether an entry is one distinct score, not a bin."""
+        return self.grid is None
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether any row's weight is not 1, as far as the sums can tell."""
+        same = np.array_equal(self.positive_weight, self.positives)
+        return not (same and np.array_equal(self.negative_weight, self.negatives))
+
+    @classmethod
+    def from_arrays(
+        cls,
+        labels: npt.ArrayLike,
+        scores: npt.ArrayLike,
+        weights: npt.ArrayLike | None = None,
+        amounts: npt.ArrayLike | None = None,
+        *,
+        grid: LogitGrid = DEFAULT_GRID,
+        exact_limit: int = EXACT_LIMIT,
+    ) -> Self:
+        """Count rows held in memory; exact up to `exact_limit` distinct scores (0: never), else in `grid`'s bins.
+
+        Args:
+            labels: 0 or 1 per row. scores: in [0, 1]. weights, amounts: finite, not negative.
+        Raises:
+            DataContractError: a row breaks these rules (said with the number of rows), or there is no row.
+        """
+        label, score, weight, amount = as_columns(labels, scores, weights, amounts)
+        distinct, entry = np.unique(score, return_inverse=True)
+        if len(distinct) > exact_limit:
+            return cls.from_table(pa.table(bin_counts(label, score, weight, amount, grid=grid)), grid)
+        one_each = np.ones(len(score))
+        _refuse_invalid(invalid_code(label, score, weight, amount), one_each)
+        weighted = None if amount is None else weight * amount
+        return cls._of_entries(entry, label, (one_each, weight, weighted), (distinct, distinct), None)
+
+    @classmethod
+    def from_table(cls, table: pa.Table | pd.DataFrame, grid: LogitGrid = DEFAULT_GRID) -> Self:
+        """Counts from rows of `bin, label, n, weight, amount`, as `bin_counts` and `score_counts` make them.
+
+        Rows of the same bin and label are added up, so parts of a scan need not be merged before. An `amount` column
+        of nothing but null or NaN means that there are no amounts.
+
+        Raises:
+            DataContractError: rows were counted under a negative bin, or there is no row at all.
+        """
+        arrow = pa.Table.from_pandas(table, preserve_index=False) if isinstance(table, pd.DataFrame) else table
+        column = {name: arrow.column(name).to_numpy() for name in ("bin", "label", "n", "weight", "amount")}
+        bins = column["bin"].astype(np.int64)
+        _refuse_invalid(bins, column["n"])
+        amount = column["amount"].astype(np.float64)
+        sums = (column["n"], column["weight"], None if np.isnan(amount).all() else amount)
+        occupied, entry = np.unique(bins, return_inverse=True)
+        return cls._of_entries(entry, column["label"], sums, (grid.value(occupied), grid.lower(occupied)), grid)
+
+    @classmethod
+    def _of_entries(
+        cls,
+        entry: IntArray,
+        label: npt.NDArray[Any],
+        sums: tuple[FloatArray, FloatArray, FloatArray | None],
+        places: tuple[FloatArray, FloatArray],
+        grid: LogitGrid | None,
+    ) -> Self:
+        score, cut_off = places
+        slot = entry * 2 + (label == 1)
+
+        def by_class(values: FloatArray) -> tuple[FloatArray, FloatArray]:
+            total = np.bincount(slot, values, minlength=2 * len(score)).astype(np.float64).reshape(-1, 2)[::-1]
+            return total[:, 1], total[:, 0]
+
+        rows, weight = by_class(sums[0]), by_class(sums[1])
+        amount = (None, None) if sums[2] is None else by_class(sums[2])
+        return cls(
+            score=score[::-1],
+            cut_off=cut_off[::-1],
+            positives=rows[0].astype(np.int64),
+            negatives=rows[1].astype(np.int64),
+            positive_weight=weight[0],
+            negative_weight=weight[1],
+            positive_amount=amount[0],
+            negative_amount=amount[1],
+            grid=grid,
+        )
+
+    def curve(self, through: "Callable[[FloatArray], FloatArray] | None" = None) -> "Curve":
+        """The curve over all cut-offs, of scores mapped by the rising `through`, such as `PriorCorrection.apply`."""
+        from imbalance_spark.metrics.curve import Curve  # curve.py reads this module's types
+
+        return Curve.of(self, through)
+
+    def to_records(self) -> dict[str, Any]:
+        """The counts as JSON-able numbers and lists: occupied bins, or exact scores, with their columns."""
+        names = ("positives", "negatives", "positive_weight", "negative_weight", "positive_amount", "negative_amount")
+        columns = {name: values.tolist() for name in names if (values := getattr(self, name)) is not None}
+        if self.grid is None:
+            return {"score": self.score.tolist(), **columns}
+        grid = {"bins": self.grid.bins, "bound": self.grid.bound}
+        return {"grid": grid, "bin": self.grid.bin_of(self.score).tolist(), **columns}
+
+    @classmethod
+    def from_records(cls, records: Mapping[str, Any]) -> Self:
+        """What `to_records` wrote, the same to the last bit."""
+        grid = LogitGrid(**records["grid"]) if "grid" in records else None
+        bins = np.array(records.get("bin", ()), dtype=np.int64)
+        score = np.array(records["score"], dtype=np.float64) if grid is None else grid.value(bins)
+
+        def column(name: str, dtype: type[np.generic] = np.float64) -> Any:
+            return np.array(records[name], dtype=dtype) if name in records else None
+
+        return cls(
+            score=score,
+            cut_off=score if grid is None else grid.lower(bins),
+            positives=column("positives", np.int64),
+            negatives=column("negatives", np.int64),
+            positive_weight=column("positive_weight"),
+            negative_weight=column("negative_weight"),
+            positive_amount=column("positive_amount"),
+            negative_amount=column("negative_amount"),
+            grid=grid,
+        )
+
+
+def _refuse_invalid(codes: npt.NDArray[Any], rows: npt.NDArray[Any]) -> None:
+    if not len(codes):
+        raise DataContractError("score counts: there is no row to count. Check that the split or filter left some.")
+    broken = codes < 0
+    rows_by_code = {int(code): int(rows[codes == code].sum()) for code in np.unique(codes[broken])}
+    if rows_by_code:
+        problems = ", ".join(describe_invalid(rows_by_code))
+        raise DataContractError(
+            f"score counts: {problems}, of {int(rows.sum())} rows. "
+            "Quarantine these rows, or mend the model that scored them."
+        )

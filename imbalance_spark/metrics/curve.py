@@ -1,0 +1,203 @@
+"""Every cut-off of a counts table, and the numbers that need the whole curve."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from imbalance_spark.errors import ConfigError, DataContractError
+from imbalance_spark.metrics.confusion import ConfusionMatrix
+from imbalance_spark.metrics.counts import ScoreCounts
+from imbalance_spark.metrics.grid import FloatArray, IntArray
+from imbalance_spark.metrics.recalibration import Reliability, intercept_of, reliability_of, slope_of
+
+FLAG_NOBODY = float(np.nextafter(1.0, 2.0))
+"""A threshold that no score in [0, 1] reaches: the next double above 1, a plain number in JSON, unlike infinity."""
+
+LOG_LOSS_EPS = 2.0**-52
+"""Scores are clipped to [eps, 1 - eps] in the log loss: scikit-learn's eps for float64, whatever their type was."""
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """What is flagged at each cut-off. A row is flagged if its score is at or above the threshold.
+
+    Entry 0 flags nobody, entry i flags the rows of the first i entries of the counts. Metrics that a missing class
+    leaves undefined are None; `missing_class` says why.
+    """
+
+    counts: ScoreCounts
+    score: FloatArray
+    """Probability of each entry of the counts, highest first."""
+    threshold: FloatArray
+    """One more than the entries: FLAG_NOBODY, then the lowest score that each further entry holds."""
+
+    @classmethod
+    def of(cls, counts: ScoreCounts, through: Callable[[FloatArray], FloatArray] | None = None) -> Self:
+        """The curve of `counts`, its scores mapped by the rising function `through`."""
+        score, cut_off = (values if through is None else through(values) for values in (counts.score, counts.cut_off))
+        if np.any(np.diff(score) > 0.0):
+            raise DataContractError("Curve: `through` changes the order of scores. Give a map that rises with them.")
+        return cls(counts, score, np.concatenate([[FLAG_NOBODY], cut_off]))
+
+    @cached_property
+    def tp(self) -> FloatArray:
+        """Weight of flagged positives at each threshold."""
+        return _running(self.counts.positive_weight)
+
+    @cached_property
+    def fp(self) -> FloatArray:
+        """Weight of flagged negatives at each threshold."""
+        return _running(self.counts.negative_weight)
+
+    @cached_property
+    def flagged_rows(self) -> IntArray:
+        """Number of flagged rows at each threshold, without weights."""
+        return np.concatenate([[0], np.cumsum(self.counts.positives + self.counts.negatives)])
+
+    @cached_property
+    def missed_amount(self) -> FloatArray | None:
+        """Amount of the positives that are not flagged at each threshold; None when the counts hold no amounts."""
+        amount = self.counts.positive_amount
+        return None if amount is None else np.concatenate([np.cumsum(amount[::-1])[::-1], [0.0]])
+
+    @property
+    def positives(self) -> float:
+        """Weight of all positive rows."""
+        return float(self.tp[-1])
+
+    @property
+    def negatives(self) -> float:
+        """Weight of all negative rows."""
+        return float(self.fp[-1])
+
+    @property
+    def precision(self) -> FloatArray:
+        """Precision at each threshold; 0 where nothing is flagged."""
+        flagged = self.tp + self.fp
+        return np.divide(self.tp, flagged, out=np.zeros_like(flagged), where=flagged > 0.0)
+
+    @property
+    def recall(self) -> FloatArray:
+        """Recall at each threshold; NaN when there is no positive row."""
+        return _share(self.tp)
+
+    @property
+    def false_positive_rate(self) -> FloatArray:
+        """Share of the negatives that is flagged at each threshold; NaN when there is no negative row."""
+        return _share(self.fp)
+
+    @property
+    def missing_class(self) -> str | None:
+        """Why metrics of two classes are undefined here, as a sentence; None when both classes have rows."""
+        if self.positives > 0.0 and self.negatives > 0.0:
+            return None
+        return f"there is no {'positive' if self.positives <= 0.0 else 'negative'} row"
+
+    def average_precision(self) -> float | None:
+        """sum (R_n - R_(n-1)) P_n over the cut-offs, as scikit-learn has it; a bin counts as a tie."""
+        if self.missing_class:
+            return None
+        return float(np.sum(np.diff(self.tp) * self.precision[1:]) / self.positives)
+
+    def average_precision_bracket(self) -> tuple[float, float] | None:
+        """The lowest and highest average precision that any order of the rows inside the bins can have.
+
+        Highest: a bin's positives tie above its negatives. Lowest: its negatives come first, then its positives one by
+        one; that sum of precisions is at least its integral, shifted by half a row where all weights are 1.
+        """
+        if self.missing_class:
+            return None
+        if self.counts.is_exact:
+            value = float(np.sum(np.diff(self.tp) * self.precision[1:]) / self.positives)
+            return value, value
+        hits, misses = self.counts.positive_weight, self.counts.negative_weight
+        tp, fp = self.tp[:-1], self.fp[:-1]
+        best = np.sum(hits * (tp + hits) / np.maximum(tp + hits + fp, 1e-300))
+        half = 0.0 if self.counts.is_weighted else 0.5
+        start = np.maximum(tp + fp + misses + half, 1e-300)
+        worst = np.sum(hits - (fp + misses) * np.log1p(hits / start))
+        return float(worst / self.positives), float(best / self.positives)
+
+    def roc_auc(self) -> float | None:
+        """Share of (positive, negative) pairs in the right order, ties counted half."""
+        if self.missing_class:
+            return None
+        return float(np.trapezoid(self.tp, self.fp) / self.positives / self.negatives)
+
+    def roc_auc_bracket(self) -> tuple[float, float] | None:
+        """The lowest and highest ROC-AUC that any order of the rows inside the bins can have."""
+        if (value := self.roc_auc()) is None:
+            return None
+        tied = np.sum(self.counts.positive_weight * self.counts.negative_weight) if not self.counts.is_exact else 0.0
+        half = float(tied / self.positives / self.negatives / 2.0)
+        return value - half, value + half
+
+    def at(self, threshold: float) -> ConfusionMatrix:
+        """The confusion matrix of "positive if score >= threshold".
+
+        On bins, a threshold inside a bin takes effect at the bin's upper edge: the bin is not flagged.
+
+        Raises:
+            ConfigError: the threshold is NaN, which would flag everybody.
+        """
+        if math.isnan(threshold):
+            raise ConfigError("Curve.at: the threshold is NaN. Give a number; FLAG_NOBODY flags no row.")
+        return self.matrix(int(np.searchsorted(-self.threshold, -threshold, side="right")) - 1)
+
+    def matrix(self, cut: int) -> ConfusionMatrix:
+        """The confusion matrix at entry `cut` of `threshold`."""
+        tp, fp = float(self.tp[max(cut, 0)]), float(self.fp[max(cut, 0)])
+        return ConfusionMatrix(tp=tp, fp=fp, tn=self.negatives - fp, fn=self.positives - tp)
+
+    def prevalence(self) -> float:
+        """Share of positives, in [0, 1]."""
+        return self.positives / (self.positives + self.negatives)
+
+    def mean_score(self) -> float:
+        """Mean predicted probability; equal to the prevalence when scores are calibrated as a whole."""
+        return self._mean(self.score, self.score)
+
+    def brier(self) -> float:
+        """Mean of (y - p)^2."""
+        return self._mean((1.0 - self.score) ** 2, self.score**2)
+
+    def log_loss(self) -> float:
+        """Mean of -ln of the probability given to the class that came true, clipped at LOG_LOSS_EPS."""
+        clipped = np.clip(self.score, LOG_LOSS_EPS, 1.0 - LOG_LOSS_EPS)
+        return self._mean(-np.log(clipped), -np.log1p(-clipped))
+
+    def calibration_intercept(self) -> float | None:
+        """The logit shift that makes the mean probability the prevalence; 0 is calibrated, below 0 too high scores."""
+        return None if self.missing_class else intercept_of(self.score, *self._weights)
+
+    def calibration_slope(self) -> float | None:
+        """Slope of a logistic fit of the label on logit(score): 1 is calibrated, below 1 overconfident.
+
+        None when the fit does not settle: scores that separate the classes have no finite slope.
+        """
+        return None if self.missing_class else slope_of(self.score, *self._weights)
+
+    def reliability(self, groups: int = 10) -> Reliability:
+        """Mean score beside observed rate in `groups` runs of scores that each predict the same number of positives."""
+        return reliability_of(self.score, *self._weights, groups=groups)
+
+    @property
+    def _weights(self) -> tuple[FloatArray, FloatArray]:
+        return self.counts.positive_weight, self.counts.negative_weight
+
+    def _mean(self, if_positive: npt.NDArray[np.float64], if_negative: npt.NDArray[np.float64]) -> float:
+        positive, negative = self._weights
+        return float((if_positive @ positive + if_negative @ negative) / (self.positives + self.negatives))
+
+
+def _running(weight: FloatArray) -> FloatArray:
+    return np.concatenate([[0.0], np.cumsum(weight)])
+
+
+def _share(running: FloatArray) -> FloatArray:
+    return running / running[-1] if running[-1] > 0.0 else np.full_like(running, np.nan)

@@ -1,0 +1,186 @@
+"""The model as files: booster, encodings, prior correction and threshold, each with its hash; no pickle."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from imbalance_spark.calibration import PriorCorrection
+from imbalance_spark.encoding import CategoryEncoding, LabelEncoding
+from imbalance_spark.errors import ConfigError, DataContractError, MissingColumnsError
+
+_FORMAT = 1
+_MODEL, _DESCRIPTION, _THRESHOLD, _MANIFEST = "model.ubj", "model.json", "threshold.json", "manifest.json"
+_PARTS = (_MODEL, _DESCRIPTION, _THRESHOLD)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelBundle:
+    """All that is needed to turn orders into probabilities and decisions.
+
+    The threshold stands in a file of its own: it can be moved later without touching the model.
+
+    Args:
+        booster_ubj: XGBoost's UBJ bytes, up to the best iteration.
+        numeric, categorical: names of the features, in the booster's order.
+        thresholds: cut-off per objective; `serve_objective` names the one that decides.
+    """
+
+    strategy: str
+    booster_ubj: bytes
+    numeric: tuple[str, ...]
+    categorical: tuple[str, ...]
+    categories: CategoryEncoding
+    label: LabelEncoding
+    correction: PriorCorrection
+    thresholds: Mapping[str, float]
+    serve_objective: str
+
+    @property
+    def threshold(self) -> float:
+        """Predict positive where probability >= threshold."""
+        return self.thresholds[self.serve_objective]
+
+    def save(self, folder: str) -> dict[str, str]:
+        """Write the parts and a manifest of their sha256; give the manifest."""
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        (target / _MODEL).write_bytes(self.booster_ubj)
+        (target / _DESCRIPTION).write_text(json.dumps(self._description(), indent=1), "utf-8")
+        threshold = {"thresholds": dict(self.thresholds), "serve_objective": self.serve_objective}
+        (target / _THRESHOLD).write_text(json.dumps(threshold, indent=1), "utf-8")
+        manifest = {name: _sha256(target / name) for name in _PARTS}
+        (target / _MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
+        return manifest
+
+    @classmethod
+    def load(cls, folder: str) -> "ModelBundle":
+        """Read a saved bundle; every part's hash is checked before the part is parsed.
+
+        Raises:
+            DataContractError: a part is missing, or is not what the manifest says.
+        """
+        source = Path(folder)
+        _check_manifest(source)
+        described = json.loads((source / _DESCRIPTION).read_text("utf-8"))
+        if described["format"] != _FORMAT:
+            raise DataContractError(
+                f"model bundle: format {described['format']}, this package reads {_FORMAT}. "
+                "Use the package that wrote it."
+            )
+        threshold = json.loads((source / _THRESHOLD).read_text("utf-8"))
+        return cls(
+            strategy=described["strategy"],
+            booster_ubj=(source / _MODEL).read_bytes(),
+            numeric=tuple(described["numeric"]),
+            categorical=tuple(described["categorical"]),
+            categories=CategoryEncoding.from_dict(described["categories"]),
+            label=LabelEncoding.from_dict(described["label"]),
+            correction=PriorCorrection.from_dict(described["correction"]),
+            thresholds=threshold["thresholds"],
+            serve_objective=threshold["serve_objective"],
+        )
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            "format": _FORMAT,
+            "strategy": self.strategy,
+            "numeric": list(self.numeric),
+            "categorical": list(self.categorical),
+            "categories": self.categories.to_dict(),
+            "label": self.label.to_dict(),
+            "correction": self.correction.to_dict(),
+        }
+
+
+class Scorer:
+    """A loaded bundle that scores pandas frames; the booster is parsed once."""
+
+    def __init__(self, bundle: ModelBundle) -> None:
+        import xgboost  # the package imports without it
+
+        self.bundle = bundle
+        self._booster = xgboost.Booster(model_file=bytearray(bundle.booster_ubj))
+        self._booster.set_param({"nthread": 1})
+
+    def score(self, orders: pd.DataFrame, threshold: float | None = None) -> pd.DataFrame:
+        """Probability and decision of each order.
+
+        Args:
+            orders: one row per order with the bundle's features, in any column order; others are not read.
+                Null and NaN are missing, a category never seen in training has a code of its own.
+            threshold: cut-off in [0, 1] instead of the bundle's.
+
+        Returns:
+            `probability` (float64, corrected to the real class shares), `decision` (int, 1 where
+            probability >= threshold) and `threshold`, on the index of `orders`.
+
+        Raises:
+            MissingColumnsError: a feature is absent.
+            DataContractError: a numeric feature holds text, or infinities.
+            ConfigError: the threshold is not in [0, 1].
+        """
+        from imbalance_spark.scan import probabilities
+
+        cut_off = self.bundle.threshold if threshold is None else _valid_threshold(threshold)
+        found = probabilities(self._booster, self._matrix(orders), self.bundle.correction)
+        columns = {"probability": found, "decision": (found >= cut_off).astype(np.int64), "threshold": cut_off}
+        return pd.DataFrame(columns, index=orders.index)
+
+    def _matrix(self, orders: pd.DataFrame) -> npt.NDArray[np.float32]:
+        needed = self.bundle.numeric + self.bundle.categorical
+        if missing := set(needed) - set(orders.columns):
+            raise MissingColumnsError.of("scoring", missing, [str(name) for name in orders.columns])
+        numeric = [_numbers(orders[name], name) for name in self.bundle.numeric]
+        codes = [self.bundle.categories.encode_pandas(name, orders[name]) for name in self.bundle.categorical]
+        _refuse_infinite(self.bundle.numeric, numeric)
+        return np.column_stack([*numeric, *codes]).astype(np.float32)
+
+
+def _numbers(column: "pd.Series[Any]", name: str) -> npt.NDArray[np.float64]:
+    try:
+        if column.map(lambda value: isinstance(value, str)).any():
+            raise TypeError
+        return column.astype("float64").to_numpy()
+    except (TypeError, ValueError):
+        raise DataContractError(
+            f"scoring: column {name!r} holds values that are not numbers (type {column.dtype}). Cast it upstream."
+        ) from None
+
+
+def _refuse_infinite(names: Sequence[str], columns: Sequence[npt.NDArray[np.float64]]) -> None:
+    # Training quarantines these; scored, they would pass for a huge value.
+    largest = float(np.finfo(np.float32).max)
+    found = {n: int((np.abs(c) > largest).sum()) for n, c in zip(names, columns, strict=True)}
+    if bad := {name: rows for name, rows in found.items() if rows}:
+        raise DataContractError(f"scoring: infinite or beyond float32, rows by column {bad}. Quarantine these rows.")
+
+
+def _valid_threshold(threshold: float) -> float:
+    if not (math.isfinite(threshold) and threshold >= 0.0):
+        raise ConfigError(f"threshold must be a number in [0, 1], or above 1 to flag nobody, got {threshold!r}.")
+    return float(threshold)
+
+
+def _check_manifest(source: Path) -> None:
+    if absent := [name for name in (_MANIFEST, *_PARTS) if not (source / name).is_file()]:
+        raise DataContractError(f"model bundle: {absent} are missing. Fetch the model again.")
+    manifest = json.loads((source / _MANIFEST).read_text("utf-8"))
+    for name in _PARTS:
+        found = _sha256(source / name)
+        if found != manifest.get(name):
+            raise DataContractError(
+                f"model bundle: {name} was changed: expected sha256 {manifest.get(name)}, found {found}. "
+                "Fetch it again."
+            )
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,0 +1,143 @@
+"""UCI Online Retail: which order lines are cancelled within a week, from what was known at the time.
+
+Sales and cancellations lie in one log. Each feature is a sum over that log up to the second before
+the line, so a later event cannot change it: not a later sale, and not the cancellation that the
+label asks about.
+"""
+
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from imbalance_spark.errors import ConfigError
+from imbalance_spark.frames import require_columns
+from imbalance_spark.preparation.retail_history import DAY_SECONDS, LABEL_HORIZON_DAYS, log_events, with_history
+
+_RAW = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")
+
+
+def prepare_retail(spark: SparkSession, path: str | None) -> DataFrame:
+    """Order lines with their label and what was known when they were placed. Lazy.
+
+    A line is positive when the same customer cancels a line of the same item at the same minute
+    or within the 7 days after. Lines of the log's last 7 days are dropped: their label is not
+    known yet. Reads the Parquet file twice, once for the time of its last event.
+
+    Args:
+        path: the Parquet file or folder of the raw log (columns InvoiceNo, StockCode, Description,
+            Quantity, InvoiceDate, UnitPrice, CustomerID, Country).
+
+    Returns:
+        What `retail_lines` says, without the lines whose label is unknown, and without
+        `is_label_known`.
+
+    Raises:
+        ConfigError: `path` is None.
+        MissingColumnsError: the log lacks a column.
+    """
+    if path is None:
+        raise ConfigError("retail: no path is given. Name the Parquet file of the UCI Online Retail log.")
+    lines = retail_lines(spark.read.parquet(path))
+    return lines.where(F.col("is_label_known")).drop("is_label_known")
+
+
+def retail_lines(log: DataFrame) -> DataFrame:
+    """Every sale line of a known customer: key, label, features, and whether the label is final. Lazy.
+
+    Money is summed in thousandths of a pound as integers, so that no sum depends on its order.
+    "Before" means at an earlier minute; the log's times are to the minute.
+
+    Args:
+        log: the raw log, one row per line; a sale has positive quantity and price, a cancellation
+            an InvoiceNo that begins with C; all else is ignored. Lines of unknown customers count
+            for an item's history, and are not among the result.
+
+    Returns:
+        One row per sale line of a known customer, null only where said:
+        order_line_id (string, key): invoice, item and the line's rank within both; equal lines get
+        different ranks; ordered_at (timestamp, UTC); customer_id (bigint); stock_code (string);
+        is_cancelled_within_7_days (int, 0 or 1); is_label_known (boolean);
+        quantity (bigint, >= 1); unit_price_gbp, line_amount_gbp (double, > 0);
+        invoice_lines (bigint, >= 1) and invoice_amount_gbp (double, > 0): of this invoice so far, the line's
+        own minute included, since a basket is placed as a whole;
+        customer_lines_before, customer_orders_before, customer_cancellations_before (bigint, >= 0);
+        customer_spent_before_gbp (double, >= 0); customer_cancel_rate_before (double, >= 0: cancelled lines per
+        line bought; null without a line);
+        customer_days_since_previous_line, customer_days_since_first_line (double, > 0; null at the first);
+        customer_item_lines_before, customer_item_cancellations_before (bigint, >= 0): of this item by this
+        customer;
+        item_lines_before, item_cancellations_before (bigint, >= 0); item_cancel_rate_before (double, >= 0, null
+        without a line); item_mean_price_before_gbp, price_over_item_mean (double, > 0, null without a
+        line); item_mean_quantity_before, quantity_over_item_mean (double, > 0, null without a line);
+        is_product (int, 0 for postage, fees and manual lines);
+        hour_of_day (int, 0 to 23), day_of_week (int, 1 is Sunday), month (int, 1 to 12); country (string).
+
+    Raises:
+        MissingColumnsError: the log lacks a column.
+    """
+    require_columns(log, _RAW, "retail")
+    known = with_history(log_events(log))
+    is_line = F.col("is_sale") & F.col("customer_id").isNotNull()
+    last_event = log.agg(F.max(F.col("InvoiceDate").cast("timestamp")).alias("last_event_at"))
+    lines = known.where(is_line).crossJoin(F.broadcast(last_event))
+    return lines.select(*_identity(), *_order_features(), *_customer_features(), *_item_features())
+
+
+def _identity() -> list[Column]:
+    key = F.concat_ws("-", F.col("invoice"), F.col("stock_code"), F.col("rank").cast("string"))
+    horizon_end = F.unix_timestamp(F.col("last_event_at")) - LABEL_HORIZON_DAYS * DAY_SECONDS
+    return [
+        key.alias("order_line_id"),
+        F.col("ordered_at"),
+        F.col("customer_id"),
+        F.col("stock_code"),
+        F.col("is_cancelled").alias("is_cancelled_within_7_days"),
+        (F.col("second") <= horizon_end).alias("is_label_known"),
+    ]
+
+
+def _order_features() -> list[Column]:
+    return [
+        F.col("quantity"),
+        F.col("unit_price").alias("unit_price_gbp"),
+        (F.col("amount_milli") / 1000).alias("line_amount_gbp"),
+        F.col("invoice_lines"),
+        (F.col("invoice_milli") / 1000).alias("invoice_amount_gbp"),
+        F.col("stock_code").rlike("^[0-9]").cast("int").alias("is_product"),
+        F.hour("ordered_at").alias("hour_of_day"),
+        F.dayofweek("ordered_at").alias("day_of_week"),
+        F.month("ordered_at").alias("month"),
+        F.col("country"),
+    ]
+
+
+def _customer_features() -> list[Column]:
+    return [
+        F.col("customer_lines").alias("customer_lines_before"),
+        F.col("customer_orders").alias("customer_orders_before"),
+        F.col("customer_cancellations").alias("customer_cancellations_before"),
+        (F.col("customer_milli") / 1000).alias("customer_spent_before_gbp"),
+        _per(F.col("customer_cancellations"), F.col("customer_lines")).alias("customer_cancel_rate_before"),
+        ((F.col("second") - F.col("customer_previous")) / DAY_SECONDS).alias("customer_days_since_previous_line"),
+        ((F.col("second") - F.col("customer_first")) / DAY_SECONDS).alias("customer_days_since_first_line"),
+        F.col("both_lines").alias("customer_item_lines_before"),
+        F.col("both_cancellations").alias("customer_item_cancellations_before"),
+    ]
+
+
+def _item_features() -> list[Column]:
+    mean_price = _per(F.col("item_price_milli") / 1000, F.col("item_lines"))
+    mean_quantity = _per(F.col("item_quantity"), F.col("item_lines"))
+    return [
+        F.col("item_lines").alias("item_lines_before"),
+        F.col("item_cancellations").alias("item_cancellations_before"),
+        _per(F.col("item_cancellations"), F.col("item_lines")).alias("item_cancel_rate_before"),
+        mean_price.alias("item_mean_price_before_gbp"),
+        _per(F.col("unit_price"), mean_price).alias("price_over_item_mean"),
+        mean_quantity.alias("item_mean_quantity_before"),
+        _per(F.col("quantity"), mean_quantity).alias("quantity_over_item_mean"),
+    ]
+
+
+def _per(part: Column, whole: Column) -> Column:
+    # Null where there is nothing to divide by: unknown is not 0.
+    return F.when(whole > 0, part / whole)

@@ -1,0 +1,151 @@
+"""From a source to rows that a model can read: read, validate, split, encode; shared by the jobs."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+
+from imbalance_spark.checks import refuse_columns
+from imbalance_spark.config import RunConfig
+from imbalance_spark.config_file import config_hash
+from imbalance_spark.diagnose import Diagnosis, diagnose
+from imbalance_spark.encoding import CategoryEncoding, fit_categories, model_inputs
+from imbalance_spark.frames import FOLDS, SPLIT, TRAIN, col
+from imbalance_spark.orders import SourceOrders, check_orders, read_orders
+from imbalance_spark.progress import Progress
+from imbalance_spark.split import SplitPlan
+from imbalance_spark.split_by_config import fit_split_by_config
+from imbalance_spark.steps import Run
+from imbalance_spark.storage import Folder
+from imbalance_spark.validate import ValidatedOrders, ValidationReport, validate_orders
+
+logger = logging.getLogger(__name__)
+
+CLASS_NUMBER = "class_number"
+
+STEPS = 3
+"""Stages that `prepare` announces."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedOrders:
+    """Valid orders of a run with their fold, and the same as model inputs.
+
+    `inputs` has the key columns, `split`, `x_0..`, `y` and, where configured, `row_weight` and
+    `amount_value`. It is lazy over a pinned table: nothing was rewritten.
+    """
+
+    run: Run
+    location: str
+    version: int
+    report: ValidationReport
+    plan: SplitPlan
+    categories: CategoryEncoding
+    diagnosis: Diagnosis
+    inputs: DataFrame
+
+
+def prepare(spark: SparkSession, config: RunConfig, progress: Progress) -> PreparedOrders:
+    """Read, validate, split and encode the orders of a config.
+
+    Passes over the orders: one to copy a source that is not Delta (it has no versions), one to
+    validate, those of `fit_split`, and one over the training rows for the categories.
+
+    Raises:
+        ConfigError, DataContractError: see the rooms that are called.
+    """
+    with progress.step("read") as step:
+        run, orders, location, version = _pinned_orders(spark, config)
+        check_orders(orders, config.orders)
+        step.says(f"{location} version {version}; run {run.run_id}")
+    with progress.step("validate") as step:
+        validated = _validate(run, orders, config)
+        step.says(_rows_kept(validated.report))
+    with progress.step("split") as step:
+        coded = with_class_number(validated, config.orders.label)
+        plan = _fit_plan(run, coded, config)
+        counts = split_counts(plan)
+        step.says(", ".join(f"{fold} {sum(counts[fold].values()):,}" for fold in FOLDS))
+    split = plan.assign(coded)
+    categories = _categories(run, split, config)
+    keep = (*config.orders.key, SPLIT)
+    return PreparedOrders(
+        run=run,
+        location=location,
+        version=version,
+        report=validated.report,
+        plan=plan,
+        categories=categories,
+        diagnosis=diagnose(_class_rows(validated.report), counts),
+        inputs=model_inputs(split, config.orders, validated.report.label, categories, keep=keep),
+    )
+
+
+def with_class_number(validated: ValidatedOrders, label: str) -> DataFrame:
+    """The valid orders with `class_number` (int, 0 or 1), by which they are split; lazy."""
+    refuse_columns(validated.valid, (CLASS_NUMBER,), "orders")
+    number = validated.report.label.encode(col(label))
+    return validated.valid.select("*", number.alias(CLASS_NUMBER))
+
+
+def split_counts(plan: SplitPlan) -> dict[str, dict[int, int]]:
+    """Rows per fold and class number of the rows that the plan was fitted on; rows in a gap are left out."""
+    return {fold: {int(number): n for number, n in plan.counts[fold].items()} for fold in FOLDS}
+
+
+def _class_rows(report: ValidationReport) -> dict[int, int]:
+    return {number: report.class_counts[name] for number, name in enumerate(report.label.classes)}
+
+
+def _pinned_orders(spark: SparkSession, config: RunConfig) -> tuple[Run, DataFrame, str, int]:
+    source = read_orders(spark, config.orders.source)
+    identity = _identity(spark, source, config)
+    digest = config_hash(config)
+    run_id = config.run_id or f"{config.name}-{digest[:8]}-{identity['state'][:8]}"
+    run = Run.open(spark, config.output, run_id, digest, identity)
+    if source.version is not None:
+        return run, source.frame, source.location, source.version
+    orders = run.table("orders", lambda: source.frame)
+    pin = run.pin("orders")
+    return run, orders, pin.path, pin.version
+
+
+def _identity(spark: SparkSession, source: SourceOrders, config: RunConfig) -> Mapping[str, str]:
+    if source.version is not None:
+        state = f"v{source.version}"
+    elif config.orders.source.path is not None:
+        state = Folder(spark, config.orders.source.path).listing_hash()
+    else:
+        state = "package"
+    return {"location": source.location, "state": state}
+
+
+def _validate(run: Run, orders: DataFrame, config: RunConfig) -> ValidatedOrders:
+    validated = validate_orders(orders, config.orders)
+    run.table("quarantined", lambda: validated.quarantined)
+    for warning in validated.report.warnings:
+        logger.warning("%s", warning)
+    return validated
+
+
+def _rows_kept(report: ValidationReport) -> str:
+    broken = ", ".join(f"{rule} {rows:,}" for rule, rows in report.by_rule.items() if rows)
+    kept = f"{report.rows:,} -> {report.rows - report.quarantined:,} rows"
+    return f"{kept}, {report.quarantined:,} quarantined" + (f" ({broken})" if broken else "")
+
+
+def _fit_plan(run: Run, orders: DataFrame, config: RunConfig) -> SplitPlan:
+    def fitted() -> Any:
+        return fit_split_by_config(orders, config.split, config.orders, label=CLASS_NUMBER).to_dict()
+
+    return SplitPlan.from_dict(run.document("split", fitted))
+
+
+def _categories(run: Run, split: DataFrame, config: RunConfig) -> CategoryEncoding:
+    def fitted() -> Any:
+        train = split.where(col(SPLIT) == TRAIN)
+        return fit_categories(train, config.orders.categorical, config.orders.max_categories).to_dict()
+
+    return CategoryEncoding.from_dict(run.document("categories", fitted))

@@ -1,0 +1,28 @@
+"""The file that MLflow runs to make the logged model: models from code hold no pickle."""
+
+from typing import Any
+
+import mlflow.models
+import mlflow.pyfunc
+import pandas as pd
+
+from imbalance_spark.model import ModelBundle, Scorer
+
+NO_THRESHOLD = -1.0
+"""Default of the predict parameter `threshold`: the bundle's own cut-off decides."""
+
+
+class OrdersModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow's class is untyped
+    """Orders in, `probability`, `decision` and `threshold` out."""
+
+    def load_context(self, context: Any) -> None:
+        """Read the bundle beside the model; a changed part is refused."""
+        self.scorer = Scorer(ModelBundle.load(context.artifacts["bundle"]))
+
+    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Score; `params["threshold"]` replaces the stored cut-off for this call."""
+        asked = (params or {}).get("threshold", NO_THRESHOLD)
+        return self.scorer.score(model_input, None if asked == NO_THRESHOLD else float(asked))
+
+
+mlflow.models.set_model(OrdersModel())

@@ -1,0 +1,178 @@
+"""A comparison as MLflow evidence: what its parent run and each strategy's nested run are given."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from imbalance_spark import tracking
+from imbalance_spark.compare import Comparison, StrategyResult, bundle_of, constant_costs, objectives_of
+from imbalance_spark.config_file import dump
+from imbalance_spark.frames import TEST, VALIDATION
+from imbalance_spark.metrics import plots
+from imbalance_spark.report import comparison_table, conclusions, html_page
+from imbalance_spark.tracking import Evidence, Registered
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """Where a comparison stands in MLflow."""
+
+    experiment_id: str
+    parent_run_id: str
+    registered: Registered | None
+
+
+def log_comparison(comparison: Comparison, experiment_id: str) -> Recorded:
+    """Log the parent run and one nested run a strategy; register the best model.
+
+    Called again for the same run id, it goes on with the runs that are there.
+    """
+    run_id, config = comparison.prepared.run.run_id, comparison.config
+    with tracking.tracked_run(experiment_id, run_id, tracking.parent_identity(run_id)) as parent_id:
+        tracking.log_orders_input(parent_id, config.name, comparison.prepared.location, comparison.prepared.version)
+        tracking.log_evidence(parent_id, _parent_evidence(comparison))
+        uris = {
+            result.name: _log_strategy(comparison, result, experiment_id, parent_id) for result in comparison.results
+        }
+        registered = _register_best(comparison, uris)
+    return Recorded(experiment_id=experiment_id, parent_run_id=parent_id, registered=registered)
+
+
+def comparison_figures(comparison: Comparison) -> dict[str, Figure]:
+    """The pictures of the whole comparison, on test, by name."""
+    curves = {result.name: result.curves[TEST] for result in comparison.results}
+    precision = [
+        {result.name: result.metrics[f"{fold}/average_precision"] for result in comparison.results}
+        for fold in (VALIDATION, TEST)
+    ]
+    return {
+        "comparison": plots.comparison_figure(*precision),
+        "precision_recall": plots.precision_recall_figure(curves, "Precision and recall on test"),
+        "roc": plots.roc_figure(curves, "ROC on test"),
+        "reliability": plots.reliability_figure(curves, "Reliability on test"),
+        "thresholds": _threshold_figure(comparison, comparison.best),
+    }
+
+
+def _parent_evidence(comparison: Comparison) -> Evidence:
+    prepared, config, best = comparison.prepared, comparison.config, comparison.best
+    figures = comparison_figures(comparison)
+    table = comparison_table(comparison)
+    return Evidence(
+        params={
+            "run_id": prepared.run.run_id,
+            "config_hash": prepared.run.config_hash,
+            "orders": prepared.location,
+            "orders_version": prepared.version,
+            "label": config.orders.label,
+            "split_by": config.split.by,
+            "split_seed": config.split.seed,
+            "num_workers": config.training.num_workers,
+            "severity": prepared.diagnosis.severity,
+            "best_strategy": best.name,
+        },
+        metrics={
+            "orders/rows": prepared.report.rows,
+            "orders/quarantined_rows": prepared.report.quarantined,
+            **{f"baseline/{name}": value for name, value in comparison.baseline.items()},
+            **{f"best/{name}": value for name, value in best.metrics.items() if name.count("/") == 1},
+        },
+        texts={
+            "report.html": html_page(comparison, figures),
+            "comparison.csv": table.to_csv(index=False),
+            "comparison.html": table.to_html(index=False, escape=True, na_rep="-"),
+            "diagnosis.txt": "\n".join(prepared.diagnosis.lines()),
+        },
+        documents={
+            "config.json": dump(config),
+            "split.json": prepared.plan.to_dict(),
+            "diagnosis.json": prepared.diagnosis.to_dict(),
+            "quarantine.json": dict(prepared.report.by_rule),
+        },
+        figures={f"plots/{name}.png": figure for name, figure in figures.items()},
+        description="\n\n".join(conclusions(comparison)),
+    )
+
+
+def _log_strategy(comparison: Comparison, result: StrategyResult, experiment_id: str, parent_id: str) -> str:
+    identity = tracking.strategy_identity(comparison.prepared.run.run_id, result.name)
+    with tracking.tracked_run(experiment_id, result.name, identity, parent_id) as run_id:
+        tracking.log_evidence(run_id, _strategy_evidence(comparison, result))
+        return tracking.log_bundle(run_id, bundle_of(comparison, result))
+
+
+def _strategy_evidence(comparison: Comparison, result: StrategyResult) -> Evidence:
+    recipe, booster = result.fitted.recipe, result.fitted.booster
+    serving, test = result.thresholds[comparison.config.serve_objective], result.curves[TEST]
+    return Evidence(
+        params={"strategy": result.name, **recipe.logged},
+        tags={"ledger": result.ledger.sentence},
+        metrics={**result.metrics, "best_round": booster.best_iteration + 1},
+        curves={f"learning/{name}": values for name, values in booster.learning_curve.items()},
+        documents={
+            "counts.json": {fold: counts.to_records() for fold, counts in result.counts.items()},
+            "thresholds.json": _thresholds(result),
+            "curves/precision_recall.json": _precision_recall(result),
+            "ledger.json": {"correction": recipe.ledger.correction().to_dict(), "sentence": result.ledger.sentence},
+        },
+        figures={
+            "plots/precision_recall.png": plots.precision_recall_figure({result.name: test}),
+            "plots/roc.png": plots.roc_figure({result.name: test}),
+            "plots/reliability.png": plots.reliability_figure({result.name: test}),
+            "plots/threshold.png": _threshold_figure(comparison, result),
+            "plots/confusion_matrix.png": plots.confusion_figure(test.at(serving.threshold), f"{result.name} on test"),
+            "plots/scores.png": plots.score_histogram_figure(test, f"{result.name}: scores on test by class"),
+        },
+        description=serving.sentence,
+    )
+
+
+def _threshold_figure(comparison: Comparison, result: StrategyResult) -> Figure:
+    chosen = {name: found.threshold for name, found in list(result.thresholds.items())[:6]}
+    costs = constant_costs(objectives_of(comparison.config))
+    title = f"{result.name}: thresholds on validation"
+    return plots.threshold_figure(result.curves[VALIDATION], **costs, chosen=chosen, title=title)
+
+
+def _thresholds(result: StrategyResult) -> Mapping[str, Any]:
+    return {
+        name: {"threshold": chosen.threshold, "value": chosen.value, "reachable": chosen.reachable, "on": VALIDATION}
+        for name, chosen in result.thresholds.items()
+    }
+
+
+def _precision_recall(result: StrategyResult) -> Mapping[str, Any]:
+    curve = result.curves[TEST]
+    return {
+        "threshold": curve.threshold.tolist(),
+        "precision": curve.precision.tolist(),
+        "recall": curve.recall.tolist(),
+        "false_positive_rate": curve.false_positive_rate.tolist(),
+        "on": TEST,
+    }
+
+
+def _register_best(comparison: Comparison, uris: Mapping[str, str]) -> Registered | None:
+    name, best = comparison.config.tracking.registered_model, comparison.best
+    if name is None or gate_problems(comparison):
+        return None
+    metric = f"{VALIDATION}/{comparison.config.gate.metric}"
+    run_id = tracking.run_of_model(uris[best.name])
+    return tracking.register(name, uris[best.name], run_id, metric, best.metrics[metric])
+
+
+def gate_problems(comparison: Comparison) -> list[str]:
+    """Why the best strategy does not meet the config's gate; empty when it does."""
+    gate, best = comparison.config.gate, comparison.best
+    value = best.metrics.get(f"{VALIDATION}/{gate.metric}", 0.0)
+    problems = []
+    if value < gate.minimum:
+        problems.append(f"{gate.metric} of {best.name} on validation is {value:.4f}, gate.minimum is {gate.minimum}")
+    serving = best.thresholds[comparison.config.serve_objective]
+    if gate.require_reachable and not serving.reachable:
+        problems.append(f"{best.name}: {serving.sentence}")
+    if gate.require_ledger and not best.ledger.passed:
+        problems.append(f"{best.name}: {best.ledger.sentence}")
+    return problems

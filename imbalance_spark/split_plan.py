@@ -1,0 +1,106 @@
+"""What a split learnt from its data, and how it assigns rows: a column expression."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from imbalance_spark.checks import refuse_columns
+from imbalance_spark.class_counts import Label, of_class
+from imbalance_spark.frames import GAP, SPLIT, require_columns
+from imbalance_spark.split_clock import DAY_US, time_us
+from imbalance_spark.split_rules import SplitRules
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitPlan:
+    """A fitted split: assigns the rows it was fitted on, and later rows by the same rules.
+
+    Args:
+        rules: what was asked.
+        cut_offs: for each class with exact counts, the hashes at which its folds end.
+        moved_groups: fold of each group hash whose fold is not the nominal one, for exact counts.
+        boundaries_us: first instant of the second and later folds, in microseconds since 1970 UTC.
+        counts: rows per fold and class of the rows that the plan was fitted on.
+    """
+
+    rules: SplitRules
+    cut_offs: Mapping[Label, tuple[int, ...]] = field(default_factory=dict)
+    moved_groups: Mapping[int, str] = field(default_factory=dict)
+    boundaries_us: tuple[int, ...] = ()
+    counts: Mapping[str, Mapping[Label, int]] = field(default_factory=dict)
+
+    def assign(self, orders: DataFrame) -> DataFrame:
+        """The orders with `split` (string): a column expression, lazy, which rewrites nothing.
+
+        Raises:
+            MissingColumnsError: a column that decides is absent.
+            DataContractError: there is a column `split` already.
+        """
+        require_columns(orders, self.rules.columns, "split")
+        refuse_columns(orders, (SPLIT,), "split")
+        return orders.select("*", self.fold(orders).alias(SPLIT))
+
+    def fold(self, orders: DataFrame) -> Column:
+        """The fold's name; "gap" between time folds; null only where the time is null."""
+        if self.rules.time is not None:
+            return self._fold_by_time(time_us(orders, self.rules.time, self.rules.purpose))
+        hashed = self.rules.hash()
+        nominal = self.rules.nominal()
+        ends = [
+            of_class(self.rules.label, {name: cuts[number] for name, cuts in self.cut_offs.items()}, end)
+            for number, end in enumerate(nominal)
+        ]
+        by_hash = self._name_of(fold_number(hashed, ends))
+        for fold in self.rules.folds:
+            if moved := [found for found, name in self.moved_groups.items() if name == fold]:
+                by_hash = F.when(hashed.isin(moved), fold).otherwise(by_hash)
+        return by_hash
+
+    def _fold_by_time(self, instant: Column) -> Column:
+        gap_us = round(self.rules.gap_days * DAY_US)
+        named = self._name_of(fold_number(instant, [F.lit(start) for start in self.boundaries_us]))
+        if gap_us == 0:
+            return named
+        in_gap = F.lit(False)
+        for start in self.boundaries_us:
+            in_gap = in_gap | ((instant >= start - gap_us) & (instant < start))
+        return F.when(in_gap, GAP).otherwise(named)
+
+    def _name_of(self, number: Column) -> Column:
+        return F.get(F.array(*[F.lit(name) for name in self.rules.folds]), number)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON values, for a record; `from_dict` reads it back."""
+        return {
+            "rules": {
+                name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.rules).items()
+            },
+            # Pairs, since JSON objects would turn every class into a text.
+            "cut_offs": [[name, list(cuts)] for name, cuts in self.cut_offs.items()],
+            "moved_groups": [[found, fold] for found, fold in self.moved_groups.items()],
+            "boundaries_us": list(self.boundaries_us),
+            "counts": [[fold, [[name, n] for name, n in per_class.items()]] for fold, per_class in self.counts.items()],
+        }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """The plan that `to_dict` wrote down, also after a way through JSON."""
+        rules = dict(record["rules"])
+        rules |= {"key": tuple(rules["key"]), "group": tuple(rules["group"])}
+        rules["fractions"] = tuple((name, share) for name, share in rules["fractions"])
+        return cls(
+            rules=SplitRules(**rules),
+            cut_offs={name: tuple(cuts) for name, cuts in record["cut_offs"]},
+            moved_groups=dict(record["moved_groups"]),
+            boundaries_us=tuple(record["boundaries_us"]),
+            counts={fold: dict(per_class) for fold, per_class in record["counts"]},
+        )
+
+
+def fold_number(value: Column, ends: Sequence[Column]) -> Column:
+    """How many of the ascending `ends` a value has reached: 0 for the first fold."""
+    # A sum, not a chain of WHENs: Spark then evaluates the hash once a row.
+    return sum(((value >= end).cast("int") for end in ends), start=F.lit(0))

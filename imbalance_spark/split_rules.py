@@ -1,0 +1,125 @@
+"""What a split is asked to be: folds, fractions, key, and what keeps rows together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import accumulate
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from imbalance_spark.checks import check_seed, is_number
+from imbalance_spark.errors import ConfigError, nearest
+from imbalance_spark.frames import FOLDS, TEST, TRAIN, col
+from imbalance_spark.hashing import HASH_RANGE, key_hash
+
+_ROUNDING = 1e-9  # what adding a few decimals as doubles may miss
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitRules:
+    """What was asked; `fractions` are (fold, share) in the order of the hash, or of time."""
+
+    key: tuple[str, ...]
+    label: str
+    seed: int
+    fractions: tuple[tuple[str, float], ...]
+    group: tuple[str, ...] = ()
+    time: str | None = None
+    exact_below: int = 10_000
+    gap_days: float = 0.0
+    purpose: str = "split"
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed, self.purpose)
+        if problems := [*self._settings_problems(), *self._fraction_problems()]:
+            raise ConfigError.of_all(problems)
+
+    @property
+    def folds(self) -> tuple[str, ...]:
+        """The folds' names, in order."""
+        return tuple(name for name, _ in self.fractions)
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The folds' fractions, in order."""
+        return tuple(share for _, share in self.fractions)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that say where a row belongs."""
+        return (self.time,) if self.time else (*self.key, *self.group, self.label)
+
+    def nominal(self) -> tuple[int, ...]:
+        """The hashes at which the folds end but for exact counts: cumulative shares of the hash range."""
+        # As decimals: 0.7 + 0.15 must end at the same hash as 0.85.
+        ends = accumulate(Fraction(repr(float(share))) for share in self.shares[:-1])
+        return tuple(int(end * HASH_RANGE) for end in ends)
+
+    def hash(self) -> Column:
+        """The hash that decides: of the group; of the key where there is no group."""
+        by_key = key_hash(self.key, self.seed, self.purpose)
+        if not self.group:
+            return by_key
+        has_group = F.lit(True)
+        for name in self.group:
+            has_group = has_group & col(name).isNotNull()
+        # Rows without a group must not become one giant group: each stands for itself.
+        return F.when(has_group, key_hash(self.group, self.seed, self.purpose)).otherwise(by_key)
+
+    def _settings_problems(self) -> list[str]:
+        problems = []
+        if (
+            isinstance(self.exact_below, bool)
+            or not isinstance(self.exact_below, int)
+            or not 0 <= self.exact_below <= 1_000_000
+        ):
+            problems.append(
+                f"{self.purpose}.exact_below must be an integer in [0, 1000000], got {self.exact_below!r}. "
+                "Classes with fewer rows get exact counts; 0 makes membership free of the label."
+            )
+        if not is_number(self.gap_days) or self.gap_days < 0:
+            problems.append(f"{self.purpose}.gap_days must be a number >= 0, got {self.gap_days!r}. It is in days.")
+        elif self.gap_days > 0 and self.time is None:
+            problems.append(
+                f"{self.purpose}.gap_days is {self.gap_days!r} but no time column is named. Set time, or gap_days to 0."
+            )
+        if self.time is not None and self.group:
+            problems.append(
+                f"{self.purpose}: time {self.time!r} and group {list(self.group)} exclude each other: a group recurs "
+                "over time, so "
+                "its rows fall on both sides of a time boundary. Name one of the two."
+            )
+        return problems
+
+    def _fraction_problems(self) -> list[str]:
+        problems = [
+            f"{self.purpose}.fractions[{name!r}] must be in (0, 1], got {share!r}. It is the fold's share of the rows."
+            for name, share in self.fractions
+            if not is_number(share) or not 0 < share <= 1
+        ]
+        if not problems and abs(sum(self.shares) - 1) > _ROUNDING:
+            problems.append(
+                f"{self.purpose}.fractions must sum to 1, got {dict(self.fractions)} with sum {sum(self.shares):.6g}."
+            )
+        return problems
+
+
+def fold_fractions(fractions: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
+    """The fractions in the order of `FOLDS`; train and test are needed, validation may be absent.
+
+    Raises:
+        ConfigError: an unknown fold, or one that is missing.
+    """
+    problems = []
+    if unknown := [name for name in fractions if name not in FOLDS]:
+        problems.append(
+            f"split.fractions: unknown fold {unknown}; the folds are {list(FOLDS)}.{nearest(unknown, FOLDS)}"
+        )
+    if missing := [name for name in (TRAIN, TEST) if name not in fractions]:
+        problems.append(
+            f"split.fractions: no fraction for {missing}. Without it nothing can be fitted, or nothing reported."
+        )
+    if problems:
+        raise ConfigError.of_all(problems)
+    return tuple((name, fractions[name]) for name in FOLDS if name in fractions)

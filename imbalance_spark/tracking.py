@@ -1,0 +1,273 @@
+"""MLflow: one parent run a job, one nested run a strategy, each with its model; the record of a comparison."""
+
+import fcntl
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from matplotlib.figure import Figure
+from mlflow.data.delta_dataset_source import DeltaDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import RunStatus
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.tracking import MlflowClient
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import AnyType
+
+from imbalance_spark import __version__
+from imbalance_spark.config import TrackingConfig
+from imbalance_spark.errors import ConfigError
+from imbalance_spark.model import ModelBundle
+from imbalance_spark.pyfunc_model import NO_THRESHOLD
+
+logger = logging.getLogger(__name__)
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+_RUN_ID, _STRATEGY, _MANIFEST = "imbalance_spark.run_id", "imbalance_spark.strategy", "imbalance_spark.manifest"
+_MODEL_ID = "imbalance_spark.model_id"
+_LONGEST_PARAM = 500
+_REQUIREMENTS = ("xgboost", "mlflow", "pandas", "numpy", "pyspark", "pyarrow", "pydantic")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What one MLflow run is given: params and tags once, metrics, and files under their artifact path."""
+
+    params: Mapping[str, object] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    documents: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    description: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """The model version of the best strategy, and whether it is the champion now."""
+
+    name: str
+    version: str
+    alias: str
+    reason: str
+
+
+@contextmanager
+def short_waits() -> Iterator[None]:
+    """Few, short HTTP retries, so that a tracking server that is away is noticed within half a minute."""
+    limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "8"}
+    before = {name: os.environ.get(name) for name in limits}
+    os.environ.update(limits)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+def connect(config: TrackingConfig) -> str:
+    """Point MLflow at the store, make the experiment if it is new, and give its id.
+
+    Raises:
+        ConfigError: the store does not answer or cannot be used.
+    """
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    mlflow.set_tracking_uri(config.uri)
+    try:
+        with short_waits(), _first_touch_alone(config.uri):
+            return str(mlflow.set_experiment(config.experiment).experiment_id)
+    except (MlflowException, OSError) as error:
+        raise ConfigError(
+            f"tracking.uri: the MLflow store does not answer ({type(error).__name__}). Start it, or name another, "
+            "such as sqlite:///mlflow.db."
+        ) from error
+
+
+@contextmanager
+def tracked_run(
+    experiment_id: str, name: str, identity: Mapping[str, str], parent_id: str | None = None
+) -> Iterator[str]:
+    """An MLflow run that ends FINISHED, FAILED or KILLED as the block does; the same identity goes on with its run."""
+    client = MlflowClient()
+    tags = {**identity, "imbalance_spark.version": __version__}
+    if parent_id is not None:
+        tags["mlflow.parentRunId"] = parent_id
+    run_id = _find_run(client, experiment_id, identity)
+    if run_id is None:
+        run_id = client.create_run(experiment_id, run_name=name, tags=tags).info.run_id
+    client.update_run(run_id, status=RunStatus.to_string(RunStatus.RUNNING))
+    try:
+        yield run_id
+    except Exception:
+        client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
+        raise
+    except BaseException:
+        client.set_terminated(run_id, RunStatus.to_string(RunStatus.KILLED))
+        raise
+    client.set_terminated(run_id, RunStatus.to_string(RunStatus.FINISHED))
+
+
+def parent_identity(run_id: str) -> dict[str, str]:
+    """Tags that find the parent run of a job's run id."""
+    return {_RUN_ID: run_id, _STRATEGY: "-"}
+
+
+def strategy_identity(run_id: str, strategy: str) -> dict[str, str]:
+    """Tags that find the nested run of one strategy."""
+    return {_RUN_ID: run_id, _STRATEGY: strategy}
+
+
+def log_evidence(run_id: str, evidence: Evidence) -> None:
+    """Write everything into the run; a metric that has its value already is not written again."""
+    client = MlflowClient()
+    known = client.get_run(run_id).data
+    for name, value in evidence.params.items():
+        if name not in known.params:
+            client.log_param(run_id, name, str(value)[:_LONGEST_PARAM])
+    tags = dict(evidence.tags) | ({"mlflow.note.content": evidence.description} if evidence.description else {})
+    for name, text in tags.items():
+        client.set_tag(run_id, name, text)
+    for name, number in evidence.metrics.items():
+        if known.metrics.get(name) != number:
+            client.log_metric(run_id, name, number)
+    for name, numbers in evidence.curves.items():
+        if name not in known.metrics:
+            for step, number in enumerate(numbers):
+                client.log_metric(run_id, name, number, step=step)
+    for path, text in evidence.texts.items():
+        client.log_text(run_id, text, path)
+    for path, document in evidence.documents.items():
+        client.log_dict(run_id, document, path)
+    for path, figure in evidence.figures.items():
+        client.log_figure(run_id, figure, path)
+
+
+def log_orders_input(run_id: str, name: str, path: str, version: int) -> None:
+    """Record which version of which Delta table the run read; nothing is scanned."""
+    dataset = MetaDataset(DeltaDatasetSource(path=path, delta_table_version=version), name=name)
+    with mlflow.start_run(run_id=run_id):
+        mlflow.log_input(dataset, context="training")
+
+
+def log_bundle(run_id: str, bundle: ModelBundle) -> str:
+    """Log the model of a strategy's run, once; give its model URI."""
+    client = MlflowClient()
+    known = client.get_run(run_id).data.tags.get(_MODEL_ID)
+    if known is not None:
+        return f"models:/{known}"
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # An input example would put rows of data into the artifact store.
+        warnings.filterwarnings("ignore", message=".*(input example|type hints).*")
+        manifest = bundle.save(f"{folder}/bundle")
+        with mlflow.start_run(run_id=run_id):
+            info = mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+                artifacts={"bundle": f"{folder}/bundle"},
+                code_paths=[str(Path(__file__).parent)],
+                signature=signature(bundle),
+                pip_requirements=_pinned_requirements(),
+                metadata={"strategy": bundle.strategy, "manifest": manifest},
+            )
+    client.set_tag(run_id, _MANIFEST, str(manifest))
+    client.set_tag(run_id, _MODEL_ID, info.model_id)
+    return f"models:/{info.model_id}"
+
+
+def run_of_model(model_uri: str) -> str:
+    """The run that logged a model."""
+    return str(MlflowClient().get_logged_model(model_uri.removeprefix("models:/")).source_run_id)
+
+
+def signature(bundle: ModelBundle) -> ModelSignature:
+    """Numeric features of any number type, categorical ones as text, the threshold as a parameter."""
+    numeric = [ColSpec(AnyType(), name) for name in bundle.numeric]
+    categorical = [ColSpec(AnyType(), name) for name in bundle.categorical]
+    outputs = [("double", "probability"), ("long", "decision"), ("double", "threshold")]
+    return ModelSignature(
+        inputs=Schema([*numeric, *categorical]),
+        outputs=Schema([ColSpec(kind, name) for kind, name in outputs]),
+        params=ParamSchema([ParamSpec("threshold", DataType.double, NO_THRESHOLD)]),
+    )
+
+
+def register(name: str, model_uri: str, run_id: str, metric: str, value: float) -> Registered:
+    """Register a run's model, once, and make it champion if its validation metric is at least the champion's.
+
+    The champion's own metric is read from the run that made it.
+    """
+    client = MlflowClient()
+    version = _version_of(client, name, run_id) or _new_version(client, name, model_uri, run_id)
+    present = _champion(client, name)
+    if present is None or present.version == version:
+        return _give_alias(client, name, version, CHAMPION, "the first champion" if present is None else "champion")
+    rival = client.get_run(present.run_id).data.metrics.get(metric)
+    if rival is None or value >= rival:
+        reason = (
+            f"{metric} {value:.4f} against {rival if rival is None else round(rival, 4)} of version {present.version}"
+        )
+        return _give_alias(client, name, version, CHAMPION, reason)
+    reason = f"{metric} {value:.4f} is below {rival:.4f} of champion version {present.version}"
+    return _give_alias(client, name, version, CHALLENGER, reason)
+
+
+def _give_alias(client: MlflowClient, name: str, version: str, alias: str, reason: str) -> Registered:
+    client.set_registered_model_alias(name, alias, version)
+    client.set_model_version_tag(name, version, "reason", reason)
+    return Registered(name=name, version=version, alias=alias, reason=reason)
+
+
+def _new_version(client: MlflowClient, name: str, model_uri: str, run_id: str) -> str:
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    model_id = model_uri.removeprefix("models:/")
+    return str(client.create_model_version(name, model_uri, run_id, model_id=model_id).version)
+
+
+def _version_of(client: MlflowClient, name: str, run_id: str) -> str | None:
+    found = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+    return str(found[0].version) if found else None
+
+
+def _champion(client: MlflowClient, name: str) -> Any:
+    try:
+        return client.get_model_version_by_alias(name, CHAMPION)
+    except MlflowException:
+        return None
+
+
+def _find_run(client: MlflowClient, experiment_id: str, identity: Mapping[str, str]) -> str | None:
+    query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in identity.items())
+    found = client.search_runs([experiment_id], filter_string=query, max_results=1)
+    return str(found[0].info.run_id) if found else None
+
+
+def _pinned_requirements() -> list[str]:
+    from importlib.metadata import version
+
+    return [f"{name}=={version(name)}" for name in _REQUIREMENTS]
+
+
+@contextmanager
+def _first_touch_alone(uri: str) -> Iterator[None]:
+    """One process at a time for a SQLite store: two that first touch a new one crash in its migration."""
+    if not uri.startswith("sqlite:///"):
+        yield
+        return
+    file = Path(uri.removeprefix("sqlite:///"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with Path(f"{file}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,1 @@
+"""What must never see a validation or test row: sampling and weights."""

@@ -1,0 +1,47 @@
+"""The door to train_only: a frame passes, a row that is not a training row fails the job."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pyspark.errors import PySparkException
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from imbalance_spark.errors import LeakageError
+from imbalance_spark.frames import SPLIT, TRAIN, col, require_columns
+
+_MARK = "LeakageError: "
+_LEAK = re.compile(rf"{_MARK}([^\n]*?)(?: SQLSTATE|\n|$)")
+
+
+def only_train(frame: DataFrame, stage: str) -> DataFrame:
+    """The same rows; a Spark job that meets one whose `split` is not "train" (or null) fails.
+
+    Lazy and without a pass of its own: a filter that keeps every training row and raises on any
+    other. Whatever is done with the result later (a count, one column, a filter) goes through it.
+
+    Raises:
+        MissingColumnsError: the frame has no column `split`.
+    """
+    require_columns(frame, (SPLIT,), stage)
+    message = (
+        f"{_MARK}{stage}: a row that is not a training row (split is not {TRAIN!r}) reached it. "
+        f"Give it training rows only: where split = {TRAIN!r}."
+    )
+    # A partition's number is never negative, but the optimiser does not know: it moves no later
+    # filter, and pushes none into the file scan, past a condition that it takes for random.
+    is_train = (col(SPLIT) == TRAIN) & (F.spark_partition_id() >= 0)
+    return frame.where(F.when(is_train, F.lit(True)).otherwise(F.raise_error(F.lit(message)).cast("boolean")))
+
+
+@contextmanager
+def leakage_errors() -> Iterator[None]:
+    """Turn the Spark failure by which a guard stops a job into the `LeakageError` that it means."""
+    try:
+        yield
+    except PySparkException as error:
+        leak = _LEAK.search(str(error))
+        if leak is None:
+            raise
+        raise LeakageError(leak.group(1)) from None

@@ -1,0 +1,82 @@
+"""The rules that each order must keep, as columns that are true where a row breaks one."""
+
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from operator import or_
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from imbalance_spark.config import OrdersConfig
+from imbalance_spark.frames import col
+
+FLOAT32_MAX = 3.4028234663852886e38
+"""XGBoost holds features as float32: training refuses what is beyond, scoring would take it for inf."""
+
+DUPLICATE_KEY = "duplicate_key"
+
+_FLOATS = (T.FloatType, T.DoubleType)
+_INF = float("inf")
+
+
+def row_rules(orders: DataFrame, config: OrdersConfig) -> dict[str, Column]:
+    """For each rule that a row can break by itself a boolean column, never null.
+
+    `null_key` (any part), `null_label`, `nan_label` (NaN or infinite), `infinite_feature`,
+    `feature_beyond_float32`, `null_time`; for weight and amount `null_`, `nan_`, `infinite_` and
+    `negative_`. A null or NaN feature breaks none: it is a missing value. Rules that the column
+    types rule out are left out.
+    """
+    rules = {"null_key": _any(col(name).isNull() for name in config.key), "null_label": col(config.label).isNull()}
+    if isinstance(orders.schema[config.label].dataType, _FLOATS):
+        rules["nan_label"] = _any([F.isnan(col(config.label)), F.abs(col(config.label)) == _INF])
+    rules |= _feature_rules(orders, config)
+    if config.time is not None:
+        rules["null_time"] = col(config.time).isNull()
+    for role, name in (("weight", config.weight), ("amount", config.amount)):
+        if name is not None:
+            rules |= _number_rules(role, col(name).cast("double"))
+    return {name: F.coalesce(is_broken, F.lit(False)) for name, is_broken in rules.items()}
+
+
+def any_broken(rules: Mapping[str, Column]) -> Column:
+    """Whether a row breaks a rule at all."""
+    return _any(rules.values())
+
+
+def reasons(rules: Mapping[str, Column]) -> Column:
+    """The names of the rules that a row breaks (array of string, empty for a valid row)."""
+    return F.array_compact(F.array(*[F.when(is_broken, name) for name, is_broken in rules.items()]))
+
+
+def within_float32(value: Column) -> Column:
+    """A double as it is, null where it is NaN, infinite or beyond float32."""
+    return F.when(~F.isnan(value) & (F.abs(value) <= FLOAT32_MAX), value)
+
+
+def _feature_rules(orders: DataFrame, config: OrdersConfig) -> dict[str, Column]:
+    # Only floating columns can hold such values: a decimal ends at 1e38.
+    floating = [name for name in config.numeric if isinstance(orders.schema[name].dataType, _FLOATS)]
+    if not floating:
+        return {}
+    # NaN counts as the largest double in Spark, so it must go before any comparison.
+    sizes = [F.nanvl(F.abs(col(name).cast("double")), F.lit(0.0)) for name in floating]
+    largest = F.greatest(F.lit(0.0), *sizes)
+    return {
+        "infinite_feature": largest == _INF,
+        "feature_beyond_float32": (largest > FLOAT32_MAX) & (largest < _INF),
+    }
+
+
+def _number_rules(role: str, value: Column) -> dict[str, Column]:
+    return {
+        f"null_{role}": value.isNull(),
+        f"nan_{role}": F.isnan(value),
+        f"infinite_{role}": value == _INF,
+        f"negative_{role}": value < 0,
+    }
+
+
+def _any(conditions: Iterable[Column]) -> Column:
+    return reduce(or_, conditions)

@@ -1,0 +1,139 @@
+"""Write a synthetic order log, whose true fraud probability is known row by row, as a Delta table."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from decimal import Decimal, InvalidOperation
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from imbalance_spark.errors import ConfigError
+from imbalance_spark.failures import run_job
+from imbalance_spark.generate import generate_orders
+from imbalance_spark.generate.draws import RECIPE
+from imbalance_spark.progress import Progress
+from imbalance_spark.session import spark_session
+
+_GENERATOR = "imbalance_spark.generate"
+
+# HotSpot leaves methods above 8000 bytes to the interpreter, and Spark would make one of all the
+# densities; below this limit it splits them, which is several times faster.
+_SETTINGS = {"spark.sql.codegen.hugeMethodLimit": "8000"}
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; usage errors end with exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog="generate_orders",
+        description=__doc__,
+        epilog="The rows depend on seed, prevalence, start and days alone: any cluster makes the same log. "
+        "Run again with the same arguments, it finds its table and leaves it.",
+    )
+    parser.add_argument("--rows", required=True, type=_whole_number, help="orders to make, such as 300000 or 1e8")
+    parser.add_argument("--prevalence", type=float, default=0.005, help="share of fraud, in (0, 0.5] (%(default)s)")
+    parser.add_argument("--seed", type=int, default=7, help="another seed gives an independent log (%(default)s)")
+    parser.add_argument("--start", default="2024-01-01", help="first day, UTC (%(default)s)")
+    parser.add_argument("--days", type=_whole_number, default=365, help="length of the log (%(default)s)")
+    parser.add_argument("--output", required=True, help="path of the Delta table")
+    parser.add_argument("--overwrite", action="store_true", help="replace a table that was made otherwise")
+    parser.add_argument("--master", help="Spark master when not set by spark-submit (local[*])")
+    parser.add_argument("--quiet", action="store_true", help="do not print the stages")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the job; gives its exit code."""
+    args = parse_args(argv)
+    return run_job("generate_orders", lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
+    with spark_session("generate_orders", args.master, _SETTINGS) as spark:
+        asked = _description(args)
+        progress = Progress(2, quiet=args.quiet)
+        with progress.step(f"generate {args.rows:,} rows") as step:
+            if _is_there(spark, args.output, asked, overwrite=args.overwrite):
+                step.says("already there")
+            else:
+                _write(_orders(spark, args), args.output, asked, overwrite=args.overwrite)
+        with progress.step("count classes"):
+            counts = _class_counts(spark, args.output)
+    print(_summary(counts, args.output))
+    return 0
+
+
+def _orders(spark: SparkSession, args: argparse.Namespace) -> DataFrame:
+    return generate_orders(
+        spark, rows=args.rows, prevalence=args.prevalence, seed=args.seed, start=args.start, days=args.days
+    )
+
+
+def _description(args: argparse.Namespace) -> dict[str, object]:
+    """What the table's rows depend on; stored with the commit that writes them."""
+    names = ("rows", "prevalence", "seed", "start", "days")
+    return {"generator": _GENERATOR, "recipe": RECIPE, **{name: getattr(args, name) for name in names}}
+
+
+def _is_there(spark: SparkSession, output: str, asked: dict[str, object], *, overwrite: bool) -> bool:
+    """Whether the table's latest version is what is asked for; ConfigError if it is another, unless overwritten."""
+    if not DeltaTable.isDeltaTable(spark, output):
+        return False
+    found = _found(spark, output)
+    if found == asked:
+        return True
+    if overwrite:
+        return False
+    differing = sorted(name for name in asked if found.get(name) != asked[name])
+    was = {name: found.get(name) for name in differing} if found else "written by something else"
+    raise ConfigError(
+        f"generate_orders: --output {output!r} already holds another table (there: {was}; "
+        f"asked: { {name: asked[name] for name in differing} }). Choose another path, or add --overwrite."
+    )
+
+
+def _found(spark: SparkSession, output: str) -> dict[str, object]:
+    """The description in the latest commit, or {} when that commit is not this job's."""
+    latest = DeltaTable.forPath(spark, output).history(1).select("userMetadata").first()
+    try:
+        found = json.loads(latest["userMetadata"] or "{}") if latest else {}
+    except json.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) and found.get("generator") == _GENERATOR else {}
+
+
+def _write(orders: DataFrame, output: str, asked: dict[str, object], *, overwrite: bool) -> None:
+    # The description travels in the same commit as the rows: there is never one without the other.
+    writer = orders.write.format("delta").option("userMetadata", json.dumps(asked, sort_keys=True))
+    if overwrite:
+        writer.mode("overwrite").option("overwriteSchema", "true").save(output)
+    else:
+        writer.mode("error").save(output)
+
+
+def _class_counts(spark: SparkSession, output: str) -> dict[int, int]:
+    """Rows of each class: at most two rows are collected."""
+    counted = spark.read.format("delta").load(output).groupBy("is_fraud").agg(F.count("*").alias("rows")).collect()
+    return {row["is_fraud"]: row["rows"] for row in counted}
+
+
+def _summary(counts: dict[int, int], output: str) -> str:
+    honest, fraud = counts.get(0, 0), counts.get(1, 0)
+    return f"{output}: {honest + fraud:,} orders, {fraud:,} fraud ({fraud / (honest + fraud):.4%}), {honest:,} honest"
+
+
+def _whole_number(text: str) -> int:
+    """An int from `300000` or `1e8`, exactly."""
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not number.is_finite() or number != int(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(number)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

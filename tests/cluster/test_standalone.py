@@ -1,0 +1,122 @@
+"""The main job on a real standalone cluster: master and two workers, the package shipped as a zip."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyspark
+import pytest
+
+from imbalance_spark.session import delta_package
+
+ROOT = Path(__file__).resolve().parents[2]
+SPARK_HOME = Path(pyspark.__file__).parent
+LIMIT_S = 420
+STRATEGIES = ("none", "undersample", "balanced_sketch")
+
+
+def environment(home: Path) -> dict[str, str]:
+    # No PYTHONPATH: executors must find the package in the zip, and nowhere else.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_", "PYTHONPATH"))}
+    return {
+        **kept,
+        "SPARK_HOME": str(SPARK_HOME),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_WORKER_DIR": str(home / "work"),
+        "SPARK_LOG_DIR": str(home / "logs"),
+        "PYSPARK_PYTHON": sys.executable,
+    }
+
+
+def start(home: Path, name: str, *arguments: str) -> tuple[subprocess.Popen[bytes], Path]:
+    log = home / f"{name}.log"
+    command = [str(SPARK_HOME / "bin/spark-class"), *arguments]
+    with log.open("wb") as out:
+        return subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment(home)), log
+
+
+def wait_for(log: Path, pattern: str) -> re.Match[str]:
+    for _ in range(120):
+        found = re.search(pattern, log.read_text("utf-8", "replace"))
+        if found:
+            return found
+        time.sleep(0.5)
+    raise AssertionError(f"no {pattern!r} in {log.name} within a minute")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cluster")
+
+
+@pytest.fixture(scope="module")
+def master(home: Path) -> Iterator[str]:
+    processes = []
+    try:
+        deploy = "org.apache.spark.deploy"
+        process, log = start(
+            home, "master", f"{deploy}.master.Master", "--host", "127.0.0.1", "--port", "0", "--webui-port", "0"
+        )
+        processes.append(process)
+        url = wait_for(log, r"spark://127\.0\.0\.1:\d+").group()
+        for name in ("worker-1", "worker-2"):
+            options = ("--host", "127.0.0.1", "--cores", "1", "--memory", "2g", "--webui-port", "0")
+            process, log = start(home, name, f"{deploy}.worker.Worker", *options, url)
+            processes.append(process)
+            wait_for(log, "Successfully registered with master")
+        yield url
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+            process.wait(timeout=30)
+
+
+@pytest.fixture(scope="module")
+def package(home: Path) -> Path:
+    made = home / "imbalance_spark.zip"
+    subprocess.run([sys.executable, "-m", "zipfile", "-c", str(made), "imbalance_spark", "jobs"], cwd=ROOT, check=True)
+    return made
+
+
+def submit(home: Path, package: Path, job: str, *arguments: str, spark: tuple[str, ...]) -> str:
+    command = [str(SPARK_HOME / "bin/spark-submit"), "--packages", delta_package(), "--py-files", str(package)]
+    command += ["--conf", "spark.ui.enabled=false", "--conf", "spark.log.level=ERROR", *spark, str(ROOT / "jobs" / job)]
+    done = subprocess.run(
+        [*command, *arguments], cwd=home, env=environment(home), capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def train(home: Path, package: Path, run_id: str, *spark: str) -> dict[str, object]:
+    settings = [f"run_id={run_id}", f"output={home}/output", f"orders.source.path={home}/orders"]
+    settings += [f"tracking.uri=sqlite:///{home}/mlflow.db", "tracking.registered_model=null", "training.rounds=10"]
+    options = [option for setting in settings for option in ("--set", setting)]
+    printed = submit(
+        home, package, "train.py", "--config", str(ROOT / "conf/cluster.yaml"), *options, "--json", spark=spark
+    )
+    return json.loads(printed.strip().splitlines()[-1])
+
+
+def ledger(home: Path, run_id: str, step: str) -> object:
+    return json.loads((home / "output" / run_id / "ledger" / f"{step}.json").read_text("utf-8"))["output"]
+
+
+def test_cluster_and_local_runs_agree_on_splits_samples_and_counts(home: Path, package: Path, master: str) -> None:
+    local = ("--master", "local[2]")
+    generate = ("--rows", "30000", "--prevalence", "0.02", "--seed", "7", "--output", str(home / "orders"))
+    submit(home, package, "generate_orders.py", *generate, spark=local)
+    on_cluster = train(home, package, "on-cluster", "--master", master, "--executor-memory", "1g")
+    at_home = train(home, package, "at-home", *local)
+    assert {row["strategy"] for row in on_cluster["strategies"]} == {*STRATEGIES, "majority class"}
+    assert on_cluster["best"] == at_home["best"]
+    for step in ("split", "categories", "train_sums", "train_undersample_sums", *[f"counts_{s}" for s in STRATEGIES]):
+        assert ledger(home, "on-cluster", step) == ledger(home, "at-home", step), step
+    for table in ("train", "train_undersample", "quarantined"):
+        here, there = ledger(home, "at-home", table), ledger(home, "on-cluster", table)
+        assert (here["rows"], here["fingerprint"]) == (there["rows"], there["fingerprint"]), table

@@ -1,0 +1,183 @@
+"""What each strategy means: tables, weights, the ledger and its correction."""
+
+import math
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from model_rows import as_spark, model_rows
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from imbalance_spark.config import BoosterParams, StrategyConfig, TrainingConfig
+from imbalance_spark.errors import ConfigError, DataContractError, LeakageError, MissingColumnsError
+from imbalance_spark.strategy import FIT_WEIGHT, PriorLedger, resolve, table_name, training_table, with_recipe_weight
+from imbalance_spark.train_only.guard import leakage_errors
+
+TRAINING = TrainingConfig(params=BoosterParams(max_depth=4))
+COUNTS = {0: 990, 1: 10}
+
+
+def strategy(kind: str, **given_settings: object) -> StrategyConfig:
+    return StrategyConfig.model_validate({"kind": kind, **given_settings})
+
+
+def test_none_starts_from_the_prior_and_corrects_nothing() -> None:
+    recipe = resolve(strategy("none"), COUNTS, TRAINING)
+    assert (recipe.base_score, recipe.weights, recipe.scale_pos_weight) == (0.01, None, 1.0)
+    assert recipe.ledger.correction().logit_shift == 0.0
+    assert recipe.weight_column is None
+    assert recipe.logged == {"kind": "none"}
+
+
+def test_undersampling_moves_the_prior_and_is_undone_by_dal_pozzolo() -> None:
+    # 99 of 990 negatives: b = 0.1; a raw score of 0.5 means 0.1 * 0.5 / (0.1 * 0.5 - 0.5 + 1) = 0.0909.
+    recipe = resolve(strategy("undersample"), COUNTS, TRAINING, kept={0: 0.1, 1: 1.0})
+    assert recipe.base_score == pytest.approx(10 / 109)
+    assert recipe.ledger.correction().apply([0.5])[0] == pytest.approx(0.090909, abs=1e-6)
+    assert recipe.logged == {"kind": "undersample", "sampling_strategy": "auto", "method": "exact"}
+
+
+def test_oversampling_is_undone_by_the_copies() -> None:
+    recipe = resolve(strategy("oversample"), COUNTS, TRAINING, kept={0: 1.0, 1: 99.0})
+    assert recipe.base_score == pytest.approx(0.5)
+    assert recipe.ledger.correction().logit_shift == pytest.approx(-math.log(99))
+
+
+def test_balanced_class_weights_start_from_a_half() -> None:
+    recipe = resolve(strategy("class_weight"), COUNTS, TRAINING)
+    assert recipe.weights == {0: pytest.approx(1000 / 1980), 1: pytest.approx(50)}
+    assert recipe.base_score == pytest.approx(0.5)
+    assert recipe.ledger.correction().logit_shift == pytest.approx(-math.log(99))
+    assert recipe.weight_column == FIT_WEIGHT
+
+
+def test_scale_pos_weight_has_no_weight_column() -> None:
+    recipe = resolve(strategy("scale_pos_weight", scale_pos_weight=9.0), COUNTS, TRAINING)
+    assert (recipe.weights, recipe.scale_pos_weight, recipe.weight_column) == (None, 9.0, None)
+    # w = 9: a raw score of 0.9 means 0.9 / (0.9 + 9 * 0.1) = 0.5.
+    assert recipe.ledger.correction().apply([0.9])[0] == pytest.approx(0.5)
+    assert resolve(strategy("scale_pos_weight"), COUNTS, TRAINING).scale_pos_weight == 99.0
+
+
+def test_the_two_weights_of_a_balanced_sketch_cancel() -> None:
+    recipe = resolve(strategy("balanced_sketch"), COUNTS, TRAINING)
+    assert recipe.weights == {0: 1.0, 1: 99.0}
+    assert recipe.scale_pos_weight == pytest.approx(1 / 99)
+    assert recipe.base_score == pytest.approx(0.01)
+    assert recipe.ledger.correction().logit_shift == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_strategys_parameters_go_before_the_trainings() -> None:
+    recipe = resolve(strategy("none", params={"max_delta_step": 1.0}), COUNTS, TRAINING)
+    assert recipe.params == BoosterParams(max_depth=4, max_delta_step=1.0)
+    assert recipe.logged == {"kind": "none", "max_delta_step": 1.0}
+
+
+def test_business_weights_move_the_starting_point_and_are_not_corrected() -> None:
+    recipe = resolve(strategy("none"), COUNTS, TRAINING, row_weights={0: 990.0, 1: 330.0})
+    assert recipe.base_score == pytest.approx(0.25)
+    assert recipe.weight_column == FIT_WEIGHT
+    assert recipe.ledger.correction().logit_shift == 0.0
+
+
+def test_a_class_without_a_weight_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"no weight for class \[0\]"):
+        resolve(strategy("class_weight", weights={1: 10.0}), COUNTS, TRAINING)
+
+
+def test_a_weight_for_an_unknown_class_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"no class \[2\] in the data"):
+        resolve(strategy("class_weight", weights={0: 1.0, 1: 10.0, 2: 3.0}), COUNTS, TRAINING)
+
+
+@pytest.mark.parametrize("counts", [{0: 10}, {0: 10, 1: 0}, {}])
+def test_one_class_is_refused(counts: dict[int, int]) -> None:
+    with pytest.raises(DataContractError, match="strategy 'none': rows of both classes"):
+        resolve(strategy("none"), counts, TRAINING)
+
+
+def test_a_sampler_needs_to_know_what_was_kept() -> None:
+    with pytest.raises(ConfigError, match="strategy 'undersample' samples rows: pass kept"):
+        resolve(strategy("undersample"), COUNTS, TRAINING)
+
+
+def test_strategies_that_only_weigh_share_one_table() -> None:
+    names = [table_name(strategy(kind)) for kind in ("none", "class_weight", "scale_pos_weight", "balanced_sketch")]
+    assert names == ["train"] * 4
+    assert table_name(strategy("undersample", name="one_to_ten")) == "train_one_to_ten"
+
+
+positive = st.floats(1e-4, 1e4)
+
+
+@settings(max_examples=200)
+@given(p=st.floats(1e-6, 1 - 1e-6), f0=positive, f1=positive, w0=positive, w1=positive)
+def test_the_correction_undoes_what_the_ledger_says(p: float, f0: float, f1: float, w0: float, w1: float) -> None:
+    shifted = p * f1 * w1 / (p * f1 * w1 + (1 - p) * f0 * w0)
+    ledger = PriorLedger(kept={0: f0, 1: f1}, weights={0: w0, 1: w1})
+    odds = ledger.correction().apply([shifted])[0]
+    if 1e-9 < shifted < 1 - 1e-9:
+        assert odds == pytest.approx(p, rel=1e-5)
+
+
+@settings(max_examples=200)
+@given(negatives=st.integers(1, 10**9), positives=st.integers(1, 10**9), kind=st.sampled_from(["none", "balanced_sketch"]))
+def test_strategies_that_keep_the_prior_start_from_it(negatives: int, positives: int, kind: str) -> None:
+    recipe = resolve(strategy(kind), {0: negatives, 1: positives}, TRAINING)
+    assert recipe.base_score == pytest.approx(positives / (negatives + positives), rel=1e-9)
+
+
+@pytest.mark.parametrize("method", ["exact", "key_hash", "sample_by"])
+def test_undersampling_reaches_its_ratio_on_the_rows_to_fit_only(spark: SparkSession, method: str) -> None:
+    rows = model_rows(5000, seed=1, intercept=-3.0)
+    asked = strategy("undersample", sampling_strategy=0.5, method=method)
+    found = training_table(as_spark(spark, rows), asked, key="order_id", seed=7).toPandas()
+    to_fit, before = found[~found.is_early_stopping], rows[~rows.is_early_stopping]
+    positives = before.y.sum()
+    assert to_fit.y.sum() == positives
+    # Kept on average 2 negatives for a positive; 4.5 binomial deviations for the methods that draw.
+    slack = 0 if method == "exact" else 4.5 * math.sqrt(2 * positives)
+    assert abs(len(to_fit) - 3 * positives) <= slack
+    stopping = found[found.is_early_stopping]
+    assert sorted(stopping.order_id) == sorted(rows[rows.is_early_stopping].order_id)
+    assert (stopping.sampling_weight == 1.0).all()
+
+
+def test_oversampling_repeats_rows_to_fit_only(spark: SparkSession) -> None:
+    rows = model_rows(2000, seed=1, intercept=-3.0)
+    table = training_table(as_spark(spark, rows), strategy("oversample"), key="order_id", seed=7).toPandas()
+    to_fit = table[~table.is_early_stopping]
+    assert to_fit.y.sum() * 2 == len(to_fit)
+    assert table[table.is_early_stopping].copy_number.isna().all()
+    assert not table[table.is_early_stopping].order_id.duplicated().any()
+
+
+def test_weights_are_the_class_times_the_business_and_the_business_alone_on_the_slice(spark: SparkSession) -> None:
+    train = spark.createDataFrame(
+        [(0, False, 2.0), (1, False, 3.0), (0, True, 5.0), (1, True, 7.0)],
+        "y int, is_early_stopping boolean, row_weight double",
+    ).withColumn("split", F.lit("train"))
+    asked = strategy("class_weight", weights={0: 1.0, 1: 10.0}, allow_stacked_correction=True)
+    recipe = resolve(asked, COUNTS, TRAINING, row_weights={0: 990.0, 1: 10.0})
+    weighed = with_recipe_weight(train, recipe)
+    assert [row[FIT_WEIGHT] for row in weighed.collect()] == [2.0, 30.0, 5.0, 7.0]
+    without_business = with_recipe_weight(train.drop("row_weight"), resolve(asked, COUNTS, TRAINING))
+    assert [row[FIT_WEIGHT] for row in without_business.collect()] == [1.0, 10.0, 1.0, 1.0]
+    business_alone = with_recipe_weight(train, resolve(strategy("none"), COUNTS, TRAINING, row_weights=COUNTS))
+    assert [row[FIT_WEIGHT] for row in business_alone.collect()] == [2.0, 3.0, 5.0, 7.0]
+    assert weighed.columns == [*train.columns, FIT_WEIGHT]
+
+
+def test_a_recipe_with_business_weights_needs_their_column(spark: SparkSession) -> None:
+    train = spark.createDataFrame([(0, False, "train")], "y int, is_early_stopping boolean, split string")
+    with pytest.raises(MissingColumnsError, match="row_weight"):
+        with_recipe_weight(train, resolve(strategy("none"), COUNTS, TRAINING, row_weights=COUNTS))
+
+
+@pytest.mark.parametrize("kind", ["none", "undersample"])
+def test_a_validation_row_stops_the_training_table(spark: SparkSession, kind: str) -> None:
+    rows = model_rows(100, seed=1, intercept=0.0)
+    rows.loc[rows.index[3], "split"] = "validation"
+    with pytest.raises(LeakageError), leakage_errors():
+        training_table(as_spark(spark, rows), strategy(kind), key="order_id", seed=7).count()
