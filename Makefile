@@ -1,6 +1,7 @@
 # make demo    the main job on generated orders: local Spark, a Delta folder, MLflow on SQLite
 # make test    all tests
 # make check   ruff and mypy
+# make run CONFIG=conf/retail.yaml   the main job on another config
 # make zip     the package as a zip for spark-submit --py-files
 
 SHELL := /bin/bash
@@ -10,19 +11,26 @@ BIN := $(CURDIR)/$(VENV)/bin
 CONFIG ?= conf/demo.yaml
 ROWS ?= 300000
 PREVALENCE ?= 0.005
-DELTA = $(shell $(BIN)/python -c "from imbalance_spark.session import delta_package; print(delta_package())")
-SUBMIT = PYTHONPATH=$(CURDIR) PYSPARK_PYTHON=$(BIN)/python $(BIN)/spark-submit --packages $(DELTA) \
-	--driver-memory $(DRIVER_MEMORY) --conf spark.log.level=ERROR --conf spark.ui.showConsoleProgress=false
 DRIVER_MEMORY ?= 4g
+JARS := $(CURDIR)/$(VENV)/delta
+SUBMIT = PYTHONPATH=$(CURDIR) PYSPARK_PYTHON=$(BIN)/python SPARK_LOCAL_IP=127.0.0.1 $(BIN)/spark-submit \
+	--jars $$(ls $(JARS)/jars/*.jar | paste -sd,) --driver-memory $(DRIVER_MEMORY) \
+	--driver-java-options -Dlog4j2.configurationFile=file:$(CURDIR)/conf/log4j2.properties \
+	--conf spark.ui.showConsoleProgress=false
+# XGBoost's workers announce their ranks with each fit, the JVM its vector module at each start.
+QUIETLY = 2> >(grep --line-buffered -v -e 'got rank' -e 'Using incubator modules' -e '^$$' >&2)
 
-.PHONY: demo test check zip clean java
+.PHONY: demo run test check zip clean java
 
-demo: java $(VENV)/installed
+demo: java $(VENV)/installed $(VENV)/delta/ready
 	@echo "== generate $(ROWS) orders at prevalence $(PREVALENCE) into output/demo_orders"
-	@$(SUBMIT) jobs/generate_orders.py --rows $(ROWS) --prevalence $(PREVALENCE) --seed 7 --output output/demo_orders \
-		2> >(grep -v -f .ci/spark-noise >&2)
+	@$(SUBMIT) jobs/generate_orders.py --rows $(ROWS) --prevalence $(PREVALENCE) --seed 7 \
+		--output output/demo_orders $(QUIETLY)
 	@echo "== compare the strategies: spark-submit jobs/train.py --config $(CONFIG)"
-	@$(SUBMIT) jobs/train.py --config $(CONFIG) 2> >(grep -v -f .ci/spark-noise >&2)
+	@$(SUBMIT) jobs/train.py --config $(CONFIG) $(QUIETLY)
+
+run: java $(VENV)/installed $(VENV)/delta/ready
+	@$(SUBMIT) jobs/train.py --config $(CONFIG) $(QUIETLY)
 
 test: java $(VENV)/installed
 	@echo "== run the tests"
@@ -49,6 +57,12 @@ $(VENV)/installed: setup.py
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --upgrade pip setuptools wheel
 	@$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+$(VENV)/delta/ready: $(VENV)/installed
+	@echo "== fetch the Delta JARs (half a minute the first time)"
+	@$(BIN)/python -c 'from imbalance_spark.session import spark_session as s; s("fetch", "local[1]", {"spark.jars.ivy": "$(JARS)"}).__enter__().stop()' \
+		> $(VENV)/delta.log 2>&1 || { tail -5 $(VENV)/delta.log; exit 1; }
 	@touch $@
 
 clean:

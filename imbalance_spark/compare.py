@@ -181,7 +181,8 @@ def _score(
         )
         for strategy in fitted:
             name = strategy.config.name
-            run.document(f"counts_{name}", lambda n=name: {fold: found[n, fold].to_records() for fold in HELD_OUT})
+            records = {fold: found[name, fold].to_records() for fold in HELD_OUT}
+            run.record(f"counts_{name}", records)
     return {
         s.config.name: {
             fold: ScoreCounts.from_records(records)

@@ -172,9 +172,24 @@ class StrategyConfig(Section):
         if foreign:
             raise ValueError(f"{sorted(foreign)} mean nothing to strategy kind {self.kind!r}: take them out")
         BoosterParams.model_validate(self.params)
-        if self.kind == "class_weight" and isinstance(self.weights, dict) and min(self.weights.values()) <= 0:
-            raise ValueError(f"weights must be above 0, got {self.weights}")
+        if problems := [*_ratio_problems(self.sampling_strategy), *_weight_problems(self.weights)]:
+            raise ValueError("; ".join(problems))
         return self
+
+
+def _ratio_problems(sampling_strategy: float | str | dict[int | str, int]) -> list[str]:
+    if not isinstance(sampling_strategy, float) or 0.0 < sampling_strategy <= 1.0:
+        return []
+    return [f"sampling_strategy as a ratio minority / majority must be in (0, 1], got {sampling_strategy}"]
+
+
+def _weight_problems(weights: str | dict[int | str, float]) -> list[str]:
+    if isinstance(weights, str):
+        return []
+    problems = [] if min(weights.values(), default=0.0) > 0.0 else [f"weights must be above 0, got {weights}"]
+    if set(weights) != {0, 1}:
+        problems.append(f"weights must name class 0 and class 1 (the positive one), and no other, got {list(weights)}")
+    return problems
 
 
 _SETTINGS_OF = {

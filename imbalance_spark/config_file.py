@@ -34,7 +34,7 @@ class _Loader(yaml.SafeLoader):
             raise ConfigError(f"line {line}: anchors and aliases are not read; write the value out")
         if getattr(event, "tag", None):
             raise ConfigError(f"line {line}: tags such as {event.tag} are not read; write a plain value")
-        if isinstance(event, yaml.CollectionStartEvent) and event.start_mark.column > 0:
+        if isinstance(event, yaml.CollectionStartEvent):
             self._refuse_depth(line)
         return super().compose_node(parent, index)
 

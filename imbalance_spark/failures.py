@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable
 
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 
 from imbalance_spark.errors import DataContractError, ImbalanceSparkError, LeakageError, TrainingError
@@ -134,10 +135,22 @@ def _describe_other(error: BaseException) -> tuple[int, str]:
         return 1, known
     if isinstance(error, OSError) and error.strerror:
         return 1, f"{type(error).__name__}: {error.strerror} ({json.dumps(str(error.filename))})."
+    if isinstance(error, Py4JJavaError):
+        return 1, f"Spark's JVM failed with {_java_causes(error)}. Run with --verbose for the traceback."
     # The text may quote a cell: say the class and the place, not the message.
     frame = traceback.extract_tb(error.__traceback__)[-1] if error.__traceback__ else None
     where = f" in {frame.name}, line {frame.lineno}" if frame else ""
     return 1, f"unexpected {type(error).__name__}{where}. Run with --verbose for the traceback."
+
+
+def _java_causes(error: Py4JJavaError) -> str:
+    """The classes of a Java exception and its causes, outermost first, without their messages."""
+    names: list[str] = []
+    current = error.java_exception
+    while current is not None and len(names) < 5:
+        names.append(str(current.getClass().getSimpleName()))
+        current = current.getCause()
+    return " from ".join(names)
 
 
 def _known_cause(text: str) -> str | None:

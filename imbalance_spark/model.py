@@ -148,7 +148,7 @@ def _numbers(column: "pd.Series[Any]", name: str) -> npt.NDArray[np.float64]:
     try:
         if column.map(lambda value: isinstance(value, str)).any():
             raise TypeError
-        return column.astype("float64").to_numpy()
+        return np.asarray(column.astype("float64"), dtype=np.float64)
     except (TypeError, ValueError):
         raise DataContractError(
             f"scoring: column {name!r} holds values that are not numbers (type {column.dtype}). Cast it upstream."

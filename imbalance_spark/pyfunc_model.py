@@ -2,9 +2,9 @@
 
 from typing import Any
 
-import mlflow.models
-import mlflow.pyfunc
 import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
 
 from imbalance_spark.model import ModelBundle, Scorer
 
@@ -12,17 +12,17 @@ NO_THRESHOLD = -1.0
 """Default of the predict parameter `threshold`: the bundle's own cut-off decides."""
 
 
-class OrdersModel(mlflow.pyfunc.PythonModel):  # type: ignore[misc]  # mlflow's class is untyped
+class OrdersModel(PythonModel):
     """Orders in, `probability`, `decision` and `threshold` out."""
 
     def load_context(self, context: Any) -> None:
         """Read the bundle beside the model; a changed part is refused."""
         self.scorer = Scorer(ModelBundle.load(context.artifacts["bundle"]))
 
-    def predict(self, context: Any, model_input: Any, params: dict[str, Any] | None = None) -> pd.DataFrame:
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Score; `params["threshold"]` replaces the stored cut-off for this call."""
         asked = (params or {}).get("threshold", NO_THRESHOLD)
         return self.scorer.score(model_input, None if asked == NO_THRESHOLD else float(asked))
 
 
-mlflow.models.set_model(OrdersModel())
+set_model(OrdersModel())

@@ -43,12 +43,12 @@ def log_comparison(comparison: Comparison, experiment_id: str) -> Recorded:
 def comparison_figures(comparison: Comparison) -> dict[str, Figure]:
     """The pictures of the whole comparison, on test, by name."""
     curves = {result.name: result.curves[TEST] for result in comparison.results}
-    precision = [
+    validation, test = (
         {result.name: result.metrics[f"{fold}/average_precision"] for result in comparison.results}
         for fold in (VALIDATION, TEST)
-    ]
+    )
     return {
-        "comparison": plots.comparison_figure(*precision),
+        "comparison": plots.comparison_figure(validation, test),
         "precision_recall": plots.precision_recall_figure(curves, "Precision and recall on test"),
         "roc": plots.roc_figure(curves, "ROC on test"),
         "reliability": plots.reliability_figure(curves, "Reliability on test"),

@@ -29,7 +29,7 @@ def comparison_table(comparison: Comparison) -> pd.DataFrame:
     The columns after `threshold` hold at the serving objective's threshold, chosen on validation.
     """
     rows = [_row(comparison, result) for result in comparison.results]
-    baseline = {"strategy": "majority class", "threshold": None}
+    baseline: dict[str, Any] = {"strategy": "majority class", "threshold": None}
     baseline |= {name: comparison.baseline[name] for name in _AT_THRESHOLD}
     return pd.DataFrame([*rows, baseline])
 
@@ -132,6 +132,7 @@ _PAGE = """<!doctype html>
 {% for name, data in pictures %}<figure><img src="{{ data }}" alt="{{ name }}"></figure>{% endfor %}
 <h2>Thresholds, chosen on validation</h2>
 <table class="words"><thead><tr><th>strategy</th><th>objective</th><th>threshold</th><th>reached</th>
-<th>on validation</th></tr></thead><tbody>{% for row in thresholds %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}
+<th>on validation</th></tr></thead>
+<tbody>{% for row in thresholds %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}
 </tbody></table></body></html>
 """

@@ -18,6 +18,8 @@ _SETTINGS = {
     "spark.sql.session.timeZone": "UTC",
     # The defaults (50 and 200) cost seconds an action on small tables.
     "spark.databricks.delta.snapshotPartitions": "2",
+    # HotSpot leaves methods above 8,000 bytes to the interpreter: below this limit Spark splits them.
+    "spark.sql.codegen.hugeMethodLimit": "8000",
 }
 
 

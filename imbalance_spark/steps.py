@@ -86,7 +86,7 @@ class Run:
             if not DeltaTable.isDeltaTable(self.spark, path):
                 self._write(build(), step, path)
             pin = self._pin(step, path)
-            self._record(step, asdict(pin))
+            self.record(step, asdict(pin))
         return self._read(pin)
 
     def pin(self, step: str) -> TablePin:
@@ -96,14 +96,15 @@ class Run:
     def document(self, step: str, build: Callable[[], Any]) -> Any:
         """The step's JSON-able result, computed by `build` unless it stands already."""
         if not self.is_done(step):
-            self._record(step, build())
+            self.record(step, build())
         return self.read_document(step)
 
     def read_document(self, step: str) -> Any:
         """The JSON-able result of a finished step."""
         return self.folder.read_json(f"ledger/{step}.json")["output"]
 
-    def _record(self, step: str, output: Any) -> None:
+    def record(self, step: str, output: Any) -> None:
+        """Write down that a step is done, and its JSON-able result."""
         entry = {"run": self.run_id, "step": step, "config_hash": self.config_hash, "code_version": __version__}
         self.folder.write_json(f"ledger/{step}.json", {**entry, "output": output})
 

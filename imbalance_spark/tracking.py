@@ -4,6 +4,7 @@ import fcntl
 import logging
 import os
 import tempfile
+import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ import mlflow
 from matplotlib.figure import Figure
 from mlflow.data.delta_dataset_source import DeltaDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import RunStatus
+from mlflow.entities import Metric, Param, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
@@ -34,6 +35,7 @@ CHAMPION, CHALLENGER = "champion", "challenger"
 _RUN_ID, _STRATEGY, _MANIFEST = "imbalance_spark.run_id", "imbalance_spark.strategy", "imbalance_spark.manifest"
 _MODEL_ID = "imbalance_spark.model_id"
 _LONGEST_PARAM = 500
+_LARGEST_BATCH = 1000  # MLflow refuses more metrics in one call
 _REQUIREMENTS = ("xgboost", "mlflow", "pandas", "numpy", "pyspark", "pyarrow", "pydantic")
 
 
@@ -130,19 +132,17 @@ def log_evidence(run_id: str, evidence: Evidence) -> None:
     """Write everything into the run; a metric that has its value already is not written again."""
     client = MlflowClient()
     known = client.get_run(run_id).data
-    for name, value in evidence.params.items():
-        if name not in known.params:
-            client.log_param(run_id, name, str(value)[:_LONGEST_PARAM])
+    now = int(time.time() * 1000)
+    curves = {name: list(numbers) for name, numbers in evidence.curves.items() if name not in known.metrics}
+    curves |= {name: [number] for name, number in evidence.metrics.items() if known.metrics.get(name) != number}
+    metrics = [Metric(name, value, now, step) for name, values in curves.items() for step, value in enumerate(values)]
+    params = [
+        Param(name, str(value)[:_LONGEST_PARAM]) for name, value in evidence.params.items() if name not in known.params
+    ]
     tags = dict(evidence.tags) | ({"mlflow.note.content": evidence.description} if evidence.description else {})
-    for name, text in tags.items():
-        client.set_tag(run_id, name, text)
-    for name, number in evidence.metrics.items():
-        if known.metrics.get(name) != number:
-            client.log_metric(run_id, name, number)
-    for name, numbers in evidence.curves.items():
-        if name not in known.metrics:
-            for step, number in enumerate(numbers):
-                client.log_metric(run_id, name, number, step=step)
+    client.log_batch(run_id, params=params, tags=[RunTag(name, text) for name, text in tags.items()])
+    for start in range(0, len(metrics), _LARGEST_BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + _LARGEST_BATCH])
     for path, text in evidence.texts.items():
         client.log_text(run_id, text, path)
     for path, document in evidence.documents.items():
@@ -153,7 +153,7 @@ def log_evidence(run_id: str, evidence: Evidence) -> None:
 
 def log_orders_input(run_id: str, name: str, path: str, version: int) -> None:
     """Record which version of which Delta table the run read; nothing is scanned."""
-    dataset = MetaDataset(DeltaDatasetSource(path=path, delta_table_version=version), name=name)
+    dataset = MetaDataset(DeltaDatasetSource(path=path, delta_table_version=version), name=name)  # type: ignore[abstract]  # mlflow itself makes them so
     with mlflow.start_run(run_id=run_id):
         mlflow.log_input(dataset, context="training")
 
@@ -166,7 +166,7 @@ def log_bundle(run_id: str, bundle: ModelBundle) -> str:
         return f"models:/{known}"
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # An input example would put rows of data into the artifact store.
-        warnings.filterwarnings("ignore", message=".*(input example|type hints).*")
+        warnings.filterwarnings("ignore", message=r"(?is).*(input example|type hint|signature).*")
         manifest = bundle.save(f"{folder}/bundle")
         with mlflow.start_run(run_id=run_id):
             info = mlflow.pyfunc.log_model(
@@ -189,12 +189,14 @@ def run_of_model(model_uri: str) -> str:
 
 
 def signature(bundle: ModelBundle) -> ModelSignature:
-    """Numeric features of any number type, categorical ones as text, the threshold as a parameter."""
-    numeric = [ColSpec(AnyType(), name) for name in bundle.numeric]
-    categorical = [ColSpec(AnyType(), name) for name in bundle.categorical]
+    """Features of any type, which the model checks itself, and the threshold as a parameter.
+
+    A fixed type would refuse integers where the training data had fractions, and nulls in integers.
+    """
+    any_type = AnyType()  # type: ignore[no-untyped-call]
     outputs = [("double", "probability"), ("long", "decision"), ("double", "threshold")]
     return ModelSignature(
-        inputs=Schema([*numeric, *categorical]),
+        inputs=Schema([ColSpec(any_type, name) for name in bundle.numeric + bundle.categorical]),
         outputs=Schema([ColSpec(kind, name) for kind, name in outputs]),
         params=ParamSchema([ParamSpec("threshold", DataType.double, NO_THRESHOLD)]),
     )

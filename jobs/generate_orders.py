@@ -19,10 +19,6 @@ from imbalance_spark.session import spark_session
 
 _GENERATOR = "imbalance_spark.generate"
 
-# HotSpot leaves methods above 8000 bytes to the interpreter, and Spark would make one of all the
-# densities; below this limit it splits them, which is several times faster.
-_SETTINGS = {"spark.sql.codegen.hugeMethodLimit": "8000"}
-
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line; usage errors end with exit code 2."""
@@ -51,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    with spark_session("generate_orders", args.master, _SETTINGS) as spark:
+    with spark_session("generate_orders", args.master) as spark:
         asked = _description(args)
         progress = Progress(2, quiet=args.quiet)
         with progress.step(f"generate {args.rows:,} rows") as step:

@@ -81,7 +81,7 @@ def test_zero_and_one_of_any_numeric_type_are_the_same_labels(spark: SparkSessio
 
 def test_encodings_survive_json() -> None:
     label = LabelEncoding(classes=("no", "yes"))
-    categories = CategoryEncoding(values={"channel": ("web", "é`\"\\"), "none": ()})
+    categories = CategoryEncoding(values={"channel": ("web", 'é`"\\'), "none": ()})
     assert LabelEncoding.from_dict(json.loads(json.dumps(label.to_dict()))) == label
     assert CategoryEncoding.from_dict(json.loads(json.dumps(categories.to_dict()))) == categories
 
@@ -134,10 +134,9 @@ def test_the_lookup_table_is_a_constant_of_the_plan(spark: SparkSession) -> None
 @given(st.lists(st.text(max_size=5), unique=True, max_size=40), st.lists(st.text(max_size=5) | st.none(), max_size=20))
 def test_pandas_codes_are_places_in_the_list(values: list[str], column: list[str | None]) -> None:
     encoding = CategoryEncoding(values={"t": tuple(values)})
-    expected = [
-        np.nan if v is None else float(values.index(v)) if v in values else float(len(values)) for v in column
-    ]
-    np.testing.assert_array_equal(encoding.encode_pandas("t", pd.Series(column, dtype=object)), np.array(expected, float))
+    expected = [np.nan if v is None else float(values.index(v)) if v in values else float(len(values)) for v in column]
+    codes = encoding.encode_pandas("t", pd.Series(column, dtype=object))
+    np.testing.assert_array_equal(codes, np.array(expected, float))
 
 
 def test_pandas_integers_with_nulls_keep_their_codes() -> None:
@@ -149,15 +148,16 @@ def test_pandas_integers_with_nulls_keep_their_codes() -> None:
 def test_model_inputs_have_internal_names_and_one_kind_of_missing(spark: SparkSession) -> None:
     rows = [(1, 1.0, float("nan"), Decimal("1.50"), True, "web", 2, 3.0), (2, 0.0, None, None, None, None, 1, 4.0)]
     orders = spark.createDataFrame(
-        rows, "order_id bigint, label double, `prediction` double, `a.b` decimal(5,2), c boolean, d string, w int, m double"
+        rows,
+        "order_id bigint, label double, prediction double, `a.b` decimal(5,2), c boolean, d string, w int, m double",
     )
     roles = config(numeric=("prediction", "a.b", "c"), categorical=("d",), weight="w", amount="m")
     inputs = model_inputs(
         orders, roles, LabelEncoding(classes=("0", "1")), CategoryEncoding(values={"d": ("web",)}), keep=("order_id",)
     )
     assert inputs.dtypes == [
-        ("order_id", "bigint"), ("x_0", "double"), ("x_1", "double"), ("x_2", "double"), ("x_3", "double"), ("y", "int"),
-        ("row_weight", "double"), ("amount_value", "double"),
+        ("order_id", "bigint"), ("x_0", "double"), ("x_1", "double"), ("x_2", "double"), ("x_3", "double"),
+        ("y", "int"), ("row_weight", "double"), ("amount_value", "double"),
     ]  # fmt: skip
     assert [tuple(row) for row in inputs.orderBy("order_id").collect()] == [
         (1, None, 1.5, 1.0, 0.0, 1, 2.0, 3.0),

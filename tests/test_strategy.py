@@ -109,6 +109,7 @@ def test_strategies_that_only_weigh_share_one_table() -> None:
 
 
 positive = st.floats(1e-4, 1e4)
+counts = st.integers(1, 10**9)
 
 
 @settings(max_examples=200)
@@ -122,7 +123,7 @@ def test_the_correction_undoes_what_the_ledger_says(p: float, f0: float, f1: flo
 
 
 @settings(max_examples=200)
-@given(negatives=st.integers(1, 10**9), positives=st.integers(1, 10**9), kind=st.sampled_from(["none", "balanced_sketch"]))
+@given(negatives=counts, positives=counts, kind=st.sampled_from(["none", "balanced_sketch"]))
 def test_strategies_that_keep_the_prior_start_from_it(negatives: int, positives: int, kind: str) -> None:
     recipe = resolve(strategy(kind), {0: negatives, 1: positives}, TRAINING)
     assert recipe.base_score == pytest.approx(positives / (negatives + positives), rel=1e-9)

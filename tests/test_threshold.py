@@ -92,9 +92,7 @@ def test_the_sweep_finds_what_trying_every_threshold_finds(rows: Rows, objective
 
 @settings(max_examples=200, deadline=None)
 @given(ROWS, st.sampled_from([1, 3, 10, 0.1]), st.sampled_from([1, 7, 0.3]), st.floats(1e-3, 1e6))
-def test_costs_times_a_constant_choose_the_same_threshold(
-    rows: Rows, fn: float, fp: float, constant: float
-) -> None:
+def test_costs_times_a_constant_choose_the_same_threshold(rows: Rows, fn: float, fp: float, constant: float) -> None:
     curve = ScoreCounts.from_arrays(*columns(rows)).curve()
     scaled = MinCost(fn=fn * constant, fp=fp * constant)
     assert sweep(curve, MinCost(fn=fn, fp=fp)).threshold == sweep(curve, scaled).threshold

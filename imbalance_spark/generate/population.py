@@ -35,9 +35,7 @@ CATEGORICAL_FEATURES = ("country", "payment_method", "channel", "merchant_catego
 
 AMOUNT_RATIO = LogLogistic(location=(0.0, 1.0, -2.3, 1.5, 0.25), scale=(0.42, 0.80, 0.03, 0.80, 0.45))
 DISTANCE_KM = LogLogistic(location=(2.5, 5.0, 3.0, 5.8, 2.6), scale=(0.70, 0.80, 0.80, 0.70, 0.70), ceiling=20_000.0)
-DEVICE_AGE_DAYS = LogLogistic(
-    location=(5.3, 3.5, 1.5, 0.8, 5.1), scale=(0.60, 0.90, 0.60, 0.90, 0.60), ceiling=4000.0
-)
+DEVICE_AGE_DAYS = LogLogistic(location=(5.3, 3.5, 1.5, 0.8, 5.1), scale=(0.60, 0.90, 0.60, 0.90, 0.60), ceiling=4000.0)
 SESSION_SECONDS = LogLogistic(location=(5.0, 5.2, 3.6, 4.2, 4.9), scale=(0.35, 0.45, 0.35, 0.45, 0.35))
 
 DISTANCE_MISSING = Missing(share=(0.03, 0.05, 0.04, 0.06, 0.03))

@@ -17,6 +17,9 @@ from imbalance_spark.failures import training_error
 from imbalance_spark.frames import IS_EARLY_STOPPING, col, require_columns
 
 _MARGIN = "start_margin"
+_FIRST_FEATURE = "values"
+# XGBoost 3.2 looks this column up in each Arrow batch that has no row of the slice, or none to fit on, and fails
+# with a KeyError where features come as columns of other names. Nothing but the lookup depends on the name.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,13 +88,14 @@ def fit_booster(
     inputs = [feature_column(i) for i in range(len(features))]
     weights = [] if weight_col is None else [weight_col]
     require_columns(table, [*inputs, LABEL, IS_EARLY_STOPPING, *weights], "fit_booster")
-    columns = [col(name).cast("float").alias(name) for name in inputs]
+    fit_names = [_FIRST_FEATURE, *inputs[1:]]
+    columns = [col(name).cast("float").alias(alias) for name, alias in zip(inputs, fit_names, strict=True)]
     columns += [col(name) for name in (LABEL, IS_EARLY_STOPPING, *weights)]
     if logit_shift != 0.0:
         columns.append(_start_margin(base_score, logit_shift))
     settings = _settings(training, params, base_score, scale_pos_weight)
     margin_col = _MARGIN if logit_shift != 0.0 else None
-    roles = {"features_col": inputs, "weight_col": weight_col, "base_margin_col": margin_col}
+    roles = {"features_col": fit_names, "weight_col": weight_col, "base_margin_col": margin_col}
     model = _fit(table.select(*columns), {**settings, **roles}, training.num_workers, strategy)
     return _export(model, features, settings, training.num_workers, strategy)
 

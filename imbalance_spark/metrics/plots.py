@@ -57,12 +57,12 @@ def threshold_figure(
     Args:
         curve: of one strategy.
         fn, fp: cost of a missed positive and of a false alarm.
-        chosen: thresholds to mark, by the name of their objective; at most 6.
+        chosen: thresholds to mark, by the name of their objective; a number on top leads to the legend.
     """
-    figure = Figure(figsize=(8.5, 6.5), layout="constrained")
+    figure = Figure(figsize=(9.5, 6.5), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     logit = _logit(curve.threshold[1:])
-    f1 = 2.0 * curve.tp / (curve.tp + curve.fp + curve.positives)
+    f1 = 2.0 * curve.tp / np.maximum(curve.tp + curve.fp + curve.positives, 1e-300)
     for name, values, colour, dashes in (
         ("precision", curve.precision, "#0072B2", (6, 2)),
         ("recall", curve.recall, "#D55E00", (2, 1.5)),
@@ -73,10 +73,12 @@ def threshold_figure(
     nobody = fn * curve.positives
     lower.plot(logit, cost[1:], color="#009E73", linewidth=1.8, label=f"cost, miss {fn:g}, false alarm {fp:g}")
     lower.axhline(nobody, color=_MUTED, linestyle=":", linewidth=1.2, label="cost of flagging nobody")
-    for number, (name, value) in enumerate((chosen or {}).items()):
-        _mark((upper, lower), number, name, float(_logit(np.array([value]))[0]))
+    for number, (name, value) in enumerate(sorted((chosen or {}).items(), key=lambda entry: entry[1])):
+        # A threshold beyond every score is marked at the edge: the axis stays with the scores.
+        place = float(np.clip(_logit(np.array([value]))[0], logit.min(), logit.max()))
+        _mark((upper, lower), place, number, f"{name}, {value:.3g}" if value <= 1.0 else f"{name}, flags nobody")
     upper.set(ylim=(0.0, 1.03), ylabel="Share")
-    upper.set_title(title, pad=30.0 if chosen else 6.0)
+    upper.set_title(title, pad=34.0 if chosen else 6.0)
     lower.set(yscale="log", ylabel="Cost (log scale)", xlabel="Threshold (logit scale)")
     _probability_axis(lower, logit)
     for axes in (upper, lower):
@@ -111,7 +113,7 @@ def comparison_figure(
     validation: Mapping[str, float], test: Mapping[str, float], title: str = "Average precision of the strategies"
 ) -> Figure:
     """One pair of bars a strategy, best validation value on top: validation filled, test hatched."""
-    figure = Figure(figsize=(8.0, 1.2 + 0.55 * max(len(validation), 1)), layout="constrained")
+    figure = Figure(figsize=(8.0, max(3.0, 1.2 + 0.55 * len(validation))), layout="constrained")
     axes = figure.subplots()
     names = sorted(validation, key=lambda name: validation[name])
     for place, name in enumerate(names):
@@ -141,7 +143,7 @@ def confusion_figure(matrix: ConfusionMatrix, title: str = "Confusion matrix") -
     axes.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
     for (row, column), count in np.ndenumerate(counts):
         colour = "white" if share[row, column] > 0.55 else "black"
-        text = f"{count:,.6g}\n{share[row, column]:.2%}" if count < 1e6 else f"{count:,.0f}\n{share[row, column]:.2%}"
+        text = f"{count:,.0f}\n{100.0 * share[row, column]:.3g} %"
         axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=12)
     axes.set_xticks((0, 1), ("flagged", "not flagged"))
     axes.set_yticks((0, 1), ("positive", "negative"), rotation=90, va="center")
@@ -189,15 +191,14 @@ def _line(axes: Axes, strategy: str, x: FloatArray, y: FloatArray, **settings: A
     axes.plot(x, y, color=look.colour, dashes=look.dashes, linewidth=1.8, **settings)
 
 
-def _mark(panels: Sequence[Axes], number: int, name: str, logit: float) -> None:
+def _mark(panels: Sequence[Axes], logit: float, number: int, text: str) -> None:
+    label = f"{number + 1}: {text}"
     for axes in panels:
         axes.axvline(logit, color=_MUTED, linewidth=1.0, dashes=_MARKS[number % len(_MARKS)])
-    panels[0].text(
-        *(logit, 1.04 + 0.07 * (number % 3), name),
-        transform=panels[0].get_xaxis_transform(),
-        ha="center",
-        fontsize=8,
-    )
+    panels[0].plot([], [], color=_MUTED, linewidth=1.0, dashes=_MARKS[number % len(_MARKS)], label=label)
+    # Neighbours stand on three levels, since good thresholds lie close together.
+    height = 1.02 + 0.05 * (number % 3)
+    panels[0].text(logit, height, str(number + 1), transform=panels[0].get_xaxis_transform(), ha="center", fontsize=9)
 
 
 def _legend(axes: Axes, title: str) -> None:

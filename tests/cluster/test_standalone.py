@@ -22,7 +22,9 @@ STRATEGIES = ("none", "undersample", "balanced_sketch")
 
 def environment(home: Path) -> dict[str, str]:
     # No PYTHONPATH: executors must find the package in the zip, and nowhere else.
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_", "PYTHONPATH"))}
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_", "PYTHONPATH"))
+    }
     return {
         **kept,
         "SPARK_HOME": str(SPARK_HOME),
@@ -87,7 +89,13 @@ def submit(home: Path, package: Path, job: str, *arguments: str, spark: tuple[st
     command = [str(SPARK_HOME / "bin/spark-submit"), "--packages", delta_package(), "--py-files", str(package)]
     command += ["--conf", "spark.ui.enabled=false", "--conf", "spark.log.level=ERROR", *spark, str(ROOT / "jobs" / job)]
     done = subprocess.run(
-        [*command, *arguments], cwd=home, env=environment(home), capture_output=True, text=True, timeout=LIMIT_S, check=False
+        [*command, *arguments],
+        cwd=home,
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout

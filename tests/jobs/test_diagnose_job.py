@@ -37,7 +37,8 @@ def conf(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_the_diagnosis_is_printed_for_people(conf: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--config", conf, "--set", "orders.positive_label=yes"]) == 0
     printed = capsys.readouterr().out
-    for part in ("2 break a rule", "infinite_feature: 2 rows", "Class 1 is 'yes'", "train", "Severity: mild", "recall 0"):
+    parts = ("2 break a rule", "infinite_feature: 2 rows", "Class 1 is 'yes'", "train", "Severity: mild", "recall 0")
+    for part in parts:
         assert part in printed
     assert "features with one value only: ['channel']" in printed
 

@@ -85,7 +85,8 @@ def test_a_package_that_executors_lack_is_named() -> None:
     assert problems == [
         "executors: imbalance_spark is missing in 1 of 2 slots, the driver has importable. "
         "Submit this package with --py-files.",
-        "executors: pandas is missing in 1 of 2 slots, the driver has 2.3.3. Install the driver's version on every node.",
+        "executors: pandas is missing in 1 of 2 slots, the driver has 2.3.3. "
+        "Install the driver's version on every node.",
     ]
 
 

