@@ -2,13 +2,15 @@
 
 import json
 import logging
+import os
 import re
 import sys
 import traceback
 from collections.abc import Callable
 
-from py4j.protocol import Py4JJavaError
+from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark.errors import PySparkException
+from pyspark.java_gateway import launch_gateway
 
 from imbalance_spark.errors import DataContractError, ImbalanceSparkError, LeakageError, TrainingError
 
@@ -70,8 +72,20 @@ def run_job(name: str, body: Callable[[], int], record: Callable[[dict[str, obje
     if record is not None:
         record({"job": name, "state": "done" if code == 0 else "failed", "exit_code": code, "error": line})
     if line is not None:
-        print(f"ERROR {code}: {line}", file=sys.stderr, flush=True)  # noqa: T201  # the job's last word
+        _say_last(f"ERROR {code}: {line}")
     return code
+
+
+def _say_last(line: str) -> None:
+    """Print to stderr. spark-submit sends a Python driver's stderr to its own stdout: there, the JVM prints it."""
+    if "PYSPARK_GATEWAY_PORT" in os.environ:
+        try:
+            launch_gateway().jvm.System.err.println(line)  # type: ignore[no-untyped-call]
+        except (Py4JError, OSError):
+            logger.debug("the JVM of spark-submit is gone", exc_info=True)
+        else:
+            return
+    print(line, file=sys.stderr, flush=True)  # noqa: T201  # the job's last word
 
 
 def describe(error: BaseException) -> tuple[int, str]:

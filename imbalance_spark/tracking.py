@@ -9,6 +9,9 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib import resources
+from importlib.metadata import version
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -171,9 +174,9 @@ def log_bundle(run_id: str, bundle: ModelBundle) -> str:
         with mlflow.start_run(run_id=run_id):
             info = mlflow.pyfunc.log_model(
                 name="model",
-                python_model=str(Path(__file__).with_name("pyfunc_model.py")),
+                python_model=str(_package_source(Path(folder)) / "pyfunc_model.py"),
                 artifacts={"bundle": f"{folder}/bundle"},
-                code_paths=[str(Path(__file__).parent)],
+                code_paths=[f"{folder}/imbalance_spark"],
                 signature=signature(bundle),
                 pip_requirements=_pinned_requirements(),
                 metadata={"strategy": bundle.strategy, "manifest": manifest},
@@ -208,18 +211,18 @@ def register(name: str, model_uri: str, run_id: str, metric: str, value: float) 
     The champion's own metric is read from the run that made it.
     """
     client = MlflowClient()
-    version = _version_of(client, name, run_id) or _new_version(client, name, model_uri, run_id)
+    number = _version_of(client, name, run_id) or _new_version(client, name, model_uri, run_id)
     present = _champion(client, name)
-    if present is None or present.version == version:
-        return _give_alias(client, name, version, CHAMPION, "the first champion" if present is None else "champion")
+    if present is None or present.version == number:
+        return _give_alias(client, name, number, CHAMPION, "the first champion" if present is None else "champion")
     rival = client.get_run(present.run_id).data.metrics.get(metric)
     if rival is None or value >= rival:
         reason = (
             f"{metric} {value:.4f} against {rival if rival is None else round(rival, 4)} of version {present.version}"
         )
-        return _give_alias(client, name, version, CHAMPION, reason)
+        return _give_alias(client, name, number, CHAMPION, reason)
     reason = f"{metric} {value:.4f} is below {rival:.4f} of champion version {present.version}"
-    return _give_alias(client, name, version, CHALLENGER, reason)
+    return _give_alias(client, name, number, CHALLENGER, reason)
 
 
 def _give_alias(client: MlflowClient, name: str, version: str, alias: str, reason: str) -> Registered:
@@ -256,9 +259,23 @@ def _find_run(client: MlflowClient, experiment_id: str, identity: Mapping[str, s
     return str(found[0].info.run_id) if found else None
 
 
-def _pinned_requirements() -> list[str]:
-    from importlib.metadata import version
+def _package_source(folder: Path) -> Path:
+    """This package's code as files, also where it is imported from a zip."""
+    target = folder / "imbalance_spark"
+    _copy_code(resources.files("imbalance_spark"), target)
+    return target
 
+
+def _copy_code(source: Traversable, target: Path) -> None:
+    target.mkdir()
+    for item in source.iterdir():
+        if item.is_dir() and item.name != "__pycache__":
+            _copy_code(item, target / item.name)
+        elif item.name.endswith(".py"):
+            (target / item.name).write_bytes(item.read_bytes())
+
+
+def _pinned_requirements() -> list[str]:
     return [f"{name}=={version(name)}" for name in _REQUIREMENTS]
 
 

@@ -85,7 +85,9 @@ def package(home: Path) -> Path:
     return made
 
 
-def submit(home: Path, package: Path, job: str, *arguments: str, spark: tuple[str, ...]) -> str:
+def submit(
+    home: Path, package: Path, job: str, *arguments: str, spark: tuple[str, ...], code: int = 0
+) -> subprocess.CompletedProcess[str]:
     command = [str(SPARK_HOME / "bin/spark-submit"), "--packages", delta_package(), "--py-files", str(package)]
     command += ["--conf", "spark.ui.enabled=false", "--conf", "spark.log.level=ERROR", *spark, str(ROOT / "jobs" / job)]
     done = subprocess.run(
@@ -97,8 +99,8 @@ def submit(home: Path, package: Path, job: str, *arguments: str, spark: tuple[st
         timeout=LIMIT_S,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+    assert done.returncode == code, (done.stdout[-3000:], done.stderr[-1000:])
+    return done
 
 
 def train(home: Path, package: Path, run_id: str, *spark: str) -> dict[str, object]:
@@ -108,7 +110,7 @@ def train(home: Path, package: Path, run_id: str, *spark: str) -> dict[str, obje
     printed = submit(
         home, package, "train.py", "--config", str(ROOT / "conf/cluster.yaml"), *options, "--json", spark=spark
     )
-    return json.loads(printed.strip().splitlines()[-1])
+    return json.loads(printed.stdout.strip().splitlines()[-1])
 
 
 def ledger(home: Path, run_id: str, step: str) -> object:
@@ -128,3 +130,11 @@ def test_cluster_and_local_runs_agree_on_splits_samples_and_counts(home: Path, p
     for table in ("train", "train_undersample", "quarantined"):
         here, there = ledger(home, "at-home", table), ledger(home, "on-cluster", table)
         assert (here["rows"], here["fingerprint"]) == (there["rows"], there["fingerprint"]), table
+
+
+def test_a_failed_job_says_why_last_on_stderr_and_exits_with_its_code(home: Path, package: Path) -> None:
+    arguments = ("--config", str(ROOT / "conf/cluster.yaml"), "--set", "split.sed=7", "--set", f"output={home}/bad")
+    done = submit(home, package, "train.py", *arguments, spark=("--master", "local[1]"), code=2)
+    assert done.stderr.strip().splitlines()[-1].startswith("ERROR 2: ")
+    assert "Did you mean 'seed' for 'sed'?" in done.stderr
+    assert json.loads((home / "bad/status.json").read_text("utf-8"))["exit_code"] == 2
