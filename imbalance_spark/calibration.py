@@ -139,7 +139,10 @@ def _sentence(ratio: float, rate: float, allowed: float, positives: int) -> str:
     if deviation <= allowed:
         return f"{found}: calibrated as a whole ({limit})."
     side = "high" if ratio > 1.0 else "low"
-    return f"{found}: probabilities are too {side} ({limit}). Check the strategy's fractions and weights."
+    return (
+        f"{found}: probabilities are too {side} ({limit}). "
+        "Check the strategy's fractions and weights, and whether the rate moved since training."
+    )
 
 
 def _shifted(score: FloatArray, times: float, against: float) -> FloatArray:
