@@ -16,7 +16,7 @@ from imbalance_spark.frames import FOLDS, SPLIT, TRAIN, col
 from imbalance_spark.orders import SourceOrders, check_orders, read_orders
 from imbalance_spark.progress import Progress
 from imbalance_spark.split import SplitPlan
-from imbalance_spark.split_by_config import fit_split_by_config
+from imbalance_spark.split.by_config import fit_split_by_config
 from imbalance_spark.steps import Run
 from imbalance_spark.storage import Folder
 from imbalance_spark.validate import ValidatedOrders, ValidationReport, validate_orders

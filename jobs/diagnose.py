@@ -15,7 +15,7 @@ from imbalance_spark.orders import read_orders
 from imbalance_spark.prepare import CLASS_NUMBER, split_counts, with_class_number
 from imbalance_spark.progress import Progress
 from imbalance_spark.session import spark_session
-from imbalance_spark.split_by_config import fit_split_by_config
+from imbalance_spark.split.by_config import fit_split_by_config
 from imbalance_spark.validate import ValidationReport, validate_orders
 
 

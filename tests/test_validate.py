@@ -8,13 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
-from imbalance_spark import validate_counts
 from imbalance_spark.config import OrdersConfig, SourceConfig
 from imbalance_spark.encoding import LabelEncoding
 from imbalance_spark.errors import DataContractError
+from imbalance_spark.validate import counts as validate_counts
 from imbalance_spark.validate import validate_orders
-from imbalance_spark.validate_counts import FeatureRange, LabelCounts
-from imbalance_spark.validate_features import leaked_features
+from imbalance_spark.validate.counts import FeatureRange, LabelCounts
+from imbalance_spark.validate.features import leaked_features
 
 NAN, INF = math.nan, math.inf
 GOOD = {"order_id": 0, "label": 0.0, "x": 1.0, "w": 1.0, "amount": 5.0, "time": "2026-01-01 00:00:00"}

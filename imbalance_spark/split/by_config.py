@@ -3,8 +3,8 @@
 from pyspark.sql import DataFrame
 
 from imbalance_spark.config import OrdersConfig, SplitConfig
-from imbalance_spark.split import fit_split
-from imbalance_spark.split_plan import SplitPlan
+from imbalance_spark.split.plan import SplitPlan
+from imbalance_spark.split.stratified import fit_split
 
 __all__ = ["fit_split_by_config", "split_by_config"]
 

@@ -13,10 +13,10 @@ from imbalance_spark.config import OrdersConfig
 from imbalance_spark.encoding import LabelEncoding, learn_label
 from imbalance_spark.errors import DataContractError
 from imbalance_spark.order_columns import check_orders
-from imbalance_spark.validate_counts import FeatureRange, LabelCounts, collect_label_counts
-from imbalance_spark.validate_features import feature_warnings, leaked_features
-from imbalance_spark.validate_keys import KEY_HASH, RepeatedKeys, collect_repeated_keys, row_key_hash
-from imbalance_spark.validate_rules import DUPLICATE_KEY, any_broken, reasons, row_rules
+from imbalance_spark.validate.counts import FeatureRange, LabelCounts, collect_label_counts
+from imbalance_spark.validate.features import feature_warnings, leaked_features
+from imbalance_spark.validate.keys import KEY_HASH, RepeatedKeys, collect_repeated_keys, row_key_hash
+from imbalance_spark.validate.rules import DUPLICATE_KEY, any_broken, reasons, row_rules
 
 __all__ = ["ValidatedOrders", "ValidationReport", "validate_orders"]
 
@@ -58,7 +58,7 @@ class ValidatedOrders:
 
     Args:
         valid: the rows that keep every rule, with all their columns.
-        quarantined: for every other row `key_hash` (bigint, `validate_keys.row_key_hash`) and
+        quarantined: for every other row `key_hash` (bigint, `validate.keys.row_key_hash`) and
             `reasons` (array of string, at least one); none of the row's own values.
         report: what was found.
     """
@@ -71,7 +71,7 @@ class ValidatedOrders:
 def validate_orders(orders: DataFrame, config: OrdersConfig) -> ValidatedOrders:
     """Split orders into valid and quarantined ones, and refuse those that cannot be learnt from.
 
-    A row is quarantined for the rules of `validate_rules.row_rules`, and for `duplicate_key`: all
+    A row is quarantined for the rules of `validate.rules.row_rules`, and for `duplicate_key`: all
     rows of a key that comes more than once, since none is known to be the right one. A null or NaN
     feature is legal. A label that is a third class stops the job and is not quarantined: rare
     classes are what this package is about.

@@ -12,7 +12,7 @@ from imbalance_spark.config import OrdersConfig
 from imbalance_spark.encoding import label_text
 from imbalance_spark.errors import DataContractError
 from imbalance_spark.frames import col
-from imbalance_spark.validate_rules import any_broken, within_float32
+from imbalance_spark.validate.rules import any_broken, within_float32
 
 _MOST_LABELS = 100
 _FEATURES_A_PASS = 200  # three aggregates each; the time to plan an aggregate grows faster than its width

@@ -9,9 +9,9 @@ from imbalance_spark.class_counts import count_folds
 from imbalance_spark.errors import DataContractError
 from imbalance_spark.frames import GAP
 from imbalance_spark.ranks import largest_remainder
-from imbalance_spark.split_clock import DAY_US, SECOND_US, time_us
-from imbalance_spark.split_plan import SplitPlan
-from imbalance_spark.split_rules import SplitRules
+from imbalance_spark.split.clock import DAY_US, SECOND_US, time_us
+from imbalance_spark.split.plan import SplitPlan
+from imbalance_spark.split.rules import SplitRules
 
 
 def fit_time(orders: DataFrame, rules: SplitRules, time: str) -> SplitPlan:

@@ -10,11 +10,11 @@ from imbalance_spark.class_counts import count_splits, refuse_one_class
 from imbalance_spark.errors import ConfigError, DataContractError
 from imbalance_spark.frames import IS_EARLY_STOPPING, TEST, TRAIN, VALIDATION, require_columns
 from imbalance_spark.hashing import check_key
-from imbalance_spark.split_groups import fit_groups
-from imbalance_spark.split_plan import SplitPlan
-from imbalance_spark.split_rows import fit_rows
-from imbalance_spark.split_rules import SplitRules, fold_fractions
-from imbalance_spark.split_time import fit_time
+from imbalance_spark.split.by_time import fit_time
+from imbalance_spark.split.groups import fit_groups
+from imbalance_spark.split.plan import SplitPlan
+from imbalance_spark.split.rows import fit_rows
+from imbalance_spark.split.rules import SplitRules, fold_fractions
 
 __all__ = ["SplitPlan", "count_splits", "early_stopping_slice", "fit_split", "stratified_split"]
 

@@ -16,7 +16,7 @@ from imbalance_spark.encoding import label_text
 from imbalance_spark.errors import DataContractError
 from imbalance_spark.frames import col
 from imbalance_spark.hashing import key_hash
-from imbalance_spark.validate_rules import DUPLICATE_KEY
+from imbalance_spark.validate.rules import DUPLICATE_KEY
 
 KEY_HASH = "key_hash"
 _MOST_REPEATED_ROWS = 1_000_000

@@ -11,8 +11,8 @@ from imbalance_spark.class_counts import Label, collect_per_class
 from imbalance_spark.errors import DataContractError
 from imbalance_spark.frames import col
 from imbalance_spark.ranks import collect_cut_offs, largest_remainder
-from imbalance_spark.split_plan import SplitPlan, fold_number
-from imbalance_spark.split_rules import SplitRules
+from imbalance_spark.split.plan import SplitPlan, fold_number
+from imbalance_spark.split.rules import SplitRules
 
 
 def fit_rows(orders: DataFrame, rules: SplitRules) -> SplitPlan:

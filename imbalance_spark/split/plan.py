@@ -10,8 +10,8 @@ from pyspark.sql import functions as F
 from imbalance_spark.checks import refuse_columns
 from imbalance_spark.class_counts import Label, of_class
 from imbalance_spark.frames import GAP, SPLIT, require_columns
-from imbalance_spark.split_clock import DAY_US, time_us
-from imbalance_spark.split_rules import SplitRules
+from imbalance_spark.split.clock import DAY_US, time_us
+from imbalance_spark.split.rules import SplitRules
 
 
 @dataclass(frozen=True, kw_only=True)

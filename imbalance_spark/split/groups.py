@@ -11,8 +11,8 @@ from imbalance_spark.class_counts import Label, count_classes, of_class
 from imbalance_spark.errors import DataContractError
 from imbalance_spark.frames import col
 from imbalance_spark.ranks import largest_remainder
-from imbalance_spark.split_plan import SplitPlan, fold_number
-from imbalance_spark.split_rules import SplitRules
+from imbalance_spark.split.plan import SplitPlan, fold_number
+from imbalance_spark.split.rules import SplitRules
 
 logger = logging.getLogger(__name__)
 

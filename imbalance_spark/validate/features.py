@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from pyspark.sql import types as T
 
-from imbalance_spark.validate_counts import FeatureRange, LabelCounts
+from imbalance_spark.validate.counts import FeatureRange, LabelCounts
 
 _FEWEST_ROWS = 30  # with fewer rows in a class, ranges lie apart by chance too often
 _LEAST_AUC = 0.999
