@@ -15,6 +15,7 @@ from imbalance_spark.encoding import LABEL, feature_column
 from imbalance_spark.errors import ConfigError, TrainingError
 from imbalance_spark.failures import training_error
 from imbalance_spark.frames import IS_EARLY_STOPPING, col, require_columns
+from imbalance_spark.learners.layout import one_file_a_worker
 
 _MARGIN = "start_margin"
 _FIRST_FEATURE = "values"
@@ -65,9 +66,10 @@ def fit_booster(
     `logit_shift`: the log loss that stops the fit is that of corrected probabilities. Trees are not
     affected, since no gradient comes from the slice.
 
-    Passes over `table`: two (XGBoost counts the classes, then trains), so it must be a written table.
-    Rows are dealt to workers anew; which worker has which row follows from the table's layout, and the
-    trees differ with layout and `num_workers`, not between runs on the same table. A worker without
+    Passes over `table`: two (XGBoost counts the classes, then trains), so it must be a written table. A
+    table of one file a worker is read as it lies; any other is dealt to the workers anew. Which worker has
+    which row follows from the table's layout, and the trees differ with layout and `num_workers`, not
+    between runs on the same table. A worker without
     positives is allowed: log loss, unlike `aucpr`, is summed over workers.
 
     Args:
@@ -96,7 +98,9 @@ def fit_booster(
     settings = _settings(training, params, base_score, scale_pos_weight)
     margin_col = _MARGIN if logit_shift != 0.0 else None
     roles = {"features_col": fit_names, "weight_col": weight_col, "base_margin_col": margin_col}
-    model = _fit(table.select(*columns), {**settings, **roles}, training.num_workers, strategy)
+    with one_file_a_worker(table, training.num_workers) as is_laid_out:
+        settings_of_fit = {**settings, **roles, "force_repartition": not is_laid_out}
+        model = _fit(table.select(*columns), settings_of_fit, training.num_workers, strategy)
     return _export(model, features, settings, training.num_workers, strategy)
 
 
@@ -146,8 +150,6 @@ def _fit(rows: DataFrame, settings: Mapping[str, Any], num_workers: int, strateg
             label_col=LABEL,
             validation_indicator_col=IS_EARLY_STOPPING,
             num_workers=num_workers,
-            # Otherwise XGBoost runs what makes the table once more, only to count its partitions.
-            force_repartition=True,
             missing=math.nan,
             device="cpu",
             verbosity=0,

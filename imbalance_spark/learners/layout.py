@@ -1,0 +1,48 @@
+"""How a written table reaches the training workers: one file each, without a shuffle, where it was laid out so."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pyspark.sql import DataFrame, SparkSession
+
+_ROWS_A_BATCH = "100000"  # ten times Spark's default: fewer frames for the workers to concatenate
+
+
+@contextmanager
+def one_file_a_worker(table: DataFrame, num_workers: int) -> Iterator[bool]:
+    """Within the block, plans read the table one partition a file; whether that gives `num_workers` partitions.
+
+    Where it does, XGBoost needs no shuffle of its own, and which worker has which row, in which
+    order, follows from how the table was written. Starts no Spark job.
+    """
+    spark = table.sparkSession
+    largest = _largest_file(spark, table.inputFiles()) if len(table.inputFiles()) == num_workers else 0
+    settings = {"spark.sql.execution.arrow.maxRecordsPerBatch": _ROWS_A_BATCH}
+    if largest:
+        # Two files never fit one partition of the largest one's size, and no file is cut in two.
+        settings |= {
+            "spark.sql.files.maxPartitionBytes": str(largest),
+            "spark.sql.files.openCostInBytes": "0",
+            "spark.sql.files.minPartitionNum": "1",
+        }
+    with _set(spark, settings):
+        # A file scan only: asking for its partitions runs nothing.
+        yield bool(largest) and table.select("*").rdd.getNumPartitions() == num_workers
+
+
+@contextmanager
+def _set(spark: SparkSession, settings: dict[str, str]) -> Iterator[None]:
+    before = {name: spark.conf.get(name, None) for name in settings}
+    try:
+        for name, value in settings.items():
+            spark.conf.set(name, value)
+        yield
+    finally:
+        for name, old in before.items():
+            spark.conf.unset(name) if old is None else spark.conf.set(name, old)
+
+
+def _largest_file(spark: SparkSession, files: list[str]) -> int:
+    jvm, conf = spark.sparkContext._jvm, spark.sparkContext._jsc.hadoopConfiguration()
+    paths = [jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(file)) for file in files]  # type: ignore[union-attr]
+    return max(int(path.getFileSystem(conf).getFileStatus(path).getLen()) for path in paths)
