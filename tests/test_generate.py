@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -22,14 +21,6 @@ from imbalance_spark.generate.population import IS_FRAUD
 from jobs import generate_orders as job
 
 NULLABLE = {"device_age_days", "distance_km", "session_seconds", "country", "payment_method"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def split_methods(spark: SparkSession) -> Iterator[None]:
-    """As the job sets it: without it, HotSpot interprets the long generated method."""
-    spark.conf.set(*next(iter(job._SETTINGS.items())))
-    yield
-    spark.conf.unset(next(iter(job._SETTINGS)))
 
 
 @pytest.fixture(scope="module")

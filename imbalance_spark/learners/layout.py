@@ -44,5 +44,12 @@ def _set(spark: SparkSession, settings: dict[str, str]) -> Iterator[None]:
 
 def _largest_file(spark: SparkSession, files: list[str]) -> int:
     jvm, conf = spark.sparkContext._jvm, spark.sparkContext._jsc.hadoopConfiguration()
-    paths = [jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(file)) for file in files]  # type: ignore[union-attr]
-    return max(int(path.getFileSystem(conf).getFileStatus(path).getLen()) for path in paths)
+    sizes = []
+    for file in files:
+        path = jvm.org.apache.hadoop.fs.Path(file)  # type: ignore[union-attr]
+        system = path.getFileSystem(conf)
+        if not system.exists(path):
+            # Delta names its files as they are, Parquet with spaces and the like escaped.
+            path = jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(file))  # type: ignore[union-attr]
+        sizes.append(int(system.getFileStatus(path).getLen()))
+    return max(sizes)

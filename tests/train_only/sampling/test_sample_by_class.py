@@ -81,7 +81,7 @@ def test_no_class_is_lost_to_the_type_of_the_label(train: DataFrame, method: str
 def test_a_class_that_is_not_named_is_kept_whole_and_said_so(
     train: DataFrame, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="imbalance_spark"):
         found = counts(sample(train, {0: 0.1}))
     assert (found[1], found[2]) == (90, 30)
     assert "fractions does not name {1: 90 rows, 2: 30 rows}: kept whole" in caplog.text
