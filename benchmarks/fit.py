@@ -59,7 +59,7 @@ def make_inputs(spark: SparkSession, rows: int, features: int, prevalence: float
     def draw(purpose: str) -> Column:
         return F.pmod(F.xxhash64("id", F.lit(purpose)), F.lit(1 << 20)) / (1 << 20)
 
-    inputs = [draw(f"feature {number}").alias(feature_column(number)) for number in range(features)]
+    inputs = [draw(f"feature {number}").cast("float").alias(feature_column(number)) for number in range(features)]
     is_positive = draw("label") < F.lit(prevalence) * 4 * draw("feature 0") * draw(f"feature {features - 1}")
     return spark.range(rows).select(
         F.col("id").alias("order_id"),

@@ -8,8 +8,8 @@ from pyspark.sql import types as T
 
 from imbalance_spark.errors import DataContractError, MissingColumnsError
 
-RECIPE = 1
-"""Version of the hashed text; a change of the text must change it, since it moves every row."""
+RECIPE = 2
+"""Version of what is hashed; a change of it must change this number, since it moves every row."""
 
 HASH_RANGE = 1 << 62
 """Hashes are in [0, HASH_RANGE): a power of two, so `pmod` favours no value."""
@@ -20,17 +20,19 @@ _KEY_TYPES = (T.ByteType, T.ShortType, T.IntegerType, T.LongType, T.StringType, 
 def key_hash(key: Sequence[str], seed: int, purpose: str) -> Column:
     """A uniform bigint in [0, HASH_RANGE) from the key's text, the seed and what it is for.
 
-    `xxhash64` itself sees types (1 and 1L differ) and skips nulls, so what is hashed is a text:
-    recipe, purpose and seed, then for each key part its length and text, or a null marker.
-    ('ab', 'c') and ('a', 'bc') differ, int and bigint agree. Two purposes give independent draws.
+    `xxhash64` itself sees types (1 and 1L differ) and skips nulls, so what is hashed, one value after
+    the other, each hash being the seed of the next, is: a text of recipe, purpose and seed; then for
+    each key part its text and whether it is null. ('ab', 'c') and ('a', 'bc') differ, int and bigint
+    agree, a null is no text. Two purposes give independent draws.
 
     Args:
         key: names of the key columns, of types that `check_key` accepts.
         seed: any integer.
         purpose: what the draw decides, such as "split" or "undersample".
     """
-    text = F.concat(F.lit(f"{RECIPE}/{purpose}/{seed}"), *[_part_text(name) for name in key])
-    return F.pmod(F.xxhash64(text), F.lit(HASH_RANGE))
+    # Chained instead of glued into one text: a fifth of the time, since no text is built but the key's.
+    parts = [part for name in key for part in _hashed_part(name)]
+    return F.pmod(F.xxhash64(F.lit(f"{RECIPE}/{purpose}/{seed}"), *parts), F.lit(HASH_RANGE))
 
 
 def uniform(key: Sequence[str], seed: int, purpose: str) -> Column:
@@ -69,9 +71,9 @@ def _is_key_type(data_type: T.DataType) -> bool:
     return isinstance(data_type, _KEY_TYPES)
 
 
-def _part_text(name: str) -> Column:
-    text = F.col(quoted(name)).cast("string")
-    return F.coalesce(F.concat(F.lit("|"), F.length(text).cast("string"), F.lit(":"), text), F.lit("|null"))
+def _hashed_part(name: str) -> tuple[Column, Column]:
+    value = F.col(quoted(name))
+    return value.cast("string"), value.isNull()
 
 
 def quoted(name: str) -> str:

@@ -6,7 +6,7 @@ from imbalance_spark.config import OrdersConfig, SplitConfig
 from imbalance_spark.split.plan import SplitPlan
 from imbalance_spark.split.stratified import fit_split
 
-__all__ = ["fit_split_by_config", "split_by_config"]
+__all__ = ["fit_split_by_config"]
 
 
 def fit_split_by_config(
@@ -31,10 +31,3 @@ def fit_split_by_config(
         exact_below=split.exact_below,
         gap_days=split.gap_days,
     )
-
-
-def split_by_config(
-    orders: DataFrame, split: SplitConfig, config: OrdersConfig, *, label: str | None = None
-) -> DataFrame:
-    """The orders with `split` (string), as `fit_split_by_config` learns it."""
-    return fit_split_by_config(orders, split, config, label=label).assign(orders)
