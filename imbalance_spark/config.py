@@ -9,6 +9,10 @@ Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
 
+MOST_FEATURES = 2000
+"""Most features of a model: with more, planning takes Spark longer than the data."""
+
+
 class Section(BaseModel):
     """A part of the config: frozen, finite numbers, no unknown keys, no text where a number belongs."""
 
@@ -42,6 +46,8 @@ class OrdersConfig(Section):
     """The roles of an order log's columns.
 
     `max_quarantined` is the share of rows (0 to 1) that may break a rule before the job stops.
+    `max_duplicated` is the share of held-out rows that may have the features of a training row; above, the
+    job stops. Coarse features give twins by nature: it is 1 unless set.
     `weight` is a business weight of a row, such as a cost; it is part of training and of metrics.
     """
 
@@ -56,6 +62,7 @@ class OrdersConfig(Section):
     numeric: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     max_quarantined: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
+    max_duplicated: Annotated[float, Field(ge=0.0, le=1.0)] = 1.0
     max_categories: Annotated[int, Field(ge=2, le=100_000)] = 1000
 
     @property
@@ -66,6 +73,10 @@ class OrdersConfig(Section):
     @model_validator(mode="after")
     def _roles_do_not_overlap(self) -> Self:
         problems = [*_repeated("features", self.features), *_repeated("key", self.key)]
+        if len(self.features) > MOST_FEATURES:
+            problems.append(
+                f"{len(self.features)} features, at most {MOST_FEATURES}: Spark's plans grow with them. Leave some out"
+            )
         if not self.features:
             problems.append("no features: name columns under numeric or categorical")
         for name in self.features:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
+from imbalance_spark.audit import Audit, audit
 from imbalance_spark.checks import refuse_columns
 from imbalance_spark.config import RunConfig
 from imbalance_spark.config_file import config_hash
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 CLASS_NUMBER = "class_number"
 
-STEPS = 3
+STEPS = 4
 """Stages that `prepare` announces."""
 
 
@@ -44,14 +45,20 @@ class PreparedOrders:
     plan: SplitPlan
     categories: CategoryEncoding
     diagnosis: Diagnosis
+    audit: Audit
     inputs: DataFrame
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should look at before believing the results."""
+        return (*self.report.warnings, *self.audit.warnings())
 
 
 def prepare(spark: SparkSession, config: RunConfig, progress: Progress) -> PreparedOrders:
     """Read, validate, split and encode the orders of a config.
 
     Passes over the orders: one to copy a source that is not Delta (it has no versions), one to
-    validate, those of `fit_split`, and one over the training rows for the categories.
+    validate, those of `fit_split`, one over the training rows for the categories, and those of `audit`.
 
     Raises:
         ConfigError, DataContractError: see the rooms that are called.
@@ -71,6 +78,10 @@ def prepare(spark: SparkSession, config: RunConfig, progress: Progress) -> Prepa
     split = plan.assign(coded)
     categories = _categories(run, split, config)
     keep = (*config.orders.key, SPLIT)
+    inputs = model_inputs(split, config.orders, validated.report.label, categories, keep=keep)
+    with progress.step("audit") as step:
+        audited = _audit(run, inputs, validated.report, config)
+        step.says(f"{audited.twins.shared:,} of {audited.twins.held_out:,} held-out rows have a twin in train")
     return PreparedOrders(
         run=run,
         location=location,
@@ -79,7 +90,8 @@ def prepare(spark: SparkSession, config: RunConfig, progress: Progress) -> Prepa
         plan=plan,
         categories=categories,
         diagnosis=diagnose(_class_rows(validated.report), counts),
-        inputs=model_inputs(split, config.orders, validated.report.label, categories, keep=keep),
+        audit=audited,
+        inputs=inputs,
     )
 
 
@@ -125,8 +137,6 @@ def _identity(spark: SparkSession, source: SourceOrders, config: RunConfig) -> M
 def _validate(run: Run, orders: DataFrame, config: RunConfig) -> ValidatedOrders:
     validated = validate_orders(orders, config.orders)
     run.table("quarantined", lambda: validated.quarantined)
-    for warning in validated.report.warnings:
-        logger.warning("%s", warning)
     return validated
 
 
@@ -149,3 +159,14 @@ def _categories(run: Run, split: DataFrame, config: RunConfig) -> CategoryEncodi
         return fit_categories(train, config.orders.categorical, config.orders.max_categories).to_dict()
 
     return CategoryEncoding.from_dict(run.document("categories", fitted))
+
+
+def _audit(run: Run, inputs: DataFrame, report: ValidationReport, config: RunConfig) -> Audit:
+    def audited() -> Any:
+        rows, in_time = report.rows - report.quarantined, config.split.by == "time"
+        return audit(inputs, config.orders, rows, large_integers=report.large_integers, in_time=in_time).to_dict()
+
+    found = Audit.from_dict(run.document("audit", audited))
+    for warning in (*report.warnings, *found.warnings()):
+        logger.warning("%s", warning)
+    return found

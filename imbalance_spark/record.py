@@ -89,6 +89,7 @@ def _parent_evidence(comparison: Comparison) -> Evidence:
             "config.json": dump(config),
             "split.json": prepared.plan.to_dict(),
             "diagnosis.json": prepared.diagnosis.to_dict(),
+            "audit.json": prepared.audit.to_dict(),
             "quarantine.json": dict(prepared.report.by_rule),
         },
         figures={f"plots/{name}.png": figure for name, figure in figures.items()},

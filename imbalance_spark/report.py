@@ -66,12 +66,16 @@ def html_page(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
     return page.render(
         title=f"{comparison.config.name}: {comparison.prepared.run.run_id}",
         conclusions=conclusions(comparison),
-        diagnosis=comparison.prepared.diagnosis.lines(),
+        diagnosis=[*comparison.prepared.diagnosis.lines(), *_warnings(comparison)],
         header=list(table.columns),
         rows=[[_short(value) for value in row] for row in table.itertuples(index=False)],
         thresholds=_threshold_rows(comparison),
         pictures=[(name, _as_data(figure)) for name, figure in figures.items()],
     )
+
+
+def _warnings(comparison: Comparison) -> list[str]:
+    return [f"- Warning: {warning}" for warning in comparison.prepared.warnings]
 
 
 def _row(comparison: Comparison, result: StrategyResult) -> dict[str, Any]:

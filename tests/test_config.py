@@ -162,3 +162,8 @@ def test_a_wrong_override_is_said(tmp_path: Path) -> None:
 def test_parse_lists_missing_settings() -> None:
     with pytest.raises(ConfigError, match="label: missing"):
         parse({"source": {"path": "x"}, "numeric": ("a",)}, OrdersConfig, "c")
+
+
+def test_more_features_than_a_plan_can_hold_are_refused_with_the_limit(tmp_path: Path) -> None:
+    names = ", ".join(f"f_{i}" for i in range(5000))
+    assert "5000 features, at most 2000" in problem(tmp_path, MINIMAL.replace("amount, hour", names))

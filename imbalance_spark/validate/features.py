@@ -36,13 +36,18 @@ def feature_warnings(ranges: Mapping[str, FeatureRange], schema: T.StructType) -
     """Sentences on features without a value, with one value only, or too large for float32's digits."""
     empty = [name for name, found in ranges.items() if found.values == 0]
     constant = [name for name, found in ranges.items() if found.values > 0 and found.low == found.high]
-    large = [name for name, found in ranges.items() if _loses_digits(found, schema[name].dataType)]
+    large = large_integers(ranges, schema)
     if empty:
         yield f"features without any value: {_listed(empty)}. A model cannot use them."
     if constant:
         yield f"features with one value only: {_listed(constant)}. Only their nulls can tell rows apart."
     if large:
         yield f"integer features beyond 2^24, where float32 rounds: {_listed(large)}. Take identifiers out."
+
+
+def large_integers(ranges: Mapping[str, FeatureRange], schema: T.StructType) -> list[str]:
+    """Names of the integer features with values that float32, which XGBoost reads, cannot tell apart."""
+    return [name for name, found in ranges.items() if _loses_digits(found, schema[name].dataType)]
 
 
 def _lie_apart(one: FeatureRange, other: FeatureRange) -> bool:

@@ -14,7 +14,7 @@ from imbalance_spark.encoding import LabelEncoding, learn_label
 from imbalance_spark.errors import DataContractError
 from imbalance_spark.order_columns import check_orders
 from imbalance_spark.validate.counts import FeatureRange, LabelCounts, collect_label_counts
-from imbalance_spark.validate.features import feature_warnings, leaked_features
+from imbalance_spark.validate.features import feature_warnings, large_integers, leaked_features
 from imbalance_spark.validate.keys import KEY_HASH, RepeatedKeys, collect_repeated_keys, row_key_hash
 from imbalance_spark.validate.rules import DUPLICATE_KEY, any_broken, reasons, row_rules
 
@@ -35,6 +35,7 @@ class ValidationReport:
         by_rule: rows per broken rule; a row can break several.
         class_counts: valid rows per label text.
         missing: per feature the rows without a usable value, of all rows.
+        large_integers: features of integers beyond 2^24, which float32 rounds.
         warnings: sentences on features that teach nothing or lose digits.
         label: which label is class 1.
     """
@@ -44,6 +45,7 @@ class ValidationReport:
     by_rule: Mapping[str, int]
     class_counts: Mapping[str, int]
     missing: Mapping[str, int]
+    large_integers: tuple[str, ...]
     warnings: tuple[str, ...]
     label: LabelEncoding
 
@@ -122,6 +124,7 @@ def _report(
         by_rule=by_rule,
         class_counts=class_counts,
         missing={name: rows - found.values for name, found in ranges.items()},
+        large_integers=tuple(large_integers(ranges, orders.schema)),
         warnings=tuple(feature_warnings(ranges, orders.schema)),
         label=label,
     )
