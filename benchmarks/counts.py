@@ -1,10 +1,11 @@
-"""One pass of score counts and every metric from it, beside MLlib's area under the precision-recall curve alone."""
+"""One pass of score counts, with every metric, curve and threshold from it, beside MLlib and scikit-learn."""
 
 import argparse
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,54 +13,100 @@ import numpy as np
 from pyspark.ml.evaluation import BinaryClassificationEvaluator
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from sklearn.metrics import average_precision_score
+from sklearn import metrics as sk
 
 from imbalance_spark.hashing import uniform
-from imbalance_spark.metrics import collect_score_counts, evaluate
+from imbalance_spark.metrics import ScoreCounts, collect_score_counts, evaluate
 from imbalance_spark.session import spark_session
+from imbalance_spark.threshold import MaxFBeta, MaxRecall, MinCost, sweep
+
+OBJECTIVES = (MaxFBeta(), MinCost(fn=100.0, fp=1.0), MaxRecall(precision=0.5))
+PLAIN, OURS, EXACT, MLLIB, SKLEARN = "plain scan", "ours", "ours, exact", "MLlib PR-AUC", "scikit-learn"
+
+_SETTINGS = {
+    "spark.ui.enabled": "false",
+    "spark.sql.shuffle.partitions": "8",
+    "spark.driver.memory": "6g",
+    "spark.log.level": "ERROR",
+    "spark.ui.showConsoleProgress": "false",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=float, default=1e7, help="scored rows (default 1e7)")
-    parser.add_argument("--prevalence", type=float, default=1e-3, help="share of positives (default 1e-3)")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each side, alternating (default 3)")
+    parser.add_argument(
+        "--prevalence", type=float, nargs="+", default=[1e-2, 1e-3, 1e-4], help="shares of positives to measure"
+    )
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each side, alternating; MLlib runs once")
     parser.add_argument("--seed", type=int, default=7)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Median seconds of each side, and how far its average precision is from scikit-learn's on every row."""
+
+    prevalence: float
+    average_precision: float
+    bracket: tuple[float, float]
+    seconds: dict[str, float]
+    errors: dict[str, float]
 
 
 def run(args: argparse.Namespace) -> dict[str, object]:
     rows = int(args.rows)
     with tempfile.TemporaryDirectory() as folder, spark_session("benchmark counts", "local[*]", _SETTINGS) as spark:
-        path = str(Path(folder) / "scored.parquet")
-        _scored(spark, rows, args.prevalence, args.seed).write.parquet(path)
-        scored = spark.read.schema("label int, score double").parquet(path)
-        exact, prevalence = _exact(scored)
-        measured = {"plain scan": _plain_scan, "ours": _ours, "MLlib": _mllib}
-        sides = {name: partial(side, scored) for name, side in measured.items()}
-        found = _timed(sides, args.repeats)
-    seconds = {name: statistics.median(times) for name, (times, _) in found.items()}
-    errors = {name: abs(value - exact) for name, (_, value) in found.items()}
-    print(f"{rows:,} rows, prevalence {prevalence:.3g}, scikit-learn's average precision {exact:.6f}")
-    print(f"{'':12}{'seconds':>10}{'AP error':>12}")
-    print(f"{'plain scan':12}{seconds['plain scan']:>10.2f}{'':>12}")
-    for name in ("ours", "MLlib"):
-        print(f"{name:12}{seconds[name]:>10.2f}{errors[name]:>12.2g}")
+        found = [_measure(spark, Path(folder), rows, share, args) for share in args.prevalence]
+    for one in found:
+        _print(rows, one)
+    slowest = min(found, key=lambda one: one.seconds[MLLIB] / one.seconds[OURS])
+    ours, plain, peer = (slowest.seconds[name] for name in (OURS, PLAIN, MLLIB))
     return {
-        "bench": "counts",
         "rows": rows,
-        "prevalence": prevalence,
         "seed": args.seed,
         "repeats": args.repeats,
-        "ours_s": seconds["ours"],
-        "peer_s": seconds["MLlib"],
-        "ratio": seconds["ours"] / seconds["MLlib"],
-        "speedup": seconds["MLlib"] / seconds["ours"],
-        "ap_error": errors["ours"],
-        "peer_ap_error": errors["MLlib"],
-        "plain_scan_s": seconds["plain scan"],
+        "prevalence": slowest.prevalence,
+        "ours_s": ours,
+        "peer_s": peer,
+        "plain_scan_s": plain,
+        "ratio": ours / peer,
+        "speedup": peer / ours,
+        "times_plain_scan": ours / plain,
+        "ap_error": max(one.errors[OURS] for one in found),
+        "peer_ap_error": max(one.errors[MLLIB] for one in found),
+        "by_prevalence": [vars(one) for one in found],
     }
 
 
-_SETTINGS = {"spark.ui.enabled": "false", "spark.sql.shuffle.partitions": "8", "spark.driver.memory": "6g"}
+def _measure(spark: SparkSession, folder: Path, rows: int, prevalence: float, args: argparse.Namespace) -> Measured:
+    path = str(folder / f"scored_{prevalence}.parquet")
+    _scored(spark, rows, prevalence, args.seed).write.parquet(path)
+    scored = spark.read.schema("label int, score double").parquet(path)
+    sides = {PLAIN: _plain_scan, OURS: _ours, EXACT: _ours_exact, SKLEARN: _sklearn}
+    found = _timed({name: partial(side, scored) for name, side in sides.items()}, args.repeats)
+    start = time.perf_counter()
+    mllib = _mllib(scored)
+    mllib_s = time.perf_counter() - start
+    seconds = {name: statistics.median(times) for name, (times, _) in found.items()}
+    exact = found[SKLEARN][1]
+    bracket = collect_score_counts(scored, score="score", label="label").curve().average_precision_bracket()
+    values = {MLLIB: mllib, OURS: found[OURS][1], EXACT: found[EXACT][1]}
+    return Measured(
+        prevalence=prevalence,
+        average_precision=exact,
+        bracket=(bracket.low, bracket.high) if bracket else (0.0, 1.0),
+        seconds=seconds | {MLLIB: mllib_s},
+        errors={name: abs(value - exact) for name, value in values.items()},
+    )
+
+
+def _print(rows: int, found: Measured) -> None:
+    low, high = found.bracket
+    print(f"{rows:,} rows, prevalence {found.prevalence:.3g}")
+    print(f"average precision {found.average_precision:.6f} (scikit-learn), our bracket [{low:.6f}, {high:.6f}]")
+    print(f"{'':14}{'seconds':>10}{'x plain':>10}{'AP error':>12}")
+    for name, seconds in found.seconds.items():
+        error = f"{found.errors[name]:.2g}" if name in found.errors else ""
+        print(f"{name:14}{seconds:>10.2f}{seconds / found.seconds[PLAIN]:>10.1f}{error:>12}")
 
 
 def _scored(spark: SparkSession, rows: int, prevalence: float, seed: int) -> DataFrame:
@@ -84,16 +131,32 @@ def _centre(prevalence: float) -> float:
     return low
 
 
-def _exact(scored: DataFrame) -> tuple[float, float]:
-    """Scikit-learn's average precision on every row, which the driver holds: 12 bytes a row."""
+def _ours(scored: DataFrame) -> float:
+    return _everything(collect_score_counts(scored, score="score", label="label"))
+
+
+def _ours_exact(scored: DataFrame) -> float:
+    return _everything(collect_score_counts(scored, score="score", label="label", exact=True))
+
+
+def _everything(counts: ScoreCounts) -> float:
+    """Every metric at the first objective's threshold, and the thresholds of all three."""
+    curve = counts.curve()
+    chosen = [sweep(curve, objective) for objective in OBJECTIVES]
+    return evaluate(curve, chosen[0].threshold, fn=100.0)["average_precision"]
+
+
+def _sklearn(scored: DataFrame) -> float:
+    """The two curves, their areas and the same three thresholds, of rows that the driver holds: 12 bytes a row."""
     table = scored.toArrow()
     label, score = table["label"].to_numpy(), table["score"].to_numpy()
-    return float(average_precision_score(label, score)), float(label.mean())
-
-
-def _ours(scored: DataFrame) -> float:
-    counts = collect_score_counts(scored, score="score", label="label")
-    return evaluate(counts.curve(), 0.5)["average_precision"]
+    precision, recall, _ = sk.precision_recall_curve(label, score)
+    fpr, tpr, _ = sk.roc_curve(label, score)
+    np.argmax(2.0 * precision * recall / np.maximum(precision + recall, 1e-300))
+    np.argmin(100.0 * (1.0 - tpr) * label.sum() + fpr * (len(label) - label.sum()))
+    np.max(recall[precision >= 0.5])
+    sk.auc(fpr, tpr)
+    return float(sk.average_precision_score(label, score))
 
 
 def _mllib(scored: DataFrame) -> float:

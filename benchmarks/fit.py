@@ -1,9 +1,8 @@
 """The distributed fit on a laid-out Delta table, against native XGBoost on the same rows, rounds and threads."""
 
 import argparse
-import statistics
 import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,23 +10,18 @@ import xgboost
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from benchmarks import timing
 from imbalance_spark.config import BoosterParams, TrainingConfig
 from imbalance_spark.encoding import LABEL, feature_column
 from imbalance_spark.frames import IS_EARLY_STOPPING
 from imbalance_spark.hashing import key_hash
-from imbalance_spark.learners.xgboost import FittedBooster, fit_booster
+from imbalance_spark.learners.xgboost import fit_booster
 from imbalance_spark.session import spark_session
 
 SETTINGS = {"spark.driver.memory": "6g", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rows", type=lambda text: int(float(text)), default=4_000_000, help="rows of the table")
-    parser.add_argument("--features", type=int, default=16, help="numeric features")
-    parser.add_argument("--rounds", type=int, default=50, help="boosting rounds, all of them run")
-    parser.add_argument("--workers", type=int, default=2, help="barrier tasks here, threads of the peer")
-    parser.add_argument("--prevalence", type=float, default=0.01, help="share of positives, roughly")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each side, alternately; medians are compared")
+add_arguments = timing.add_model_arguments
 
 
 def run(args: argparse.Namespace) -> dict[str, object]:
@@ -36,21 +30,13 @@ def run(args: argparse.Namespace) -> dict[str, object]:
         rows = make_inputs(spark, args.rows, args.features, args.prevalence)
         table = written(rows, Path(folder) / "train", args.workers)
         matrix, labels, is_slice = as_arrays(table, args.features)
-        seconds: dict[str, list[float]] = {"native XGBoost": [], "ours: fit_booster": []}
-        for repeat in range(args.repeats + 1):
-            peer_s = _fit_native(matrix, labels, is_slice, args)
-            ours_s = _fit_ours(table, float(labels[~is_slice].mean()), args)
-            if repeat > 0:  # the first round warms the JVM and Python workers up
-                seconds["native XGBoost"].append(peer_s)
-                seconds["ours: fit_booster"].append(ours_s)
-    peer, ours = (statistics.median(values) for values in seconds.values())
-    for name, values in seconds.items():
-        print(f"{name:<20} {statistics.median(values):8.2f} s   {', '.join(f'{value:.2f}' for value in values)}")
-    return {
-        "rows": args.rows, "features": args.features, "rounds": args.rounds, "workers": args.workers,
-        "prevalence": args.prevalence, "repeats": args.repeats, "ours_s": round(ours, 3), "peer_s": round(peer, 3),
-        "ratio": round(ours / peer, 3), "speedup": round(peer / ours, 3),
-    }  # fmt: skip
+        sides: dict[str, Callable[[], object]] = {
+            "native XGBoost": lambda: _fit_native(matrix, labels, is_slice, args),
+            "ours: fit_booster": lambda: _fit_ours(table, float(labels[~is_slice].mean()), args),
+        }
+        seconds = timing.alternately(sides, args.repeats)
+    timing.show(seconds)
+    return timing.compared(args, seconds)
 
 
 def make_inputs(spark: SparkSession, rows: int, features: int, prevalence: float) -> DataFrame:
@@ -87,27 +73,19 @@ def as_arrays(table: DataFrame, features: int) -> tuple[np.ndarray, np.ndarray, 
     return matrix, inputs.column(LABEL).to_numpy(), inputs.column(IS_EARLY_STOPPING).to_numpy()
 
 
-def fit_ours(table: DataFrame, base_score: float, features: int, rounds: int, workers: int) -> FittedBooster:
-    """A fit that runs all its rounds."""
-    return fit_booster(
+def _fit_ours(table: DataFrame, base_score: float, args: argparse.Namespace) -> None:
+    booster = fit_booster(
         table,
-        features=[f"feature_{number}" for number in range(features)],
-        training=TrainingConfig(num_workers=workers, rounds=rounds, early_stopping_rounds=rounds),
+        features=[f"feature_{number}" for number in range(args.features)],
+        training=TrainingConfig(num_workers=args.workers, rounds=args.rounds, early_stopping_rounds=args.rounds),
         params=BoosterParams(),
         base_score=base_score,
         strategy="none",
     )
-
-
-def _fit_ours(table: DataFrame, base_score: float, args: argparse.Namespace) -> float:
-    start = time.perf_counter()
-    booster = fit_ours(table, base_score, args.features, args.rounds, args.workers)
     assert booster.rounds_run == args.rounds
-    return time.perf_counter() - start
 
 
-def _fit_native(matrix: np.ndarray, labels: np.ndarray, is_slice: np.ndarray, args: argparse.Namespace) -> float:
-    start = time.perf_counter()
+def _fit_native(matrix: np.ndarray, labels: np.ndarray, is_slice: np.ndarray, args: argparse.Namespace) -> None:
     train = xgboost.QuantileDMatrix(matrix[~is_slice], labels[~is_slice], nthread=args.workers)
     stopping = xgboost.QuantileDMatrix(matrix[is_slice], labels[is_slice], ref=train, nthread=args.workers)
     params = {
@@ -116,4 +94,3 @@ def _fit_native(matrix: np.ndarray, labels: np.ndarray, is_slice: np.ndarray, ar
     }  # fmt: skip
     evals = [(train, "training"), (stopping, "validation")]
     xgboost.train(params, train, args.rounds, evals=evals, early_stopping_rounds=args.rounds, verbose_eval=False)
-    return time.perf_counter() - start

@@ -1,10 +1,9 @@
 """Probabilities of a table's rows, against `SparkXGBClassifierModel.transform` with the same trees."""
 
 import argparse
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from pyspark.ml.functions import vector_to_array
@@ -12,6 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from xgboost.spark import SparkXGBClassifier
 
+from benchmarks import timing
 from benchmarks.fit import SETTINGS, make_inputs, written
 from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.encoding import LABEL, feature_column
@@ -19,14 +19,7 @@ from imbalance_spark.learners.xgboost import FittedBooster
 from imbalance_spark.scan import Contender, score_frame
 from imbalance_spark.session import spark_session
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rows", type=lambda text: int(float(text)), default=4_000_000, help="rows to score")
-    parser.add_argument("--features", type=int, default=16, help="numeric features")
-    parser.add_argument("--rounds", type=int, default=50, help="trees of the model")
-    parser.add_argument("--workers", type=int, default=2, help="cores of both sides")
-    parser.add_argument("--prevalence", type=float, default=0.01, help="share of positives, roughly")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each side, alternately; medians are compared")
+add_arguments = timing.add_model_arguments
 
 
 def run(args: argparse.Namespace) -> dict[str, object]:
@@ -42,16 +35,14 @@ def run(args: argparse.Namespace) -> dict[str, object]:
             "ours: score_frame": lambda: score_frame(table, contender).select("order_id", "probability"),
         }
         difference = _largest_difference(*[make() for make in sides.values()])
-        seconds = _alternately(sides, args.repeats)
-    peer_s, ours_s = (statistics.median(values) for values in seconds.values())
-    for name, values in seconds.items():
-        print(f"{name:<20} {statistics.median(values):8.2f} s   {', '.join(f'{value:.2f}' for value in values)}")
+        seconds = timing.alternately({name: partial(_run, make) for name, make in sides.items()}, args.repeats)
+    timing.show(seconds)
     print(f"largest difference   {difference:.1e}")
-    return {
-        "rows": args.rows, "features": args.features, "rounds": args.rounds, "workers": args.workers,
-        "prevalence": args.prevalence, "repeats": args.repeats, "ours_s": round(ours_s, 3), "peer_s": round(peer_s, 3),
-        "ratio": round(ours_s / peer_s, 3), "speedup": round(peer_s / ours_s, 3), "largest_difference": difference,
-    }  # fmt: skip
+    return {**timing.compared(args, seconds), "largest_difference": difference}
+
+
+def _run(make: Callable[[], DataFrame]) -> None:
+    make().write.format("noop").mode("overwrite").save()
 
 
 def _models(table: DataFrame, args: argparse.Namespace) -> tuple[object, Contender]:
@@ -71,13 +62,3 @@ def _models(table: DataFrame, args: argparse.Namespace) -> tuple[object, Contend
 def _largest_difference(peer: DataFrame, ours: DataFrame) -> float:
     both = peer.join(ours.withColumnRenamed("probability", "ours"), on="order_id", how="inner")
     return float(both.agg(F.max(F.abs(F.col("ours") - F.col("probability")))).first()[0])
-
-
-def _alternately(sides: dict[str, Callable[[], DataFrame]], repeats: int) -> dict[str, list[float]]:
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(repeats):
-        for name, make in sides.items():
-            start = time.perf_counter()
-            make().write.format("noop").mode("overwrite").save()
-            seconds[name].append(time.perf_counter() - start)
-    return seconds

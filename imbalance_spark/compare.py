@@ -1,60 +1,43 @@
 """The comparison: fit each strategy, score all in one scan, choose thresholds, judge on rows none has seen."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, SparkSession
 
-from imbalance_spark.calibration import LedgerCheck, ledger_check
 from imbalance_spark.config import RunConfig, StrategyConfig
 from imbalance_spark.errors import ConfigError, nearest
 from imbalance_spark.fit import FittedStrategy, fit_strategy, write_train_table
 from imbalance_spark.frames import SPLIT, TEST, VALIDATION, col
+from imbalance_spark.held_out import HeldOutCounts
+from imbalance_spark.judge import HELD_OUT, StrategyResult, constant_costs, gains, judge
 from imbalance_spark.learners.slots import check_executors, require_training_slots
 from imbalance_spark.metrics.confusion import ConfusionMatrix
-from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.evaluate import evaluate, majority_baseline, matrix_metrics
+from imbalance_spark.metrics.evaluate import majority_baseline, matrix_metrics
 from imbalance_spark.metrics.grid import LogitGrid
+from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.model import ModelBundle
+from imbalance_spark.objectives import AlertBudget, Objective, count_days, objective_from_config
 from imbalance_spark.prepare import STEPS as PREPARE_STEPS
 from imbalance_spark.prepare import PreparedOrders, prepare
 from imbalance_spark.progress import Progress
-from imbalance_spark.scan import Contender, scan_counts
-from imbalance_spark.threshold import ChosenThreshold, MinCost, Objective, objective_from_config, sweep
-
-HELD_OUT = (VALIDATION, TEST)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StrategyResult:
-    """One strategy: its model, its curves on validation and test, the thresholds and what they give.
-
-    `metrics` are flat and grouped by slash: `validation/average_precision`, `test/recall` at the
-    serving threshold, `test/max_f1/precision` at the threshold of another objective.
-    """
-
-    fitted: FittedStrategy
-    counts: Mapping[str, ScoreCounts]
-    curves: Mapping[str, Curve]
-    thresholds: Mapping[str, ChosenThreshold]
-    ledger: LedgerCheck
-    metrics: Mapping[str, float]
-
-    @property
-    def name(self) -> str:
-        """The strategy's name in the config."""
-        return self.fitted.config.name
+from imbalance_spark.scan import Contender, in_choosing_half, scan_held_out
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What a run found out; `results` are best first by the gate's metric on validation."""
+    """What a run found out; `results` are best first by the gate's metric on validation.
+
+    `gains` are, for each strategy but plain boosting, what it has more of that metric, with the paired interval.
+    """
 
     config: RunConfig
     prepared: PreparedOrders
     results: tuple[StrategyResult, ...]
+    plain: StrategyResult
+    gains: Mapping[str, Interval]
     baseline: Mapping[str, float]
 
     @property
@@ -86,16 +69,26 @@ def compare(spark: SparkSession, config: RunConfig, progress: Progress) -> Compa
     with progress.step("score") as step:
         counts = _score(prepared, fitted, config)
         step.says(f"{len(fitted)} strategies in one scan of validation and test")
-    results = [judge(strategy, counts[strategy.config.name], objectives, config) for strategy in fitted]
+    with progress.step("judge") as step:
+        objectives = _with_days(objectives, prepared, config)
+        results = [judge(s, counts[s.config.name], objectives, config.serve_objective) for s in fitted]
+        step.says(f"{len(objectives)} thresholds a strategy, from counts alone")
     metric = f"{VALIDATION}/{config.gate.metric}"
     results.sort(key=lambda result: result.metrics.get(metric, -math.inf), reverse=True)
-    baseline = _baseline(results[0].curves[TEST], objectives)
-    return Comparison(config=config, prepared=prepared, results=tuple(results), baseline=baseline)
+    plain = next(result for result in results if result.fitted.config.kind == "none")
+    return Comparison(
+        config=config,
+        prepared=prepared,
+        results=tuple(results),
+        plain=plain,
+        gains=gains(results, plain, config.gate.metric),
+        baseline=_baseline(results[0].curves[TEST], objectives),
+    )
 
 
 def steps(config: RunConfig) -> int:
     """How many stages `compare` announces."""
-    return PREPARE_STEPS + 2 + len(strategies_of(config))
+    return PREPARE_STEPS + 3 + len(strategies_of(config))
 
 
 def strategies_of(config: RunConfig) -> tuple[StrategyConfig, ...]:
@@ -103,34 +96,6 @@ def strategies_of(config: RunConfig) -> tuple[StrategyConfig, ...]:
     if any(strategy.kind == "none" for strategy in config.strategies):
         return config.strategies
     return (StrategyConfig(kind="none", name="none"), *config.strategies)
-
-
-def judge(
-    fitted: FittedStrategy, counts: Mapping[str, ScoreCounts], objectives: tuple[Objective, ...], config: RunConfig
-) -> StrategyResult:
-    """Thresholds from validation, then every metric on validation and on test."""
-    curves = {fold: counts[fold].curve() for fold in HELD_OUT}
-    thresholds = {objective.name: sweep(curves[VALIDATION], objective) for objective in objectives}
-    serving = thresholds[config.serve_objective]
-    costs = constant_costs(objectives)
-    metrics: dict[str, float] = {}
-    for fold in HELD_OUT:
-        found = evaluate(curves[fold], serving.threshold, **costs)
-        metrics |= {f"{fold}/{name}": value for name, value in found.items()}
-        for name, chosen in thresholds.items():
-            at_threshold = matrix_metrics(curves[fold].at(chosen.threshold), **costs)
-            metrics |= {f"{fold}/{name}/{metric}": at_threshold[metric] for metric in _REPORTED}
-    metrics |= {f"threshold/{name}": chosen.threshold for name, chosen in thresholds.items()}
-    ledger = ledger_check(curves[VALIDATION])
-    metrics |= {"ledger/mean_over_base_rate": ledger.ratio, "ledger/passed": float(ledger.passed)}
-    return StrategyResult(
-        fitted=fitted,
-        counts=counts,
-        curves=curves,
-        thresholds=thresholds,
-        ledger=ledger,
-        metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
-    )
 
 
 def bundle_of(comparison: Comparison, result: StrategyResult) -> ModelBundle:
@@ -144,12 +109,10 @@ def bundle_of(comparison: Comparison, result: StrategyResult) -> ModelBundle:
         categories=prepared.categories,
         label=prepared.report.label,
         correction=result.fitted.recipe.ledger.correction(),
+        calibrator=result.calibration.calibrator,
         thresholds={name: chosen.threshold for name, chosen in result.thresholds.items()},
         serve_objective=comparison.config.serve_objective,
     )
-
-
-_REPORTED = ("precision", "recall", "f1", "f2", "f0_5", "mcc", "cost")
 
 
 def _fit(
@@ -162,42 +125,40 @@ def _fit(
     return fitted
 
 
-def _score(
-    prepared: PreparedOrders, fitted: list[FittedStrategy], config: RunConfig
-) -> dict[str, dict[str, ScoreCounts]]:
-    """Counts by strategy and fold: from the ledger if the run has them all, else from one scan."""
-    run = prepared.run
-    if not all(run.is_done(f"counts_{strategy.config.name}") for strategy in fitted):
-        held_out = prepared.inputs.where(col(SPLIT).isin(*HELD_OUT))
-        contenders = [
-            Contender(name=s.config.name, booster=s.booster, correction=s.recipe.ledger.correction()) for s in fitted
-        ]
-        found = scan_counts(
-            held_out,
-            contenders,
-            grid=LogitGrid(bins=config.scoring.bins),
-            has_weight=config.orders.weight is not None,
-            has_amount=config.orders.amount is not None,
-        )
-        for strategy in fitted:
-            name = strategy.config.name
-            records = {fold: found[name, fold].to_records() for fold in HELD_OUT}
-            run.record(f"counts_{name}", records)
-    return {
-        s.config.name: {
-            fold: ScoreCounts.from_records(records)
-            for fold, records in run.read_document(f"counts_{s.config.name}").items()
-        }
-        for s in fitted
-    }
+def _score(prepared: PreparedOrders, fitted: Sequence[FittedStrategy], config: RunConfig) -> dict[str, HeldOutCounts]:
+    """Counts by strategy: from the ledger if the run has them all, else from one scan."""
+    run, names = prepared.run, [strategy.config.name for strategy in fitted]
+    if not all(run.is_done(f"counts_{name}") for name in names):
+        for name, found in _scanned(prepared, fitted, config).items():
+            run.record(f"counts_{name}", found.to_records())
+    return {name: HeldOutCounts.from_records(run.read_document(f"counts_{name}")) for name in names}
 
 
-def constant_costs(objectives: tuple[Objective, ...]) -> dict[str, float]:
-    """What a miss and a false alarm cost in the reported `cost`: the first constant costs that are asked for."""
-    for objective in objectives:
-        if isinstance(objective, MinCost) and not isinstance(objective.fn, str):
-            return {"fn": float(objective.fn), "fp": float(objective.fp)}
-    return {"fn": 1.0, "fp": 1.0}
+def _scanned(prepared: PreparedOrders, fitted: Sequence[FittedStrategy], config: RunConfig) -> dict[str, HeldOutCounts]:
+    contenders = [
+        Contender(name=s.config.name, booster=s.booster, correction=s.recipe.ledger.correction()) for s in fitted
+    ]
+    return scan_held_out(
+        prepared.inputs.where(col(SPLIT).isin(*HELD_OUT)),
+        contenders,
+        key=config.orders.key,
+        group=config.orders.grouping,
+        segments=config.scoring.segments,
+        grid=LogitGrid(bins=config.scoring.bins),
+        has_weight=config.orders.weight is not None,
+        has_amount=config.orders.amount is not None,
+    )
+
+
+def _with_days(objectives: tuple[Objective, ...], prepared: PreparedOrders, config: RunConfig) -> tuple[Objective, ...]:
+    """The objectives with the days that the choosing half of validation amounts to, where one of them asks."""
+    if not any(isinstance(objective, AlertBudget) and objective.days is None for objective in objectives):
+        return objectives
+    time = config.orders.time
+    assert time is not None, "objectives_of has seen to it"  # noqa: S101  # for the type checker
+    is_counted = (col(SPLIT) == VALIDATION) & in_choosing_half(config.orders.key, config.orders.grouping)
+    days = prepared.run.document("days", lambda: count_days(prepared.inputs, time=time, is_counted=is_counted))
+    return tuple(objective.with_days(days) for objective in objectives)
 
 
 def _baseline(curve: Curve, objectives: tuple[Objective, ...]) -> dict[str, float]:
@@ -221,6 +182,8 @@ def objectives_of(config: RunConfig) -> tuple[Objective, ...]:
     if config.serve_objective not in names and not problems:
         hint = nearest([config.serve_objective], names)
         problems.append(f"serve_objective: {config.serve_objective!r} is none of the objectives {names}.{hint}")
+    if config.orders.time is None and any(isinstance(o, AlertBudget) and o.days is None for o in found):
+        problems.append("objectives: alert_budget counts alerts a day. Name orders.time, or give its days.")
     if problems:
         raise ConfigError.of_all(problems)
     return tuple(found)

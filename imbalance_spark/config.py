@@ -70,6 +70,11 @@ class OrdersConfig(Section):
         """Numeric features, then categorical ones: the order of the model's inputs."""
         return self.numeric + self.categorical
 
+    @property
+    def grouping(self) -> tuple[str, ...]:
+        """The group's column, where there is one."""
+        return () if self.group is None else (self.group,)
+
     @model_validator(mode="after")
     def _roles_do_not_overlap(self) -> Self:
         problems = [*_repeated("features", self.features), *_repeated("key", self.key)]
@@ -212,8 +217,12 @@ _SETTINGS_OF = {
 
 
 class ScoringConfig(Section):
-    """The scan that scores validation and test: bins uniform in logit of the corrected score."""
+    """The scan that scores validation and test: bins uniform in logit of the corrected score.
 
+    `segments` are columns of at most 50 values each, such as a country, by which results are also reported.
+    """
+
+    segments: tuple[str, ...] = ()
     bins: Annotated[int, Field(ge=1024, le=1 << 20)] = 65_536
 
 

@@ -41,7 +41,7 @@ def write_train_table(prepared: PreparedOrders, config: RunConfig) -> DataFrame:
             fraction=config.split.early_stopping_fraction,
             seed=config.split.seed,
         )
-        return _laid_out(_as_float(sliced, config), config)
+        return _laid_out(_to_learn_from(sliced, config), config)
 
     return prepared.run.table("train", build)
 
@@ -108,10 +108,12 @@ def _fitted(run: Run, table: DataFrame, recipe: Recipe, config: RunConfig) -> Fi
     return FittedBooster.from_record(record, run.folder.read_bytes(file))
 
 
-def _as_float(rows: DataFrame, config: RunConfig) -> DataFrame:
+def _to_learn_from(rows: DataFrame, config: RunConfig) -> DataFrame:
     # XGBoost reads float32: half the bytes to write once and to read in each fit.
     inputs = [feature_column(i) for i in range(len(config.orders.features))]
-    return rows.select(*[col(name).cast("float").alias(name) if name in inputs else col(name) for name in rows.columns])
+    weight = [ROW_WEIGHT] if config.orders.weight is not None else []
+    others = [col(name) for name in (*config.orders.key, SPLIT, LABEL, *weight, IS_EARLY_STOPPING)]
+    return rows.select(*others, *[col(name).cast("float").alias(name) for name in inputs])
 
 
 def _laid_out(rows: DataFrame, config: RunConfig) -> DataFrame:

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from imbalance_spark.calibration import PriorCorrection
+from imbalance_spark.calibration import Calibrator, PriorCorrection, calibrator_from_dict
 from imbalance_spark.encoding import CategoryEncoding, LabelEncoding
 from imbalance_spark.errors import ConfigError, DataContractError, MissingColumnsError
 
-_FORMAT = 1
+_FORMAT = 2
 _MODEL, _DESCRIPTION, _THRESHOLD, _MANIFEST = "model.ubj", "model.json", "threshold.json", "manifest.json"
 _PARTS = (_MODEL, _DESCRIPTION, _THRESHOLD)
 
@@ -40,6 +40,7 @@ class ModelBundle:
     categories: CategoryEncoding
     label: LabelEncoding
     correction: PriorCorrection
+    calibrator: Calibrator
     thresholds: Mapping[str, float]
     serve_objective: str
 
@@ -84,6 +85,7 @@ class ModelBundle:
             categories=CategoryEncoding.from_dict(described["categories"]),
             label=LabelEncoding.from_dict(described["label"]),
             correction=PriorCorrection.from_dict(described["correction"]),
+            calibrator=calibrator_from_dict(described["calibrator"]),
             thresholds=threshold["thresholds"],
             serve_objective=threshold["serve_objective"],
         )
@@ -97,6 +99,7 @@ class ModelBundle:
             "categories": self.categories.to_dict(),
             "label": self.label.to_dict(),
             "correction": self.correction.to_dict(),
+            "calibrator": self.calibrator.to_dict(),
         }
 
 
@@ -119,7 +122,7 @@ class Scorer:
             threshold: cut-off in [0, 1] instead of the bundle's.
 
         Returns:
-            `probability` (float64, corrected to the real class shares), `decision` (int, 1 where
+            `probability` (float64, corrected to the real class shares and calibrated), `decision` (int, 1 where
             probability >= threshold) and `threshold`, on the index of `orders`.
 
         Raises:
@@ -127,10 +130,11 @@ class Scorer:
             DataContractError: a numeric feature holds text, or infinities.
             ConfigError: the threshold is not in [0, 1].
         """
-        from imbalance_spark.scan import probabilities
+        from imbalance_spark.score_rows import probabilities
 
         cut_off = self.bundle.threshold if threshold is None else _valid_threshold(threshold)
-        found = probabilities(self._booster, self._matrix(orders), self.bundle.correction)
+        corrected = probabilities(self._booster, self._matrix(orders), self.bundle.correction)
+        found = self.bundle.calibrator.apply(corrected)
         columns = {"probability": found, "decision": (found >= cut_off).astype(np.int64), "threshold": cut_off}
         return pd.DataFrame(columns, index=orders.index)
 

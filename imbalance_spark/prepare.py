@@ -34,8 +34,8 @@ STEPS = 4
 class PreparedOrders:
     """Valid orders of a run with their fold, and the same as model inputs.
 
-    `inputs` has the key columns, `split`, `x_0..`, `y` and, where configured, `row_weight` and
-    `amount_value`. It is lazy over a pinned table: nothing was rewritten.
+    `inputs` has the columns of key, group, time and segments, `split`, `x_0..`, `y` and, where configured,
+    `row_weight` and `amount_value`. It is lazy over a pinned table: nothing was rewritten.
     """
 
     run: Run
@@ -77,7 +77,8 @@ def prepare(spark: SparkSession, config: RunConfig, progress: Progress) -> Prepa
         step.says(", ".join(f"{fold} {sum(counts[fold].values()):,}" for fold in FOLDS))
     split = plan.assign(coded)
     categories = _categories(run, split, config)
-    keep = (*config.orders.key, SPLIT)
+    roles = [name for name in (config.orders.group, config.orders.time) if name is not None]
+    keep = tuple(dict.fromkeys([*config.orders.key, *roles, *config.scoring.segments, SPLIT]))
     inputs = model_inputs(split, config.orders, validated.report.label, categories, keep=keep)
     with progress.step("audit") as step:
         audited = _audit(run, inputs, validated.report, config)

@@ -1,18 +1,26 @@
 """A comparison as MLflow evidence: what its parent run and each strategy's nested run are given."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from imbalance_spark import tracking
-from imbalance_spark.compare import Comparison, StrategyResult, bundle_of, constant_costs, objectives_of
+from imbalance_spark.compare import Comparison, bundle_of, objectives_of
 from imbalance_spark.config_file import dump
 from imbalance_spark.frames import TEST, VALIDATION
+from imbalance_spark.judge import StrategyResult, constant_costs
 from imbalance_spark.metrics import plots
+from imbalance_spark.metrics.counts import ScoreCounts
+from imbalance_spark.metrics.curve import Curve
+from imbalance_spark.metrics.evaluate import evaluate
 from imbalance_spark.report import comparison_table, conclusions, html_page
 from imbalance_spark.tracking import Evidence, Registered
+
+_SMALLEST_CELL = 10
+"""Segments of fewer rows are not reported: their numbers would be about single orders."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,10 +118,13 @@ def _strategy_evidence(comparison: Comparison, result: StrategyResult) -> Eviden
     return Evidence(
         params={"strategy": result.name, **recipe.logged},
         tags={"ledger": result.ledger.sentence},
-        metrics={**result.metrics, "best_round": booster.best_iteration + 1},
+        metrics={**result.metrics, **_interval_ends(result), "best_round": booster.best_iteration + 1},
         curves={f"learning/{name}": values for name, values in booster.learning_curve.items()},
         documents={
-            "counts.json": {fold: counts.to_records() for fold, counts in result.counts.items()},
+            "counts.json": result.held_out.to_records(),
+            "calibration.json": result.calibration.to_dict(),
+            "intervals.json": {name: asdict(interval) for name, interval in result.intervals.items()},
+            "segments.json": _segments(result, comparison.config.serve_objective),
             "thresholds.json": _thresholds(result),
             "curves/precision_recall.json": _precision_recall(result),
             "ledger.json": {"correction": recipe.ledger.correction().to_dict(), "sentence": result.ledger.sentence},
@@ -137,11 +148,51 @@ def _threshold_figure(comparison: Comparison, result: StrategyResult) -> Figure:
     return plots.threshold_figure(result.curves[VALIDATION], **costs, chosen=chosen, title=title)
 
 
+def _interval_ends(result: StrategyResult) -> dict[str, float]:
+    ends: dict[str, float] = {}
+    for name, interval in result.intervals.items():
+        ends |= {f"{name}/low": interval.low, f"{name}/high": interval.high}
+    return {name: value for name, value in ends.items() if math.isfinite(value)}
+
+
+def _segments(result: StrategyResult, serving: str) -> Mapping[str, Any]:
+    """Metrics on test by segment at the serving threshold; values of fewer than `_SMALLEST_CELL` rows are left out."""
+    threshold = result.thresholds[serving].threshold
+    found: dict[str, Any] = {}
+    for column in result.held_out.segments.get(TEST, {}):
+        by_value = result.held_out.by_segment(TEST, column)
+        shown = {value: counts for value, counts in by_value.items() if _rows(counts) >= _SMALLEST_CELL}
+        found[column] = {
+            value or "(null)": evaluate(_calibrated(result, counts), threshold) for value, counts in shown.items()
+        }
+    return found
+
+
+def _rows(counts: ScoreCounts) -> int:
+    return int(counts.positives.sum() + counts.negatives.sum())
+
+
+def _calibrated(result: StrategyResult, counts: ScoreCounts) -> Curve:
+    return counts.curve(result.calibration.calibrator.apply)
+
+
 def _thresholds(result: StrategyResult) -> Mapping[str, Any]:
-    return {
-        name: {"threshold": chosen.threshold, "value": chosen.value, "reachable": chosen.reachable, "on": VALIDATION}
+    chosen_by_name = {
+        name: {
+            "threshold": chosen.threshold,
+            "value": chosen.value,
+            "reachable": chosen.reachable,
+            "warning": chosen.warning,
+            "on": "the half of validation that does not calibrate",
+        }
         for name, chosen in result.thresholds.items()
     }
+    regret = result.uncertainty.regret
+    uncertainty = {
+        "threshold": asdict(result.uncertainty.threshold),
+        "regret": None if regret is None else asdict(regret),
+    }
+    return {**chosen_by_name, "uncertainty_of_serving": uncertainty}
 
 
 def _precision_recall(result: StrategyResult) -> Mapping[str, Any]:

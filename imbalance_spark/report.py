@@ -9,8 +9,10 @@ import pandas as pd
 from jinja2 import Environment
 from matplotlib.figure import Figure
 
-from imbalance_spark.compare import Comparison, StrategyResult
+from imbalance_spark.compare import Comparison
 from imbalance_spark.frames import TEST, VALIDATION
+from imbalance_spark.judge import StrategyResult
+from imbalance_spark.metrics.intervals import Interval
 
 _COLUMNS = (
     ("AP val", f"{VALIDATION}/average_precision"),
@@ -56,7 +58,15 @@ def conclusions(comparison: Comparison) -> list[str]:
     ]
     lines += [f"{best.name}: {chosen.sentence}" for chosen in best.thresholds.values() if not chosen.reachable]
     lines += [f"{result.name}: {result.ledger.sentence}" for result in comparison.results if not result.ledger.passed]
+    lines += _doubts(best)
     return lines
+
+
+def _doubts(best: StrategyResult) -> list[str]:
+    """Why the best strategy's numbers are rough, each reason once."""
+    said = [interval.warning for interval in best.intervals.values()]
+    said += [chosen.warning for chosen in best.thresholds.values()]
+    return [f"{best.name}: {warning}" for warning in dict.fromkeys(said) if warning is not None]
 
 
 def html_page(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
@@ -81,18 +91,30 @@ def _warnings(comparison: Comparison) -> list[str]:
 def _row(comparison: Comparison, result: StrategyResult) -> dict[str, Any]:
     serving = comparison.config.serve_objective
     row: dict[str, Any] = {"strategy": result.name}
-    row |= {title: result.metrics.get(name) for title, name in _COLUMNS}
+    for title, name in _COLUMNS:
+        row[title] = result.metrics.get(name)
+        if name == f"{TEST}/average_precision":
+            row["95 % of it"] = _range(result.intervals.get(name))
     row["threshold"] = result.thresholds[serving].threshold
     return row | {name: result.metrics.get(f"{TEST}/{serving}/{name}") for name in _AT_THRESHOLD}
 
 
 def _against_none(comparison: Comparison) -> str:
-    metric = f"{VALIDATION}/{comparison.config.gate.metric}"
-    plain = next(result for result in comparison.results if result.fitted.config.kind == "none")
-    if comparison.best is plain:
+    best, plain, metric = comparison.best, comparison.plain, comparison.config.gate.metric
+    if best is plain:
         return "No resampling needed: none scores higher on validation than plain boosting with a tuned threshold."
-    gain = comparison.best.metrics.get(metric, 0.0) - plain.metrics.get(metric, 0.0)
-    return f"Against plain boosting with a tuned threshold ({plain.name}), it gains {gain:+.4f} in {metric}."
+    gain = comparison.gains[best.name]
+    found = f"{gain.value:+.4f} in {metric} on validation, 95 % interval {gain.low:+.4f} to {gain.high:+.4f}"
+    if gain.low > 0.0:
+        return f"Against plain boosting with a tuned threshold ({plain.name}), {best.name} gains {found}."
+    return (
+        f"No resampling needed: {best.name} gains {found} over plain boosting with a tuned threshold ({plain.name}), "
+        "no more than chance gives."
+    )
+
+
+def _range(interval: Interval | None) -> str:
+    return "-" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
 
 
 def _threshold_rows(comparison: Comparison) -> list[list[str]]:

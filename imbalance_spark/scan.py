@@ -1,230 +1,192 @@
 """Score held-out rows with every strategy's model in one pass; only counts come back."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from functools import reduce
+from operator import and_
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
-from imbalance_spark.calibration import PriorCorrection
-from imbalance_spark.checks import refuse_columns
-from imbalance_spark.encoding import AMOUNT_VALUE, LABEL, ROW_WEIGHT, feature_column
-from imbalance_spark.errors import ConfigError
+from imbalance_spark.encoding import AMOUNT_VALUE, LABEL, ROW_WEIGHT
 from imbalance_spark.frames import SPLIT, TEST, VALIDATION, col, require_columns
-from imbalance_spark.learners.xgboost import FittedBooster
+from imbalance_spark.hashing import check_key, key_hash
+from imbalance_spark.held_out import HeldOutCounts
+from imbalance_spark.metrics.buckets import BUCKETS
 from imbalance_spark.metrics.counts import ScoreCounts
-from imbalance_spark.metrics.grid import INVALID_AMOUNT, FloatArray, LogitGrid
-from imbalance_spark.metrics.kernel import bin_counts
+from imbalance_spark.metrics.grid import LogitGrid
+from imbalance_spark.scan_sums import (
+    FINE,
+    FOLDS,
+    JUDGE,
+    KEYS,
+    MEASURES,
+    SUMS_SCHEMA,
+    ScanRows,
+    SegmentValues,
+    StrategySums,
+)
+from imbalance_spark.scan_table import held_out_counts
+from imbalance_spark.score_rows import (
+    PROBABILITY,
+    ArrowFunction,
+    Contender,
+    as_float,
+    column_of,
+    common_features,
+    load_booster,
+    matrix_of,
+    probabilities,
+    score_frame,
+)
 
-if TYPE_CHECKING:
-    import xgboost
+__all__ = [
+    "PROBABILITY",
+    "Contender",
+    "bucket_hash",
+    "load_booster",
+    "probabilities",
+    "scan_counts",
+    "scan_held_out",
+    "score_frame",
+]
 
-_ArrowFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
-
-PROBABILITY = "probability"
-
-_FOLD = "fold"
-_FOLDS = (VALIDATION, TEST)
-_PART = "strategy int, fold int, bin int, label int, n bigint, weight double, amount double"
-_SUMS = ("n", "weight", "amount")
+_FOLD, _BUCKET = "fold", "bucket"
+_BUCKET_PURPOSE = "bucket"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Contender:
-    """A strategy that is scored: its model, and how its raw scores map back to probabilities."""
+def scan_held_out(
+    inputs: DataFrame,
+    contenders: Sequence[Contender],
+    *,
+    key: Sequence[str],
+    group: Sequence[str] = (),
+    segments: Sequence[str] = (),
+    grid: LogitGrid,
+    has_weight: bool,
+    has_amount: bool,
+) -> dict[str, HeldOutCounts]:
+    """Counts of each strategy's scores on validation and test, from one pass over these rows.
 
-    name: str
-    booster: FittedBooster
-    correction: PriorCorrection
+    Each task adds up counts of its rows; Spark sums them. Collected are at most, for each strategy, 3 x bins x 2 rows
+    of fine counts, and of coarse ones (512 bins) 2 x 512 x 2 for each of the 64 buckets and for each value of a
+    segment column; in practice far fewer, since only what occurs is counted. Counts do not depend on the partitioning;
+    sums of weights do in the last digits.
+
+    Args:
+        inputs: `split`, `x_0..`, `y`; `row_weight` and `amount_value` where the flags say so; the columns named here.
+            Rows of other folds are not read.
+        contenders: of one list of features, with different names.
+        key: what identifies a row.
+        group: what rows depend on each other within, such as the customer; it decides the hash bucket. A row with a
+            null in it stands for itself, by its key.
+        segments: columns of at most 50 values each, taken as text.
+    Returns:
+        By strategy; scores are corrected probabilities.
+    Raises:
+        ConfigError: no contenders, equal names, or models with different features.
+        MissingColumnsError: an input column is absent.
+        DataContractError: a column cannot be a key, test or a half of validation has no row, rows whose label, weight
+            or amount cannot be counted, or a segment column with too many values.
+    """
+    check_key(inputs, key, "scan")
+    check_key(inputs, [*key, *group], "scan")
+    bucket = F.pmod(bucket_hash(key, group), F.lit(BUCKETS)).cast("int")
+    measures = _measures(has_weight, has_amount)
+    table = _scan_table(inputs, contenders, bucket=bucket, segments=segments, grid=grid, measures=measures)
+    return {
+        contender.name: held_out_counts(table.filter(pc.field("strategy") == number), grid, segments)
+        for number, contender in enumerate(contenders)
+    }
 
 
 def scan_counts(
     inputs: DataFrame, contenders: Sequence[Contender], *, grid: LogitGrid, has_weight: bool, has_amount: bool
 ) -> dict[tuple[str, str], ScoreCounts]:
-    """Score counts of each strategy on validation and on test, from one pass over these rows.
-
-    Each task adds up counts of its rows; they are summed by Spark, and at most strategies x 2 folds x
-    bins x 2 classes rows are collected. Counts do not depend on the partitioning; sums of weights do
-    in the last digits.
-
-    Args:
-        inputs: `split`, `x_0..`, `y`; `row_weight` and `amount_value` where the flags say so. Rows of
-            other folds are not read.
-        contenders: of one list of features, with different names.
-    Returns:
-        By (strategy, fold); scores are corrected probabilities.
-    Raises:
-        ConfigError: no contenders, equal names, or models with different features.
-        MissingColumnsError: an input column is absent.
-        DataContractError: a fold without rows, or rows whose label, weight or amount cannot be counted.
-    """
-    features = _common_features(contenders)
-    optional = {ROW_WEIGHT: has_weight, AMOUNT_VALUE: has_amount}
-    measures = [name for name, is_there in optional.items() if is_there]
-    require_columns(inputs, [SPLIT, *features, LABEL, *measures], "scan_counts")
-    fold = F.when(col(SPLIT) == VALIDATION, 0).otherwise(1).alias(_FOLD)
-    held_out = inputs.where(col(SPLIT).isin(*_FOLDS)).select(*_as_float(features), fold, LABEL, *measures)
-    models = inputs.sparkSession.sparkContext.broadcast([(c.booster.ubj, c.correction) for c in contenders])
-    try:
-        parts = held_out.mapInArrow(_count_partition(models, len(features), grid, measures), _PART)
-        summed = parts.groupBy("strategy", _FOLD, "bin", "label").agg(*[F.sum(name).alias(name) for name in _SUMS])
-        table = summed.toArrow()
-    finally:
-        models.destroy()
+    """Score counts of each strategy on validation and on test, by (strategy, fold); see `scan_held_out`."""
+    measures = _measures(has_weight, has_amount)
+    table = _scan_table(inputs, contenders, bucket=F.lit(0), segments=(), grid=grid, measures=measures)
+    fine = table.filter(pc.field("kind") == FINE)
+    places = {VALIDATION: pc.field("place") < JUDGE, TEST: pc.field("place") == JUDGE}
     return {
-        (contender.name, fold): ScoreCounts.from_table(_cell(table, number, place), grid)
+        (contender.name, fold): ScoreCounts.from_table(fine.filter((pc.field("strategy") == number) & is_in_fold), grid)
         for number, contender in enumerate(contenders)
-        for place, fold in enumerate(_FOLDS)
+        for fold, is_in_fold in places.items()
     }
 
 
-def score_frame(inputs: DataFrame, contender: Contender) -> DataFrame:
-    """The rows with `probability` (double, in [0, 1], corrected) instead of their features. Lazy.
-
-    Every other column stays. The same score as XGBoost in memory, however rows are split into batches.
-
-    Args:
-        inputs: `x_0..`; null is missing.
-    Raises:
-        MissingColumnsError: a feature is absent.
-        DataContractError: there is a column `probability` already.
-    """
-    features = _common_features([contender])
-    require_columns(inputs, features, "score_frame")
-    refuse_columns(inputs, (PROBABILITY,), "score_frame")
-    kept = [name for name in inputs.columns if name not in features]
-    rows = inputs.select(*_as_float(features), *[col(name) for name in kept])
-    schema = T.StructType([*[inputs.schema[name] for name in kept], T.StructField(PROBABILITY, T.DoubleType())])
-    # The plan is lazy and may run long after this call: the model lives as long as the frame does.
-    model = inputs.sparkSession.sparkContext.broadcast([(contender.booster.ubj, contender.correction)])
-    return rows.mapInArrow(_score_partition(model, len(features)), schema)
+def in_choosing_half(key: Sequence[str], group: Sequence[str] = ()) -> Column:
+    """Whether a validation row is of the half that thresholds are chosen on: its bucket is odd."""
+    return F.pmod(bucket_hash(key, group), F.lit(2)) == 1
 
 
-def probabilities(
-    booster: "xgboost.Booster", matrix: npt.NDArray[np.float32], correction: PriorCorrection
-) -> FloatArray:
-    """Corrected probability of each row: the one way from features to a score, for the scan and for serving.
-
-    XGBoost's margin is float32; from there on all is float64.
-
-    Args:
-        matrix: rows by features, in the order of the booster's; NaN is missing.
-    """
-    if not len(matrix):
-        return np.zeros(0)
-    margin = booster.inplace_predict(matrix, predict_type="margin", validate_features=False)
-    logit = np.asarray(margin, dtype=np.float64) + correction.logit_shift
-    # Either form alone would overflow on one side.
-    small = np.exp(-np.abs(logit))
-    return np.where(logit >= 0.0, 1.0, small) / (1.0 + small)
+def bucket_hash(key: Sequence[str], group: Sequence[str] = ()) -> Column:
+    """The hash whose remainder by 64 is a row's bucket: of the group, or of the key where the group has a null."""
+    by_key = key_hash(key, 0, _BUCKET_PURPOSE)
+    if not group:
+        return by_key
+    has_group = reduce(and_, [col(name).isNotNull() for name in group])
+    return F.when(has_group, key_hash(group, 0, _BUCKET_PURPOSE)).otherwise(by_key)
 
 
-def load_booster(ubj: bytes) -> "xgboost.Booster":
-    """A booster that predicts on one thread: Spark's tasks are the parallelism."""
-    import xgboost  # importing this package needs no xgboost
-
-    booster = xgboost.Booster(model_file=bytearray(ubj))
-    booster.set_param({"nthread": 1})
-    return booster
+def _measures(has_weight: bool, has_amount: bool) -> list[str]:
+    return [name for name, is_there in ((ROW_WEIGHT, has_weight), (AMOUNT_VALUE, has_amount)) if is_there]
 
 
-def _count_partition(models: Any, width: int, grid: LogitGrid, measures: Sequence[str]) -> _ArrowFunction:
+def _scan_table(
+    inputs: DataFrame,
+    contenders: Sequence[Contender],
+    *,
+    bucket: Column,
+    segments: Sequence[str],
+    grid: LogitGrid,
+    measures: Sequence[str],
+) -> pa.Table:
+    features = common_features(contenders)
+    require_columns(inputs, [SPLIT, *features, LABEL, *measures, *segments], "scan")
+    held_out = inputs.where(col(SPLIT).isin(*FOLDS)).select(
+        *as_float(features),
+        F.when(col(SPLIT) == VALIDATION, 0).otherwise(1).alias(_FOLD),
+        bucket.alias(_BUCKET),
+        col(LABEL).cast("double").alias(LABEL),
+        *[col(name).cast("double").alias(name) for name in measures],
+        *[col(name).cast("string").alias(_segment(i)) for i, name in enumerate(segments)],
+    )
+    models = inputs.sparkSession.sparkContext.broadcast([(c.booster.ubj, c.correction) for c in contenders])
+    try:
+        parts = held_out.mapInArrow(_sum_partition(models, len(features), grid, measures, len(segments)), SUMS_SCHEMA)
+        return parts.groupBy(*KEYS).agg(*[F.sum(name).alias(name) for name in MEASURES]).toArrow()
+    finally:
+        models.destroy()
+
+
+def _sum_partition(models: Any, width: int, grid: LogitGrid, measures: Sequence[str], segments: int) -> ArrowFunction:
     def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        loaded = [(load_booster(ubj), correction) for ubj, correction in models.value]
-        sums: defaultdict[tuple[int, int], FloatArray] = defaultdict(lambda: _no_sums(grid))
+        loaded = [(load_booster(ubj), correction, StrategySums(grid, segments)) for ubj, correction in models.value]
+        values = [SegmentValues() for _ in range(segments)]
         for batch in batches:
-            fold, matrix = _numpy(batch, _FOLD), _matrix(batch, width)
-            for number, (booster, correction) in enumerate(loaded):
-                score = probabilities(booster, matrix, correction)
-                for place in range(len(_FOLDS)):
-                    _add(sums[number, place], batch, score, fold == place, grid, measures)
-        for (number, place), counted in sums.items():
-            yield _as_batch(number, place, counted)
+            matrix, rows = matrix_of(batch, width), _scan_rows(batch, measures, values)
+            for booster, correction, sums in loaded:
+                sums.add(rows, probabilities(booster, matrix, correction))
+        for number, (_, _, sums) in enumerate(loaded):
+            yield from sums.batches(number, [found.values for found in values])
 
     return count
 
 
-def _no_sums(grid: LogitGrid) -> FloatArray:
-    """One row a measure of `_SUMS`, one column a (bin, label), the bins of invalid rows included."""
-    return np.zeros((len(_SUMS), 2 * (grid.bins - INVALID_AMOUNT)))
-
-
-def _add(
-    sums: FloatArray,
-    batch: pa.RecordBatch,
-    score: FloatArray,
-    is_in_fold: npt.NDArray[np.bool_],
-    grid: LogitGrid,
-    measures: Sequence[str],
-) -> None:
-    if not is_in_fold.any():
-        return
-    weight, amount = (
-        _numpy(batch, name)[is_in_fold] if name in measures else None for name in (ROW_WEIGHT, AMOUNT_VALUE)
+def _scan_rows(batch: pa.RecordBatch, measures: Sequence[str], values: Sequence[SegmentValues]) -> ScanRows:
+    return ScanRows(
+        fold=column_of(batch, _FOLD).astype(np.int64),
+        bucket=column_of(batch, _BUCKET).astype(np.int64),
+        label=column_of(batch, LABEL),
+        weight=column_of(batch, ROW_WEIGHT) if ROW_WEIGHT in measures else None,
+        amount=column_of(batch, AMOUNT_VALUE) if AMOUNT_VALUE in measures else None,
+        segments=[found.numbers(batch.column(_segment(i))) for i, found in enumerate(values)],
     )
-    counts = bin_counts(_numpy(batch, LABEL)[is_in_fold], score[is_in_fold], weight, amount, grid=grid)
-    slot = 2 * (counts["bin"].astype(np.int64) - INVALID_AMOUNT) + counts["label"].astype(np.int64)
-    sums[:, slot] += np.stack([counts[name].astype(np.float64) for name in _SUMS])
 
 
-def _as_batch(number: int, place: int, sums: FloatArray) -> pa.RecordBatch:
-    slot = np.flatnonzero(sums[0])
-    rows, weight, amount = sums[:, slot]
-    columns = {
-        "strategy": np.full(len(slot), number, dtype=np.int32),
-        _FOLD: np.full(len(slot), place, dtype=np.int32),
-        "bin": (slot // 2 + INVALID_AMOUNT).astype(np.int32),
-        "label": (slot % 2).astype(np.int32),
-        "n": rows.astype(np.int64),
-        "weight": weight,
-        "amount": amount,
-    }
-    return pa.RecordBatch.from_pydict({name: pa.array(values) for name, values in columns.items()})
-
-
-def _cell(table: pa.Table, number: int, place: int) -> pa.Table:
-    return table.filter((pc.field("strategy") == number) & (pc.field(_FOLD) == place))
-
-
-def _score_partition(model: Any, width: int) -> _ArrowFunction:
-    def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        [(booster, correction)] = [(load_booster(ubj), correction) for ubj, correction in model.value]
-        for batch in batches:
-            found = pa.array(probabilities(booster, _matrix(batch, width), correction))
-            names = [*batch.schema.names[width:], PROBABILITY]
-            yield pa.RecordBatch.from_arrays([*batch.columns[width:], found], names=names)
-
-    return score
-
-
-def _matrix(batch: pa.RecordBatch, width: int) -> npt.NDArray[np.float32]:
-    """The first `width` columns, which are float32, as rows by features; null is NaN."""
-    matrix = np.empty((batch.num_rows, width), dtype=np.float32)
-    for number in range(width):
-        matrix[:, number] = batch.column(number).to_numpy(zero_copy_only=False)
-    return matrix
-
-
-def _numpy(batch: pa.RecordBatch, name: str) -> npt.NDArray[Any]:
-    return np.asarray(batch.column(batch.schema.get_field_index(name)).to_numpy(zero_copy_only=False))
-
-
-def _as_float(features: Sequence[str]) -> list[Column]:
-    # XGBoost reads float32: half the bytes to Python.
-    return [col(name).cast("float").alias(name) for name in features]
-
-
-def _common_features(contenders: Sequence[Contender]) -> list[str]:
-    names = [contender.name for contender in contenders]
-    if not names or len(set(names)) != len(names):
-        raise ConfigError(f"scan: strategies {names}: at least one is needed, each with a name of its own.")
-    if len({contender.booster.features for contender in contenders}) > 1:
-        raise ConfigError(f"scan: the models of {names} read different features. Fit them on the same table.")
-    return [feature_column(i) for i in range(len(contenders[0].booster.features))]
+def _segment(number: int) -> str:
+    return f"segment_{number}"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import fbeta_score, matthews_corrcoef
+from sklearn.metrics import cohen_kappa_score, fbeta_score, matthews_corrcoef
 
 from imbalance_spark.errors import ConfigError, DataContractError
 from imbalance_spark.metrics import FLAG_NOBODY, ScoreCounts
@@ -15,6 +15,7 @@ from imbalance_spark.threshold import (
     OBJECTIVES,
     AlertBudget,
     MaxFBeta,
+    MaxKappa,
     MaxMCC,
     MaxPrecision,
     MaxRecall,
@@ -30,7 +31,7 @@ SCORES = st.sampled_from([0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 1.0])
 ROWS = st.lists(st.tuples(st.booleans(), SCORES), min_size=2, max_size=30)
 OBJECTIVE = st.sampled_from(
     [
-        *(MaxFBeta(1), MaxFBeta(2), MaxFBeta(0.5), MaxMCC(), Youden(), AlertBudget(per_day=2, days=2.5)),
+        *(MaxFBeta(1), MaxFBeta(2), MaxFBeta(0.5), MaxMCC(), MaxKappa(), Youden(), AlertBudget(per_day=2, days=2.5)),
         *(MaxRecall(precision=0.5), MaxRecall(precision=0.9), MaxPrecision(recall=0.5), MaxPrecision(recall=1)),
         *(MinCost(fn=10, fp=1), MinCost(fn=1, fp=10), MinCost(fn=0, fp=1), MinCost(fn=1, fp=0)),
     ]
@@ -75,6 +76,10 @@ def value_of(label: np.ndarray, flagged: np.ndarray, objective: Objective) -> tu
             return -(Fraction(fn) * (p - tp) + Fraction(cost) * fp), None
         case Youden():
             return recall - Fraction(fp, n), None
+        case MaxKappa():
+            observed = Fraction(tp + n - fp, p + n)
+            by_chance = Fraction((tp + fp) * p + (p + n - tp - fp) * n, (p + n) ** 2)
+            return (observed - by_chance) / (1 - by_chance), None
         case _:
             square = Fraction((tp * (n - fp) - fp * (p - tp)) ** 2, max((tp + fp) * (p + n - tp - fp), 1))
             return (square if tp * (n - fp) >= fp * (p - tp) else -square), None
@@ -88,6 +93,74 @@ def test_the_sweep_finds_what_trying_every_threshold_finds(rows: Rows, objective
     assert (chosen.threshold, chosen.reachable) == brute(label, score, objective)
     assert chosen.support == (score >= chosen.threshold).sum()
     assert chosen.matrix.flagged == chosen.support
+
+
+@settings(max_examples=200, deadline=None)
+@given(ROWS, OBJECTIVE, st.data())
+def test_a_weight_is_as_many_rows_and_a_weight_of_0_is_none(
+    rows: Rows, objective: Objective, data: st.DataObject
+) -> None:
+    times = np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(rows), max_size=len(rows))))
+    label, score = (np.array(column) for column in zip(*rows, strict=True))
+    repeated = label.repeat(times), score.repeat(times)
+    assume(0 < repeated[0].sum() < len(repeated[0]))
+    weighted = sweep(ScoreCounts.from_arrays(label, score, times).curve(), objective)
+    plain = sweep(ScoreCounts.from_arrays(*repeated).curve(), objective)
+    assert (weighted.value, weighted.reachable) == (pytest.approx(plain.value), plain.reachable)
+    assert weighted.matrix == plain.matrix
+
+
+@settings(max_examples=200, deadline=None)
+@given(ROWS, st.lists(st.integers(0, 1000), min_size=30, max_size=30), st.sampled_from([0, 1, 50, 700]))
+def test_amounts_are_summed_over_the_missed_rows(rows: Rows, amounts: list[int], fp: int) -> None:
+    label, score = columns(rows)
+    amount = np.array(amounts[: len(rows)])
+    cuts = [FLAG_NOBODY, *sorted(set(score.tolist()), reverse=True)]
+    costs = [amount[label & (score < cut)].sum() + fp * (~label & (score >= cut)).sum() for cut in cuts]
+    chosen = sweep(ScoreCounts.from_arrays(label, score, None, amount).curve(), MinCost(fn="amount", fp=fp))
+    assert (chosen.value, chosen.threshold) == (min(costs), cuts[int(np.argmin(costs))])
+
+
+@settings(max_examples=200, deadline=None)
+@given(ROWS, OBJECTIVE)
+def test_a_rising_map_of_the_scores_flags_the_same_rows(rows: Rows, objective: Objective) -> None:
+    label, score = columns(rows)
+    counts = ScoreCounts.from_arrays(label, score)
+    plain, mapped = sweep(counts.curve(), objective), sweep(counts.curve(through=np.sqrt), objective)
+    assert (plain.value, plain.matrix) == (mapped.value, mapped.matrix)
+
+
+def test_scores_that_a_map_makes_equal_are_flagged_together() -> None:
+    # Of 0.9 and 0.8 alone, a threshold would flag only the positive; a map to 0.5 leaves no such threshold.
+    curve = ScoreCounts.from_arrays([1, 0, 0], [0.9, 0.8, 0.1]).curve(through=lambda score: np.minimum(score, 0.5))
+    chosen = sweep(curve, MaxFBeta(1))
+    assert (chosen.threshold, chosen.matrix.tp, chosen.matrix.fp) == (0.5, 1, 1)
+
+
+@settings(max_examples=200, deadline=None)
+@given(ROWS, st.floats(0.01, 1), st.floats(0.01, 1))
+def test_a_stricter_precision_finds_no_more(rows: Rows, one: float, other: float) -> None:
+    curve = ScoreCounts.from_arrays(*columns(rows)).curve()
+    loose, strict = (sweep(curve, MaxRecall(precision=precision)) for precision in sorted((one, other)))
+    assume(strict.reachable)
+    assert loose.reachable
+    assert loose.value >= strict.value
+
+
+def test_sums_of_weights_that_miss_a_target_by_rounding_reach_it() -> None:
+    # In doubles 0.1 + 0.2 is above 0.3, and (0.7 + 0.7 + 0.7) / (0.7 + 0.7 + 0.7 + 0.7) is below 0.75.
+    thirds = ScoreCounts.from_arrays([1, 1, 0], [0.9, 0.8, 0.7], [0.1, 0.2, 0.1]).curve()
+    assert sweep(thirds, AlertBudget(per_day=0.3, days=1)).threshold == 0.8
+    quarters = ScoreCounts.from_arrays([1, 1, 0, 1], [0.9, 0.8, 0.7, 0.7], [0.7] * 4).curve()
+    assert sweep(quarters, MaxRecall(precision=0.75)).value == 1.0
+
+
+def test_a_precision_reached_with_few_rows_is_said() -> None:
+    curve = ScoreCounts.from_arrays([1] * 29 + [0] * 71, np.linspace(1, 0, 100)).curve()
+    chosen = sweep(curve, MaxRecall(precision=0.99))
+    assert chosen.reachable
+    assert "29 flagged rows, fewer than min_support 30" in str(chosen.warning)
+    assert sweep(curve, MaxRecall(precision=0.99, min_support=29)).warning is None
 
 
 @settings(max_examples=200, deadline=None)
@@ -112,9 +185,10 @@ def test_unit_costs_choose_the_highest_accuracy(rows: Rows) -> None:
 def test_the_value_is_that_of_scikit_learn_at_the_threshold(rows: Rows) -> None:
     label, score = columns(rows)
     curve = ScoreCounts.from_arrays(label, score).curve()
-    f2, mcc = sweep(curve, MaxFBeta(2)), sweep(curve, MaxMCC())
+    f2, mcc, kappa = (sweep(curve, objective) for objective in (MaxFBeta(2), MaxMCC(), MaxKappa()))
     assert f2.value == pytest.approx(fbeta_score(label, score >= f2.threshold, beta=2))
     assert mcc.value == pytest.approx(matthews_corrcoef(label, score >= mcc.threshold), abs=1e-12)
+    assert kappa.value == pytest.approx(cohen_kappa_score(label, score >= kappa.threshold), abs=1e-12)
 
 
 def test_a_cut_off_of_bins_flags_the_same_rows_when_it_is_applied_to_scores() -> None:
@@ -176,8 +250,12 @@ NAMED = {
     "max_precision_at_recall_0.8": {"name": "max_precision", "recall": 0.8},
     "min_cost_fn_10_fp_1": {"name": "min_cost", "fn": 10, "fp": 1},
     "min_cost_fn_amount_fp_2.5": {"name": "min_cost", "fn": "amount", "fp": 2.5},
+    "bayes_cost_fn_10_fp_1": {"name": "bayes_cost", "fn": 10, "fp": 1},
+    "bayes_cost_fn_10_fp_1_tp_-2.5": {"name": "bayes_cost", "fn": 10, "fp": 1, "tp": -2.5},
     "alert_budget_100_per_day": {"name": "alert_budget", "per_day": 100, "days": 30},
+    "alert_budget_50_per_day": {"name": "alert_budget", "per_day": 50},
     "max_mcc": "max_mcc",
+    "max_kappa": "max_kappa",
     "youden": {"name": "youden"},
 }
 
@@ -201,6 +279,9 @@ BAD = {
     "days must": [{"name": "alert_budget", "per_day": 1, "days": True}],
     "Did you mean 'max_mcc'": ["max_mc"],
     "Did you mean 'precision'": [{"name": "max_recall", "precisoin": 0.9}],
+    "min_support must": [{"name": "max_recall", "precision": 0.9, "min_support": -1}],
+    "must cost more": [{"name": "bayes_cost", "fn": 0, "fp": 1}, {"name": "bayes_cost", "fn": 1, "fp": 1, "tn": 1}],
+    "bayes_cost.tp must be a number, got 'x'": [{"name": "bayes_cost", "fn": 1, "fp": 1, "tp": "x"}],
     "needs": [{"name": "min_cost", "fn": 1}],
     "None is unknown": [{"beta": 1}],
 }

@@ -1,11 +1,24 @@
 """Counts of scores, and every metric, curve and picture that follows from them."""
 
+from imbalance_spark.metrics.areas import partial_roc_auc, pr_auc_trapezoid, pr_gain_auc
+from imbalance_spark.metrics.bracket import Bracket
 from imbalance_spark.metrics.confusion import ClassAverages, ConfusionMatrix
 from imbalance_spark.metrics.counts import EXACT_LIMIT, ScoreCounts
 from imbalance_spark.metrics.curve import FLAG_NOBODY, LOG_LOSS_EPS, Curve
 from imbalance_spark.metrics.evaluate import evaluate, majority_baseline, undefined
+from imbalance_spark.metrics.evaluate_multiclass import evaluate_multiclass, undefined_multiclass
 from imbalance_spark.metrics.grid import LogitGrid
+from imbalance_spark.metrics.h_measure import h_measure
 from imbalance_spark.metrics.kernel import DEFAULT_GRID, bin_counts
+from imbalance_spark.metrics.multiclass import MulticlassCounts
+from imbalance_spark.metrics.multiclass_confusion import MulticlassConfusion
+from imbalance_spark.metrics.multiclass_scan import collect_multiclass_counts
+from imbalance_spark.metrics.probability import (
+    brier_skill,
+    expected_calibration_error,
+    expected_calibration_error_equal_mass,
+    expected_cost,
+)
 from imbalance_spark.metrics.recalibration import Reliability
 from imbalance_spark.metrics.scan import (
     COUNT_COLUMNS,
@@ -14,6 +27,7 @@ from imbalance_spark.metrics.scan import (
     counts_by_group,
     score_counts,
 )
+from imbalance_spark.metrics.top import TopRows, top_rows, top_share
 
 __all__ = [
     "COUNT_COLUMNS",
@@ -21,18 +35,35 @@ __all__ = [
     "EXACT_LIMIT",
     "FLAG_NOBODY",
     "LOG_LOSS_EPS",
+    "Bracket",
     "ClassAverages",
     "ConfusionMatrix",
     "Curve",
     "LogitGrid",
+    "MulticlassConfusion",
+    "MulticlassCounts",
     "Reliability",
     "ScoreCounts",
+    "TopRows",
     "bin_counts",
+    "brier_skill",
+    "collect_multiclass_counts",
     "collect_score_counts",
     "collect_score_counts_by",
     "counts_by_group",
     "evaluate",
+    "evaluate_multiclass",
+    "expected_calibration_error",
+    "expected_calibration_error_equal_mass",
+    "expected_cost",
+    "h_measure",
     "majority_baseline",
+    "partial_roc_auc",
+    "pr_auc_trapezoid",
+    "pr_gain_auc",
     "score_counts",
+    "top_rows",
+    "top_share",
     "undefined",
+    "undefined_multiclass",
 ]

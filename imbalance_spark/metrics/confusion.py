@@ -80,6 +80,13 @@ class ConfusionMatrix:
         """Geometric mean of recall and specificity."""
         return math.sqrt(self.recall * self.specificity)
 
+    def index_balanced_accuracy(self, alpha: float = 0.1) -> float:
+        """IBA of the squared G-mean: (1 + alpha (recall - specificity)) recall specificity.
+
+        Of two matrices of equal G-mean it prefers the one with more recall (García, Mollineda and Sánchez, 2009).
+        """
+        return (1.0 + alpha * (self.recall - self.specificity)) * self.recall * self.specificity
+
     @property
     def accuracy(self) -> float:
         """Share of right predictions. Near 1 for a model that flags nobody: read it beside recall, never alone."""
@@ -88,6 +95,14 @@ class ConfusionMatrix:
     def cost(self, *, fn: float, fp: float) -> float:
         """`fn` for each missed positive plus `fp` for each false alarm."""
         return fn * self.fn + fp * self.fp
+
+    def savings(self, *, fn: float, fp: float) -> float:
+        """1 - cost / cost of the cheaper of flagging nobody and flagging everybody; at most 1, below 0 is a loss.
+
+        NaN where that does nothing wrong, as without positives (Bahnsen et al., 2014).
+        """
+        trivial = min(fn * (self.tp + self.fn), fp * (self.fp + self.tn))
+        return 1.0 - self.cost(fn=fn, fp=fp) / trivial if trivial > 0.0 else math.nan
 
     @property
     def macro(self) -> "ClassAverages":
@@ -117,7 +132,7 @@ class ConfusionMatrix:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassAverages:
-    """Precision, recall and F1 averaged over the two classes."""
+    """Precision, recall and F1 averaged over the classes."""
 
     precision: float
     recall: float

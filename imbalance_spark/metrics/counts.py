@@ -12,6 +12,7 @@ import pyarrow as pa
 from imbalance_spark.errors import DataContractError
 from imbalance_spark.metrics.grid import FloatArray, IntArray, LogitGrid
 from imbalance_spark.metrics.kernel import DEFAULT_GRID, as_columns, bin_counts, describe_invalid, invalid_code
+from imbalance_spark.metrics.records import from_records, to_records
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,8 @@ EXACT_LIMIT = 1 << 20
 class ScoreCounts:
     """Rows of each class by score, highest score first; all that metrics, curves and thresholds need to know.
 
-    An entry is one distinct score, or one occupied bin of `grid`. Counts are rows (int64), weights are sums over rows
+    An entry is one distinct score, or one occupied bin of `grid`; after an exact recount both occur, and negatives that
+    lie between two positives are one entry. Counts are rows (int64), weights are sums over rows
     (float64; equal to the counts when rows have no weights), amounts are sums of weight times amount.
     """
 
@@ -47,6 +49,11 @@ class ScoreCounts:
     def is_exact(self) -> bool:
         """Whether an entry is one distinct score, not a bin."""
         return self.grid is None
+
+    @property
+    def is_bin(self) -> npt.NDArray[np.bool_]:
+        """Whether each entry is a bin, whose rows may have several scores; the middle of a bin is above its edge."""
+        return np.asarray(self.score != self.cut_off, dtype=np.bool_)
 
     @property
     def is_weighted(self) -> bool:
@@ -101,6 +108,22 @@ class ScoreCounts:
         return cls._of_entries(entry, column["label"], sums, (grid.value(occupied), grid.lower(occupied)), grid)
 
     @classmethod
+    def from_entries(cls, entries: pd.DataFrame, grid: LogitGrid | None) -> Self:
+        """Counts from rows of `score, cut_off, label, n, weight, amount`, of which one cut-off is one entry.
+
+        Args:
+            entries: valid rows only. `score` stands for the entry, `cut_off` is its lowest score; equal, they say that
+                it is one score. An `amount` of nothing but null or NaN means that there are no amounts.
+            grid: the bins of entries that are bins; None when every entry is one score.
+        """
+        cut_off, first, entry = np.unique(entries["cut_off"].to_numpy(), return_index=True, return_inverse=True)
+        amount = entries["amount"].to_numpy(dtype=np.float64)
+        sums = (entries["n"].to_numpy(), entries["weight"].to_numpy(), None if np.isnan(amount).all() else amount)
+        return cls._of_entries(
+            entry, entries["label"].to_numpy(), sums, (entries["score"].to_numpy()[first], cut_off), grid
+        )
+
+    @classmethod
     def _of_entries(
         cls,
         entry: IntArray,
@@ -137,35 +160,14 @@ class ScoreCounts:
         return Curve.of(self, through)
 
     def to_records(self) -> dict[str, Any]:
-        """The counts as JSON-able numbers and lists: occupied bins, or exact scores, with their columns."""
-        names = ("positives", "negatives", "positive_weight", "negative_weight", "positive_amount", "negative_amount")
-        columns = {name: values.tolist() for name in names if (values := getattr(self, name)) is not None}
-        if self.grid is None:
-            return {"score": self.score.tolist(), **columns}
-        grid = {"bins": self.grid.bins, "bound": self.grid.bound}
-        return {"grid": grid, "bin": self.grid.bin_of(self.score).tolist(), **columns}
+        """The counts as JSON-able numbers and lists: occupied bins, or scores, with their columns."""
+        return to_records(self.grid, {name: values for name, values in vars(self).items() if name != "grid"})
 
     @classmethod
     def from_records(cls, records: Mapping[str, Any]) -> Self:
         """What `to_records` wrote, the same to the last bit."""
-        grid = LogitGrid(**records["grid"]) if "grid" in records else None
-        bins = np.array(records.get("bin", ()), dtype=np.int64)
-        score = np.array(records["score"], dtype=np.float64) if grid is None else grid.value(bins)
-
-        def column(name: str, dtype: type[np.generic] = np.float64) -> Any:
-            return np.array(records[name], dtype=dtype) if name in records else None
-
-        return cls(
-            score=score,
-            cut_off=score if grid is None else grid.lower(bins),
-            positives=column("positives", np.int64),
-            negatives=column("negatives", np.int64),
-            positive_weight=column("positive_weight"),
-            negative_weight=column("negative_weight"),
-            positive_amount=column("positive_amount"),
-            negative_amount=column("negative_amount"),
-            grid=grid,
-        )
+        grid, columns = from_records(records)
+        return cls(grid=grid, **columns)
 
 
 def _refuse_invalid(codes: npt.NDArray[Any], rows: npt.NDArray[Any]) -> None:

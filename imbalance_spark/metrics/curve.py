@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imbalance_spark.errors import ConfigError, DataContractError
+from imbalance_spark.metrics.bracket import Bracket, average_precision_bracket, roc_auc_bracket
 from imbalance_spark.metrics.confusion import ConfusionMatrix
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.grid import FloatArray, IntArray
@@ -104,24 +105,9 @@ class Curve:
             return None
         return float(np.sum(np.diff(self.tp) * self.precision[1:]) / self.positives)
 
-    def average_precision_bracket(self) -> tuple[float, float] | None:
-        """The lowest and highest average precision that any order of the rows inside the bins can have.
-
-        Highest: a bin's positives tie above its negatives. Lowest: its negatives come first, then its positives one by
-        one; that sum of precisions is at least its integral, shifted by half a row where all weights are 1.
-        """
-        if self.missing_class:
-            return None
-        if self.counts.is_exact:
-            value = float(np.sum(np.diff(self.tp) * self.precision[1:]) / self.positives)
-            return value, value
-        hits, misses = self.counts.positive_weight, self.counts.negative_weight
-        tp, fp = self.tp[:-1], self.fp[:-1]
-        best = np.sum(hits * (tp + hits) / np.maximum(tp + hits + fp, 1e-300))
-        half = 0.0 if self.counts.is_weighted else 0.5
-        start = np.maximum(tp + fp + misses + half, 1e-300)
-        worst = np.sum(hits - (fp + misses) * np.log1p(hits / start))
-        return float(worst / self.positives), float(best / self.positives)
+    def average_precision_bracket(self) -> Bracket | None:
+        """The average precision between the lowest and highest that any order of rows inside the bins can have."""
+        return average_precision_bracket(self)
 
     def roc_auc(self) -> float | None:
         """Share of (positive, negative) pairs in the right order, ties counted half."""
@@ -129,13 +115,9 @@ class Curve:
             return None
         return float(np.trapezoid(self.tp, self.fp) / self.positives / self.negatives)
 
-    def roc_auc_bracket(self) -> tuple[float, float] | None:
-        """The lowest and highest ROC-AUC that any order of the rows inside the bins can have."""
-        if (value := self.roc_auc()) is None:
-            return None
-        tied = np.sum(self.counts.positive_weight * self.counts.negative_weight) if not self.counts.is_exact else 0.0
-        half = float(tied / self.positives / self.negatives / 2.0)
-        return value - half, value + half
+    def roc_auc_bracket(self) -> Bracket | None:
+        """The ROC-AUC between the lowest and highest that any order of rows inside the bins can have."""
+        return roc_auc_bracket(self)
 
     def at(self, threshold: float) -> ConfusionMatrix:
         """The confusion matrix of "positive if score >= threshold".

@@ -57,7 +57,8 @@ def slope_of(score: FloatArray, positive: FloatArray, negative: FloatArray) -> f
         cross = spread @ centred
         curvature = np.array([[spread.sum(), cross], [cross, spread @ centred**2]])
         step = np.linalg.solve(curvature, np.array([pull.sum(), pull @ centred]))
-        while (further := _loss(estimate + step, centred, positive, negative)) > loss and np.abs(step).max() > 1e-12:
+        # A step this small is Newton's last ones, whose gain is below the rounding of the loss.
+        while (further := _loss(estimate + step, centred, positive, negative)) > loss and np.abs(step).max() > 1e-6:
             step /= 2.0
         estimate, loss = estimate + step, further
         if np.abs(step).max() <= 1e-9:

@@ -3,18 +3,25 @@
 from collections.abc import Hashable, Sequence
 
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from imbalance_spark.errors import DataContractError
-from imbalance_spark.frames import col, require_columns
-from imbalance_spark.metrics.counts import ScoreCounts
-from imbalance_spark.metrics.grid import INVALID_AMOUNT, INVALID_LABEL, INVALID_SCORE, INVALID_WEIGHT, LogitGrid
+from imbalance_spark.frames import require_columns
+from imbalance_spark.metrics.counts import EXACT_LIMIT, ScoreCounts
+from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.metrics.kernel import DEFAULT_GRID
+from imbalance_spark.metrics.recount import (
+    bin_and_label,
+    bins_of_several_scores,
+    recount_between_positives,
+    recount_scores,
+    sums_of,
+)
+from imbalance_spark.metrics.slotted import slotted_rows
 
 COUNT_COLUMNS = ("bin", "label", "n", "weight", "amount")
-_INFINITY = float("inf")
 
 
 def score_counts(
@@ -43,21 +50,12 @@ def score_counts(
         MissingColumnsError: a column named here is absent.
         DataContractError: a column is not numeric, or a `by` column has the name of a result column.
     """
-    _check_columns(scored, [score, label, *filter(None, [weight, amount])], by)
-    weight_value = F.lit(1.0) if weight is None else col(weight).cast("double")
-    amount_sum = F.lit(None).cast("double") if amount is None else F.sum(weight_value * col(amount).cast("double"))
-    rows = F.count(F.lit(1))
+    check_columns(scored, [score, label, *filter(None, [weight, amount])], by)
+    rows = slotted_rows(scored, score=score, label=label, weight=weight, amount=amount, by=by, grid=grid)
     # Bin and label share one integer key: a single-column hash aggregation is the fastest that Spark has.
-    slot = _slot(score, label, weight, amount, grid)
-    groups = [col(name) for name in by]
-    per_slot = scored.groupBy(*groups, slot.alias("bin")).agg(
-        rows.alias("n"),
-        (rows.cast("double") if weight is None else F.sum(weight_value)).alias("weight"),
-        amount_sum.alias("amount"),
-    )
-    bin_number = F.shiftright("bin", 1) + F.lit(INVALID_AMOUNT)
-    is_positive = F.col("bin").bitwiseAND(1)
-    return per_slot.select(*groups, bin_number.alias("bin"), is_positive.alias("label"), "n", "weight", "amount")
+    per_slot = rows.groupBy(*[f"by_{i}" for i in range(len(by))], "slot").agg(*sums_of(rows))
+    groups = [F.col(f"by_{i}").alias(name) for i, name in enumerate(by)]
+    return per_slot.select(*groups, *bin_and_label(), "n", "weight", "amount")
 
 
 def collect_score_counts(
@@ -68,14 +66,39 @@ def collect_score_counts(
     weight: str | None = None,
     amount: str | None = None,
     grid: LogitGrid = DEFAULT_GRID,
+    exact: bool = False,
+    exact_limit: int = EXACT_LIMIT,
 ) -> ScoreCounts:
-    """`score_counts` brought to the driver: one job, at most 2 x bins rows, whatever the number of scored rows.
+    """Count scored rows on the driver: exact scores where few rows share a bin with others, else bins.
 
+    One pass counts the bins, with the lowest and highest score of each. If bins of several scores hold at most
+    `exact_limit` rows, all scores become exact: from that pass when there are no such bins, else by a second pass over
+    the rows of these bins. So `exact_limit` rows or fewer are always exact, and it depends on the rows alone.
+    Otherwise the bins stay as they are; with `exact` two more passes read the rows of the bins that decide, so that
+    average precision and ROC-AUC are exact, as every recall and false alarm at a positive's score.
+
+    At most 2 x bins + `exact_limit` rows come to the driver; with `exact` 3 x bins + 4 x `exact_limit`. The second pass
+    makes the scores anew: persist or write those that take long to make.
+
+    Args:
+        exact_limit: most rows that are counted by score, and most positives with `exact`; 0 keeps every bin.
     Raises:
-        DataContractError: scores, labels, weights or amounts break the rules (with the number of rows), or no rows.
+        ConfigError: with `exact`, more positives than `exact_limit` lie in bins that decide.
+        DataContractError: scores, labels, weights or amounts break the rules (with the number of rows), no rows, or
+            rows that changed between two passes.
     """
-    per_bin = score_counts(scored, score=score, label=label, weight=weight, amount=amount, grid=grid)
-    return ScoreCounts.from_table(per_bin.toArrow(), grid)
+    check_columns(scored, [score, label, *filter(None, [weight, amount])])
+    rows = slotted_rows(scored, score=score, label=label, weight=weight, amount=amount, by=(), grid=grid)
+    lowest, highest = F.min("score").alias("lowest"), F.max("score").alias("highest")
+    per_slot = rows.groupBy("slot").agg(*sums_of(rows), lowest, highest)
+    per_bin = per_slot.select(*bin_and_label(), "n", "weight", "amount", "lowest", "highest").toArrow().to_pandas()
+    binned = ScoreCounts.from_table(per_bin, grid)
+    bins = bins_of_several_scores(per_bin)
+    if exact_limit > 0 and per_bin["n"][per_bin["bin"].isin(bins)].sum() <= exact_limit:
+        return ScoreCounts.from_entries(recount_scores(rows, per_bin, bins), None)
+    if not exact:
+        return binned
+    return ScoreCounts.from_entries(recount_between_positives(rows, per_bin, bins, grid=grid, limit=exact_limit), grid)
 
 
 def collect_score_counts_by(
@@ -104,35 +127,23 @@ def counts_by_group(
     return {values: ScoreCounts.from_table(rows[list(COUNT_COLUMNS)], grid) for values, rows in groups}
 
 
-def _slot(score: str, label: str, weight: str | None, amount: str | None, grid: LogitGrid) -> Column:
-    """(bin - lowest code) * 2 + label, as an int: never negative, so shift and mask take it apart."""
-    is_positive = col(label).cast("double") == 1.0
-    is_label = is_positive | (col(label).cast("double") == 0.0)
-    in_grid = grid.bin_column(col(score))
-    checked = F.when(in_grid == INVALID_SCORE, F.lit(INVALID_SCORE)).when(
-        ~F.coalesce(is_label, F.lit(False)), F.lit(INVALID_LABEL)
-    )
-    for name, code in ((weight, INVALID_WEIGHT), (amount, INVALID_AMOUNT)):
-        if name is not None:
-            checked = checked.when(~_is_measure(name), F.lit(code))
-    bin_number = checked.otherwise(in_grid)
-    return (bin_number - F.lit(INVALID_AMOUNT)) * F.lit(2) + F.coalesce(is_positive, F.lit(False)).cast("int")
+def check_columns(
+    scored: DataFrame, numeric: Sequence[str], by: Sequence[str] = (), *, stage: str = "score_counts"
+) -> None:
+    """Refuse absent columns, columns to count that are not numbers, and `by` columns that a result would hide.
 
-
-def _is_measure(name: str) -> Column:
-    value = col(name).cast("double")
-    return F.coalesce((value >= 0.0) & (value < _INFINITY), F.lit(False))
-
-
-def _check_columns(scored: DataFrame, numeric: Sequence[str], by: Sequence[str]) -> None:
-    require_columns(scored, [*numeric, *by], "score_counts")
+    Raises:
+        MissingColumnsError: a column is absent.
+        DataContractError: one is not numeric or boolean, or a `by` column has the name of a result column.
+    """
+    require_columns(scored, [*numeric, *by], stage)
     types = {name: scored.schema[name].dataType for name in numeric}
     problems = [
-        f"score_counts: column {name!r} is {found.simpleString()}, not a number. Cast or encode it upstream."
+        f"{stage}: column {name!r} is {found.simpleString()}, not a number. Cast or encode it upstream."
         for name, found in types.items()
         if not isinstance(found, T.NumericType | T.BooleanType)
     ]
     if taken := sorted(set(by) & set(COUNT_COLUMNS)):
-        problems.append(f"score_counts: grouping columns {taken} have names of result columns. Rename them upstream.")
+        problems.append(f"{stage}: grouping columns {taken} have names of result columns. Rename them upstream.")
     if problems:
         raise DataContractError.of_all(problems)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from imblearn.metrics import geometric_mean_score
+from imblearn.metrics import geometric_mean_score, make_index_balanced_accuracy
 from sklearn import metrics as sk
 
 from imbalance_spark.metrics import ConfusionMatrix
@@ -39,6 +39,9 @@ def test_every_number_equals_scikit_learn_and_imbalanced_learn(rows: list[tuple[
             # imbalanced-learn's weighted specificity divides by rows, so its G-mean is asked on repeated rows.
             "g_mean": geometric_mean_score(np.repeat(label, weight), np.repeat(predicted, weight)),
         }
+        repeated = (np.repeat(label, weight), np.repeat(predicted, weight))
+        iba = make_index_balanced_accuracy(alpha=0.1, squared=True)(geometric_mean_score)(*repeated, average="binary")
+        assert found.index_balanced_accuracy() == pytest.approx(iba, abs=1e-12)
         for average in ("macro", "weighted"):
             p, r, f, _ = sk.precision_recall_fscore_support(**zero, average=average)
             ours = getattr(found, average)

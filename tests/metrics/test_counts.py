@@ -131,7 +131,8 @@ def test_no_row_at_all_is_refused() -> None:
 def test_spark_counts_equal_numpy_counts_and_refuse_the_same_rows(spark: SparkSession) -> None:
     rows = sample(20_000)
     frame = spark.createDataFrame(pa.Table.from_pandas(rows))
-    found = collect_score_counts(frame, score="score", label="label", weight="weight", amount="amount")
+    columns = {"score": "score", "label": "label", "weight": "weight", "amount": "amount"}
+    found = collect_score_counts(frame, **columns, exact_limit=0)
     wanted = ScoreCounts.from_arrays(rows["label"], rows["score"], rows["weight"], rows["amount"], exact_limit=0)
     assert_same(found, wanted, 1e-12)
     bad = spark.createDataFrame(pa.Table.from_pandas(BAD))

@@ -1,0 +1,153 @@
+"""Further passes over the rows of bins that hold several scores, for counts that leave nothing open."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from imbalance_spark.errors import ConfigError, DataContractError
+from imbalance_spark.metrics.grid import INVALID_AMOUNT, FloatArray, IntArray, LogitGrid
+
+_PART = "key bigint, n bigint, weight double, amount double, lowest double, highest double"
+
+
+def sums_of(rows: DataFrame) -> list[Column]:
+    """`n`, `weight` and `amount` of rows that may lack the last two, as aggregates."""
+    count = F.count(F.lit(1))
+    has_weight, has_amount = "weight" in rows.columns, "amount" in rows.columns
+    weighted = F.col("weight") * F.col("amount") if has_weight else F.col("amount")
+    return [
+        count.alias("n"),
+        (F.sum("weight") if has_weight else count.cast("double")).alias("weight"),
+        (F.sum(weighted) if has_amount else F.lit(None).cast("double")).alias("amount"),
+    ]
+
+
+def bin_and_label() -> tuple[Column, Column]:
+    """What `slot` was made of: `bin` and `label`, both int."""
+    bin_number = F.shiftright("slot", 1) + F.lit(INVALID_AMOUNT)
+    return bin_number.alias("bin"), F.col("slot").bitwiseAND(1).alias("label")
+
+
+def bins_of_several_scores(per_bin: pd.DataFrame) -> IntArray:
+    """Bins whose rows, of both classes, do not all have the same score."""
+    scores = per_bin.groupby("bin").agg({"lowest": "min", "highest": "max"})
+    return scores.index[scores["lowest"] < scores["highest"]].to_numpy(dtype=np.int64)
+
+
+def recount_scores(rows: DataFrame, per_bin: pd.DataFrame, bins: IntArray) -> pd.DataFrame:
+    """Entries of `ScoreCounts` of which every one is one score: these bins are counted anew, by score, in one pass.
+
+    Args:
+        rows: of `slotted_rows`. per_bin: their counts by bin, with `lowest` and `highest` score.
+        bins: all those of several scores; each of their rows may come to the driver.
+    Raises:
+        DataContractError: the rows are not those that were counted.
+    """
+    is_recounted = per_bin["bin"].isin(bins)
+    if not is_recounted.any():
+        return _entries(per_bin)
+    per_score = _rows_in(rows, bins).groupBy("score", "slot").agg(*sums_of(rows))
+    score = F.col("score")
+    columns = (bin_and_label()[1], "n", "weight", "amount", score.alias("lowest"), score.alias("highest"))
+    found = per_score.select(*columns).toArrow().to_pandas()
+    _check_same(per_bin[is_recounted], found)
+    return pd.concat([_entries(per_bin[~is_recounted]), _entries(found)], ignore_index=True)
+
+
+def recount_between_positives(
+    rows: DataFrame, per_bin: pd.DataFrame, bins: IntArray, *, grid: LogitGrid, limit: int
+) -> pd.DataFrame:
+    """Entries of which those with positives are one score each; between two of them, negatives of a bin are one entry.
+
+    So average precision and ROC-AUC are exact. One pass finds the scores of the positives in those of `bins` that hold
+    any, one counts the rows of these bins by them. At most 2 x `limit` rows of positives' scores, 2 x `limit` of
+    negatives and one for each bin come to the driver.
+
+    Raises:
+        ConfigError: these bins hold more than `limit` positives.
+        DataContractError: the rows are not those that were counted.
+    """
+    hits = per_bin[(per_bin["label"] == 1) & per_bin["bin"].isin(bins)]
+    if (positives := int(hits["n"].sum())) > limit:
+        raise ConfigError(
+            f"collect_score_counts: exact=True would bring the scores of {positives} positives to the driver, "
+            f"more than exact_limit={limit}. Raise exact_limit, or leave exact out and read the bracket."
+        )
+    is_recounted = per_bin["bin"].isin(hits["bin"])
+    deciding = _rows_in(rows, hits["bin"].to_numpy(dtype=np.int64))
+    scores = deciding.where(F.col("slot").bitwiseAND(1) == 1).select("score").distinct().toArrow()
+    parts = deciding.mapInArrow(_count_between(np.sort(scores["score"].to_numpy())), _PART)
+    sums = [F.sum(name).alias(name) for name in ("n", "weight", "amount")]
+    per_key = parts.groupBy("key").agg(*sums, F.min("lowest").alias("lowest"), F.max("highest").alias("highest"))
+    found = per_key.toArrow().to_pandas()
+    _check_same(per_bin[is_recounted], found)
+    kept = _entries(per_bin[~is_recounted])
+    is_bin = per_bin.loc[~is_recounted, "bin"].isin(bins).to_numpy()
+    number = per_bin.loc[~is_recounted, "bin"].to_numpy(dtype=np.int64)
+    kept["score"] = np.where(is_bin, grid.value(number), kept["score"])
+    kept["cut_off"] = np.where(is_bin, grid.lower(number), kept["cut_off"])
+    return pd.concat([kept, _entries(found.assign(label=found["key"] % 2))], ignore_index=True)
+
+
+def _rows_in(rows: DataFrame, bins: IntArray) -> DataFrame:
+    """The rows of these bins, by a join that takes far more of them than a list of literals."""
+    both = np.sort(np.concatenate([2 * (bins - INVALID_AMOUNT), 2 * (bins - INVALID_AMOUNT) + 1]))
+    slots = rows.sparkSession.createDataFrame(pa.table({"slot": both.astype(np.int32)}))
+    return rows.join(F.broadcast(slots), on="slot", how="leftsemi")
+
+
+def _count_between(positives: FloatArray) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """Sums of each batch by (bin, place among the positives' scores, whether it is one of them, label)."""
+
+    def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            slot, score = _column(batch, "slot").astype(np.int64), _column(batch, "score")
+            place = np.searchsorted(positives, score, side="right")
+            is_one = (place > 0) & (positives[place - 1] == score)
+            key = (((slot >> 1) * (len(positives) + 1) + place) * 2 + is_one) * 2 + (slot & 1)
+            yield _sums_by(key, batch)
+
+    return count
+
+
+def _sums_by(key: IntArray, batch: pa.RecordBatch) -> pa.RecordBatch:
+    occupied, group = np.unique(key, return_inverse=True)
+    score, has = _column(batch, "score"), batch.schema.names
+    weight = _column(batch, "weight") if "weight" in has else np.ones(len(key))
+    amount = weight * _column(batch, "amount") if "amount" in has else np.full(len(key), np.nan)
+    lowest, highest = np.full(len(occupied), np.inf), np.full(len(occupied), -np.inf)
+    np.minimum.at(lowest, group, score)
+    np.maximum.at(highest, group, score)
+    columns = {
+        "key": occupied,
+        "n": np.bincount(group, minlength=len(occupied)).astype(np.int64),
+        "weight": np.bincount(group, weight, minlength=len(occupied)),
+        "amount": np.bincount(group, amount, minlength=len(occupied)),
+        "lowest": lowest,
+        "highest": highest,
+    }
+    return pa.RecordBatch.from_pydict({name: pa.array(values) for name, values in columns.items()})
+
+
+def _entries(counted: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `ScoreCounts.from_entries`: an entry starts at its lowest score and is told by its middle."""
+    middle = (counted["lowest"] + counted["highest"]) / 2.0
+    return counted[["label", "n", "weight", "amount"]].assign(score=middle, cut_off=counted["lowest"])
+
+
+def _check_same(counted: pd.DataFrame, recounted: pd.DataFrame) -> None:
+    first, second = int(counted["n"].sum()), int(recounted["n"].sum())
+    if first != second:
+        raise DataContractError(
+            f"collect_score_counts: a second pass found {second} rows where the first had found {first}. "
+            "The scores change from pass to pass: persist or write them first, or set exact_limit=0."
+        )
+
+
+def _column(batch: pa.RecordBatch, name: str) -> npt.NDArray[np.float64]:
+    return np.asarray(batch.column(batch.schema.get_field_index(name)).to_numpy(zero_copy_only=False))

@@ -1,0 +1,46 @@
+"""Choose a threshold: one for all rows, one for each segment, or another one later."""
+
+from imbalance_spark.objectives import (
+    OBJECTIVES,
+    AlertBudget,
+    BayesCost,
+    MaxFBeta,
+    MaxKappa,
+    MaxMCC,
+    MaxPrecision,
+    MaxRecall,
+    MinCost,
+    Objective,
+    Youden,
+    count_days,
+    objective_from_config,
+)
+from imbalance_spark.threshold.base_rate import at_base_rate, base_rate_correction
+from imbalance_spark.threshold.change import ThresholdChange, ThresholdOutcome, change_threshold
+from imbalance_spark.threshold.choice import ChosenThreshold, sweep
+from imbalance_spark.threshold.segments import SegmentThresholds, sweep_segments
+
+__all__ = [
+    "OBJECTIVES",
+    "AlertBudget",
+    "BayesCost",
+    "ChosenThreshold",
+    "MaxFBeta",
+    "MaxKappa",
+    "MaxMCC",
+    "MaxPrecision",
+    "MaxRecall",
+    "MinCost",
+    "Objective",
+    "SegmentThresholds",
+    "ThresholdChange",
+    "ThresholdOutcome",
+    "Youden",
+    "at_base_rate",
+    "base_rate_correction",
+    "change_threshold",
+    "count_days",
+    "objective_from_config",
+    "sweep",
+    "sweep_segments",
+]

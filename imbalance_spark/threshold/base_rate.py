@@ -1,0 +1,65 @@
+"""Counts as they would be at another share of positives, in closed form: no new data, no refit."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from imbalance_spark.calibration import PriorCorrection
+from imbalance_spark.errors import DataContractError
+from imbalance_spark.metrics.curve import FLAG_NOBODY, Curve
+from imbalance_spark.objectives.base import require_number
+
+
+def base_rate_correction(old_rate: float, new_rate: float) -> PriorCorrection:
+    """Turns probabilities at one base rate into those at another: logit(p) moves by ln(new odds / old odds).
+
+    It holds when only the share of positives moved, and rows of each class look as they did (label shift; Saerens,
+    Latinne and Decaestecker, 2002).
+
+    Args:
+        old_rate, new_rate: shares of positives, in (0, 1).
+    Raises:
+        ConfigError: a rate is out of range.
+    """
+    for name, rate in (("old", old_rate), ("new", new_rate)):
+        _check_rate(rate, name)
+    return PriorCorrection(
+        positive_factor=old_rate / new_rate,
+        negative_factor=(1.0 - old_rate) / (1.0 - new_rate),
+    )
+
+
+def at_base_rate(curve: Curve, new_rate: float) -> Curve:
+    """The curve of the same rows at another share of positives.
+
+    Weights of each class are rescaled so that positives make up `new_rate` of an unchanged total: precision, costs and
+    alerts are then those to expect at the new rate, recall and false positive rate stay. Scores and thresholds move by
+    `base_rate_correction`, so that calibrated scores stay calibrated. Numbers of rows stay: they say how much the
+    curve rests on. It is a curve, not counts, because a moved score lies in no bin of the counts' grid.
+
+    Args:
+        curve: on probabilities, of rows whose share of positives is the old rate.
+        new_rate: share of positives, in (0, 1).
+    Raises:
+        ConfigError: the rate is out of range.
+        DataContractError: a class has no row, so that no weight can make up its share.
+    """
+    if curve.missing_class:
+        raise DataContractError(f"at_base_rate: {curve.missing_class} to weigh. Count a fold that has both classes.")
+    correction, counts = base_rate_correction(curve.prevalence(), new_rate), curve.counts
+    # A factor is the share that training kept of a class; here it is the old share over the new one.
+    positive, negative = 1.0 / correction.positive_factor, 1.0 / correction.negative_factor
+    reweighted = replace(
+        counts,
+        positive_weight=counts.positive_weight * positive,
+        negative_weight=counts.negative_weight * negative,
+        positive_amount=None if counts.positive_amount is None else counts.positive_amount * positive,
+        negative_amount=None if counts.negative_amount is None else counts.negative_amount * negative,
+    )
+    threshold = np.concatenate([[FLAG_NOBODY], correction.apply(curve.threshold[1:])])
+    return replace(curve, counts=reweighted, score=correction.apply(curve.score), threshold=threshold)
+
+
+def _check_rate(rate: float, name: str) -> None:
+    hint = "It is a share of positives: 0.004 is 4 in 1000."
+    require_number(f"base rate ({name})", rate, above=0.0, most=1.0 - 1e-12, hint=hint)

@@ -1,0 +1,118 @@
+"""What another threshold changes: alerts, precision, recall and cost, before and after, from counts alone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from imbalance_spark.calibration import LedgerCheck, PriorCorrection
+from imbalance_spark.errors import ConfigError
+from imbalance_spark.metrics.curve import Curve
+from imbalance_spark.objectives import Objective
+from imbalance_spark.objectives.base import require_number
+from imbalance_spark.threshold.base_rate import at_base_rate, base_rate_correction
+from imbalance_spark.threshold.choice import ChosenThreshold, cut_at, sweep
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdOutcome:
+    """What one threshold does on the counted rows, at the base rate that was asked for."""
+
+    threshold: float
+    """On the scores that the model gives now."""
+    alerts: float
+    """Flagged rows, or their weight."""
+    alerts_per_day: float | None
+    """None when the days that the counts cover are not known."""
+    precision: float
+    recall: float
+    cost: float | None
+    """None when no costs were given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdChange:
+    """An old and a new threshold on the same rows."""
+
+    before: ThresholdOutcome
+    after: ThresholdOutcome
+    chosen: ChosenThreshold
+    """The choice in full; its threshold is on probabilities at the new base rate, `correction.apply` of `after`'s."""
+    correction: PriorCorrection
+    """From the model's probabilities to those at the new base rate; the identity when the rate has not moved."""
+
+    @property
+    def sentence(self) -> str:
+        """The change in one line."""
+        pairs = [
+            ("threshold", self.before.threshold, self.after.threshold),
+            ("alerts", self.before.alerts, self.after.alerts),
+            ("alerts a day", self.before.alerts_per_day, self.after.alerts_per_day),
+            ("precision", self.before.precision, self.after.precision),
+            ("recall", self.before.recall, self.after.recall),
+            ("cost", self.before.cost, self.after.cost),
+        ]
+        parts = [f"{name} {old:.6g} -> {new:.6g}" for name, old, new in pairs if old is not None and new is not None]
+        return f"{self.chosen.objective}: {', '.join(parts)}."
+
+
+def change_threshold(
+    curve: Curve,
+    objective: Objective,
+    *,
+    old_threshold: float,
+    base_rate: float | None = None,
+    cost: Objective | None = None,
+    days: float | None = None,
+    ledger: LedgerCheck | None = None,
+) -> ThresholdChange:
+    """Choose a threshold anew, and compare it with the old one on the same rows.
+
+    The model is not touched: both outcomes' thresholds are on the scores that it gives now.
+
+    Args:
+        curve: of logged counts, on the scores that the model gives now.
+        old_threshold: on the same scores.
+        base_rate: share of positives to expect from now on, in (0, 1); None when it is that of the counts. Both
+            thresholds are judged at it.
+        cost: the costs to report; by default the objective itself where it is a cost.
+        days: how many days the counts cover, above 0; see `count_days`.
+        ledger: `calibration.ledger_check` of the curve, for objectives that need calibrated scores.
+    Raises:
+        ConfigError: a setting is out of range, `cost` is no cost, or the objective needs what the counts lack.
+        DataContractError: the counts have no positive or no negative row.
+    """
+    if cost is not None and not cost.is_loss:
+        raise ConfigError(f"change_threshold: {cost.name} is no cost. Give min_cost or bayes_cost.")
+    if days is not None:
+        require_number("change_threshold.days", days, above=0.0, hint="It is the days the counted rows amount to.")
+        objective = objective.with_days(days)
+    rate = curve.prevalence()
+    moved = curve if base_rate is None else at_base_rate(curve, base_rate)
+    correction = PriorCorrection.identity() if base_rate is None else base_rate_correction(rate, base_rate)
+    chosen = sweep(moved, objective, ledger=ledger)
+    costs = cost or (objective if objective.is_loss else None)
+    new_threshold = _on_old_scale(chosen.threshold, curve, moved, correction)
+    return ThresholdChange(
+        before=_outcome(old_threshold, cut_at(curve, old_threshold), moved, costs, days),
+        after=_outcome(new_threshold, cut_at(moved, chosen.threshold), moved, costs, days),
+        chosen=chosen,
+        correction=correction,
+    )
+
+
+def _on_old_scale(threshold: float, curve: Curve, moved: Curve, correction: PriorCorrection) -> float:
+    """Where the curve has the threshold, its own cut-off: going back through logits could drop the rows on it."""
+    found = np.flatnonzero(moved.threshold == threshold)
+    return float(curve.threshold[found[-1]] if len(found) else correction.inverse(threshold))
+
+
+def _outcome(threshold: float, cut: int, curve: Curve, costs: Objective | None, days: float | None) -> ThresholdOutcome:
+    matrix = curve.matrix(cut)
+    return ThresholdOutcome(
+        threshold=threshold,
+        alerts=matrix.flagged,
+        alerts_per_day=None if days is None else matrix.flagged / days,
+        precision=matrix.precision,
+        recall=matrix.recall,
+        cost=None if costs is None else float(costs.values(curve)[cut]),
+    )

@@ -1,0 +1,105 @@
+"""Choose the threshold that an objective wants, exactly, over every cut-off that the scores allow."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from imbalance_spark.errors import ConfigError, DataContractError
+from imbalance_spark.metrics.confusion import ConfusionMatrix
+from imbalance_spark.metrics.curve import Curve
+from imbalance_spark.objectives import Objective
+from imbalance_spark.objectives.base import SAME, BoolArray
+
+if TYPE_CHECKING:
+    from imbalance_spark.calibration import LedgerCheck
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenThreshold:
+    """A threshold, what it achieves on the rows it was chosen on, and whether the objective's constraint is kept."""
+
+    threshold: float
+    """Predict positive if score >= threshold. FLAG_NOBODY, just above 1, flags no row."""
+    objective: str
+    value: float
+    """The objective's value at the threshold: a score, or a cost."""
+    reachable: bool
+    """False: no threshold keeps the constraint, and this one comes nearest."""
+    sentence: str
+    matrix: ConfusionMatrix
+    support: int
+    """Flagged rows, without weights: how many rows the value rests on."""
+    warning: str | None = None
+    """What speaks against trusting the threshold: it rests on few rows, or on scores not known to be calibrated."""
+
+
+def sweep(curve: Curve, objective: Objective, *, ledger: "LedgerCheck | None" = None) -> ChosenThreshold:
+    """The best of all distinct cut-offs, flagging nobody included; among equals the highest threshold.
+
+    Values within a relative 1e-12 of each other are equal. An objective with a closed form is not searched for: its
+    threshold is taken as it is, and its value is that of the counts (on bins, of the bins wholly above it).
+
+    Args:
+        curve: on the scores that the threshold will be applied to.
+        ledger: `calibration.ledger_check` of the same curve, for objectives that need calibrated scores.
+    Raises:
+        DataContractError: the counts have no positive or no negative row.
+        ConfigError: the objective needs amounts or days that it was not given.
+    """
+    if curve.missing_class:
+        raise DataContractError(
+            f"threshold {objective.name}: {curve.missing_class} to choose on. Choose on a fold that has both classes."
+        )
+    given = objective.closed_form
+    cut, reachable = _best_cut(curve, objective) if given is None else (cut_at(curve, given), True)
+    threshold = float(curve.threshold[cut]) if given is None else given
+    value, matrix, support = float(objective.values(curve)[cut]), curve.matrix(cut), int(curve.flagged_rows[cut])
+    return ChosenThreshold(
+        threshold=threshold,
+        objective=objective.name,
+        value=value,
+        reachable=reachable,
+        sentence=_sentence(objective.name, value, threshold, matrix, reachable),
+        matrix=matrix,
+        support=support,
+        warning=objective.warning(support, ledger) if reachable else None,
+    )
+
+
+def cut_at(curve: Curve, threshold: float) -> int:
+    """The entry of the curve that flags what "score >= threshold" flags; of bins, those wholly above it.
+
+    Raises:
+        ConfigError: the threshold is NaN, which would flag nobody and everybody.
+    """
+    if math.isnan(threshold):
+        raise ConfigError("threshold: it is NaN. Give a number; FLAG_NOBODY flags no row.")
+    return max(int(np.count_nonzero(curve.threshold >= threshold)) - 1, 0)
+
+
+def _best_cut(curve: Curve, objective: Objective) -> tuple[int, bool]:
+    """The best entry of the curve, and whether it keeps the constraint."""
+    values, is_cut = objective.values(curve), _is_cut(curve)
+    allowed = objective.is_allowed(curve) & is_cut
+    reachable = bool(allowed.any())
+    signed = -values if objective.is_loss else values
+    gain = np.where(allowed, signed, -np.inf) if reachable else np.where(is_cut, objective.closeness(curve), -np.inf)
+    best = gain.max()
+    return int(np.argmax(gain >= best - SAME * abs(best))), reachable
+
+
+def _is_cut(curve: Curve) -> BoolArray:
+    """Whether an entry can be had: one with the threshold of the next entry flags that entry's rows, too."""
+    return np.append(np.diff(curve.threshold) < 0.0, True)
+
+
+def _sentence(name: str, value: float, threshold: float, matrix: ConfusionMatrix, reachable: bool) -> str:
+    outcome = (
+        f"threshold {threshold:.6g} flags {matrix.flagged:.6g} of {matrix.total:.6g} rows "
+        f"with precision {matrix.precision:.4g} and recall {matrix.recall:.4g}"
+    )
+    if reachable:
+        return f"{name} is {value:.6g}: {outcome}."
+    return f"{name} is out of reach: the nearest {outcome}."
