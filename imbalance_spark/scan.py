@@ -12,16 +12,13 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from imbalance_spark.encoding import AMOUNT_VALUE, LABEL, ROW_WEIGHT
-from imbalance_spark.frames import SPLIT, TEST, VALIDATION, col, require_columns
+from imbalance_spark.frames import SPLIT, VALIDATION, col, require_columns
 from imbalance_spark.hashing import check_key, key_hash
 from imbalance_spark.held_out import HeldOutCounts
 from imbalance_spark.metrics.buckets import BUCKETS
-from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.scan_sums import (
-    FINE,
     FOLDS,
-    JUDGE,
     KEYS,
     MEASURES,
     SUMS_SCHEMA,
@@ -47,9 +44,9 @@ __all__ = [
     "PROBABILITY",
     "Contender",
     "bucket_hash",
+    "in_choosing_half",
     "load_booster",
     "probabilities",
-    "scan_counts",
     "scan_held_out",
     "score_frame",
 ]
@@ -100,21 +97,6 @@ def scan_held_out(
     return {
         contender.name: held_out_counts(table.filter(pc.field("strategy") == number), grid, segments)
         for number, contender in enumerate(contenders)
-    }
-
-
-def scan_counts(
-    inputs: DataFrame, contenders: Sequence[Contender], *, grid: LogitGrid, has_weight: bool, has_amount: bool
-) -> dict[tuple[str, str], ScoreCounts]:
-    """Score counts of each strategy on validation and on test, by (strategy, fold); see `scan_held_out`."""
-    measures = _measures(has_weight, has_amount)
-    table = _scan_table(inputs, contenders, bucket=F.lit(0), segments=(), grid=grid, measures=measures)
-    fine = table.filter(pc.field("kind") == FINE)
-    places = {VALIDATION: pc.field("place") < JUDGE, TEST: pc.field("place") == JUDGE}
-    return {
-        (contender.name, fold): ScoreCounts.from_table(fine.filter((pc.field("strategy") == number) & is_in_fold), grid)
-        for number, contender in enumerate(contenders)
-        for fold, is_in_fold in places.items()
     }
 
 

@@ -22,7 +22,6 @@ from imbalance_spark.scan import (
     bucket_hash,
     load_booster,
     probabilities,
-    scan_counts,
     scan_held_out,
     score_frame,
 )
@@ -250,15 +249,6 @@ def test_a_half_of_validation_without_rows_is_named(
     one_customer = held_out.assign(customer_id=7)
     with pytest.raises(DataContractError, match="half of validation has no row"):
         _scan(spark, one_customer, contenders)
-
-
-def test_counts_by_fold_alone_are_the_same(
-    spark: SparkSession, contenders: list[Contender], held_out: pd.DataFrame, found: dict[str, HeldOutCounts]
-) -> None:
-    counts = scan_counts(as_spark(spark, held_out), contenders, grid=GRID, has_weight=True, has_amount=True)
-    assert set(counts) == {(c.name, fold) for c in contenders for fold in FOLDS}
-    for (name, fold), counted in counts.items():
-        _assert_same(counted, found[name].by_fold[fold])
 
 
 def test_rows_score_as_in_memory_whatever_the_batches(
