@@ -20,7 +20,7 @@ SUBMIT = PYTHONPATH=$(CURDIR) PYSPARK_PYTHON=$(BIN)/python SPARK_LOCAL_IP=127.0.
 # XGBoost's workers announce their ranks with each fit, the JVM its vector module at each start.
 QUIETLY = 2> >(grep --line-buffered -v -e 'got rank' -e 'Using incubator modules' -e '^$$' >&2)
 
-.PHONY: demo run test check zip clean java
+.PHONY: demo run doctor test check zip clean java
 
 demo: java $(VENV)/installed $(VENV)/delta/ready
 	@echo "== generate $(ROWS) orders at prevalence $(PREVALENCE) into output/demo_orders"
@@ -31,6 +31,9 @@ demo: java $(VENV)/installed $(VENV)/delta/ready
 
 run: java $(VENV)/installed $(VENV)/delta/ready
 	@$(SUBMIT) jobs/train.py --config $(CONFIG) $(QUIETLY)
+
+doctor: java $(VENV)/installed $(VENV)/delta/ready
+	@$(SUBMIT) jobs/doctor.py --config $(CONFIG) $(QUIETLY)
 
 test: java $(VENV)/installed
 	@echo "== run the tests"

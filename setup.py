@@ -2,7 +2,7 @@
 
 from setuptools import find_packages, setup
 
-JOBS = ("generate_orders", "diagnose", "train")
+JOBS = ("generate_orders", "diagnose", "train", "retune", "doctor")
 
 setup(
     name="imbalance_spark",

@@ -15,6 +15,7 @@ import pandas as pd
 from imbalance_spark.calibration import Calibrator, PriorCorrection, calibrator_from_dict
 from imbalance_spark.encoding import CategoryEncoding, LabelEncoding
 from imbalance_spark.errors import ConfigError, DataContractError, MissingColumnsError
+from imbalance_spark.metrics.grid import FloatArray
 
 _FORMAT = 2
 _MODEL, _DESCRIPTION, _THRESHOLD, _MANIFEST = "model.ubj", "model.json", "threshold.json", "manifest.json"
@@ -31,6 +32,8 @@ class ModelBundle:
         booster_ubj: XGBoost's UBJ bytes, up to the best iteration.
         numeric, categorical: names of the features, in the booster's order.
         thresholds: cut-off per objective; `serve_objective` names the one that decides.
+        base_rate_shift: from calibrated probabilities to those at another base rate; None when it has not moved.
+            It stands with the threshold, which is on the probabilities behind it.
     """
 
     strategy: str
@@ -43,11 +46,17 @@ class ModelBundle:
     calibrator: Calibrator
     thresholds: Mapping[str, float]
     serve_objective: str
+    base_rate_shift: PriorCorrection | None = None
 
     @property
     def threshold(self) -> float:
         """Predict positive where probability >= threshold."""
         return self.thresholds[self.serve_objective]
+
+    def probabilities(self, corrected: FloatArray) -> FloatArray:
+        """What is served: calibrated, then at the base rate that holds now. Rising in `corrected`."""
+        found = self.calibrator.apply(corrected)
+        return found if self.base_rate_shift is None else self.base_rate_shift.apply(found)
 
     def save(self, folder: str) -> dict[str, str]:
         """Write the parts and a manifest of their sha256; give the manifest."""
@@ -55,7 +64,12 @@ class ModelBundle:
         target.mkdir(parents=True, exist_ok=True)
         (target / _MODEL).write_bytes(self.booster_ubj)
         (target / _DESCRIPTION).write_text(json.dumps(self._description(), indent=1), "utf-8")
-        threshold = {"thresholds": dict(self.thresholds), "serve_objective": self.serve_objective}
+        shift = None if self.base_rate_shift is None else self.base_rate_shift.to_dict()
+        threshold = {
+            "thresholds": dict(self.thresholds),
+            "serve_objective": self.serve_objective,
+            "base_rate_shift": shift,
+        }
         (target / _THRESHOLD).write_text(json.dumps(threshold, indent=1), "utf-8")
         manifest = {name: _sha256(target / name) for name in _PARTS}
         (target / _MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
@@ -77,6 +91,7 @@ class ModelBundle:
                 "Use the package that wrote it."
             )
         threshold = json.loads((source / _THRESHOLD).read_text("utf-8"))
+        shift = threshold.get("base_rate_shift")
         return cls(
             strategy=described["strategy"],
             booster_ubj=(source / _MODEL).read_bytes(),
@@ -88,6 +103,7 @@ class ModelBundle:
             calibrator=calibrator_from_dict(described["calibrator"]),
             thresholds=threshold["thresholds"],
             serve_objective=threshold["serve_objective"],
+            base_rate_shift=None if shift is None else PriorCorrection.from_dict(shift),
         )
 
     def _description(self) -> dict[str, Any]:
@@ -134,7 +150,7 @@ class Scorer:
 
         cut_off = self.bundle.threshold if threshold is None else _valid_threshold(threshold)
         corrected = probabilities(self._booster, self._matrix(orders), self.bundle.correction)
-        found = self.bundle.calibrator.apply(corrected)
+        found = self.bundle.probabilities(corrected)
         columns = {"probability": found, "decision": (found >= cut_off).astype(np.int64), "threshold": cut_off}
         return pd.DataFrame(columns, index=orders.index)
 

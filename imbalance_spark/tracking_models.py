@@ -1,0 +1,164 @@
+"""MLflow beyond a job's own runs: whether the store takes a write, and models of earlier runs, found and retuned."""
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from imbalance_spark import tracking
+from imbalance_spark.config import TrackingConfig
+from imbalance_spark.errors import ConfigError
+from imbalance_spark.model import ModelBundle
+from imbalance_spark.tracking import Evidence
+
+_TOUCHED = "imbalance_spark.touched_ms"
+_RUN_ID, _STRATEGY = tracking.strategy_identity("", "")
+_NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedModel:
+    """A model as an earlier job logged it: its run, its counts, and the versions it stands in."""
+
+    run_id: str
+    experiment_id: str
+    parent_run_id: str | None
+    bundle: ModelBundle
+    documents: Mapping[str, Any]
+    """By file name; always `counts.json`."""
+    registered_name: str | None
+    """None when the model was not registered."""
+    registered_version: str | None
+
+
+def touch_store(config: TrackingConfig) -> None:
+    """Write one tag of the experiment, which is made if it is new: proof that runs can be logged.
+
+    Raises:
+        ConfigError: the store does not answer within half a minute, or does not take the write.
+    """
+    experiment_id = tracking.connect(config)
+    try:
+        with tracking.short_waits():
+            MlflowClient().set_experiment_tag(experiment_id, _TOUCHED, str(int(time.time() * 1000)))
+    except (MlflowException, OSError) as error:
+        raise ConfigError(
+            f"tracking.uri: the MLflow store answers, but takes no write ({type(error).__name__}). "
+            "Give the user of the job write access to it, or name another."
+        ) from error
+
+
+def load_logged_model(uri: str, run_id: str) -> LoggedModel:
+    """The model and counts of a strategy's run; of a job's parent run, those of its best strategy.
+
+    Points MLflow at the store. A store that is not there is not made.
+
+    Raises:
+        ConfigError: no such store or run, or a run without a model and its counts.
+        DataContractError: the model's files are not what its manifest says.
+    """
+    _refuse_absent_file(uri)
+    mlflow.set_tracking_uri(uri)
+    with _as_config_error(run_id), tracking.short_waits():
+        run = _strategy_run(MlflowClient(), run_id)
+        models = run.outputs.model_outputs if run.outputs else []
+        if not models:
+            raise _no_model(run_id)
+        name, number = _registered(MlflowClient(), run.info.run_id)
+        return LoggedModel(
+            run_id=run.info.run_id,
+            experiment_id=run.info.experiment_id,
+            parent_run_id=run.data.tags.get("mlflow.parentRunId"),
+            bundle=_load_bundle(models[0].model_id),
+            documents=_documents(run.info.run_id),
+            registered_name=name,
+            registered_version=number,
+        )
+
+
+def log_retuned(source: LoggedModel, bundle: ModelBundle, evidence: Evidence, identity: Mapping[str, str]) -> str:
+    """A run beside the source's with the retuned bundle; gives its model URI. The same identity logs once."""
+    with tracking.tracked_run(
+        source.experiment_id, f"{bundle.strategy}, {bundle.serve_objective}", identity, source.parent_run_id
+    ) as run_id:
+        tracking.log_evidence(run_id, evidence)
+        return tracking.log_bundle(run_id, bundle)
+
+
+def register_version(name: str, model_uri: str, tags: Mapping[str, str], alias: str | None = None) -> str:
+    """Register a logged model, once, and give the version's number; no alias moves but the one that is asked for."""
+    client, run_id = MlflowClient(), tracking.run_of_model(model_uri)
+    found = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+    number = found[0].version if found else mlflow.register_model(model_uri, name, tags=dict(tags)).version
+    if alias is not None:
+        client.set_registered_model_alias(name, alias, str(number))
+    return str(number)
+
+
+def _strategy_run(client: MlflowClient, run_id: str) -> Run:
+    run = client.get_run(run_id)
+    if tracking.parent_identity("")[_STRATEGY] != run.data.tags.get(_STRATEGY):
+        return run
+    best = run.data.params.get("best_strategy")
+    identity = tracking.strategy_identity(run.data.tags[_RUN_ID], str(best))
+    query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in identity.items())
+    found = client.search_runs([run.info.experiment_id], filter_string=query, max_results=1)
+    if not found:
+        raise _no_model(run_id)
+    return client.get_run(found[0].info.run_id)
+
+
+def _no_model(run_id: str) -> ConfigError:
+    return ConfigError(
+        f"--run {run_id}: this run has no model. Give a strategy's run, or the parent of a job that came to its end."
+    )
+
+
+def _load_bundle(model_id: str) -> ModelBundle:
+    # A models:/ URI would fetch the whole model, this package's code with it.
+    place = MlflowClient().get_logged_model(model_id).artifact_location
+    with tempfile.TemporaryDirectory() as folder:
+        return ModelBundle.load(mlflow.artifacts.download_artifacts(f"{place}/artifacts/bundle", dst_path=folder))
+
+
+def _documents(run_id: str) -> dict[str, Any]:
+    present = {item.path for item in MlflowClient().list_artifacts(run_id)}
+    if "counts.json" not in present:
+        raise ConfigError(f"--run {run_id}: it has no counts.json to choose a threshold on. Train again, then retune.")
+    names = sorted(present & {"counts.json", "calibration.json"})
+    return {name: mlflow.artifacts.load_dict(f"runs:/{run_id}/{name}") for name in names}
+
+
+def _registered(client: MlflowClient, run_id: str) -> tuple[str | None, str | None]:
+    found = client.search_model_versions(f"run_id = '{run_id}'")
+    first = min(found, key=lambda version: int(version.version), default=None)
+    return (None, None) if first is None else (str(first.name), str(first.version))
+
+
+def _refuse_absent_file(uri: str) -> None:
+    # MLflow would make an empty store, and find no run in it.
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        raise ConfigError(f"--tracking-uri: there is no file {uri.removeprefix('sqlite:///')!r}. Name the run's store.")
+
+
+@contextmanager
+def _as_config_error(run_id: str) -> Iterator[None]:
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code in _NOT_FOUND:
+            raise ConfigError(
+                f"--run {run_id}: the MLflow store has no such run, or not all of its files. "
+                "Copy the id from the MLflow UI, and check --tracking-uri."
+            ) from error
+        raise ConfigError(
+            f"--tracking-uri: the MLflow store does not answer ({type(error).__name__}). Start it, or name another."
+        ) from error

@@ -1,0 +1,140 @@
+"""Choose another threshold for a logged model, from its counts alone: no Spark, no data, no refit."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
+
+from imbalance_spark.errors import ConfigError, QualityGateError
+from imbalance_spark.failures import run_job
+from imbalance_spark.held_out import HeldOutCounts
+from imbalance_spark.judge import constant_costs
+from imbalance_spark.objectives import OBJECTIVES, MinCost, Objective, objective_from_config
+from imbalance_spark.retune import Retuned, retune
+from imbalance_spark.retune_record import change_record, retuned_evidence, retuned_identity, version_tags
+from imbalance_spark.tracking_models import LoggedModel, load_logged_model, log_retuned, register_version
+
+_SETTINGS = sorted({field.name for kind in OBJECTIVES.values() for field in fields(kind)} - {"days"})
+"""Every setting that some objective has; days follow from --orders-per-day."""
+
+
+def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; usage errors end with exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog="jobs/retune.py",
+        description=__doc__,
+        epilog="With costs (--fn, --fp) beside an objective that is no cost, the report tells the cost, too. "
+        "Exit code 4: no threshold keeps the objective's constraint; nothing is registered.",
+    )
+    parser.add_argument(
+        "--run", required=True, metavar="ID", help="MLflow run of a strategy, or a job's parent run: its best strategy"
+    )
+    parser.add_argument("--objective", required=True, choices=sorted(OBJECTIVES), help="what the threshold is for")
+    settings = parser.add_argument_group("settings of the objective")
+    for name in _SETTINGS:
+        settings.add_argument(f"--{name.replace('_', '-')}", type=_number_or_text, metavar="X", help=_users_of(name))
+    parser.add_argument("--base-rate", type=float, metavar="P", help="share of positives from now on, such as 0.004")
+    parser.add_argument("--orders-per-day", type=float, metavar="N", help="orders scored a day: tells alerts a day")
+    parser.add_argument("--tracking-uri", default="sqlite:///mlflow.db", help="MLflow store (%(default)s)")
+    parser.add_argument("--register", metavar="NAME", help="registered model (the one that has the run's model)")
+    parser.add_argument("--alias", metavar="NAME", help="alias to move to the new version, such as champion (none)")
+    parser.add_argument("--dry-run", action="store_true", help="tell what would change; log and register nothing")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    parser.add_argument("--verbose", action="store_true", help="log in detail, with tracebacks, to stderr")
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the job; the exit code is 0 done, 2 usage or no such run, 3 broken model files, 4 out of reach, 1 other."""
+    args = parse_args(argv)
+    # Models are not for other users of the machine.
+    os.umask(0o077)
+    logging.basicConfig(level=logging.DEBUG if args.verbose else logging.ERROR, stream=sys.stderr)
+    for noisy in ("mlflow", "alembic"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    return run_job("retune", lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
+    objective, cost = _objectives(args)
+    source = load_logged_model(args.tracking_uri, args.run)
+    name = args.register or source.registered_name
+    if name is None and not args.dry_run:
+        raise ConfigError(f"--run {args.run}: its model is not registered. Name a registered model with --register.")
+    held_out = HeldOutCounts.from_records(source.documents["counts.json"])
+    retuned = retune(
+        source.bundle,
+        held_out,
+        objective,
+        base_rate=args.base_rate,
+        cost=cost,
+        orders_per_day=args.orders_per_day,
+    )
+    number = None
+    if retuned.change.chosen.reachable and not args.dry_run and name is not None:
+        number = _register(args, source, held_out, retuned, name, [cost or objective])
+    _print(args, source, retuned, name, number)
+    if not retuned.change.chosen.reachable:
+        raise QualityGateError(f"{retuned.change.chosen.sentence} Nothing was registered.")
+    return 0
+
+
+def _objectives(args: argparse.Namespace) -> tuple[Objective, Objective | None]:
+    """The objective with its settings, and the costs to report where it is none itself."""
+    given = {name: getattr(args, name) for name in _SETTINGS if getattr(args, name) is not None}
+    kind, cost = OBJECTIVES[args.objective], None
+    if not kind.is_loss and {"fn", "fp"} <= set(given):
+        cost = MinCost(fn=given.pop("fn"), fp=given.pop("fp"))
+    return objective_from_config({"name": args.objective, **given}), cost
+
+
+def _register(
+    args: argparse.Namespace,
+    source: LoggedModel,
+    held_out: HeldOutCounts,
+    retuned: Retuned,
+    name: str,
+    costs: Sequence[Objective],
+) -> str:
+    evidence = retuned_evidence(source, held_out, retuned, base_rate=args.base_rate, costs=constant_costs(costs))
+    identity = retuned_identity(source, retuned.change.chosen.objective, args.base_rate)
+    model_uri = log_retuned(source, retuned.bundle, evidence, identity)
+    return register_version(name, model_uri, version_tags(source, retuned, args.base_rate), args.alias)
+
+
+def _print(
+    args: argparse.Namespace, source: LoggedModel, retuned: Retuned, name: str | None, number: str | None
+) -> None:
+    if args.json:
+        registered = None if number is None else {"name": name, "version": number, "alias": args.alias}
+        print(json.dumps({"run": source.run_id, **change_record(retuned), "registered": registered}))
+        return
+    print("\n".join(retuned.lines()))
+    if args.base_rate is not None:
+        print(f"Expected at a share of positives of {args.base_rate:g}.")
+    if number is not None:
+        print(f"Registered {name} version {number}" + (f" as {args.alias}." if args.alias else "."))
+
+
+def _number_or_text(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _users_of(setting: str) -> str:
+    users = [
+        f"{key} (needed)" if field.default is MISSING else key
+        for key, kind in OBJECTIVES.items()
+        for field in fields(kind)
+        if field.name == setting
+    ]
+    return f"for {', '.join(users)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

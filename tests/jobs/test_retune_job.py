@@ -1,0 +1,247 @@
+"""The job that moves a threshold: from what a comparison logged, to a new model version beside the old one."""
+
+import contextlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+import xgboost
+from mlflow.tracking import MlflowClient
+
+from imbalance_spark import tracking
+from imbalance_spark.calibration import LogOddsCalibration, PriorCorrection
+from imbalance_spark.categories import CategoryEncoding
+from imbalance_spark.config import TrackingConfig
+from imbalance_spark.encoding import LabelEncoding
+from imbalance_spark.held_out import HeldOutCounts
+from imbalance_spark.metrics.counts import ScoreCounts
+from imbalance_spark.metrics.curve import FLAG_NOBODY
+from imbalance_spark.model import ModelBundle, Scorer
+from imbalance_spark.tracking import Evidence
+from jobs.retune import main
+
+CALIBRATOR = LogOddsCalibration(method="platt", a=1.3, b=1.3, c=0.4)
+NAME = "orders"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Logged:
+    """A comparison of one strategy in a store of its own."""
+
+    uri: str
+    parent_id: str
+    run_id: str
+    label: np.ndarray
+    probability: np.ndarray
+    """Calibrated, of the half of validation that chooses."""
+
+
+def _booster() -> bytes:
+    draw = np.random.default_rng(3)
+    x = draw.normal(size=(200, 1))
+    data = xgboost.DMatrix(x, label=(x[:, 0] > 1.0).astype(float))
+    found = xgboost.train({"objective": "binary:logistic", "max_depth": 1, "nthread": 1}, data, num_boost_round=2)
+    return bytes(found.save_raw("ubj"))
+
+
+def _rows(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(seed)
+    score = np.round(draw.beta(1.0, 8.0, 600), 3)
+    label = (draw.random(600) < score).astype(np.int64)
+    label[score == score.max()] = 0  # so that no cut-off has precision 1
+    return label, score
+
+
+@pytest.fixture
+def logged(tmp_path: Path) -> Logged:
+    """For tests that write into the store."""
+    with contextlib.chdir(tmp_path):  # MLflow puts a new experiment's artifacts below it
+        return _log(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Logged:
+    """For tests that leave the store as it is."""
+    folder = tmp_path_factory.mktemp("retune")
+    with contextlib.chdir(folder):
+        return _log(folder)
+
+
+def _log(folder: Path) -> Logged:
+    uri = f"sqlite:///{folder}/mlflow.db"
+    experiment_id = tracking.connect(TrackingConfig(uri=uri, experiment="retune"))
+    rows = [_rows(seed) for seed in (1, 2, 3)]
+    calibrate, choose, test = (ScoreCounts.from_arrays(*fold) for fold in rows)
+    held_out = HeldOutCounts(calibrate=calibrate, choose=choose, test=test, buckets={}, segments={})
+    bundle = ModelBundle(
+        strategy="undersample",
+        booster_ubj=_booster(),
+        numeric=("x",),
+        categorical=(),
+        categories=CategoryEncoding(values={}),
+        label=LabelEncoding(classes=("no", "yes")),
+        correction=PriorCorrection.identity(),
+        calibrator=CALIBRATOR,
+        thresholds={"max_f1": 0.3},
+        serve_objective="max_f1",
+    )
+    with tracking.tracked_run(experiment_id, "job", tracking.parent_identity("job")) as parent_id:
+        tracking.log_evidence(parent_id, Evidence(params={"best_strategy": "undersample"}))
+        identity = tracking.strategy_identity("job", "undersample")
+        with tracking.tracked_run(experiment_id, "undersample", identity, parent_id) as run_id:
+            evidence = Evidence(
+                documents={"counts.json": held_out.to_records()}, metrics={"validation/average_precision": 0.5}
+            )
+            tracking.log_evidence(run_id, evidence)
+            model_uri = tracking.log_bundle(run_id, bundle)
+        tracking.register(NAME, model_uri, run_id, "validation/average_precision", 0.5)
+    return Logged(
+        uri=uri, parent_id=parent_id, run_id=run_id, label=rows[1][0], probability=CALIBRATOR.apply(rows[1][1])
+    )
+
+
+def _argv(logged: Logged, *more: str, run: str | None = None) -> list[str]:
+    return ["--run", run or logged.run_id, "--tracking-uri", logged.uri, *more]
+
+
+MIN_COST = ("--objective", "min_cost", "--fn", "25", "--fp", "1")
+
+
+def _bundle_of(number: str, folder: Path) -> ModelBundle:
+    folder.mkdir(exist_ok=True)
+    place = mlflow.artifacts.download_artifacts(f"models:/{NAME}/{number}", dst_path=str(folder))
+    return ModelBundle.load(f"{place}/artifacts/bundle")
+
+
+def _cost(logged: Logged, threshold: float) -> float:
+    flagged = logged.probability >= threshold
+    return float(25.0 * np.sum(~flagged & (logged.label == 1)) + np.sum(flagged & (logged.label == 0)))
+
+
+def test_a_new_version_has_the_threshold_of_brute_force_and_the_old_model(
+    logged: Logged, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(_argv(logged, *MIN_COST)) == 0
+    assert f"Registered {NAME} version 2." in capsys.readouterr().out
+    old, new = _bundle_of("1", tmp_path / "old"), _bundle_of("2", tmp_path / "new")
+    every = [_cost(logged, cut) for cut in [FLAG_NOBODY, *np.unique(logged.probability)]]
+    assert _cost(logged, new.threshold) == min(every) < _cost(logged, old.threshold)
+    assert new.serve_objective == "min_cost_fn_25_fp_1"
+    assert (old.threshold, old.serve_objective) == (0.3, "max_f1")
+    assert new.booster_ubj == old.booster_ubj
+    orders = pd.DataFrame({"x": np.linspace(-3, 3, 50)})
+    scores = [Scorer(bundle).score(orders)["probability"] for bundle in (old, new)]
+    pd.testing.assert_series_equal(*scores)
+
+
+def test_the_new_version_names_where_it_comes_from_and_no_alias_moves(logged: Logged) -> None:
+    assert main(_argv(logged, *MIN_COST)) == 0
+    client = MlflowClient()
+    new = client.get_model_version(NAME, "2")
+    assert new.tags["source_version"] == f"{NAME}/1"
+    assert new.tags["source_run_id"] == logged.run_id
+    assert new.tags["objective"] == "min_cost_fn_25_fp_1"
+    assert new.tags["base_rate"] == "-"
+    assert client.get_model_version_by_alias(NAME, "champion").version == 1
+    run = client.get_run(new.run_id)
+    assert run.data.tags["mlflow.parentRunId"] == logged.parent_id
+    assert run.info.status == "FINISHED"
+    # The resume of the job that logged the model must not take the retuned run for its own.
+    assert tracking.strategy_identity("job", "undersample").items().isdisjoint(run.data.tags.items())
+
+
+def test_the_alias_that_is_asked_for_moves(logged: Logged) -> None:
+    assert main(_argv(logged, *MIN_COST, "--alias", "champion")) == 0
+    assert MlflowClient().get_model_version_by_alias(NAME, "champion").version == 2
+
+
+def test_run_again_it_registers_nothing_new(logged: Logged, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        assert main(_argv(logged, *MIN_COST, "--json")) == 0
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first == second
+    assert len(MlflowClient().search_model_versions(f"name = '{NAME}'")) == 2
+
+
+def test_the_parent_run_stands_for_its_best_strategy(kept: Logged, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(_argv(kept, *MIN_COST, "--dry-run", "--json", run=kept.parent_id)) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["run"] == kept.run_id
+    assert found["registered"] is None
+
+
+def test_a_dry_run_tells_the_change_and_leaves_the_store(kept: Logged, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = _argv(kept, "--objective", "max_f_beta", "--beta", "2", "--fn", "25", "--fp", "1", "--dry-run")
+    assert main([*argv, "--orders-per-day", "60"]) == 0
+    printed = capsys.readouterr().out
+    for part in ("threshold 0.3 ->", "max_f2", "alerts a day", "validation before", "test after", "cost"):
+        assert part in printed
+    assert len(MlflowClient().search_model_versions(f"name = '{NAME}'")) == 1
+    experiment = MlflowClient().get_experiment_by_name("retune")
+    assert len(MlflowClient().search_runs([experiment.experiment_id])) == 2
+
+
+def test_a_retuned_run_can_be_retuned(logged: Logged) -> None:
+    assert main(_argv(logged, *MIN_COST)) == 0
+    run_id = MlflowClient().get_model_version(NAME, "2").run_id
+    assert main(_argv(logged, "--objective", "max_mcc", run=run_id)) == 0
+    assert MlflowClient().get_model_version(NAME, "3").tags["source_version"] == f"{NAME}/2"
+
+
+def test_a_moved_base_rate_moves_the_served_probabilities_in_closed_form(logged: Logged, tmp_path: Path) -> None:
+    argv = _argv(logged, "--objective", "bayes_cost", "--fn", "25", "--fp", "1", "--base-rate", "0.004")
+    assert main(argv) == 0
+    old, new = _bundle_of("1", tmp_path / "old"), _bundle_of("2", tmp_path / "new")
+    assert new.threshold == pytest.approx(1 / 26)  # Elkan's, on probabilities at the new rate
+    orders = pd.DataFrame({"x": np.linspace(-3, 3, 50)})
+    before, after = (np.asarray(Scorer(bundle).score(orders)["probability"]) for bundle in (old, new))
+    rate = logged.label.mean()
+    odds = before / (1 - before) * (0.004 / 0.996) / (rate / (1 - rate))
+    np.testing.assert_allclose(after, odds / (1 + odds))
+    assert MlflowClient().get_model_version(NAME, "2").tags["base_rate"] == "0.004"
+
+
+def test_an_objective_out_of_reach_is_code_4_and_registers_nothing(
+    kept: Logged, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(_argv(kept, "--objective", "max_recall", "--precision", "1")) == 4
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("ERROR 4: max_recall_at_precision_1 is out of reach")
+    assert len(MlflowClient().search_model_versions(f"name = '{NAME}'")) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "run", "said"),
+    [
+        (MIN_COST, "0" * 32, "the MLflow store has no such run"),
+        (("--objective", "min_cost", "--fn", "25"), None, r"min_cost needs ['fp']"),
+        (("--objective", "max_mcc", "--beta", "2"), None, r"max_mcc has no setting ['beta']"),
+        (("--objective", "min_cost", "--fn", "much", "--fp", "1"), None, "min_cost.fn must be a number"),
+        ((*MIN_COST, "--base-rate", "4"), None, "base rate"),
+    ],
+)
+def test_what_cannot_be_is_code_2_and_one_line(
+    kept: Logged, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], run: str | None, said: str
+) -> None:
+    assert main(_argv(kept, *more, run=run)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("ERROR 2: ")
+    assert said in line
+
+
+def test_a_store_that_is_not_there_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--run", "x", "--tracking-uri", f"sqlite:///{tmp_path}/absent.db", *MIN_COST]) == 2
+    assert "there is no file" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unregistered_model_needs_a_name(logged: Logged, capsys: pytest.CaptureFixture[str]) -> None:
+    MlflowClient().delete_registered_model(NAME)
+    assert main(_argv(logged, *MIN_COST)) == 2
+    assert "Name a registered model with --register" in capsys.readouterr().err
+    assert main(_argv(logged, *MIN_COST, "--register", "moved")) == 0
+    assert MlflowClient().get_model_version("moved", "1").tags["source_version"] == "-"
