@@ -5,6 +5,8 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from imbalance_spark.config import TrainingConfig
+
 Seconds = Mapping[str, Sequence[float]]
 
 
@@ -15,10 +17,10 @@ def add_arguments(parser: argparse.ArgumentParser, *, rows: int) -> None:
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """The table and the booster of the benchmarks that fit or score."""
+    """The table and the booster of the benchmarks that fit or score; rounds as a run has them by default."""
     add_arguments(parser, rows=4_000_000)
     parser.add_argument("--features", type=int, default=16, help="numeric features")
-    parser.add_argument("--rounds", type=int, default=50, help="boosting rounds, all of them run")
+    parser.add_argument("--rounds", type=int, default=TrainingConfig().rounds, help="boosting rounds, all of them run")
     parser.add_argument("--workers", type=int, default=2, help="cores of both sides")
     parser.add_argument("--prevalence", type=float, default=0.01, help="share of positives, roughly")
 
