@@ -5,18 +5,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from imbalance_spark import tracking
-from imbalance_spark.compare import Comparison, bundle_of, objectives_of
+from imbalance_spark.compare import Comparison, bundle_of
 from imbalance_spark.config_file import dump
 from imbalance_spark.frames import TEST, VALIDATION
-from imbalance_spark.judge import StrategyResult, constant_costs
-from imbalance_spark.metrics import plots
+from imbalance_spark.judge import StrategyResult
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.evaluate import evaluate
-from imbalance_spark.report import comparison_table, conclusions, html_page
+from imbalance_spark.pictures import comparison_figures, strategy_figures
+from imbalance_spark.report import comparison_table, conclusions
+from imbalance_spark.report_page import html_page
 from imbalance_spark.tracking import Evidence, Registered
 
 _SMALLEST_CELL = 10
@@ -46,22 +45,6 @@ def log_comparison(comparison: Comparison, experiment_id: str) -> Recorded:
         }
         registered = _register_best(comparison, uris)
     return Recorded(experiment_id=experiment_id, parent_run_id=parent_id, registered=registered)
-
-
-def comparison_figures(comparison: Comparison) -> dict[str, Figure]:
-    """The pictures of the whole comparison, on test, by name."""
-    curves = {result.name: result.curves[TEST] for result in comparison.results}
-    validation, test = (
-        {result.name: result.metrics[f"{fold}/average_precision"] for result in comparison.results}
-        for fold in (VALIDATION, TEST)
-    )
-    return {
-        "comparison": plots.comparison_figure(validation, test),
-        "precision_recall": plots.precision_recall_figure(curves, "Precision and recall on test"),
-        "roc": plots.roc_figure(curves, "ROC on test"),
-        "reliability": plots.reliability_figure(curves, "Reliability on test"),
-        "thresholds": _threshold_figure(comparison, comparison.best),
-    }
 
 
 def _parent_evidence(comparison: Comparison) -> Evidence:
@@ -114,11 +97,16 @@ def _log_strategy(comparison: Comparison, result: StrategyResult, experiment_id:
 
 def _strategy_evidence(comparison: Comparison, result: StrategyResult) -> Evidence:
     recipe, booster = result.fitted.recipe, result.fitted.booster
-    serving, test = result.thresholds[comparison.config.serve_objective], result.curves[TEST]
+    serving = result.thresholds[comparison.config.serve_objective]
     return Evidence(
         params={"strategy": result.name, **recipe.logged},
         tags={"ledger": result.ledger.sentence},
-        metrics={**result.metrics, **_interval_ends(result), "best_round": booster.best_iteration + 1},
+        metrics={
+            **result.metrics,
+            **_interval_ends(result),
+            **_bracket_ends(result),
+            "best_round": booster.best_iteration + 1,
+        },
         curves={f"learning/{name}": values for name, values in booster.learning_curve.items()},
         documents={
             "counts.json": result.held_out.to_records(),
@@ -129,23 +117,9 @@ def _strategy_evidence(comparison: Comparison, result: StrategyResult) -> Eviden
             "curves/precision_recall.json": _precision_recall(result),
             "ledger.json": {"correction": recipe.ledger.correction().to_dict(), "sentence": result.ledger.sentence},
         },
-        figures={
-            "plots/precision_recall.png": plots.precision_recall_figure({result.name: test}),
-            "plots/roc.png": plots.roc_figure({result.name: test}),
-            "plots/reliability.png": plots.reliability_figure({result.name: test}),
-            "plots/threshold.png": _threshold_figure(comparison, result),
-            "plots/confusion_matrix.png": plots.confusion_figure(test.at(serving.threshold), f"{result.name} on test"),
-            "plots/scores.png": plots.score_histogram_figure(test, f"{result.name}: scores on test by class"),
-        },
+        figures={f"plots/{name}.png": figure for name, figure in strategy_figures(comparison, result).items()},
         description=serving.sentence,
     )
-
-
-def _threshold_figure(comparison: Comparison, result: StrategyResult) -> Figure:
-    chosen = {name: found.threshold for name, found in list(result.thresholds.items())[:6]}
-    costs = constant_costs(objectives_of(comparison.config))
-    title = f"{result.name}: thresholds on validation"
-    return plots.threshold_figure(result.curves[VALIDATION], **costs, chosen=chosen, title=title)
 
 
 def _interval_ends(result: StrategyResult) -> dict[str, float]:
@@ -153,6 +127,16 @@ def _interval_ends(result: StrategyResult) -> dict[str, float]:
     for name, interval in result.intervals.items():
         ends |= {f"{name}/low": interval.low, f"{name}/high": interval.high}
     return {name: value for name, value in ends.items() if math.isfinite(value)}
+
+
+def _bracket_ends(result: StrategyResult) -> dict[str, float]:
+    """Between what values the score bins leave the average precision, by fold."""
+    ends: dict[str, float] = {}
+    for fold, curve in result.curves.items():
+        if (bracket := curve.average_precision_bracket()) is not None:
+            name = f"{fold}/average_precision/bracket"
+            ends |= {f"{name}_low": bracket.low, f"{name}_high": bracket.high}
+    return ends
 
 
 def _segments(result: StrategyResult, serving: str) -> Mapping[str, Any]:

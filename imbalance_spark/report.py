@@ -1,13 +1,8 @@
-"""The comparison as people read it: a table in the terminal, a CSV, and one HTML page."""
+"""The comparison as people read it: a table for the terminal and a CSV, and what follows from it in sentences."""
 
-import base64
-import io
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment
-from matplotlib.figure import Figure
 
 from imbalance_spark.compare import Comparison
 from imbalance_spark.frames import TEST, VALIDATION
@@ -39,7 +34,7 @@ def comparison_table(comparison: Comparison) -> pd.DataFrame:
 def terminal_text(comparison: Comparison) -> str:
     """The table, the chosen thresholds of the best strategy, and what follows from them."""
     table = comparison_table(comparison)
-    shown = table.to_string(index=False, na_rep="-", formatters=dict.fromkeys(table.columns[1:], _short))
+    shown = table.to_string(index=False, na_rep="-", formatters=dict.fromkeys(table.columns[1:], short_text))
     return "\n".join(["", shown, "", *conclusions(comparison), ""])
 
 
@@ -62,30 +57,20 @@ def conclusions(comparison: Comparison) -> list[str]:
     return lines
 
 
+def short_text(value: Any) -> str:
+    """A cell of a table: four digits of a number, whole ones from 100 up, "-" for nothing."""
+    if isinstance(value, str):
+        return value
+    if value is None or pd.isna(value):
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.4g}"
+
+
 def _doubts(best: StrategyResult) -> list[str]:
     """Why the best strategy's numbers are rough, each reason once."""
     said = [interval.warning for interval in best.intervals.values()]
     said += [chosen.warning for chosen in best.thresholds.values()]
     return [f"{best.name}: {warning}" for warning in dict.fromkeys(said) if warning is not None]
-
-
-def html_page(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
-    """The whole comparison as one self-contained page; every name in it is escaped."""
-    table = comparison_table(comparison)
-    page = Environment(autoescape=True).from_string(_PAGE)
-    return page.render(
-        title=f"{comparison.config.name}: {comparison.prepared.run.run_id}",
-        conclusions=conclusions(comparison),
-        diagnosis=[*comparison.prepared.diagnosis.lines(), *_warnings(comparison)],
-        header=list(table.columns),
-        rows=[[_short(value) for value in row] for row in table.itertuples(index=False)],
-        thresholds=_threshold_rows(comparison),
-        pictures=[(name, _as_data(figure)) for name, figure in figures.items()],
-    )
-
-
-def _warnings(comparison: Comparison) -> list[str]:
-    return [f"- Warning: {warning}" for warning in comparison.prepared.warnings]
 
 
 def _row(comparison: Comparison, result: StrategyResult) -> dict[str, Any]:
@@ -115,50 +100,3 @@ def _against_none(comparison: Comparison) -> str:
 
 def _range(interval: Interval | None) -> str:
     return "-" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
-
-
-def _threshold_rows(comparison: Comparison) -> list[list[str]]:
-    return [
-        [result.name, name, _short(chosen.threshold), "yes" if chosen.reachable else "no", chosen.sentence]
-        for result in comparison.results
-        for name, chosen in result.thresholds.items()
-    ]
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None or pd.isna(value):
-        return "-"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.4g}"
-
-
-def _as_data(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
-<style>
- body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #222; }
- table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
- th, td { padding: .3rem .7rem; text-align: right; border-bottom: 1px solid #ddd; }
- th:first-child, td:first-child { text-align: left; } tbody tr:first-child { background: #eef5ee; font-weight: 600; }
- .words td { text-align: left; } figure { margin: 1.5rem 0; } img { max-width: 100%; } pre { overflow-x: auto; }
-</style></head><body>
-<h1>{{ title }}</h1>
-<ul>{% for line in conclusions %}<li>{{ line }}</li>{% endfor %}</ul>
-<table><thead><tr>{% for name in header %}<th>{{ name }}</th>{% endfor %}</tr></thead>
-<tbody>{% for row in rows %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}</tbody></table>
-<h2>The imbalance</h2><pre>{% for line in diagnosis %}{{ line }}
-{% endfor %}</pre>
-<h2>Pictures</h2>
-{% for name, data in pictures %}<figure><img src="{{ data }}" alt="{{ name }}"></figure>{% endfor %}
-<h2>Thresholds, chosen on validation</h2>
-<table class="words"><thead><tr><th>strategy</th><th>objective</th><th>threshold</th><th>reached</th>
-<th>on validation</th></tr></thead>
-<tbody>{% for row in thresholds %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>{% endfor %}
-</tbody></table></body></html>
-"""

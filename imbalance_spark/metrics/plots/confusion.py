@@ -1,0 +1,24 @@
+"""A confusion matrix in which the rare class is as visible as the other."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from imbalance_spark.metrics.confusion import ConfusionMatrix
+
+
+def confusion_figure(matrix: ConfusionMatrix, title: str = "Confusion matrix") -> Figure:
+    """Counts and shares of the true class; shading is the share."""
+    figure = Figure(figsize=(5.0, 4.2), layout="constrained")
+    axes = figure.subplots()
+    counts = np.array([[matrix.tp, matrix.fn], [matrix.fp, matrix.tn]])
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-300)
+    axes.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0)
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "white" if share[row, column] > 0.55 else "black"
+        text = f"{count:,.0f}\n{100.0 * share[row, column]:.3g} %"
+        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=12)
+    axes.set_xticks((0, 1), ("flagged", "not flagged"))
+    axes.set_yticks((0, 1), ("positive", "negative"), rotation=90, va="center")
+    axes.set(xlabel="Predicted", ylabel="True class")
+    axes.set_title(f"{title}\nprecision {matrix.precision:.4g}, recall {matrix.recall:.4g}", fontsize=11)
+    return figure

@@ -1,0 +1,87 @@
+"""Scores as probabilities: are they true, and how do the classes spread over them."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from imbalance_spark.metrics.curve import Curve
+from imbalance_spark.metrics.grid import FloatArray
+from imbalance_spark.metrics.palette import look_of
+from imbalance_spark.metrics.plots.drawing import (
+    MUTED,
+    draw_legend,
+    draw_line,
+    logit,
+    one_panel,
+    plain,
+    two_panels,
+    use_probability_ticks,
+)
+from imbalance_spark.metrics.recalibration import Reliability
+
+_POSITIVE, _NEGATIVE = "#D55E00", "#0072B2"
+_Z = 1.96
+
+
+def reliability_figure(curves: Mapping[str, Curve], title: str = "Reliability") -> Figure:
+    """Observed rate against mean probability on log scales, and below it the positives that each point rests on.
+
+    Points are groups of neighbouring scores that each predict as many positives. Bars are Wilson's 95 % intervals, of
+    rows without weights. A group without positives, whose rate a log scale cannot show, hangs as a triangle from the
+    upper end of its interval.
+    """
+    figure, upper, lower = two_panels(
+        title, "Mean probability (log scale)", ("Observed rate (log scale)", "Positives (log scale)")
+    )
+    shown: list[float] = []
+    for name, curve in curves.items():
+        table = curve.reliability()
+        seen = table.positives > 0.0
+        mean, rate = table.mean_score[seen], table.observed_rate[seen]
+        low, high = _wilson(table)
+        _draw_ranges(upper, name, table, low, high)
+        style = {"markevery": None, "markerfacecolor": look_of(name).colour}
+        draw_line(upper, name, mean, rate, label=plain(name), **style)
+        draw_line(lower, name, mean, table.positives[seen], **style)
+        shown += [*table.mean_score.tolist(), *rate.tolist(), *high.tolist(), *low[seen].tolist()]
+    least = max(min((value for value in shown if value > 0.0), default=1e-6) / 1.5, 1e-12)
+    most = min(max(shown, default=1.0) * 1.5, 1.0)
+    upper.plot((least, most), (least, most), color=MUTED, linestyle=":", linewidth=1.2, label="calibrated")
+    upper.set(xscale="log", yscale="log", xlim=(least, most), ylim=(least, most))
+    lower.set(yscale="log")
+    lower.set_ylim(bottom=0.7)
+    draw_legend(upper)
+    return figure
+
+
+def score_histogram_figure(curve: Curve, title: str = "Scores by class") -> Figure:
+    """Rows of each class by score: a logit axis across, a log scale up, so that 1 in 10,000 can be seen."""
+    figure, axes = one_panel(title, "Score (logit scale)", "Rows (log scale)")
+    logits = logit(curve.score)
+    edges = np.linspace(logits.min() - 0.1, logits.max() + 0.1, 61)
+    for name, weight, colour, filled in (
+        ("negative", curve.counts.negative_weight, _NEGATIVE, True),
+        ("positive", curve.counts.positive_weight, _POSITIVE, False),
+    ):
+        rows, _ = np.histogram(logits, edges, weights=weight)
+        label = f"{name}  {weight.sum():,.0f}"
+        axes.stairs(rows, edges, fill=filled, alpha=0.35 if filled else 1.0, color=colour, linewidth=2.0, label=label)
+    axes.set(yscale="log", ylim=(0.5, None))
+    use_probability_ticks(axes, logits)
+    draw_legend(axes, "rows")
+    return figure
+
+
+def _draw_ranges(axes: Axes, name: str, table: Reliability, low: FloatArray, high: FloatArray) -> None:
+    seen, colour = table.positives > 0.0, look_of(name).colour
+    axes.vlines(table.mean_score[seen], low[seen], high[seen], color=colour, linewidth=1.0, alpha=0.5)
+    axes.plot(table.mean_score[~seen], high[~seen], color=colour, marker=7, markersize=7, linestyle="none")
+
+
+def _wilson(table: Reliability) -> tuple[FloatArray, FloatArray]:
+    rows, rate = table.weight, table.observed_rate
+    centre = (rate + _Z**2 / (2.0 * rows)) / (1.0 + _Z**2 / rows)
+    reach = _Z * np.sqrt(rate * (1.0 - rate) / rows + _Z**2 / (4.0 * rows**2)) / (1.0 + _Z**2 / rows)
+    return np.maximum(centre - reach, 0.0), np.minimum(centre + reach, 1.0)

@@ -1,0 +1,96 @@
+"""Strategies side by side, each number with the range that chance leaves it."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from imbalance_spark.metrics.intervals import Interval
+from imbalance_spark.metrics.palette import look_of
+from imbalance_spark.metrics.plots.drawing import MUTED, plain, value_text
+
+_VALIDATION, _TEST = 0.17, -0.17
+"""Where the two folds of a strategy stand, in rows of the picture."""
+
+
+def comparison_figure(
+    validation: Mapping[str, Interval],
+    test: Mapping[str, Interval],
+    metric: str = "average precision",
+    *,
+    chance: float | None = None,
+) -> Figure:
+    """A metric of each strategy with its interval, best on validation on top: validation filled, test hollow.
+
+    Args:
+        validation, test: by strategy; one that is absent or NaN is told as undefined.
+        chance: the metric of random scores, to mark.
+    """
+    names = _worst_first(validation, [*validation, *(name for name in test if name not in validation)])
+    figure, axes = _rows(names, f"{metric} of the strategies", f"{metric}, with its {_level(validation)} interval")
+    for place, name in enumerate(names):
+        for offset, found, is_filled in ((_VALIDATION, validation.get(name), True), (_TEST, test.get(name), False)):
+            value = _draw_interval(axes, name, place + offset, found, is_filled=is_filled)
+            _write_beside(axes, place + offset, value_text(value))
+    for label, face in (("validation, which decides", MUTED), ("test", "white")):
+        axes.plot([], [], color=MUTED, marker="o", markerfacecolor=face, linewidth=1.5, label=label)
+    if chance is not None:
+        axes.axvline(chance, color=MUTED, linestyle=":", linewidth=1.2, label=f"chance  {chance:.2g}")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def difference_figure(gains: Mapping[str, Interval], against: str, metric: str = "average precision") -> Figure:
+    """What each strategy has more of a metric than `against`, with the paired interval; right of 0 is better.
+
+    Filled where the interval leaves 0 out, hollow where chance may be all.
+    """
+    names = _worst_first(gains, list(gains))
+    title = f"gain over {plain(against)} on the same rows of validation"
+    figure, axes = _rows(names, title, f"difference in {metric}, with its paired {_level(gains)} interval")
+    axes.axvline(0.0, color="black", linewidth=1.0)
+    for place, name in enumerate(names):
+        found = gains[name]
+        value = _draw_interval(axes, name, place, found, is_filled=found.low > 0.0 or found.high < 0.0)
+        _write_beside(axes, place, "undefined" if value is None else f"{value:+.4f}")
+    return figure
+
+
+def _worst_first(intervals: Mapping[str, Interval], names: Sequence[str]) -> list[str]:
+    """From the lowest row of the picture up; undefined values are the lowest."""
+    values = {name: found.value for name, found in intervals.items() if math.isfinite(found.value)}
+    return sorted(names, key=lambda name: values.get(name, -math.inf))
+
+
+def _rows(names: Sequence[str], title: str, across: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(8.5, max(3.0, 1.6 + 0.5 * len(names))), layout="constrained")
+    axes = figure.subplots()
+    axes.set(title=title[:1].upper() + title[1:], xlabel=across[:1].upper() + across[1:], ylabel="Strategy")
+    axes.set_yticks(range(len(names)), [plain(name) for name in names])
+    axes.set_ylim(-0.6, max(len(names), 1) - 0.4)
+    axes.grid(axis="x", alpha=0.25)
+    axes.margins(x=0.05)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _draw_interval(axes: Axes, name: str, place: float, found: Interval | None, *, is_filled: bool) -> float | None:
+    """A dot with its whiskers, and its value; None where there is none. An end at infinity has no whisker."""
+    if found is None or not math.isfinite(found.value):
+        return None
+    look, style = look_of(name), "-" if is_filled else (0, (3, 1.5))
+    if math.isfinite(found.low) and math.isfinite(found.high):
+        axes.plot((found.low, found.high), (place, place), color=look.colour, linewidth=1.8, linestyle=style)
+    face = look.colour if is_filled else "white"
+    axes.plot(found.value, place, color=look.colour, marker=look.marker, markerfacecolor=face, markersize=7)
+    return found.value
+
+
+def _write_beside(axes: Axes, place: float, text: str) -> None:
+    # Right of the axes, where no whisker of any length runs into it.
+    axes.text(1.01, place, text, transform=axes.get_yaxis_transform(), va="center", fontsize=9)
+
+
+def _level(intervals: Mapping[str, Interval]) -> str:
+    return f"{100.0 * max((interval.level for interval in intervals.values()), default=0.95):g} %"

@@ -1,0 +1,89 @@
+"""What moving the threshold does, and where the objectives put it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from imbalance_spark.metrics.curve import Curve
+from imbalance_spark.metrics.grid import FloatArray
+from imbalance_spark.metrics.plots.drawing import MUTED, draw_legend, logit, plain, two_panels, use_probability_ticks
+
+_SHARES = (("precision", "#0072B2", (6, 2)), ("recall", "#D55E00", (2, 1.5)), ("F1", "#000000", ()))
+_MARKS = ((6, 2), (2, 1.5), (8, 2, 2, 2))
+_LOG_BELOW = 0.1
+"""Highest F1 under which a linear axis shows nothing but recall."""
+
+_LABEL_WIDTH, _CHARACTER_WIDTH = 0.012, 0.008
+"""Of a number over the picture and of each further character, as shares of the picture's width."""
+
+
+def threshold_figure(
+    curve: Curve, *, fn: float, fp: float, chosen: Mapping[str, float] | None = None, title: str = "Thresholds"
+) -> Figure:
+    """Precision, recall and F1, and below them cost, at every threshold on a logit axis.
+
+    Shares are on a log scale when no threshold's F1 reaches 0.1.
+
+    Args:
+        curve: of one strategy.
+        fn, fp: cost of a missed positive and of a false alarm.
+        chosen: thresholds to mark, by the name of their objective; a number on top leads to the legend.
+    """
+    f1 = 2.0 * curve.tp / np.maximum(curve.tp + curve.fp + curve.positives, 1e-300)
+    is_log = 0.0 < float(f1.max()) < _LOG_BELOW
+    names = ("Share (log scale)" if is_log else "Share", "Cost (log scale)")
+    figure, upper, lower = two_panels(title, "Threshold (logit scale)", names)
+    logits = logit(curve.threshold[1:])
+    for (name, colour, dashes), values in zip(_SHARES, (curve.precision, curve.recall, f1), strict=True):
+        upper.plot(logits, values[1:], color=colour, dashes=dashes, linewidth=1.8, label=name)
+    cost = fn * (curve.positives - curve.tp) + fp * curve.fp
+    lower.plot(logits, cost[1:], color="#009E73", linewidth=1.8, label=f"miss {fn:g}, false alarm {fp:g}")
+    lower.axhline(fn * curve.positives, color=MUTED, linestyle=":", linewidth=1.2, label="flagging nobody")
+    _mark_all((upper, lower), logits, chosen or {})
+    upper.set(ylim=(0.0, 1.03))
+    if is_log:
+        upper.set(yscale="log", ylim=(float(f1.max()) / 1000.0, 1.3))
+    upper.set_title(title, pad=20.0 if chosen else 6.0)
+    lower.set(yscale="log")
+    use_probability_ticks(lower, logits)
+    draw_legend(upper)
+    draw_legend(lower, "cost")
+    return figure
+
+
+def _mark_all(panels: Sequence[Axes], logits: FloatArray, chosen: Mapping[str, float]) -> None:
+    """A numbered line a threshold; lines that stand too close for two numbers share one label."""
+    low, high = float(logits.min()), float(logits.max())
+    ordered = sorted(chosen.items(), key=lambda entry: entry[1])
+    # A threshold beyond every score is marked at the edge: the axis stays with the scores.
+    places = [float(np.clip(logit(np.array([value]))[0], low, high)) for _, value in ordered]
+    for number, ((name, value), place) in enumerate(zip(ordered, places, strict=True)):
+        text = f"{plain(name)}, {value:.3g}" if value <= 1.0 else f"{plain(name)}, flags nobody"
+        style: dict[str, Any] = {"color": MUTED, "linewidth": 1.0, "dashes": _MARKS[number % len(_MARKS)]}
+        for axes in panels:
+            axes.axvline(place, **style)
+        panels[0].plot([], [], label=f"{number + 1}: {text}", **style)
+    for text, place in _labels(places, max(high - low, 1.0)):
+        panels[0].text(place, 1.02, text, transform=panels[0].get_xaxis_transform(), ha="center", fontsize=9)
+
+
+def _labels(places: Sequence[float], width: float) -> list[tuple[str, float]]:
+    """Numbers from 1 with their places, rising; neighbours whose texts would touch are written as one."""
+    groups: list[list[int]] = []
+    for number, place in enumerate(places):
+        if groups and place - places[groups[-1][-1]] < _room(groups[-1]) * width:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    return [(_joined(group), sum(places[number] for number in group) / len(group)) for group in groups]
+
+
+def _room(group: Sequence[int]) -> float:
+    return _LABEL_WIDTH + _CHARACTER_WIDTH * (len(_joined(group)) + 1)
+
+
+def _joined(numbers: Sequence[int]) -> str:
+    return ", ".join(str(number + 1) for number in numbers)
