@@ -1,0 +1,83 @@
+"""How features are scaled before distances, and the refusal of those that have none."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pyspark.sql import DataFrame, Row
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from imbalance_spark.errors import ConfigError, DataContractError
+from imbalance_spark.frames import col, require_columns
+from imbalance_spark.train_only.guard import leakage_errors
+
+Scaling = Literal["standard", "robust", "none"]
+
+_NUMBERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType, T.FloatType, T.DoubleType)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureScale:
+    """What each feature is divided by before distances, > 0; a constant feature has 1."""
+
+    divisors: tuple[float, ...]
+
+    def apply(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Values (rows, features) in these units."""
+        return np.asarray(values / np.array(self.divisors), np.float64)
+
+
+def check_numeric(train: DataFrame, features: Sequence[str], stage: str) -> None:
+    """Refuse features that are absent, or that no straight line leads between.
+
+    Raises:
+        ConfigError: no feature is named. MissingColumnsError: one is absent.
+        DataContractError: one is neither integer nor floating.
+    """
+    if not features:
+        raise ConfigError(f"{stage}.features names no column. Name the numeric columns to interpolate.")
+    require_columns(train, features, stage)
+    types = {name: train.schema[name].dataType for name in features}
+    if bad := {name: found.simpleString() for name, found in types.items() if not isinstance(found, _NUMBERS)}:
+        raise DataContractError(
+            f"{stage}: features {bad} are neither integer nor floating: there is nothing between two categories. "
+            "Leave them out, or use RandomOverSampler: mixed features need SMOTENC, which is not offered here."
+        )
+
+
+def fit_feature_scale(rows: DataFrame, features: Sequence[str], scaling: Scaling, stage: str) -> FeatureScale:
+    """Learn the divisors from all the rows: population standard deviation, interquartile range, or 1; one pass.
+
+    They are kept to six digits, so that the order in which Spark adds never shows.
+
+    Raises:
+        ConfigError: unknown `scaling`.
+        DataContractError: values that are null, NaN or infinite, with their count per column.
+        LeakageError: a row whose split is not "train".
+    """
+    if scaling not in ("standard", "robust", "none"):
+        raise ConfigError(f"{stage}.scaling must be 'standard', 'robust' or 'none', got {scaling!r}.")
+    columns = []
+    for number, name in enumerate(features):
+        value = col(name).cast("double")
+        is_missing = value.isNull() | F.isnan(value) | (F.abs(value) == float("inf"))
+        present = F.when(~is_missing, value)
+        low, high = (F.percentile(present, share) if scaling == "robust" else F.lit(0.0) for share in (0.25, 0.75))
+        spread = {"standard": F.stddev_pop(present), "robust": high - low, "none": F.lit(1.0)}[scaling]
+        columns += [F.count_if(is_missing).alias(f"missing_{number}"), spread.alias(f"spread_{number}")]
+    with leakage_errors():
+        found = rows.agg(*columns).collect()[0]
+    _refuse_missing(found, features, stage)
+    return FeatureScale(divisors=tuple(float(f"{found[f'spread_{i}']:.6g}") or 1.0 for i in range(len(features))))
+
+
+def _refuse_missing(found: Row, features: Sequence[str], stage: str) -> None:
+    counts = {name: found[f"missing_{i}"] for i, name in enumerate(features) if found[f"missing_{i}"]}
+    if counts:
+        raise DataContractError(
+            f"{stage}: features with null, NaN or infinite values, rows per column: {counts}. Impute first: a missing "
+            "value has no distance."
+        )

@@ -1,0 +1,164 @@
+"""Exact k nearest neighbours by blocks: a matrix product proposes in float32, float64 decides."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Positions = npt.NDArray[np.int64]
+
+_BLOCK_BYTES = 1 << 24
+"""Of one block of proposed distances; the search needs about twice that beside its inputs."""
+_GROUPED = 32
+"""Rows whose smallest distance stands for them in the first selection."""
+_SPARE = 8
+"""Candidates beyond k, so that a rounding of the proposal seldom leaves the answer open."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Neighbours:
+    """For each query its k nearest rows, nearest first; equally near rows by position.
+
+    Args:
+        positions: (queries, k), into the rows that were searched.
+        distances: (queries, k), Euclidean, >= 0.
+    """
+
+    positions: Positions
+    distances: Floats
+
+
+def nearest(queries: Floats, rows: Floats, k: int, own: Positions | None = None) -> Neighbours:
+    """The k nearest rows of each query, exactly: what sorting all float64 distances would give.
+
+    A candidate set is accepted only where the rounding error of the matrix product cannot have hidden
+    a nearer row; other queries are repeated in float64, and those still open are compared with each row.
+
+    Args:
+        queries: (q, d), finite. rows: (n, d), finite.
+        k: 1 <= k <= rows that a query may have.
+        own: (q,), each query's own position among the rows, which is no neighbour of it (a twin at
+            another position is); -1 where it is not among them.
+
+    Raises:
+        ValueError: k is more than the rows that a query may have.
+    """
+    if not 1 <= k <= len(rows) - (own is not None and bool((own >= 0).any())):
+        raise ValueError(f"nearest: k must be in [1, rows that a query may have], got {k} of {len(rows)} rows.")
+    own = np.full(len(queries), -1, np.int64) if own is None else own
+    positions = np.empty((len(queries), k), np.int64)
+    squares = np.empty((len(queries), k), np.float64)
+    pending = np.arange(len(queries))
+    for dtype in (np.float32, np.float64):
+        pending = _search(queries, rows, own, pending, dtype, positions, squares)
+    for query in pending:
+        positions[query], squares[query] = _against_each(queries[query], rows, own[query], k)
+    return Neighbours(positions=positions, distances=np.sqrt(squares))
+
+
+def merge_nearest(left: Neighbours, right: Neighbours, k: int) -> Neighbours:
+    """The k nearest of two searches of the same queries over different rows, numbered alike."""
+    positions = np.hstack([left.positions, right.positions])
+    distances = np.hstack([left.distances, right.distances])
+    order = np.lexsort((positions, distances), axis=1)[:, :k]
+    return Neighbours(
+        positions=np.take_along_axis(positions, order, axis=1), distances=np.take_along_axis(distances, order, axis=1)
+    )
+
+
+def _search(
+    queries: Floats,
+    rows: Floats,
+    own: Positions,
+    pending: Positions,
+    dtype: type,
+    positions: Positions,
+    squares: Floats,
+) -> Positions:
+    """Fill in the answers that this precision settles; the queries that it leaves open."""
+    if not len(pending):
+        return pending
+    proposal = _Proposal.of(rows, dtype)
+    size = max(1, _BLOCK_BYTES // (proposal.columns.shape[1] * np.dtype(dtype).itemsize))
+    unsettled = []
+    for start in range(0, len(pending), size):
+        block = pending[start : start + size]
+        is_settled, found, found_squares = proposal.settle(queries[block], rows, own[block], positions.shape[1])
+        positions[block[is_settled]] = found[is_settled]
+        squares[block[is_settled]] = found_squares[is_settled]
+        unsettled.append(block[~is_settled])
+    return np.concatenate(unsettled)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Proposal:
+    """Rows laid out so that one matrix product gives, for each, its squared distance less the query's square."""
+
+    columns: npt.NDArray[np.floating]
+    centre: Floats
+    unit: float
+    longest: float
+    rows: int
+
+    @classmethod
+    def of(cls, rows: Floats, dtype: type) -> "_Proposal":
+        centre = rows.mean(axis=0)
+        unit = float(np.abs(rows - centre).max()) or 1.0
+        scaled = (rows - centre) / unit
+        lengths = np.square(scaled).sum(axis=1)
+        groups = -(-len(rows) // _GROUPED)
+        columns = np.zeros((rows.shape[1] + 1, groups * _GROUPED), dtype)
+        columns[:-1, : len(rows)] = -2 * scaled.T
+        columns[-1] = np.inf
+        columns[-1, : len(rows)] = lengths
+        return cls(columns=columns, centre=centre, unit=unit, longest=float(np.sqrt(lengths.max())), rows=len(rows))
+
+    def settle(
+        self, queries: Floats, rows: Floats, own: Positions, k: int
+    ) -> tuple[npt.NDArray[np.bool_], Positions, Floats]:
+        scaled = (queries - self.centre) / self.unit
+        ones = np.ones((len(queries), 1))
+        scores = np.hstack([scaled, ones]).astype(self.columns.dtype) @ self.columns
+        has_own = np.flatnonzero(own >= 0)
+        scores[has_own, own[has_own]] = np.inf
+        wanted = min(k + _SPARE, self.rows)
+        candidates, last = _lowest(scores, wanted)
+        squares = np.square(rows[np.minimum(candidates, self.rows - 1)] - queries[:, None, :]).sum(axis=2)
+        squares[(candidates == own[:, None]) | (candidates >= self.rows)] = np.inf
+        order = np.lexsort((candidates, squares), axis=1)[:, :k]
+        found, found_squares = np.take_along_axis(candidates, order, 1), np.take_along_axis(squares, order, 1)
+        return found_squares[:, -1] < self._least_hidden(scaled, last), found, found_squares
+
+    def _least_hidden(self, scaled: Floats, last: Floats) -> Floats:
+        """What the square of a row that is no candidate is at least, whatever the rounding did."""
+        lengths = np.square(scaled).sum(axis=1)
+        steps = 4 * (scaled.shape[1] + 4) * float(np.finfo(self.columns.dtype).eps)
+        error = steps * np.square(np.sqrt(lengths) + self.longest)
+        return np.asarray((last + lengths - error) * self.unit**2, np.float64)
+
+
+def _lowest(scores: npt.NDArray[np.floating], wanted: int) -> tuple[Positions, Floats]:
+    """Columns of the `wanted` lowest scores of each row, in any order, and the highest score among them.
+
+    The lowest scores lie in the groups with the lowest minima: a minimum is much cheaper than a selection.
+    """
+    groups = scores.shape[1] // _GROUPED
+    chosen = np.broadcast_to(np.arange(groups), (len(scores), groups))
+    if groups > wanted:
+        minima = scores.reshape(len(scores), _GROUPED, groups).min(axis=1)
+        chosen = np.argpartition(minima, wanted - 1, axis=1)[:, :wanted]
+    columns = (chosen[:, None, :] + groups * np.arange(_GROUPED)[None, :, None]).reshape(len(scores), -1)
+    inside = np.take_along_axis(scores, columns, axis=1)
+    lowest = np.argpartition(inside, wanted - 1, axis=1)[:, :wanted]
+    values = np.take_along_axis(inside, lowest, axis=1)
+    return np.take_along_axis(columns, lowest, axis=1), values.max(axis=1).astype(np.float64)
+
+
+def _against_each(query: Floats, rows: Floats, own: int, k: int) -> tuple[Positions, Floats]:
+    squares = np.square(rows - query).sum(axis=1)
+    if own >= 0:
+        squares[own] = np.inf
+    near = np.flatnonzero(squares <= np.partition(squares, k - 1)[k - 1])
+    positions = near[np.argsort(squares[near], kind="stable")][:k]
+    return positions, squares[positions]

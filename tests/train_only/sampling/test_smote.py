@@ -1,0 +1,86 @@
+"""SMOTE against the promises of every sampler, and against its own definition."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+from sampler_checks import CHECKS, make_train
+from scipy import stats
+from sklearn.neighbors import NearestNeighbors
+
+from imbalance_spark.errors import DataContractError
+from imbalance_spark.train_only.sampling.smote import PROVENANCE, SMOTE
+from imbalance_spark.train_only.sampling.smote_draws import draw_smote
+
+ROLES: dict[str, Any] = {"key": "order_id", "label": "label", "seed": 7, "features": ["amount.eur"]}
+STRATEGY = {2: 100}
+OF_SMOTE = [check for check in CHECKS if "rows_are_training_rows" not in check.__name__]
+
+
+@pytest.mark.parametrize("check", OF_SMOTE, ids=lambda check: check.__name__)
+def test_smote_keeps_the_promise(spark: SparkSession, check: Any) -> None:
+    check(
+        spark,
+        lambda train: (
+            SMOTE(**ROLES, sampling_strategy=STRATEGY).fit_resample(train).drop("parent_id", "neighbour_id", "gap")
+        ),
+    )
+
+
+def test_originals_are_unchanged_and_counts_are_as_asked(spark: SparkSession) -> None:
+    train = make_train(spark)
+    rows = SMOTE(**ROLES, sampling_strategy=STRATEGY).fit_resample(train)
+    originals = rows.where("not is_synthetic").drop(*PROVENANCE, "sampling_weight")
+    assert sorted(map(tuple, originals.collect())) == sorted(map(tuple, train.collect()))
+    found = rows.where("is_synthetic").groupBy("label").count().collect()
+    assert {row["label"]: row["count"] for row in found} == {2: 70}
+
+
+def test_a_synthetic_row_lies_on_the_segment_to_a_near_neighbour(spark: SparkSession) -> None:
+    columns = [(F.rand(i) * (i + 1) * 10).alias(f"f{i}") for i in range(2)]
+    train = make_train(spark).select("*", *columns, (F.rand(9) * 1000).cast("int").alias("n")).localCheckpoint()
+    names = ["f0", "f1", "n"]
+    sampler = SMOTE(**{**ROLES, "features": names}, sampling_strategy={2: 300})
+    made = sampler.fit_resample(train).where("is_synthetic").toPandas()
+    all_rows = train.toPandas().set_index("order_id")
+    mine = all_rows[all_rows.label == 2]
+    scaled = mine[names] / all_rows[names].std(ddof=0)
+    near = NearestNeighbors(n_neighbors=6).fit(scaled.to_numpy()).kneighbors(scaled.to_numpy(), return_distance=False)
+    allowed = {mine.index[i]: set(mine.index[near[i, 1:]]) for i in range(len(mine))}
+    assert all(b in allowed[a] for a, b in zip(made.parent_id, made.neighbour_id, strict=True))
+    start, end = mine.loc[made.parent_id, names].to_numpy(), mine.loc[made.neighbour_id, names].to_numpy()
+    expected = start + made.gap.to_numpy()[:, None] * (end - start)
+    expected[:, 2] = np.rint(expected[:, 2])
+    np.testing.assert_allclose(made[names].to_numpy(), expected, rtol=1e-12)
+    assert (made.order_id == made.parent_id).all()
+    assert not made.duplicated(["order_id", "copy_number"]).any()
+
+
+def test_draws_are_uniform_and_fewer_are_the_first_of_more() -> None:
+    few, many = draw_smote(99, 1000, 40, 5), draw_smote(99, 40_000, 40, 5)
+    pairs = np.bincount(many.parents * 5 + many.choices, minlength=200)
+    assert stats.chisquare(pairs).pvalue > 1e-3
+    assert stats.kstest(many.gaps, "uniform").pvalue > 1e-3
+    assert abs(np.corrcoef(many.gaps, many.parents)[0, 1]) < 0.02
+    for name in ("parents", "copies", "choices", "gaps"):
+        np.testing.assert_array_equal(getattr(few, name), getattr(many, name)[:1000])
+    assert max(Counter(zip(many.parents.tolist(), many.copies.tolist(), strict=True)).values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        ({}, {"k_neighbors": 30}, r"\{2: 30 rows\}, but k_neighbors=30 needs 31 rows"),
+        ({}, {"class_bytes": 100}, r"class_bytes=100 holds 6"),
+        ({"amount.eur": "'a'"}, {}, "SMOTENC"),
+        ({"amount.eur": "if(order_id > 1, 1.5D, null)"}, {}, r"\{'amount.eur': 2\}. Impute first"),
+        ({"order_id": "least(order_id, 1000L)"}, {}, "rows of the same key"),
+    ],
+)
+def test_what_smote_cannot_do_is_refused(spark: SparkSession, change: Any, options: Any, message: str) -> None:
+    train = make_train(spark).withColumns({name: F.expr(sql) for name, sql in change.items()})
+    with pytest.raises(DataContractError, match=message):
+        SMOTE(**ROLES, **options, sampling_strategy=STRATEGY).fit_resample(train)
