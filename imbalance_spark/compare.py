@@ -49,19 +49,30 @@ class Comparison:
 def compare(spark: SparkSession, config: RunConfig, progress: Progress) -> Comparison:
     """Run the whole comparison that a config asks for, up to the numbers; nothing is logged or registered.
 
-    Fits see training rows only; thresholds and the order of the strategies come from validation;
-    test is reported and decides nothing.
-
-    Passes: see `prepare`, `write_train_table` and `fit_strategy`; then one scan of validation and
-    test scores every strategy.
-
     Raises:
         ImbalanceSparkError: config, data or cluster do not allow it; see the rooms that are called.
     """
-    objectives = objectives_of(config)
+    return compare_prepared(prepare_to_compare(spark, config, progress), config, progress)
+
+
+def prepare_to_compare(spark: SparkSession, config: RunConfig, progress: Progress) -> PreparedOrders:
+    """What must hold before anything is fitted, cheapest first: objectives, slots, executors, then the orders."""
+    objectives_of(config)
     require_training_slots(spark, config.training.num_workers)
     check_executors(spark)
-    prepared = prepare(spark, config, progress)
+    return prepare(spark, config, progress)
+
+
+def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Progress) -> Comparison:
+    """Fit, score and judge every strategy on prepared orders.
+
+    Fits see training rows only; thresholds and the order of the strategies come from validation;
+    test is reported and decides nothing.
+
+    Passes: see `write_train_table` and `fit_strategy`; then one scan of validation and
+    test scores every strategy.
+    """
+    objectives = objectives_of(config)
     with progress.step("training rows") as step:
         train = write_train_table(prepared, config)
         step.says(f"{prepared.run.pin('train').rows:,} rows in {config.training.num_workers} sorted parts")

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pyspark.errors import PySparkException
 from pyspark.java_gateway import launch_gateway
 
 from imbalance_spark.errors import DataContractError, ImbalanceSparkError, LeakageError, TrainingError
+from imbalance_spark.interrupts import raising_on
 
 logger = logging.getLogger(__name__)
 
@@ -59,21 +61,43 @@ def run_job(name: str, body: Callable[[], int], record: Callable[[dict[str, obje
     Args:
         name: the job's name, for the log.
         body: the work; gives an exit code.
-        record: is handed the status (`job`, `state`, `exit_code`, `error`) however the job ends.
+        record: is handed the status (`job`, `state`, `exit_code`, `error`) however the job ends; `state` is
+            done, failed, or killed (Ctrl-C, SIGTERM, `sys.exit`).
 
     Returns:
-        What `body` gives; else the error's `exit_code` (2 config, 3 data, 4 quality gate, 1 other).
+        What `body` gives; else the error's `exit_code` (2 config, 3 data, 4 quality gate, 1 other), 130 after
+        Ctrl-C, 143 after SIGTERM.
     """
+    state = "failed"
     try:
-        code, line = body(), None
+        with raising_on(signal.SIGTERM, _Terminated):
+            code, line = body(), None
+        state = "done" if code == 0 else "failed"
     except Exception as error:
         logger.debug("%s failed", name, exc_info=True)
         code, line = describe(error)
+    except (KeyboardInterrupt, SystemExit) as error:
+        state = "killed"
+        code, line = _describe_end(error)
     if record is not None:
-        record({"job": name, "state": "done" if code == 0 else "failed", "exit_code": code, "error": line})
+        record({"job": name, "state": state, "exit_code": code, "error": line})
     if line is not None:
         _say_last(f"ERROR {code}: {line}")
     return code
+
+
+class _Terminated(SystemExit):
+    """SIGTERM came: everything on the way out is closed as after Ctrl-C."""
+
+
+def _describe_end(error: BaseException) -> tuple[int, str]:
+    again = "Run the job again: it goes on from the last finished step."
+    if isinstance(error, KeyboardInterrupt):
+        return 130, f"interrupted. {again}"
+    if isinstance(error, _Terminated):
+        return 143, f"stopped by SIGTERM. {again}"
+    code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
+    return code or 1, f"the job left through sys.exit. {again}"
 
 
 def _say_last(line: str) -> None:

@@ -1,6 +1,7 @@
 """The Spark session that jobs and tests run on, with Delta and with the settings facts demand."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pyspark import SparkConf
 from pyspark.sql import SparkSession
 
 from imbalance_spark.errors import UnsupportedSparkError
+from imbalance_spark.interrupts import raising_on
 
 _SETTINGS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -48,7 +50,9 @@ def spark_session(
     try:
         refuse_connect(spark)
         _require_delta(spark)
-        yield spark
+        # Spark's own handler would leave the answer to the call that it cuts off for the next call to read.
+        with raising_on(signal.SIGINT, KeyboardInterrupt):
+            yield spark
     finally:
         if found is None:
             spark.stop()

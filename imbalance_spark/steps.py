@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from imbalance_spark import __version__
 from imbalance_spark.errors import PinDamagedError, RunConflictError
 from imbalance_spark.frames import col
+from imbalance_spark.run_lock import claim
 from imbalance_spark.storage import Folder
 
 logger = logging.getLogger(__name__)
@@ -46,12 +47,13 @@ class Run:
 
     @classmethod
     def open(cls, spark: SparkSession, output: str, run_id: str, config_hash: str, source: Mapping[str, Any]) -> "Run":
-        """Start a run, or go on with the one of that id.
+        """Start a run, or go on with the one of that id; the process claims it until `locks_released` ends.
 
         Raises:
-            RunConflictError: the id belongs to another config or another input.
+            RunConflictError: the id belongs to another config or another input, or another process works on it.
         """
         folder = Folder(spark, f"{output}/{run_id}")
+        claim(folder, run_id)
         identity = {"run": run_id, "config_hash": config_hash, "source": dict(source), "code_version": __version__}
         if not folder.exists("run.json"):
             folder.write_json("run.json", identity)

@@ -5,6 +5,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 
@@ -47,6 +48,29 @@ class Folder:
             system.delete(path, False)
         if not system.rename(hidden, path):
             raise OSError(5, "rename failed", f"{self.path}/{name}")
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a file that is not there yet; False where it is, which is left as it was."""
+        path = self._java_path(name)
+        system = path.getFileSystem(self._conf())
+        if system.exists(path):
+            return False
+        try:
+            stream = system.create(path, False)
+        except Py4JJavaError as error:
+            if "FileAlreadyExists" in str(error.java_exception.getClass().getName()):
+                return False
+            raise
+        try:
+            stream.write(bytearray(content))
+        finally:
+            stream.close()
+        return True
+
+    def delete(self, name: str) -> None:
+        """Remove a file; nothing happens where it is not there."""
+        path = self._java_path(name)
+        path.getFileSystem(self._conf()).delete(path, False)
 
     def read_bytes(self, name: str) -> bytes:
         """The file's content."""

@@ -30,13 +30,14 @@ from imbalance_spark import __version__
 from imbalance_spark.config import TrackingConfig
 from imbalance_spark.errors import ConfigError
 from imbalance_spark.model import ModelBundle
+from imbalance_spark.process import is_gone, own_mark
 from imbalance_spark.pyfunc_model import NO_THRESHOLD
 
 logger = logging.getLogger(__name__)
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 _RUN_ID, _STRATEGY, _MANIFEST = "imbalance_spark.run_id", "imbalance_spark.strategy", "imbalance_spark.manifest"
-_MODEL_ID = "imbalance_spark.model_id"
+_MODEL_ID, _PROCESS = "imbalance_spark.model_id", "imbalance_spark.process"
 _LONGEST_PARAM = 500
 _LARGEST_BATCH = 1000  # MLflow refuses more metrics in one call
 _REQUIREMENTS = ("xgboost", "mlflow", "pandas", "numpy", "pyspark", "pyarrow", "pydantic")
@@ -82,6 +83,8 @@ def short_waits() -> Iterator[None]:
 def connect(config: TrackingConfig) -> str:
     """Point MLflow at the store, make the experiment if it is new, and give its id.
 
+    Runs that a process of this machine left running when it died are closed as KILLED.
+
     Raises:
         ConfigError: the store does not answer or cannot be used.
     """
@@ -89,7 +92,9 @@ def connect(config: TrackingConfig) -> str:
     mlflow.set_tracking_uri(config.uri)
     try:
         with short_waits(), _first_touch_alone(config.uri):
-            return str(mlflow.set_experiment(config.experiment).experiment_id)
+            experiment_id = str(mlflow.set_experiment(config.experiment).experiment_id)
+            _close_lost_runs(experiment_id)
+            return experiment_id
     except (MlflowException, OSError) as error:
         raise ConfigError(
             f"tracking.uri: the MLflow store does not answer ({type(error).__name__}). Start it, or name another, "
@@ -109,6 +114,7 @@ def tracked_run(
     run_id = _find_run(client, experiment_id, identity)
     if run_id is None:
         run_id = client.create_run(experiment_id, run_name=name, tags=tags).info.run_id
+    client.set_tag(run_id, _PROCESS, own_mark())
     client.update_run(run_id, status=RunStatus.to_string(RunStatus.RUNNING))
     try:
         yield run_id
@@ -251,6 +257,13 @@ def _champion(client: MlflowClient, name: str) -> Any:
         return client.get_model_version_by_alias(name, CHAMPION)
     except MlflowException:
         return None
+
+
+def _close_lost_runs(experiment_id: str) -> None:
+    client = MlflowClient()
+    for run in client.search_runs([experiment_id], filter_string="attributes.status = 'RUNNING'"):
+        if is_gone(run.data.tags.get(_PROCESS, "")):
+            client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.KILLED))
 
 
 def _find_run(client: MlflowClient, experiment_id: str, identity: Mapping[str, str]) -> str | None:

@@ -6,14 +6,15 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from imbalance_spark.command_line import parser, run_configured
-from imbalance_spark.compare import Comparison, compare, objectives_of, steps
+from imbalance_spark.compare import Comparison, compare_prepared, objectives_of, prepare_to_compare, steps
 from imbalance_spark.config import RunConfig
 from imbalance_spark.errors import QualityGateError
 from imbalance_spark.progress import Progress
 from imbalance_spark.record import Recorded, gate_problems, log_comparison
 from imbalance_spark.report import comparison_table, terminal_text
+from imbalance_spark.run_lock import locks_released
 from imbalance_spark.session import spark_session
-from imbalance_spark.tracking import connect
+from imbalance_spark.tracking import connect, parent_identity, tracked_run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,10 +27,14 @@ def _train(config: RunConfig, args: Namespace) -> int:
     objectives_of(config)
     experiment_id = connect(config.tracking)
     progress = Progress(steps(config) + 1, quiet=args.json)
-    with spark_session(f"train {config.name}", config.spark.master, config.spark.settings) as spark:
-        comparison = compare(spark, config, progress)
-        with progress.step("log to MLflow"):
-            recorded = log_comparison(comparison, experiment_id)
+    with spark_session(f"train {config.name}", config.spark.master, config.spark.settings) as spark, locks_released():
+        prepared = prepare_to_compare(spark, config, progress)
+        run_id = prepared.run.run_id
+        # From here on MLflow shows that the run works, and how it ended.
+        with tracked_run(experiment_id, run_id, parent_identity(run_id)):
+            comparison = compare_prepared(prepared, config, progress)
+            with progress.step("log to MLflow"):
+                recorded = log_comparison(comparison, experiment_id)
     print(_as_json(comparison, recorded) if args.json else _as_text(comparison, recorded))
     if problems := gate_problems(comparison):
         raise QualityGateError.of_all([f"{problem}. Nothing was registered." for problem in problems])

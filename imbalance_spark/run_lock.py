@@ -1,0 +1,45 @@
+"""One process at a time on a run: the second one is refused while the first one lives."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from imbalance_spark.errors import RunConflictError
+from imbalance_spark.process import is_gone, own_mark
+from imbalance_spark.storage import Folder
+
+LOCK = "run.lock"
+_held: dict[str, Folder] = {}
+
+
+def claim(folder: Folder, run_id: str) -> None:
+    """Take the run's lock, or go on with it where this process has it; of a process that died it is taken over.
+
+    Raises:
+        RunConflictError: another process works on the run, or one on another host did and left its lock.
+    """
+    mark = own_mark()
+    if not folder.create(LOCK, mark.encode()):
+        holder = folder.read_bytes(LOCK).decode()
+        if holder != mark and not is_gone(holder):
+            raise _conflict(folder, run_id, holder)
+        folder.write_bytes(LOCK, mark.encode())
+    if (holder := folder.read_bytes(LOCK).decode()) != mark:
+        raise _conflict(folder, run_id, holder)
+    _held[folder.path] = folder
+
+
+@contextmanager
+def locks_released() -> Iterator[None]:
+    """Within the block runs may be claimed; at its end, however it ends, this process holds none."""
+    try:
+        yield
+    finally:
+        while _held:
+            _held.popitem()[1].delete(LOCK)
+
+
+def _conflict(folder: Folder, run_id: str, holder: str) -> RunConflictError:
+    return RunConflictError(
+        f"run_id {run_id!r}: another process works on it ({holder}, as host:pid:start). Wait for it, or use another "
+        f"run_id. If that process is gone, delete {folder.path}/{LOCK}."
+    )
