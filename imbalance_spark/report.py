@@ -1,5 +1,6 @@
 """The comparison as people read it: a table for the terminal and a CSV, and what follows from it in sentences."""
 
+import math
 from typing import Any
 
 import pandas as pd
@@ -42,19 +43,25 @@ def conclusions(comparison: Comparison) -> list[str]:
     """Sentences: which strategy, at what threshold, at what cost, and whether resampling was needed."""
     best, serving = comparison.best, comparison.config.serve_objective
     chosen = best.thresholds[serving]
-    test = {name: best.metrics.get(f"{TEST}/{serving}/{name}", 0.0) for name in ("precision", "recall", "cost")}
+    test = {name: best.metrics.get(f"{TEST}/{serving}/{name}") for name in ("precision", "recall", "cost")}
     lines = [
         f"Best on validation: {best.name}. At threshold {chosen.threshold:.6g} ({serving}), test precision is "
-        f"{test['precision']:.3f}, recall {test['recall']:.3f}, cost {test['cost']:,.0f} "
+        f"{_number(test['precision'], '.3f')}, recall {_number(test['recall'], '.3f')}, "
+        f"cost {_number(test['cost'], ',.0f')} "
         f"against {comparison.baseline['cost']:,.0f} when nothing is flagged.",
         _against_none(comparison),
         f"Majority baseline: accuracy {comparison.baseline['accuracy']:.5f}, "
-        f"recall {comparison.baseline['recall']:.0f}.",
+        f"recall {_number(comparison.baseline['recall'], '.0f')}.",
     ]
     lines += [f"{best.name}: {chosen.sentence}" for chosen in best.thresholds.values() if not chosen.reachable]
     lines += [f"{result.name}: {result.ledger.sentence}" for result in comparison.results if not result.ledger.passed]
     lines += _doubts(best)
     return lines
+
+
+def _number(value: float | None, form: str) -> str:
+    """A number in a sentence; a recall without positives is no number."""
+    return "undefined" if value is None or not math.isfinite(value) else format(value, form)
 
 
 def short_text(value: Any) -> str:

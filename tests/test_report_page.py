@@ -1,7 +1,7 @@
 """The page and the pictures of a comparison that was judged on made-up scores."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +17,7 @@ from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
 from imbalance_spark.metrics.evaluate import majority_baseline, matrix_metrics
 from imbalance_spark.objectives import MaxFBeta, MinCost
 from imbalance_spark.pictures import comparison_figures, strategy_figures
+from imbalance_spark.report import conclusions
 from imbalance_spark.report_page import html_page
 
 OBJECTIVES = (MinCost(fn=10, fp=1), MaxFBeta(beta=1.0))
@@ -125,3 +126,16 @@ def test_one_strategy_has_no_gain_over_itself_but_all_its_own_pictures() -> None
     assert "certified" in html_page(alone, figures)
     own = strategy_figures(alone, alone.best)
     assert set(own) == (set(figures) - {"comparison", "thresholds"}) | {"threshold"}
+
+
+def test_a_recall_without_positives_is_called_undefined() -> None:
+    found = comparison_of({"none": 0.5})
+    serving = found.config.serve_objective
+    metrics = {name: value for name, value in found.best.metrics.items() if name != f"{TEST}/{serving}/recall"}
+    best = replace(found.best, metrics=metrics)
+    baseline = {**found.baseline, "recall": float("nan")}
+    without = replace(found, results=(best,), plain=best, baseline=baseline)
+    said = " ".join(conclusions(without))
+    assert "recall undefined, cost" in said
+    assert "recall undefined." in said
+    assert "nan" not in said
