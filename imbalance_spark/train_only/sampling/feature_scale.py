@@ -26,8 +26,11 @@ class FeatureScale:
     divisors: tuple[float, ...]
 
     def apply(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Values (rows, features) in these units."""
-        return np.asarray(values / np.array(self.divisors), np.float64)
+        """Values (rows, features) in these units; NaN becomes the median of its column, or 0 where all are NaN."""
+        is_missing = np.isnan(values)
+        columns = [column[~missing] for column, missing in zip(values.T, is_missing.T, strict=True)]
+        medians = np.array([np.median(present) if len(present) else 0.0 for present in columns])
+        return np.asarray(np.where(is_missing, medians, values) / np.array(self.divisors), np.float64)
 
 
 def check_numeric(train: DataFrame, features: Sequence[str], stage: str) -> None:
@@ -51,11 +54,11 @@ def check_numeric(train: DataFrame, features: Sequence[str], stage: str) -> None
 def fit_feature_scale(rows: DataFrame, features: Sequence[str], scaling: Scaling, stage: str) -> FeatureScale:
     """Learn the divisors from all the rows: population standard deviation, interquartile range, or 1; one pass.
 
-    They are kept to six digits, so that the order in which Spark adds never shows.
+    Null and NaN are left out. The divisors are kept to six digits, so that the order in which Spark adds never shows.
 
     Raises:
         ConfigError: unknown `scaling`.
-        DataContractError: values that are null, NaN or infinite, with their count per column.
+        DataContractError: infinite values, with their count per column.
         LeakageError: a row whose split is not "train".
     """
     if scaling not in ("standard", "robust", "none"):
@@ -63,21 +66,22 @@ def fit_feature_scale(rows: DataFrame, features: Sequence[str], scaling: Scaling
     columns = []
     for number, name in enumerate(features):
         value = col(name).cast("double")
-        is_missing = value.isNull() | F.isnan(value) | (F.abs(value) == float("inf"))
-        present = F.when(~is_missing, value)
+        is_infinite = F.abs(value) == float("inf")
+        present = F.when(~is_infinite & ~F.isnan(value), value)
         low, high = (F.percentile(present, share) if scaling == "robust" else F.lit(0.0) for share in (0.25, 0.75))
         spread = {"standard": F.stddev_pop(present), "robust": high - low, "none": F.lit(1.0)}[scaling]
-        columns += [F.count_if(is_missing).alias(f"missing_{number}"), spread.alias(f"spread_{number}")]
+        columns += [F.count_if(is_infinite).alias(f"infinite_{number}"), spread.alias(f"spread_{number}")]
     with leakage_errors():
         found = rows.agg(*columns).collect()[0]
-    _refuse_missing(found, features, stage)
-    return FeatureScale(divisors=tuple(float(f"{found[f'spread_{i}']:.6g}") or 1.0 for i in range(len(features))))
+    _refuse_infinite(found, features, stage)
+    spreads = [found[f"spread_{number}"] or 0.0 for number in range(len(features))]
+    return FeatureScale(divisors=tuple(float(f"{spread:.6g}") or 1.0 for spread in spreads))
 
 
-def _refuse_missing(found: Row, features: Sequence[str], stage: str) -> None:
-    counts = {name: found[f"missing_{i}"] for i, name in enumerate(features) if found[f"missing_{i}"]}
+def _refuse_infinite(found: Row, features: Sequence[str], stage: str) -> None:
+    counts = {name: found[f"infinite_{i}"] for i, name in enumerate(features) if found[f"infinite_{i}"]}
     if counts:
         raise DataContractError(
-            f"{stage}: features with null, NaN or infinite values, rows per column: {counts}. Impute first: a missing "
-            "value has no distance."
+            f"{stage}: features with infinite values, rows per column: {counts}. Replace them upstream: an infinite "
+            "value has no distance; null counts as the class's median."
         )

@@ -38,6 +38,9 @@ class SMOTE(RandomSampler):
     are exact, inside the class, by Euclidean distance of the scaled features; a row is not its own
     neighbour, a twin of it is.
 
+    A feature that is null or NaN counts as the class's median in distances. A synthetic row lacks what its parent
+    lacks; where only the neighbour lacks a value, it has the parent's.
+
     Args:
         key: columns that identify a row. label: the class.
         features: numeric columns, which are interpolated.
@@ -79,7 +82,7 @@ class SMOTE(RandomSampler):
 
         Raises:
             ConfigError, LeakageError, MissingColumnsError: as `RandomOverSampler`.
-            DataContractError: as there; features that are not numeric or have missing values; a class
+            DataContractError: as there; features that are not numeric or have infinite values; a class
                 of fewer than k_neighbors + 1 rows, or of more than `class_bytes`.
         """
         stage = type(self).__name__
@@ -149,7 +152,8 @@ class SMOTE(RandomSampler):
                 of_batch = np.flatnonzero((draws.parents >= own[0]) & (draws.parents <= own[-1]))
                 parents, gaps = draws.parents[of_batch], draws.gaps[of_batch]
                 near = positions[parents - own[0], draws.choices[of_batch]]
-                new = raw[parents] + gaps[:, None] * (raw[near] - raw[parents])
+                start_at, step = raw[parents], raw[near] - raw[parents]
+                new = start_at + gaps[:, None] * np.where(np.isnan(step), 0.0, step)
                 columns = [ids[parents], ids[near], draws.copies[of_batch].astype(np.int32), gaps, *new.T]
                 yield pa.RecordBatch.from_arrays([pa.array(c) for c in columns], names=schema.fieldNames())
 
@@ -162,7 +166,9 @@ class SMOTE(RandomSampler):
         if name not in self.features:
             return col(name)
         value, found = col(f"__new_{self.features.index(name)}"), rows.schema[name].dataType
-        return (F.rint(value) if isinstance(found, T.IntegralType) else value).cast(found).alias(name)
+        made = (F.rint(value) if isinstance(found, T.IntegralType) else value).cast(found)
+        # What the parent lacks stays as the parent has it: null is not NaN, and no integer is NaN.
+        return F.when(F.isnan(value), col(name)).otherwise(made).alias(name)
 
     def _provenance(self) -> list[Column]:
         first = [col(COPY_NUMBER), F.lit(True).alias("is_synthetic"), self._id().alias("parent_id")]

@@ -12,6 +12,7 @@ from scipy import stats
 from sklearn.neighbors import NearestNeighbors
 
 from imbalance_spark.errors import DataContractError
+from imbalance_spark.train_only.sampling.feature_scale import FeatureScale
 from imbalance_spark.train_only.sampling.smote import PROVENANCE, SMOTE
 from imbalance_spark.train_only.sampling.smote_draws import draw_smote
 
@@ -76,7 +77,7 @@ def test_draws_are_uniform_and_fewer_are_the_first_of_more() -> None:
         ({}, {"k_neighbors": 30}, r"\{2: 30 rows\}, but k_neighbors=30 needs 31 rows"),
         ({}, {"class_bytes": 100}, r"class_bytes=100 holds 6"),
         ({"amount.eur": "'a'"}, {}, "SMOTENC"),
-        ({"amount.eur": "if(order_id > 1, 1.5D, null)"}, {}, r"\{'amount.eur': 2\}. Impute first"),
+        ({"amount.eur": "if(order_id > 1, 1.5D, double('inf'))"}, {}, r"\{'amount.eur': 2\}. Replace them"),
         ({"order_id": "least(order_id, 1000L)"}, {}, "rows of the same key"),
     ],
 )
@@ -84,3 +85,34 @@ def test_what_smote_cannot_do_is_refused(spark: SparkSession, change: Any, optio
     train = make_train(spark).withColumns({name: F.expr(sql) for name, sql in change.items()})
     with pytest.raises(DataContractError, match=message):
         SMOTE(**ROLES, **options, sampling_strategy=STRATEGY).fit_resample(train)
+
+
+def test_a_synthetic_row_lacks_what_its_parent_lacks_and_nothing_else(spark: SparkSession) -> None:
+    train = make_train(spark).select(
+        "*",
+        F.expr("if(order_id % 3 = 0, null, int(order_id))").alias("n"),
+        F.expr("case when order_id % 5 = 0 then null when order_id % 7 = 0 then double('nan') else order_id end").alias(
+            "x"
+        ),
+    )
+    sampler = SMOTE(**{**ROLES, "features": ["amount.eur", "n", "x"]}, sampling_strategy={2: 300})
+    made = (
+        sampler.fit_resample(train)
+        .where("is_synthetic")
+        .select("order_id", "parent_id", "neighbour_id", "n", "x", "gap")
+    )
+    rows = made.collect()
+    assert len(rows) == 270
+    for row in rows:
+        assert (row["n"] is None) == (row["parent_id"] % 3 == 0)
+        assert (row["x"] is None) == (row["parent_id"] % 5 == 0)
+        assert (row["x"] is not None and np.isnan(row["x"])) == (row["parent_id"] % 5 > 0 and row["parent_id"] % 7 == 0)
+    only_neighbour_lacks = [r for r in rows if r["neighbour_id"] % 3 == 0 and r["parent_id"] % 3]
+    assert only_neighbour_lacks
+    assert all(row["n"] == row["parent_id"] for row in only_neighbour_lacks)
+
+
+def test_a_missing_value_stands_at_the_median_of_its_class_in_distances() -> None:
+    scale = FeatureScale(divisors=(2.0, 1.0))
+    values = np.array([[1.0, np.nan], [np.nan, np.nan], [3.0, np.nan], [8.0, np.nan]])
+    np.testing.assert_array_equal(scale.apply(values), [[0.5, 0.0], [1.5, 0.0], [1.5, 0.0], [4.0, 0.0]])
