@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 
-from pyspark import SparkConf
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
 from imbalance_spark.errors import UnsupportedSparkError
@@ -45,8 +45,9 @@ def spark_session(
     Raises:
         UnsupportedSparkError: Spark Connect, or a session without Delta's classes.
     """
-    found = SparkSession.getActiveSession()
-    spark = found or _start(app_name, master, settings or {})
+    # The active session belongs to a thread of the JVM, of which a signal gives us another; the context does not.
+    was_running = SparkContext._active_spark_context is not None
+    spark = SparkSession.Builder().getOrCreate() if was_running else _start(app_name, master, settings or {})
     try:
         refuse_connect(spark)
         _require_delta(spark)
@@ -54,7 +55,7 @@ def spark_session(
         with raising_on(signal.SIGINT, KeyboardInterrupt):
             yield spark
     finally:
-        if found is None:
+        if not was_running:
             spark.stop()
 
 

@@ -22,6 +22,7 @@ from imbalance_spark import process, tracking
 from imbalance_spark.failures import run_job
 from imbalance_spark.generate import generate_orders
 from imbalance_spark.run_lock import LOCK
+from imbalance_spark.session import spark_session
 from jobs import train
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -209,7 +210,7 @@ def test_a_job_that_is_left_early_says_so(end: BaseException, code: int) -> None
     assert status["state"] == "killed"
 
 
-def test_sigterm_in_plain_python_ends_a_job_with_143_and_leaves_the_callers_handler() -> None:
+def test_sigterm_in_plain_python_ends_a_job_with_143_and_leaves_the_callers_handler(spark: SparkSession) -> None:
     before = signal.getsignal(signal.SIGTERM)
     status: dict[str, object] = {}
 
@@ -221,3 +222,6 @@ def test_sigterm_in_plain_python_ends_a_job_with_143_and_leaves_the_callers_hand
     assert run_job("train", body, status.update) == 143
     assert status["state"] == "killed"
     assert signal.getsignal(signal.SIGTERM) is before
+    with spark_session("after the signal"):
+        pass
+    assert spark.range(3).count() == 3
