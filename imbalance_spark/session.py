@@ -9,6 +9,7 @@ from importlib.metadata import version
 
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
+from pyspark.sql.utils import is_remote
 
 from imbalance_spark.errors import UnsupportedSparkError
 from imbalance_spark.interrupts import raising_on
@@ -46,7 +47,7 @@ def spark_session(
         UnsupportedSparkError: Spark Connect, or a session without Delta's classes.
     """
     # The active session belongs to a thread of the JVM, of which a signal gives us another; the context does not.
-    was_running = SparkContext._active_spark_context is not None
+    was_running = SparkContext._active_spark_context is not None or is_remote()
     spark = SparkSession.Builder().getOrCreate() if was_running else _start(app_name, master, settings or {})
     try:
         refuse_connect(spark)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+from imbalance_spark import session
 from imbalance_spark.config import TrackingConfig
 from imbalance_spark.doctor import Finding, all_checks, cluster, driver, examine, is_healthy
 from imbalance_spark.errors import UnsupportedSparkError
@@ -175,7 +176,8 @@ def test_an_output_below_a_file_fails(spark: SparkSession, tmp_path: Path) -> No
 
 def test_spark_connect_is_a_failure_with_its_fix(monkeypatch: pytest.MonkeyPatch) -> None:
     connect = type("SparkSession", (), {"__module__": "pyspark.sql.connect.session"})()
-    monkeypatch.setattr(SparkSession, "getActiveSession", lambda: connect)
+    monkeypatch.setattr(session, "is_remote", lambda: True)
+    monkeypatch.setattr(SparkSession.Builder, "getOrCreate", lambda _: connect)
     last = list(examine(None))[-1]
     assert (last.status, last.what) == ("FAIL", "Spark session")
     assert last.found.startswith("Spark Connect session")
