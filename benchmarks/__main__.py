@@ -5,7 +5,7 @@ import importlib
 import json
 import sys
 
-NAMES = ("split", "leak", "counts", "score", "fit", "regret", "strategies")
+NAMES = ("split", "leak", "counts", "score", "fit", "regret", "strategies", "smote")
 
 
 def main() -> int:

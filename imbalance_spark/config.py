@@ -147,15 +147,25 @@ class TrainingConfig(Section):
     params: BoosterParams = BoosterParams()
 
 
-StrategyKind = Literal["none", "undersample", "oversample", "class_weight", "scale_pos_weight", "balanced_sketch"]
+StrategyKind = Literal[
+    "none", "undersample", "oversample", "class_weight", "scale_pos_weight", "balanced_sketch",
+    "smote", "borderline_smote", "adasyn", "smote_nc", "smote_tomek", "smote_enn",
+]  # fmt: skip
+SYNTHETIC_KINDS = ("smote", "borderline_smote", "adasyn", "smote_nc", "smote_tomek", "smote_enn")
+"""Kinds that make rows which were never observed."""
+SAMPLING_KINDS = ("undersample", "oversample", *SYNTHETIC_KINDS)
+"""Kinds that change which rows are fitted on."""
 
 
 class StrategyConfig(Section):
     """A named recipe against the imbalance; `kind` says what it does, `name` what the report calls it.
 
     Args:
-        sampling_strategy: imbalanced-learn's, for `undersample` and `oversample`: 'auto' or a ratio
+        sampling_strategy: imbalanced-learn's, for kinds that sample: 'auto' or a ratio
             minority / majority in (0, 1], or target rows per class.
+        k_neighbors: neighbours of a row of its class, for kinds that make synthetic rows.
+        undersample_to: ratio minority / majority in (0, 1] to which the majority is under-sampled after the
+            synthetic rows were made; None keeps it whole.
         method: `exact` rows per class, `key_hash`, or `sample_by` (Spark's own draw), for `undersample`.
         weights: 'balanced' or a weight per class, for `class_weight`.
         scale_pos_weight: 'balanced' (n_neg / n_pos) or a number above 0.
@@ -166,6 +176,8 @@ class StrategyConfig(Section):
     name: Name = ""
     sampling_strategy: float | str | dict[int | str, int] = "auto"
     method: Literal["exact", "key_hash", "sample_by"] = "exact"
+    k_neighbors: Annotated[int, Field(ge=1, le=1000)] = 5
+    undersample_to: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
     weights: Literal["balanced"] | dict[int | str, float] = "balanced"
     scale_pos_weight: Literal["balanced"] | Annotated[float, Field(gt=0.0)] = "balanced"
     allow_stacked_correction: bool = False
@@ -209,7 +221,9 @@ def _weight_problems(weights: str | dict[int | str, float]) -> list[str]:
 
 
 _SETTINGS_OF = {
-    "sampling_strategy": {"undersample", "oversample"},
+    "sampling_strategy": set(SAMPLING_KINDS),
+    "k_neighbors": set(SYNTHETIC_KINDS),
+    "undersample_to": set(SYNTHETIC_KINDS),
     "method": {"undersample"},
     "weights": {"class_weight"},
     "scale_pos_weight": {"scale_pos_weight"},
@@ -279,11 +293,25 @@ class RunConfig(Section):
             problems.append("split.by is group, but orders.group names no column")
         if self.split.by == "time" and self.orders.time is None:
             problems.append("split.by is time, but orders.time names no column")
+        problems += _kinds_of_features(self.orders, self.strategies)
         if self.orders.weight is not None:
             problems += _stacked(self.orders.weight, self.strategies)
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+
+def _kinds_of_features(orders: OrdersConfig, strategies: tuple[StrategyConfig, ...]) -> list[str]:
+    kinds = {strategy.kind for strategy in strategies} & set(SYNTHETIC_KINDS)
+    problems = []
+    if orders.categorical and (only_numbers := sorted(kinds - {"smote_nc"})):
+        problems.append(
+            f"strategies of kind {only_numbers} put rows between rows, and there is nothing between two categories of "
+            f"orders.categorical {list(orders.categorical)}: use smote_nc, or leave these features out"
+        )
+    if "smote_nc" in kinds and not (orders.numeric and orders.categorical):
+        problems.append("smote_nc is for numeric and categorical features together: for numbers alone use smote")
+    return problems
 
 
 def _repeated(what: str, names: Any) -> list[str]:

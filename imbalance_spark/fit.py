@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from imbalance_spark.config import RunConfig, StrategyConfig
 from imbalance_spark.encoding import LABEL, ROW_WEIGHT, feature_column
-from imbalance_spark.frames import IS_EARLY_STOPPING, SPLIT, TRAIN, col
+from imbalance_spark.frames import COPY_NUMBER, IS_EARLY_STOPPING, SPLIT, TRAIN, col
 from imbalance_spark.hashing import key_hash
 from imbalance_spark.learners.xgboost import FittedBooster, fit_booster
 from imbalance_spark.prepare import PreparedOrders
@@ -68,7 +68,12 @@ def _strategy_table(run: Run, train: DataFrame, strategy: StrategyConfig, config
         return train
 
     def build() -> DataFrame:
-        sampled = training_table(train, strategy, key=config.orders.key, seed=config.split.seed)
+        names = [feature_column(i) for i in range(len(config.orders.features))]
+        numbers = len(config.orders.numeric)
+        sampled = training_table(
+            train, strategy, key=config.orders.key, seed=config.split.seed, numeric=names[:numbers],
+            categorical=names[numbers:],
+        )  # fmt: skip
         return _laid_out(sampled, config)
 
     return run.table(name, build)
@@ -124,4 +129,4 @@ def _laid_out(rows: DataFrame, config: RunConfig) -> DataFrame:
 
 def _tie_breakers(rows: DataFrame) -> list[str]:
     # Copies of an oversampled row have its key.
-    return [name for name in ("copy_number",) if name in rows.columns]
+    return [name for name in (COPY_NUMBER,) if name in rows.columns]

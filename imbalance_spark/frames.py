@@ -16,6 +16,8 @@ GAP = "gap"
 """Value of `split` for rows between two time folds: nobody reads them."""
 IS_EARLY_STOPPING = "is_early_stopping"
 SAMPLING_WEIGHT = "sampling_weight"
+COPY_NUMBER = "copy_number"
+"""0 for the row itself, 1, 2 ... for its copies and for the synthetic rows that it is the parent of."""
 CLASS_WEIGHT = "class_weight"
 TRUE_PROBABILITY = "true_probability"
 

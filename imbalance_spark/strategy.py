@@ -13,21 +13,14 @@ from imbalance_spark.config import BoosterParams, StrategyConfig, TrainingConfig
 from imbalance_spark.encoding import LABEL, ROW_WEIGHT
 from imbalance_spark.errors import ConfigError, DataContractError
 from imbalance_spark.frames import CLASS_WEIGHT, IS_EARLY_STOPPING, col, require_columns
+from imbalance_spark.strategy_sampling import SAMPLING_KINDS, SYNTHETIC_KINDS, sample_for
 from imbalance_spark.train_only.guard import only_train
-from imbalance_spark.train_only.sampling import (
-    RandomOverSampler,
-    RandomUnderSampler,
-    check_sampling_strategy,
-    sample_by_class,
-)
-from imbalance_spark.train_only.sampling.census import count_train
 from imbalance_spark.train_only.sampling.weighing import with_sampling_weight
 from imbalance_spark.train_only.weights import class_weights, scale_pos_weight, with_class_weight
 
 FIT_WEIGHT = "fit_weight"
 """Weight of a row in the fit: its class's times the business's; the business's alone on the slice."""
 
-_SAMPLING_KINDS = ("undersample", "oversample")
 _WHOLE = {0: 1.0, 1: 1.0}
 
 _Class = TypeVar("_Class", bound=int | str)
@@ -99,7 +92,7 @@ def resolve(
         DataContractError: a class without rows.
     """
     _require_both(fit_counts, strategy.name)
-    if kept is None and strategy.kind in _SAMPLING_KINDS:
+    if kept is None and strategy.kind in SAMPLING_KINDS:
         raise ConfigError(f"strategy {strategy.name!r} samples rows: pass kept, rows per class in its table / before.")
     fractions = {label: float((kept or _WHOLE)[label]) for label in (0, 1)}
     weights, factor = _weighting(strategy, fit_counts)
@@ -112,7 +105,7 @@ def resolve(
         scale_pos_weight=factor,
         base_score=mass[1] / (mass[0] + mass[1]),
         params=BoosterParams.model_validate({**training.params.model_dump(), **strategy.params}),
-        ledger=PriorLedger(kept=fractions, weights=effective),
+        ledger=PriorLedger(kept=fractions, weights=effective, is_exact=strategy.kind not in SYNTHETIC_KINDS),
         has_row_weight=row_weights is not None,
         logged=_logged(strategy, weights, factor),
     )
@@ -120,22 +113,26 @@ def resolve(
 
 def table_name(strategy: StrategyConfig) -> str:
     """Which training table a strategy reads: those that only weigh share `train`, a sampler has its own."""
-    return f"train_{strategy.name}" if strategy.kind in _SAMPLING_KINDS else "train"
+    return f"train_{strategy.name}" if strategy.kind in SAMPLING_KINDS else "train"
 
 
-def training_table(train: DataFrame, strategy: StrategyConfig, *, key: str | Sequence[str], seed: int) -> DataFrame:
+def training_table(
+    train: DataFrame, strategy: StrategyConfig, *, key: str | Sequence[str], seed: int, numeric: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+) -> DataFrame:  # fmt: skip
     """The rows that a strategy trains on.
 
     Samples only the rows to fit on; the early-stopping slice passes untouched. For `undersample` with
     method `key_hash` or `sample_by` the target rows become fractions, target / rows, which are reached
     on average. The result is lazy and must be written before it is read: `sample_by` draws anew for
-    each layout. Passes: none for strategies without sampling, else one to three for counts and cut-offs.
+    each layout. Passes: none for strategies without sampling, else those of the sampler.
 
     Args:
         train: training rows with `split`, `y`, `is_early_stopping` and the key columns.
+        numeric, categorical: columns of the features, which samplers that make rows look at.
     Returns:
         Every input column; for a sampler also `sampling_weight` (1 on the slice) and, when
-        oversampling, `copy_number` (null on the slice).
+        oversampling, `copy_number`, and for synthetic rows their provenance (null on the slice).
     Raises:
         LeakageError: a row whose split is not "train", when the rows are read.
         ConfigError: the sampling strategy does not fit the classes.
@@ -143,9 +140,11 @@ def training_table(train: DataFrame, strategy: StrategyConfig, *, key: str | Seq
     """
     require_columns(train, (LABEL, IS_EARLY_STOPPING), "training_table")
     rows = only_train(train, "training_table")
-    if strategy.kind not in _SAMPLING_KINDS:
+    if strategy.kind not in SAMPLING_KINDS:
         return rows
-    sampled = _sampled(rows.where(~col(IS_EARLY_STOPPING)), strategy, key, seed)
+    keys = (key,) if isinstance(key, str) else tuple(key)
+    to_fit = rows.where(~col(IS_EARLY_STOPPING))
+    sampled = sample_for(to_fit, strategy, key=keys, seed=seed, numeric=numeric, categorical=categorical)
     stopping = with_sampling_weight(rows.where(col(IS_EARLY_STOPPING)), F.lit(1.0))
     return sampled.unionByName(stopping, allowMissingColumns=True)
 
@@ -171,18 +170,6 @@ def with_recipe_weight(table: DataFrame, recipe: Recipe) -> DataFrame:
     weighed = with_class_weight(table, _by_label(recipe.weights), label=LABEL)
     of_class = F.when(col(IS_EARLY_STOPPING), F.lit(1.0)).otherwise(col(CLASS_WEIGHT))
     return weighed.select(*[col(name) for name in table.columns], (of_class * business).alias(FIT_WEIGHT))
-
-
-def _sampled(to_fit: DataFrame, strategy: StrategyConfig, key: str | Sequence[str], seed: int) -> DataFrame:
-    asked = strategy.sampling_strategy
-    if strategy.kind == "oversample":
-        return RandomOverSampler(key=key, label=LABEL, sampling_strategy=asked, seed=seed).fit_resample(to_fit)
-    if strategy.method == "exact":
-        return RandomUnderSampler(key=key, label=LABEL, sampling_strategy=asked, seed=seed).fit_resample(to_fit)
-    counts = count_train(to_fit, LABEL, f"strategy {strategy.name!r}").counts
-    target = check_sampling_strategy(asked, counts, "under-sampling")
-    fractions = {label: rows / counts[label] for label, rows in target.items()}
-    return sample_by_class(to_fit, label=LABEL, fractions=fractions, seed=seed, method=strategy.method, key=key)
 
 
 def _weighting(strategy: StrategyConfig, counts: Mapping[int, int]) -> tuple[dict[int, float] | None, float]:
@@ -217,10 +204,14 @@ def _require_both(counts: Mapping[int, int], name: str) -> None:
 
 def _logged(strategy: StrategyConfig, weights: Mapping[int, float] | None, factor: float) -> dict[str, Any]:
     logged: dict[str, Any] = {"kind": strategy.kind, **strategy.params}
-    if strategy.kind in _SAMPLING_KINDS:
+    if strategy.kind in SAMPLING_KINDS:
         logged["sampling_strategy"] = strategy.sampling_strategy
     if strategy.kind == "undersample":
         logged["method"] = strategy.method
+    if strategy.kind in SYNTHETIC_KINDS:
+        # Rows between rows follow no known law: the prior correction is right for counts alone.
+        logged |= {"k_neighbors": strategy.k_neighbors, "prior_correction": "approximate"}
+        logged |= {} if strategy.undersample_to is None else {"undersample_to": strategy.undersample_to}
     if weights is not None:
         logged |= {f"class_weight_{label}": weight for label, weight in weights.items()}
     return logged | ({"scale_pos_weight": factor} if factor != 1.0 else {})

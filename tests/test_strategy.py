@@ -178,3 +178,28 @@ def test_a_validation_row_stops_the_training_table(spark: SparkSession, kind: st
     rows.loc[rows.index[3], "split"] = "validation"
     with pytest.raises(LeakageError), leakage_errors():
         training_table(as_spark(spark, rows), strategy(kind), key="order_id", seed=7).count()
+
+
+SYNTHETIC = ["smote", "borderline_smote", "adasyn", "smote_nc", "smote_tomek", "smote_enn"]
+
+
+@pytest.mark.parametrize("kind", SYNTHETIC)
+def test_synthetic_rows_join_the_rows_to_fit_and_leave_the_slice_alone(spark: SparkSession, kind: str) -> None:
+    columns = [
+        "id as order_id", "int(id % 10 = 0) as y", "'train' as split", "id % 7 = 1 as is_early_stopping",
+        "float(rand(1) + 0.3 * int(id % 10 = 0)) as x_0", "float(rand(2)) as x_1", "float(id % 3) as x_2",
+    ]  # fmt: skip
+    train = spark.range(600).selectExpr(*columns).localCheckpoint()
+    config = strategy(kind, sampling_strategy=0.5, undersample_to=0.8)
+    table = training_table(train, config, key="order_id", seed=7, numeric=["x_0", "x_1"], categorical=["x_2"])
+    rows = table.toPandas()
+    assert [table.schema[name] for name in train.columns] == [train.schema[name] for name in train.columns]
+    stopping = rows[rows.is_early_stopping][train.columns].sort_values("order_id")
+    expected = train.where("is_early_stopping").orderBy("order_id").toPandas()
+    assert stopping.reset_index(drop=True).equals(expected)
+    fitted = rows[~rows.is_early_stopping].y.value_counts()
+    assert fitted[1] / fitted[0] == pytest.approx(0.8, abs=0.01)
+    assert rows.is_synthetic.fillna(False).sum() > 100
+    recipe = resolve(config, COUNTS, TRAINING, kept={0: 0.5, 1: 10.0})
+    assert not recipe.ledger.is_exact
+    assert recipe.logged["prior_correction"] == "approximate"

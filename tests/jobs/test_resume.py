@@ -28,8 +28,7 @@ from jobs import train
 ROOT = Path(__file__).resolve().parents[2]
 
 KILL_POINTS = (
-    "before quarantined", "after split", "before train", "after train_sums", "before fit_none", "after fit_none",
-    "before counts_none", "after counts_none", "before log_bundle", "after log_bundle", "before register",
+    "before quarantined", "before train", "after fit_none", "after counts_none", "after log_bundle", "before register",
     "after register",
 )  # fmt: skip
 

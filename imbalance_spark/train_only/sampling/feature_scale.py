@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -21,16 +19,17 @@ _NUMBERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType, T.FloatType, T.D
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureScale:
-    """What each feature is divided by before distances, > 0; a constant feature has 1."""
+    """What each feature is divided by before distances, > 0 (a constant feature has 1), and its mean."""
 
     divisors: tuple[float, ...]
+    means: tuple[float, ...]
 
-    def apply(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Values (rows, features) in these units; NaN becomes the median of its column, or 0 where all are NaN."""
-        is_missing = np.isnan(values)
-        columns = [column[~missing] for column, missing in zip(values.T, is_missing.T, strict=True)]
-        medians = np.array([np.median(present) if len(present) else 0.0 for present in columns])
-        return np.asarray(np.where(is_missing, medians, values) / np.array(self.divisors), np.float64)
+    def scaled(self, features: Sequence[str]) -> list[Column]:
+        """The features in these units (double); null and NaN stand at the mean of the training rows."""
+        missing = F.lit(None).cast("double")
+        present = [F.nanvl(col(name).cast("double"), missing) for name in features]
+        parts = zip(present, self.means, self.divisors, strict=True)
+        return [F.coalesce(value, F.lit(mean)) / F.lit(divisor) for value, mean, divisor in parts]
 
 
 def check_numeric(train: DataFrame, features: Sequence[str], stage: str) -> None:
@@ -47,14 +46,14 @@ def check_numeric(train: DataFrame, features: Sequence[str], stage: str) -> None
     if bad := {name: found.simpleString() for name, found in types.items() if not isinstance(found, _NUMBERS)}:
         raise DataContractError(
             f"{stage}: features {bad} are neither integer nor floating: there is nothing between two categories. "
-            "Leave them out, or use RandomOverSampler: mixed features need SMOTENC, which is not offered here."
+            "Leave them out, or use RandomOverSampler: mixed features need SMOTENC."
         )
 
 
 def fit_feature_scale(rows: DataFrame, features: Sequence[str], scaling: Scaling, stage: str) -> FeatureScale:
     """Learn the divisors from all the rows: population standard deviation, interquartile range, or 1; one pass.
 
-    Null and NaN are left out. The divisors are kept to six digits, so that the order in which Spark adds never shows.
+    Null and NaN are left out. All numbers are kept to six digits, so that the order in which Spark adds never shows.
 
     Raises:
         ConfigError: unknown `scaling`.
@@ -71,11 +70,15 @@ def fit_feature_scale(rows: DataFrame, features: Sequence[str], scaling: Scaling
         low, high = (F.percentile(present, share) if scaling == "robust" else F.lit(0.0) for share in (0.25, 0.75))
         spread = {"standard": F.stddev_pop(present), "robust": high - low, "none": F.lit(1.0)}[scaling]
         columns += [F.count_if(is_infinite).alias(f"infinite_{number}"), spread.alias(f"spread_{number}")]
+        columns += [F.avg(present).alias(f"mean_{number}")]
     with leakage_errors():
         found = rows.agg(*columns).collect()[0]
     _refuse_infinite(found, features, stage)
-    spreads = [found[f"spread_{number}"] or 0.0 for number in range(len(features))]
-    return FeatureScale(divisors=tuple(float(f"{spread:.6g}") or 1.0 for spread in spreads))
+    spreads, means = ([found[f"{what}_{i}"] or 0.0 for i in range(len(features))] for what in ("spread", "mean"))
+    return FeatureScale(
+        divisors=tuple(float(f"{spread:.6g}") or 1.0 for spread in spreads),
+        means=tuple(float(f"{mean:.6g}") for mean in means),
+    )
 
 
 def _refuse_infinite(found: Row, features: Sequence[str], stage: str) -> None:
@@ -83,5 +86,5 @@ def _refuse_infinite(found: Row, features: Sequence[str], stage: str) -> None:
     if counts:
         raise DataContractError(
             f"{stage}: features with infinite values, rows per column: {counts}. Replace them upstream: an infinite "
-            "value has no distance; null counts as the class's median."
+            "value has no distance; null counts as the mean."
         )

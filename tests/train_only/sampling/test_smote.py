@@ -1,6 +1,5 @@
 """SMOTE against the promises of every sampler, and against its own definition."""
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,9 @@ from scipy import stats
 from sklearn.neighbors import NearestNeighbors
 
 from imbalance_spark.errors import DataContractError
-from imbalance_spark.train_only.sampling.feature_scale import FeatureScale
+from imbalance_spark.train_only.sampling import synthetic_draws
 from imbalance_spark.train_only.sampling.smote import PROVENANCE, SMOTE
-from imbalance_spark.train_only.sampling.smote_draws import draw_smote
+from imbalance_spark.train_only.sampling.synthetic_draws import draw_pairs
 
 ROLES: dict[str, Any] = {"key": "order_id", "label": "label", "seed": 7, "features": ["amount.eur"]}
 STRATEGY = {2: 100}
@@ -60,22 +59,38 @@ def test_a_synthetic_row_lies_on_the_segment_to_a_near_neighbour(spark: SparkSes
     assert not made.duplicated(["order_id", "copy_number"]).any()
 
 
-def test_draws_are_uniform_and_fewer_are_the_first_of_more() -> None:
-    few, many = draw_smote(99, 1000, 40, 5), draw_smote(99, 40_000, 40, 5)
-    pairs = np.bincount(many.parents * 5 + many.choices, minlength=200)
-    assert stats.chisquare(pairs).pvalue > 1e-3
-    assert stats.kstest(many.gaps, "uniform").pvalue > 1e-3
-    assert abs(np.corrcoef(many.gaps, many.parents)[0, 1]) < 0.02
-    for name in ("parents", "copies", "choices", "gaps"):
-        np.testing.assert_array_equal(getattr(few, name), getattr(many, name)[:1000])
-    assert max(Counter(zip(many.parents.tolist(), many.copies.tolist(), strict=True)).values()) == 1
+def test_draws_are_uniform_and_fewer_are_the_first_of_more(spark: SparkSession) -> None:
+    lists = spark.range(40).selectExpr(
+        "shiftleft(id, 56) as __hash", "transform(sequence(0, 4), i -> (0D, id * 5L + i, 1)) as n"
+    )
+    entries = "array<struct<distance: double, near: bigint, code: int>>"
+    lists = lists.select("__hash", F.col("n").cast(entries).alias("__near"))
+    few, many = (
+        draw_pairs(lists, lists, 40, wanted, "smote/7/1", "SMOTE").toPandas().sort_values(["__hash", "copy_number"])
+        for wanted in (1000, 40_000)
+    )
+    assert stats.chisquare(many.groupby("__neighbour").size()).pvalue > 1e-3
+    assert many["__neighbour"].nunique() == 200
+    assert ((many["__hash"] // 2**56) == many["__neighbour"] // 5).all()
+    assert stats.kstest(many.gap, "uniform").pvalue > 1e-3
+    assert abs(np.corrcoef(many.gap, many["__hash"] / 2**62)[0, 1]) < 0.02
+    both = few.merge(many, on=list(few.columns))
+    assert len(both) == len(few) == 1000
+
+
+def test_places_are_ranks_of_hashes_also_over_many_buckets(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(synthetic_draws, "_BUCKET_ROWS", 10)
+    ids = spark.range(500).selectExpr("pmod(xxhash64(id), shiftleft(1L, 62)) as __hash", "array() as __near")
+    found = synthetic_draws._with_places(ids, ids, 500, "SMOTE").orderBy("__hash").collect()
+    assert [row["__place"] for row in found] == list(range(500))
 
 
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
         ({}, {"k_neighbors": 30}, r"\{2: 30 rows\}, but k_neighbors=30 needs 31 rows"),
-        ({}, {"class_bytes": 100}, r"class_bytes=100 holds 6"),
         ({"amount.eur": "'a'"}, {}, "SMOTENC"),
         ({"amount.eur": "if(order_id > 1, 1.5D, double('inf'))"}, {}, r"\{'amount.eur': 2\}. Replace them"),
         ({"order_id": "least(order_id, 1000L)"}, {}, "rows of the same key"),
@@ -95,7 +110,7 @@ def test_a_synthetic_row_lacks_what_its_parent_lacks_and_nothing_else(spark: Spa
             "x"
         ),
     )
-    sampler = SMOTE(**{**ROLES, "features": ["amount.eur", "n", "x"]}, sampling_strategy={2: 300})
+    sampler = SMOTE(**{**ROLES, "features": ["amount.eur", "n", "x"]}, sampling_strategy={2: 300}, k_neighbors=25)
     made = (
         sampler.fit_resample(train)
         .where("is_synthetic")
@@ -110,9 +125,3 @@ def test_a_synthetic_row_lacks_what_its_parent_lacks_and_nothing_else(spark: Spa
     only_neighbour_lacks = [r for r in rows if r["neighbour_id"] % 3 == 0 and r["parent_id"] % 3]
     assert only_neighbour_lacks
     assert all(row["n"] == row["parent_id"] for row in only_neighbour_lacks)
-
-
-def test_a_missing_value_stands_at_the_median_of_its_class_in_distances() -> None:
-    scale = FeatureScale(divisors=(2.0, 1.0))
-    values = np.array([[1.0, np.nan], [np.nan, np.nan], [3.0, np.nan], [8.0, np.nan]])
-    np.testing.assert_array_equal(scale.apply(values), [[0.5, 0.0], [1.5, 0.0], [1.5, 0.0], [4.0, 0.0]])

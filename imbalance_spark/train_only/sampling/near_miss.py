@@ -1,0 +1,118 @@
+"""NearMiss: of the classes to be reduced, the rows nearest to the minority."""
+
+from collections.abc import Iterator, Sequence
+from functools import reduce
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from imbalance_spark.class_counts import of_class, show_counts
+from imbalance_spark.errors import ConfigError, DataContractError
+from imbalance_spark.frames import col
+from imbalance_spark.train_only.guard import leakage_errors
+from imbalance_spark.train_only.sampling.census import refuse_lost_classes
+from imbalance_spark.train_only.sampling.feature_scale import Scaling
+from imbalance_spark.train_only.sampling.neighbour_sampler import EXACT_ROWS, NeighbourSampler, Points
+from imbalance_spark.train_only.sampling.neighbours.exact import nearest
+from imbalance_spark.train_only.sampling.neighbours.search import collect_points
+from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, PointArrays, Space
+from imbalance_spark.train_only.sampling.strategy import SamplingStrategy
+from imbalance_spark.train_only.sampling.weighing import with_sampling_weight
+
+_SCORE = "__score"
+_BLOCK = 1024
+
+
+class NearMiss(NeighbourSampler):
+    """Keep the rows with the smallest mean distance to minority rows (Mani and Zhang, 2003).
+
+    Args: as `CleaningSampler`, whose `sampling_strategy` here gives rows to keep, and
+        version: 1, by the `n_neighbors` nearest minority rows, or 2, by the farthest ones.
+        n_neighbors: integer >= 1, at most the rows of the minority.
+        exact_rows: most rows of the minority, which is collected and broadcast.
+
+    Attributes, after `fit_resample`: as `RandomUnderSampler`.
+    """
+
+    _kind = "under-sampling"
+    _purpose = "near_miss"
+
+    def __init__(
+        self, *, key: str | Sequence[str], label: str, features: Sequence[str],
+        sampling_strategy: SamplingStrategy = "auto", version: int = 1, n_neighbors: int = 3,
+        scaling: Scaling = "standard", seed: int = 0, exact_rows: int = EXACT_ROWS,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            key=key, label=label, features=features, sampling_strategy=sampling_strategy, scaling=scaling, seed=seed,
+            exact_rows=exact_rows,
+        )  # fmt: skip
+        if version not in (1, 2):
+            raise ConfigError(f"NearMiss.version must be 1 or 2, got {version!r}: version 3 picks rows beforehand.")
+        self.version: int = version
+        self.n_neighbors: int = self._whole("n_neighbors", n_neighbors, 1)
+
+    def fit_resample(self, train: DataFrame) -> DataFrame:
+        """The kept rows with every input column and `sampling_weight` (double, >= 1): class rows before / after.
+
+        Three passes (counts, scale, minority); then, lazily, one of distances and a sort by them for each class.
+
+        Raises:
+            ConfigError, LeakageError, MissingColumnsError: as `RandomUnderSampler`.
+            DataContractError: as there; a minority of fewer than n_neighbors or more than `exact_rows` rows.
+        """
+        census = self._check(train)
+        after = {**census.counts, **self.sampling_strategy_}
+        refuse_lost_classes(census.counts, after, "NearMiss")
+        points = self._points(census, self._space(census))
+        scored = self._scored(points)
+        best = [
+            scored.where(F.col(CODE) == points.codes[name]).orderBy(_SCORE, HASH).limit(rows)
+            for name, rows in self.sampling_strategy_.items()
+        ]
+        self._learn_kept(after)
+        named = census.rows.select("*", self._hashed().alias(HASH))
+        untouched = ~col(self.label).isin([F.lit(name) for name in self.sampling_strategy_])
+        kept = [named.join(part.select(HASH), on=HASH, how="left_semi") for part in best]
+        rows = reduce(DataFrame.unionByName, kept, named.where(untouched))
+        weights = {name: 1 / share for name, share in self.kept_fractions_.items() if share > 0}
+        rows = rows.select(*[col(name) for name in census.rows.columns])
+        return with_sampling_weight(rows, of_class(self.label, weights, 1.0))
+
+    def _scored(self, points: Points) -> DataFrame:
+        """`HASH`, `CODE` and the mean distance to minority rows; lazy."""
+        least = min(points.counts.values())
+        minority = next(name for name in sorted(points.counts) if points.counts[name] == least)
+        if not self.n_neighbors <= least <= self.exact_rows:
+            raise DataContractError(
+                f"NearMiss: {show_counts({minority: least})} of the minority, but n_neighbors={self.n_neighbors} and "
+                f"exact_rows={self.exact_rows} ask for a number between. Change them, or use RandomUnderSampler."
+            )
+        with leakage_errors():
+            shared = collect_points(points.of(minority), "NearMiss")
+        rare = points.frame.sparkSession.sparkContext.broadcast(shared)
+        space, k, is_near = points.space, self.n_neighbors, self.version == 1
+
+        def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                for start in range(0, batch.num_rows, _BLOCK):
+                    block = PointArrays.of(batch.slice(start, _BLOCK))
+                    means = _mean_distances(block, rare.value, space, k, is_near)
+                    columns = [pa.array(block.hashes), pa.array(block.codes), pa.array(means)]
+                    yield pa.RecordBatch.from_arrays(columns, names=[HASH, CODE, _SCORE])
+
+        targets = [points.codes[name] for name in self.sampling_strategy_]
+        schema = f"{HASH} bigint, {CODE} int, {_SCORE} double"
+        return points.frame.where(F.col(CODE).isin(targets)).mapInArrow(score, schema)
+
+
+def _mean_distances(block: PointArrays, rare: PointArrays, space: Space, k: int, is_near: bool) -> np.ndarray:
+    queries, rows = space.vectors(block.values, rare.values)
+    if is_near:
+        return np.asarray(nearest(queries, rows, k).distances.mean(axis=1))
+    lengths = np.square(queries).sum(axis=1)[:, None] + np.square(rows).sum(axis=1)
+    # einsum, not a matrix product: the sum of a row must not hang on the rows beside it.
+    squares = lengths - 2 * np.einsum("ij,kj->ik", queries, rows)
+    farthest = np.partition(squares, len(rows) - k, axis=1)[:, len(rows) - k :]
+    return np.asarray(np.sqrt(np.maximum(np.sort(farthest, axis=1), 0.0)).mean(axis=1))

@@ -1,0 +1,139 @@
+"""Whether synthetic rows are worth their search: how exact the neighbours are, and how new a row between them is."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from imbalance_spark.hashing import HASH_RANGE
+from imbalance_spark.train_only.sampling.neighbours.cells import fit_cells, search_cells
+from imbalance_spark.train_only.sampling.neighbours.forest import CELL_ROWS, TREES
+from imbalance_spark.train_only.sampling.neighbours.lists import NEAR, nearest_lists
+from imbalance_spark.train_only.sampling.neighbours.search import collect_points, search_by_scan
+from imbalance_spark.train_only.sampling.neighbours.space import HASH, PointArrays, Space
+
+QUERIES = 256
+"""Rows of the hash sample that is searched by brute force."""
+_COPIES_BELOW = 0.1
+_SPREAD_ROWS = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class NeighbourReport:
+    """What a hash sample of a class's rows says of its neighbours, known before any row is made.
+
+    Args:
+        engine: "exact", or "cells" of several random-projection trees.
+        class_rows: rows searched. rows_to_make: synthetic rows asked for.
+        recall: share of the k nearest that the engine finds, in [0, 1]; 1 for "exact".
+        distance_ratio: mean distance of what it finds / mean distance of the nearest, >= 1.
+        novelty_ratio: mean distance to the k nearest / root mean square distance of two rows of the class.
+        expected_seconds: of the search alone on this cluster, from a measured sample.
+        task_bytes: most bytes of points and distances that a task holds, roughly.
+    """
+
+    engine: str
+    k: int
+    class_rows: int
+    rows_to_make: int
+    recall: float
+    distance_ratio: float
+    novelty_ratio: float
+    expected_seconds: float
+    task_bytes: int
+
+    @property
+    def sentence(self) -> str:
+        """The report in words, with the advice that follows from it."""
+        how = f"{self.rows_to_make:,} rows from {self.class_rows:,} by {self.engine} {self.k} neighbours"
+        found = f"recall {self.recall:.2f}, novelty {self.novelty_ratio:.2f} class spreads"
+        return f"{how}: {found}, about {self.expected_seconds:.0f} s of search. {self.advice}"
+
+    @property
+    def advice(self) -> str:
+        """Whether duplication or weights would do the same."""
+        if self.novelty_ratio < _COPIES_BELOW:
+            return (
+                "Neighbours are that near that a row between them is a copy: oversample or class_weight does the same."
+            )
+        return "Rows between neighbours differ from copies; whether they help, the comparison on validation says."
+
+
+def report_neighbours(
+    points: DataFrame, rows: int, space: Space, k: int, *, wanted: int, is_exact: bool, seed: int, stage: str
+) -> NeighbourReport:
+    """Search a hash sample by brute force, and by cells where these are used; two passes, or four with cells.
+
+    Some 4,096 rows are collected, and with cells the sample that their trees are learnt on.
+    """
+    sample = collect_points(points.where(F.col(HASH) < F.lit(_hash_below(_SPREAD_ROWS, rows))), stage)
+    queries = sample.where(np.arange(len(sample)) < QUERIES)
+    exact = _collected(search_by_scan(points, queries, space, k))
+    slots = points.sparkSession.sparkContext.defaultParallelism
+    recall, ratio, compared = 1.0, 1.0, rows
+    if not is_exact:
+        forest = fit_cells(points, rows, space, seed, stage)
+        among = forest.cells(queries)
+        names = queries.hashes
+
+        def is_query(found: PointArrays) -> npt.NDArray[np.bool_]:
+            return np.isin(found.hashes, names)
+
+        approximate = _collected(search_cells(points, forest, space, k, is_query=is_query, among=among))
+        recall, ratio = _agreement(exact, approximate)
+        compared = CELL_ROWS * TREES
+    distances = np.array([distance for near in exact.values() for distance, _ in near])
+    return NeighbourReport(
+        engine="exact" if is_exact else "cells",
+        k=k,
+        class_rows=rows,
+        rows_to_make=wanted,
+        recall=recall,
+        distance_ratio=ratio,
+        novelty_ratio=float(distances.mean()) / (_spread(sample, space) or 1.0) if len(distances) else 0.0,
+        expected_seconds=_pair_seconds(sample, space, k) * rows * compared / slots,
+        task_bytes=8 * space.width * (rows if is_exact else 4 * CELL_ROWS) + (1 << 26),
+    )
+
+
+def _hash_below(most: int, rows: int) -> int:
+    return int(min(1.0, most / rows) * HASH_RANGE)
+
+
+def _collected(lists: DataFrame) -> dict[int, list[tuple[float, int]]]:
+    # Bounded: QUERIES rows of k entries.
+    return {row[HASH]: [(near["distance"], near["near"]) for near in row[NEAR]] for row in lists.collect()}
+
+
+def _agreement(
+    exact: dict[int, list[tuple[float, int]]], found: dict[int, list[tuple[float, int]]]
+) -> tuple[float, float]:
+    hits = total = 0
+    apart, least = 0.0, 0.0
+    for query, near in exact.items():
+        mine = found.get(query, [])
+        # A row as near as the last of the nearest is as good as it.
+        limit = near[-1][0] * (1 + 1e-6)
+        hits += sum(distance <= limit for distance, _ in mine)
+        total += len(near)
+        apart += sum(distance for distance, _ in mine)
+        least += sum(distance for distance, _ in near[: len(mine)])
+    return hits / total if total else 1.0, apart / least if least else 1.0
+
+
+def _spread(sample: PointArrays, space: Space) -> float:
+    """Root mean square distance of two rows: sqrt(2 x the sum of variances)."""
+    vectors, _ = space.vectors(sample.values, sample.values)
+    return float(np.sqrt(2.0 * vectors.var(axis=0).sum()))
+
+
+def _pair_seconds(sample: PointArrays, space: Space, k: int) -> float:
+    """Seconds to compare two rows, from two timed searches inside the sample, of which the first warms up."""
+    for _ in range(2):
+        start = time.perf_counter()
+        nearest_lists(space, sample.where(np.arange(len(sample)) < QUERIES), sample, k)
+        seconds = time.perf_counter() - start
+    return seconds / (min(QUERIES, len(sample)) * len(sample))

@@ -1,0 +1,117 @@
+"""What samplers that look at neighbours share: roles, space, and the choice between exact search and cells."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral
+
+import numpy as np
+import numpy.typing as npt
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from imbalance_spark.checks import refuse_columns
+from imbalance_spark.class_counts import Label, of_class
+from imbalance_spark.errors import ConfigError
+from imbalance_spark.frames import col
+from imbalance_spark.hashing import key_hash
+from imbalance_spark.train_only.sampling.census import Census
+from imbalance_spark.train_only.sampling.feature_scale import Scaling, check_numeric, fit_feature_scale
+from imbalance_spark.train_only.sampling.neighbours.cells import fit_cells, search_cells
+from imbalance_spark.train_only.sampling.neighbours.lists import NEAR
+from imbalance_spark.train_only.sampling.neighbours.search import collect_points, search_by_scan, search_in_memory
+from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, PointArrays, Space
+from imbalance_spark.train_only.sampling.random_sampler import RandomSampler
+from imbalance_spark.train_only.sampling.strategy import SamplingStrategy
+
+EXACT_ROWS = 200_000
+"""Default of the rows up to which a class is collected, broadcast and searched exactly."""
+MOST_BYTES = 1 << 30
+"""A class whose points take more is searched by cells, whatever `exact_rows` says."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """Training rows as points, with the number of each class and its rows."""
+
+    frame: DataFrame
+    space: Space
+    codes: Mapping[Label, int]
+    counts: Mapping[Label, int]
+
+    def of(self, name: Label) -> DataFrame:
+        """The points of one class."""
+        return self.frame.where(F.col(CODE) == self.codes[name])
+
+
+class NeighbourSampler(RandomSampler):
+    """Roles and searches; a class of at most `exact_rows` rows is searched exactly, a larger one by cells."""
+
+    def __init__(
+        self, *, key: str | Sequence[str], label: str, features: Sequence[str],
+        sampling_strategy: SamplingStrategy = "auto", scaling: Scaling = "standard", seed: int,
+        exact_rows: int = EXACT_ROWS,
+    ) -> None:  # fmt: skip
+        super().__init__(key=key, label=label, sampling_strategy=sampling_strategy, seed=seed)
+        self.features: tuple[str, ...] = tuple(features)
+        self.categorical_features: tuple[str, ...] = ()
+        self.scaling: Scaling = scaling
+        self.exact_rows: int = self._whole("exact_rows", exact_rows, 0)
+
+    def _whole(self, name: str, value: int, least: int) -> int:
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise ConfigError(f"{type(self).__name__}.{name} must be an integer >= {least}, got {value!r}.")
+        return int(value)
+
+    def _hashed(self) -> Column:
+        return key_hash(self.key, self.seed, self._purpose)
+
+    def _check(self, train: DataFrame, added: Sequence[str] = ()) -> Census:
+        stage = type(self).__name__
+        refuse_columns(train, (*added, HASH, CODE, NEAR), stage)
+        check_numeric(train, self.features, stage)
+        return self._count(train)
+
+    def _space(self, census: Census, name: Label | None = None) -> Space:
+        """The space in which neighbours (of the class of this name) are looked for; one pass."""
+        scale = fit_feature_scale(census.rows, self.features, self.scaling, type(self).__name__)
+        return Space(numeric=self.features, scale=scale)
+
+    def _points(self, census: Census, space: Space) -> Points:
+        codes = {name: number for number, name in enumerate(sorted(census.counts))}
+        code = of_class(self.label, codes, -1)
+        return Points(
+            frame=space.points(census.rows, self._hashed(), code), space=space, codes=codes, counts=census.counts
+        )
+
+    def _is_exact(self, points: Points, rows: int) -> bool:
+        return rows <= self.exact_rows and rows * points.space.width * 8 <= MOST_BYTES
+
+    def _within(self, points: Points, name: Label, k: int) -> DataFrame:
+        """Each row's k nearest rows of its own class: `HASH` and `NEAR`."""
+        mine, rows = points.of(name), points.counts[name]
+        if self._is_exact(points, rows):
+            collected = collect_points(mine, type(self).__name__)
+            return search_in_memory(mine, collected, points.space, k)
+        forest = fit_cells(mine, rows, points.space, self.seed, type(self).__name__)
+        return search_cells(mine, forest, points.space, k, is_query=_all)
+
+    def _among_all(self, points: Points, names: Sequence[Label], k: int) -> DataFrame:
+        """The k nearest training rows of any class for each row of the named ones: `HASH`, `CODE` and `NEAR`."""
+        queries = points.frame.where(F.col(CODE).isin([points.codes[name] for name in names]))
+        return self._nearest_of(points, queries, sum(points.counts[name] for name in names), k)
+
+    def _nearest_of(self, points: Points, queries: DataFrame, rows: int, k: int) -> DataFrame:
+        """The k nearest training rows of any class for each of `rows` points."""
+        stage = type(self).__name__
+        if self._is_exact(points, rows):
+            return search_by_scan(points.frame, collect_points(queries, stage), points.space, k)
+        forest = fit_cells(points.frame, sum(points.counts.values()), points.space, self.seed, stage)
+        lists = search_cells(points.frame, forest, points.space, k, is_query=_all)
+        return lists.join(queries.select(HASH), on=HASH, how="left_semi")
+
+    def _id(self) -> Column:
+        return col(self.key[0]) if len(self.key) == 1 else F.struct(*[col(name) for name in self.key])
+
+
+def _all(points: PointArrays) -> npt.NDArray[np.bool_]:
+    return np.ones(len(points), np.bool_)

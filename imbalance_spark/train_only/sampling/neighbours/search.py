@@ -1,0 +1,79 @@
+"""The two exact searches: points in memory against each other, and a few against all rows in one scan."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame
+
+from imbalance_spark.errors import DataContractError
+from imbalance_spark.train_only.guard import leakage_errors
+from imbalance_spark.train_only.sampling.neighbours.lists import SCHEMA, merged, nearest_lists
+from imbalance_spark.train_only.sampling.neighbours.space import PointArrays, Space
+
+_SCAN_ROWS = 1 << 15
+"""Rows that a task of a scan gathers before it compares them with the queries."""
+_QUERY_ROWS = 1 << 13
+
+
+def collect_points(points: DataFrame, stage: str) -> PointArrays:
+    """The points on the driver; the caller has bounded their number.
+
+    Raises:
+        DataContractError: two rows have one key.
+        LeakageError: a row whose split is not "train".
+    """
+    with leakage_errors():
+        found = PointArrays.of(points.toArrow().combine_chunks())
+    if (found.hashes[1:] == found.hashes[:-1]).any():
+        raise DataContractError(f"{stage}: a class has rows of the same key. Remove them upstream.")
+    return found
+
+
+def search_in_memory(like: DataFrame, points: PointArrays, space: Space, k: int) -> DataFrame:
+    """Each point's k nearest others, exactly; the points are broadcast, queries spread over the tasks. Lazy.
+
+    A task holds all points, 8 bytes a number, and a block of distances.
+    """
+    context = like.sparkSession.sparkContext
+    shared = context.broadcast(points)
+
+    def search(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            places = batch.column(0).to_numpy()
+            for start in range(0, len(places), _QUERY_ROWS):
+                queries = shared.value.where(places[start : start + _QUERY_ROWS])
+                yield nearest_lists(space, queries, shared.value, k)
+
+    return like.sparkSession.range(0, len(points)).mapInArrow(search, SCHEMA)
+
+
+def search_by_scan(points: DataFrame, queries: PointArrays, space: Space, k: int) -> DataFrame:
+    """The k nearest points of each query, exactly; queries are broadcast, one scan, lists merged after it. Lazy.
+
+    A task holds the queries and 32,768 rows; the merge moves k entries a query and task, so tasks are
+    gathered to four a core.
+    """
+    context = points.sparkSession.sparkContext
+    shared = context.broadcast(queries)
+
+    def compare(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for block in _blocks(batches):
+            for start in range(0, len(shared.value), _QUERY_ROWS):
+                part = shared.value.where(np.arange(start, min(start + _QUERY_ROWS, len(shared.value))))
+                yield nearest_lists(space, part, block, k)
+
+    gathered = points.coalesce(4 * context.defaultParallelism)
+    return merged(gathered.mapInArrow(compare, SCHEMA), k)
+
+
+def _blocks(batches: Iterator[pa.RecordBatch]) -> Iterator[PointArrays]:
+    held: list[PointArrays] = []
+    for batch in batches:
+        if batch.num_rows:
+            held.append(PointArrays.of(batch))
+        if sum(map(len, held)) >= _SCAN_ROWS:
+            yield PointArrays.joined(held)
+            held = []
+    if held:
+        yield PointArrays.joined(held)

@@ -1,0 +1,110 @@
+"""Rows as points: which columns span the space, how they are scaled, and what a differing category costs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from imbalance_spark.frames import col
+from imbalance_spark.train_only.sampling.feature_scale import FeatureScale
+
+HASH, CODE = "__hash", "__code"
+"""Columns of a point: the hash of its row's key, which is its name here, and the number of its class."""
+
+Floats = npt.NDArray[np.float64]
+Words = npt.NDArray[np.int64]
+
+_CODE_RANGE = 1 << 52
+
+
+@dataclass(frozen=True, kw_only=True)
+class Space:
+    """Distance^2 = sum of squared scaled differences + penalty^2 x number of differing categories (SMOTENC, 2002).
+
+    Args:
+        numeric: columns of `scale`'s divisors. categorical: columns that are equal or not.
+        penalty: distance of two rows that differ in one category, >= 0.
+    """
+
+    numeric: tuple[str, ...]
+    scale: FeatureScale
+    categorical: tuple[str, ...] = ()
+    penalty: float = 0.0
+
+    @property
+    def width(self) -> int:
+        """Numbers of a point."""
+        return len(self.numeric) + len(self.categorical)
+
+    def points(self, rows: DataFrame, hashed: Column, code: Column) -> DataFrame:
+        """`HASH` (bigint), `CODE` (int) and the point's numbers (double, never null); one select, lazy."""
+        numbers = [*self.scale.scaled(self.numeric), *[_category(rows, name) for name in self.categorical]]
+        named = [number.alias(f"__x_{i}") for i, number in enumerate(numbers)]
+        return rows.select(hashed.alias(HASH), code.alias(CODE), *named)
+
+    def vectors(self, queries: Floats, rows: Floats) -> tuple[Floats, Floats]:
+        """Both as vectors whose Euclidean distance is that of the space; a category becomes a corner of a simplex."""
+        first = len(self.numeric)
+        if first == queries.shape[1]:
+            return queries, rows
+        left, right = [queries[:, :first]], [rows[:, :first]]
+        for number in range(first, queries.shape[1]):
+            known = np.unique(np.concatenate([queries[:, number], rows[:, number]]))
+            left.append(_corners(queries[:, number], known, self.penalty))
+            right.append(_corners(rows[:, number], known, self.penalty))
+        return np.hstack(left), np.hstack(right)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointArrays:
+    """Points in memory, in the order of their hashes."""
+
+    hashes: Words
+    codes: npt.NDArray[np.int32]
+    values: Floats
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    @classmethod
+    def of(cls, table: pa.Table | pa.RecordBatch) -> "PointArrays":
+        """From an Arrow table with the columns of `Space.points`."""
+        numbers = [name for name in table.schema.names if name.startswith("__x_")]
+        values = [np.asarray(table.column(name), np.float64) for name in numbers]
+        found = cls(
+            hashes=np.asarray(table.column(HASH), np.int64),
+            codes=np.asarray(table.column(CODE), np.int32),
+            values=np.column_stack(values) if values else np.empty((table.num_rows, 0)),
+        )
+        return found.where(np.argsort(found.hashes, kind="stable"))
+
+    def where(self, chosen: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> "PointArrays":
+        """The chosen points."""
+        return PointArrays(hashes=self.hashes[chosen], codes=self.codes[chosen], values=self.values[chosen])
+
+    @classmethod
+    def joined(cls, parts: Sequence["PointArrays"]) -> "PointArrays":
+        """All parts, again in the order of hashes."""
+        whole = cls(
+            hashes=np.concatenate([part.hashes for part in parts]),
+            codes=np.concatenate([part.codes for part in parts]),
+            values=np.concatenate([part.values for part in parts]),
+        )
+        return whole.where(np.argsort(whole.hashes, kind="stable"))
+
+
+def _category(rows: DataFrame, name: str) -> Column:
+    """A double that is the same for equal categories; a null is a category of its own."""
+    if isinstance(rows.schema[name].dataType, T.FloatType | T.DoubleType):
+        return F.coalesce(col(name).cast("double"), F.lit(-0.5))
+    code = F.pmod(F.xxhash64(col(name).cast("string")), F.lit(_CODE_RANGE)).cast("double")
+    return F.when(col(name).isNull(), F.lit(-0.5)).otherwise(code)
+
+
+def _corners(values: Floats, known: Floats, penalty: float) -> Floats:
+    return np.where(values[:, None] == known[None, :], penalty / np.sqrt(2.0), 0.0)

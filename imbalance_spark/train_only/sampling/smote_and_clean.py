@@ -1,0 +1,62 @@
+"""SMOTE, then a cleaning of all classes: the two combinations of Batista, Prati and Monard (2004)."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from pyspark.sql import DataFrame
+
+from imbalance_spark.frames import COPY_NUMBER
+from imbalance_spark.train_only.sampling.cleaning_sampler import CleaningSampler
+from imbalance_spark.train_only.sampling.edited_nearest_neighbours import EditedNearestNeighbours
+from imbalance_spark.train_only.sampling.feature_scale import Scaling
+from imbalance_spark.train_only.sampling.neighbour_sampler import EXACT_ROWS
+from imbalance_spark.train_only.sampling.smote import SMOTE
+from imbalance_spark.train_only.sampling.strategy import SamplingStrategy
+from imbalance_spark.train_only.sampling.tomek_links import TomekLinks
+
+
+class _SmoteAndClean(SMOTE):
+    _cleaner: ClassVar[type[CleaningSampler]]
+
+    def __init__(
+        self, *, key: str | Sequence[str], label: str, features: Sequence[str],
+        sampling_strategy: SamplingStrategy = "auto", k_neighbors: int = 5, scaling: Scaling = "standard", seed: int,
+        exact_rows: int = EXACT_ROWS,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            key=key, label=label, features=features, sampling_strategy=sampling_strategy, k_neighbors=k_neighbors,
+            scaling=scaling, seed=seed, exact_rows=exact_rows,
+        )  # fmt: skip
+
+    def fit_resample(self, train: DataFrame) -> DataFrame:
+        """As `SMOTE`, less the rows that the cleaning removes; the rows of SMOTE stay on the executors meanwhile."""
+        oversampled = super().fit_resample(train).localCheckpoint()
+        made = dict(self.kept_fractions_)
+        cleaner = self._cleaner(
+            key=(*self.key, COPY_NUMBER), label=self.label, features=self.features, sampling_strategy="all",
+            scaling=self.scaling, seed=self.seed, exact_rows=self.exact_rows,
+        )  # fmt: skip
+        cleaned = cleaner.fit_resample(oversampled)
+        self.removed_ = cleaner.removed_
+        self.kept_fractions_ = {name: made[name] * share for name, share in cleaner.kept_fractions_.items()}
+        return cleaned
+
+
+class SMOTETomek(_SmoteAndClean):
+    """SMOTE, then the removal of both members of every Tomek link.
+
+    Args and attributes: as `SMOTE`, and `removed_` as `TomekLinks`.
+    """
+
+    _purpose = "smote_tomek"
+    _cleaner = TomekLinks
+
+
+class SMOTEENN(_SmoteAndClean):
+    """SMOTE, then `EditedNearestNeighbours` on all classes.
+
+    Args and attributes: as `SMOTE`, and `removed_` as `EditedNearestNeighbours`.
+    """
+
+    _purpose = "smote_enn"
+    _cleaner = EditedNearestNeighbours

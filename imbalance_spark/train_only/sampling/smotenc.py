@@ -1,0 +1,117 @@
+"""SMOTENC: SMOTE for rows of numbers and categories."""
+
+import statistics
+from collections.abc import Sequence
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from imbalance_spark.class_counts import Label
+from imbalance_spark.errors import ConfigError
+from imbalance_spark.frames import COPY_NUMBER, col, require_columns
+from imbalance_spark.train_only.guard import leakage_errors
+from imbalance_spark.train_only.sampling.census import Census
+from imbalance_spark.train_only.sampling.feature_scale import Scaling, fit_feature_scale
+from imbalance_spark.train_only.sampling.neighbour_sampler import EXACT_ROWS, Points
+from imbalance_spark.train_only.sampling.neighbours.lists import NEAR
+from imbalance_spark.train_only.sampling.neighbours.space import HASH, Space
+from imbalance_spark.train_only.sampling.smote import SMOTE
+from imbalance_spark.train_only.sampling.strategy import SamplingStrategy
+from imbalance_spark.train_only.sampling.synthetic_draws import draw_pairs, uniform_draw
+
+
+class SMOTENC(SMOTE):
+    """SMOTE-NC (Chawla et al., 2002): a differing category costs M, the median of the class's standard deviations.
+
+    M is the median over the numeric features of their population standard deviation inside the class, in
+    the units of the distance. Numbers are interpolated; a category is the most frequent one among the parent's
+    k neighbours (the parent itself has no vote; of equally frequent ones a hash draws). Null is a category of its own.
+
+    Args: as `SMOTE`, and
+        categorical_features: columns of any type that Spark casts to string, not among `features`.
+
+    Attributes, after `fit_resample`: as `SMOTE`, and
+        median_std_: M for each class that was sampled.
+    """
+
+    _purpose = "smotenc"
+
+    def __init__(
+        self, *, key: str | Sequence[str], label: str, features: Sequence[str], categorical_features: Sequence[str],
+        sampling_strategy: SamplingStrategy = "auto", k_neighbors: int = 5, scaling: Scaling = "standard", seed: int,
+        exact_rows: int = EXACT_ROWS,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            key=key, label=label, features=features, sampling_strategy=sampling_strategy, k_neighbors=k_neighbors,
+            scaling=scaling, seed=seed, exact_rows=exact_rows,
+        )  # fmt: skip
+        self.categorical_features = tuple(categorical_features)
+        if not self.categorical_features:
+            raise ConfigError("SMOTENC.categorical_features names no column: with numbers alone use SMOTE.")
+        if both := sorted(set(self.features) & set(self.categorical_features)):
+            raise ConfigError(f"SMOTENC: columns {both} are both numeric and categorical features. Name each once.")
+        self.median_std_: dict[Label, float] = {}
+
+    def _check(self, train: DataFrame, added: Sequence[str] = ()) -> Census:
+        require_columns(train, self.categorical_features, "SMOTENC")
+        return super()._check(train, added)
+
+    def _space(self, census: Census, name: Label | None = None) -> Space:
+        """One pass over all rows for the scale, and one over the class for M."""
+        scale = fit_feature_scale(census.rows, self.features, self.scaling, "SMOTENC")
+        assert name is not None, "SMOTENC looks at one class at a time"  # noqa: S101  # for the type checker
+        spreads = [F.stddev_pop(value) for value in scale.scaled(self.features)]
+        with leakage_errors():
+            [row] = census.rows.where(col(self.label) == F.lit(name)).agg(*spreads).collect()
+        self.median_std_[name] = float(f"{statistics.median(row):.6g}")
+        return Space(
+            numeric=self.features, scale=scale, categorical=self.categorical_features, penalty=self.median_std_[name]
+        )
+
+    def _draw(self, points: Points, name: Label, wanted: int) -> tuple[DataFrame, int]:
+        lists = self._within(points, name, self.k_neighbors).localCheckpoint()
+        seed = self._draw_seed(name)
+        draws = draw_pairs(lists, points.of(name).select(HASH), points.counts[name], wanted, seed, "SMOTENC")
+        near = lists.select(HASH, F.transform(NEAR, lambda entry: entry["near"]).alias("__nearest"))
+        return draws.join(near, on=HASH, how="inner"), wanted
+
+    def _synthetic(self, census: Census, name: Label, draws: DataFrame) -> DataFrame:
+        return super()._synthetic(census, name, self._with_votes(census, name, draws))
+
+    def _with_votes(self, census: Census, name: Label, draws: DataFrame) -> DataFrame:
+        """The draws with the category that the parent's neighbours elect, one column a categorical feature."""
+        mine = census.rows.where(col(self.label) == F.lit(name))
+        # Wrapped, since a null compares as a value inside a struct only.
+        cells = [F.struct(col(feature).alias("value")).alias(f"__cell_{i}") for i, feature in self._numbered()]
+        values = mine.select(self._hashed().alias("__voter"), *cells)
+        voters = draws.select(HASH, "__nearest").dropDuplicates([HASH])
+        ballots = voters.select(HASH, F.explode("__nearest").alias("__voter")).join(values, on="__voter", how="inner")
+        tied = [_modes(F.col(f"__cell_{i}")).alias(f"__cell_{i}") for i, _ in self._numbered()]
+        elected = draws.drop("__nearest").join(ballots.groupBy(HASH).agg(*tied), on=HASH, how="inner")
+        seed = self._draw_seed(name)
+        chosen = [_drawn(F.col(f"__cell_{i}"), f"{seed}/{i}").alias(f"__cell_{i}") for i, _ in self._numbered()]
+        return elected.select(*draws.drop("__nearest").columns, *chosen)
+
+    def _numbered(self) -> list[tuple[int, str]]:
+        return list(enumerate(self.categorical_features))
+
+    def _output(self, rows: DataFrame, name: str) -> Column:
+        if name not in self.categorical_features:
+            return super()._output(rows, name)
+        return F.col(f"__cell_{self.categorical_features.index(name)}").alias(name)
+
+
+def _modes(cell: Column) -> Column:
+    """The most frequent values of a group, sorted."""
+    ballots = F.collect_list(cell)
+    counted = F.transform(
+        F.array_sort(F.array_distinct(ballots)),
+        lambda value: F.struct(F.size(F.filter(ballots, lambda other: other == value)).alias("n"), value.alias("of")),
+    )
+    most = F.array_max(F.transform(counted, lambda entry: entry["n"]))
+    return F.transform(F.filter(counted, lambda entry: entry["n"] == most), lambda entry: entry["of"])
+
+
+def _drawn(modes: Column, seed: str) -> Column:
+    place = F.floor(uniform_draw(seed, "category", F.col(HASH), F.col(COPY_NUMBER)) * F.size(modes))
+    return F.get(modes, place.cast("int"))["value"]

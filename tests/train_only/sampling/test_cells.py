@@ -1,0 +1,94 @@
+"""Approximate cells: bounded, the same on any layout, and near enough to the truth."""
+
+import numpy as np
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from imbalance_spark.train_only.sampling.feature_scale import FeatureScale
+from imbalance_spark.train_only.sampling.neighbours.cells import search_cells
+from imbalance_spark.train_only.sampling.neighbours.forest import CELL_ROWS, fit_forest
+from imbalance_spark.train_only.sampling.neighbours.lists import nearest_lists
+from imbalance_spark.train_only.sampling.neighbours.search import collect_points, search_by_scan, search_in_memory
+from imbalance_spark.train_only.sampling.neighbours.space import PointArrays, Space
+
+WIDTH = 8
+SPACE = Space(
+    numeric=tuple(f"f{i}" for i in range(WIDTH)), scale=FeatureScale(divisors=(1.0,) * WIDTH, means=(0.0,) * WIDTH)
+)
+
+
+def made(rows: int, seed: int = 0, repeated: int = 0) -> PointArrays:
+    draws = np.random.default_rng(seed)
+    values = draws.normal(size=(rows, 3)) @ draws.normal(size=(3, WIDTH)) + 0.01 * draws.normal(size=(rows, WIDTH))
+    values[:repeated] = 1.25
+    hashes = np.sort(draws.integers(0, 1 << 62, rows))
+    return PointArrays(hashes=hashes, codes=np.zeros(rows, np.int32), values=values)
+
+
+def test_cells_are_small_also_with_many_equal_rows() -> None:
+    points = made(40_000, repeated=20_000)
+    forest = fit_forest(points, SPACE, len(points), seed=7)
+    for tree in range(forest.trees):
+        sizes = np.bincount(forest.cells(points)[:, tree])
+        assert sizes.max() < 3 * CELL_ROWS
+
+
+def test_the_cell_of_a_row_does_not_hang_on_the_rows_beside_it() -> None:
+    points = made(5000)
+    forest = fit_forest(points, SPACE, 100_000, seed=7)
+    whole = forest.cells(points)
+    for start, stop in ((0, 1), (17, 24), (999, 4096)):
+        np.testing.assert_array_equal(forest.cells(points.where(np.arange(start, stop))), whole[start:stop])
+
+
+@pytest.fixture(scope="module")
+def frame(spark: SparkSession):  # type: ignore[no-untyped-def]  # a fixture of the frame and its points
+    points = made(6000)
+    columns = {"__hash": points.hashes, "__code": points.codes}
+    columns |= {f"__x_{i}": points.values[:, i] for i in range(WIDTH)}
+    import pandas as pd
+
+    return spark.createDataFrame(pd.DataFrame(columns)).repartition(5).localCheckpoint(), points
+
+
+def near(lists) -> dict[int, list[tuple[float, int]]]:  # type: ignore[no-untyped-def]
+    return {row["__hash"]: [(n["distance"], n["near"]) for n in row["__near"]] for row in lists.collect()}
+
+
+def test_both_exact_searches_find_what_brute_force_finds(frame) -> None:  # type: ignore[no-untyped-def]
+    table, points = frame
+    squares = np.square(points.values[:300, None] - points.values[None]).sum(axis=2)
+    squares[np.arange(300), np.arange(300)] = np.inf
+    order = np.argsort(squares, axis=1, kind="stable")[:, :5]
+    expected = {int(points.hashes[i]): [int(points.hashes[j]) for j in order[i]] for i in range(300)}
+    for found in (
+        near(search_by_scan(table, points.where(np.arange(300)), SPACE, 5)),
+        near(search_in_memory(table, collect_points(table, "test"), SPACE, 5)),
+    ):
+        assert {name: [other for _, other in found[name]] for name in expected} == expected
+
+
+def test_cells_find_most_neighbours_and_the_same_on_any_layout(frame) -> None:  # type: ignore[no-untyped-def]
+    table, points = frame
+    forest = fit_forest(points, SPACE, len(points), seed=7)
+    every = lambda rows: np.ones(len(rows), np.bool_)  # noqa: E731
+    found = near(search_cells(table, forest, SPACE, 5, is_query=every))
+    again = near(search_cells(table.coalesce(1).orderBy(F.desc("__hash")), forest, SPACE, 5, is_query=every))
+    assert found == again
+    exact = {
+        row["__hash"]: {n["near"] for n in row["__near"]} for row in nearest_lists(SPACE, points, points, 5).to_pylist()
+    }
+    hits = sum(other in exact[name] for name, others in found.items() for _, other in others)
+    assert hits / (5 * len(points)) > 0.95
+    assert all(name != other for name, others in found.items() for _, other in others)
+
+
+def test_only_the_asked_cells_are_looked_at_and_give_the_same_lists(frame) -> None:  # type: ignore[no-untyped-def]
+    table, points = frame
+    forest = fit_forest(points, SPACE, len(points), seed=7)
+    asked = points.where(np.arange(40))
+    only = lambda rows: np.isin(rows.hashes, asked.hashes)  # noqa: E731
+    whole = near(search_cells(table, forest, SPACE, 5, is_query=only))
+    assert len(whole) == 40
+    assert near(search_cells(table, forest, SPACE, 5, is_query=only, among=forest.cells(asked))) == whole
