@@ -167,3 +167,15 @@ def test_parse_lists_missing_settings() -> None:
 def test_more_features_than_a_plan_can_hold_are_refused_with_the_limit(tmp_path: Path) -> None:
     names = ", ".join(f"f_{i}" for i in range(5000))
     assert "5000 features, at most 2000" in problem(tmp_path, MINIMAL.replace("amount, hour", names))
+
+
+def test_synthetic_rows_are_for_the_features_that_have_a_between(tmp_path: Path) -> None:
+    mixed = MINIMAL.replace("numeric: [amount, hour]", "numeric: [amount]\n  categorical: [country]")
+    said = problem(tmp_path, mixed.replace("[none, ", "[none, smote, adasyn, "))
+    assert "strategies of kind ['adasyn', 'smote']" in said
+    assert "use smote_nc" in said
+    assert "for numbers alone use smote" in problem(tmp_path, MINIMAL.replace("[none, ", "[none, smote_nc, "))
+    assert load(tmp_path, mixed.replace("[none, ", "[none, smote_nc, ")).strategies[1].kind == "smote_nc"
+    assert "mean nothing to strategy kind 'oversample'" in problem(
+        tmp_path, MINIMAL.replace("[none, ", "[none, {kind: oversample, k_neighbors: 3}, ")
+    )

@@ -2,18 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
-from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from imbalance_spark.errors import ConfigError, DataContractError
 from imbalance_spark.frames import col, require_columns
+from imbalance_spark.hashing import HASH_RANGE
 from imbalance_spark.train_only.guard import leakage_errors
 
 Scaling = Literal["standard", "robust", "none"]
 
+_SAMPLE_ROWS = 1 << 20
 _NUMBERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType, T.FloatType, T.DoubleType)
 
 
@@ -50,10 +53,16 @@ def check_numeric(train: DataFrame, features: Sequence[str], stage: str) -> None
         )
 
 
-def fit_feature_scale(rows: DataFrame, features: Sequence[str], scaling: Scaling, stage: str) -> FeatureScale:
-    """Learn the divisors from all the rows: population standard deviation, interquartile range, or 1; one pass.
+def fit_feature_scale(
+    rows: DataFrame, features: Sequence[str], scaling: Scaling, stage: str, *, count: int, hashed: Column
+) -> FeatureScale:
+    """Learn the divisors: population standard deviation, interquartile range, or 1; two passes.
 
-    Null and NaN are left out. All numbers are kept to six digits, so that the order in which Spark adds never shows.
+    Null and NaN are left out. Of more than a million rows those with the lowest hashes are enough for a scale.
+    All numbers are kept to six digits, so that the order in which Spark adds never shows.
+
+    Args:
+        count: number of the rows. hashed: the hash of a row's key, in [0, HASH_RANGE).
 
     Raises:
         ConfigError: unknown `scaling`.
@@ -62,18 +71,16 @@ def fit_feature_scale(rows: DataFrame, features: Sequence[str], scaling: Scaling
     """
     if scaling not in ("standard", "robust", "none"):
         raise ConfigError(f"{stage}.scaling must be 'standard', 'robust' or 'none', got {scaling!r}.")
+    present = [F.nanvl(col(name).cast("double"), F.lit(None).cast("double")) for name in features]
     columns = []
-    for number, name in enumerate(features):
-        value = col(name).cast("double")
-        is_infinite = F.abs(value) == float("inf")
-        present = F.when(~is_infinite & ~F.isnan(value), value)
-        low, high = (F.percentile(present, share) if scaling == "robust" else F.lit(0.0) for share in (0.25, 0.75))
-        spread = {"standard": F.stddev_pop(present), "robust": high - low, "none": F.lit(1.0)}[scaling]
-        columns += [F.count_if(is_infinite).alias(f"infinite_{number}"), spread.alias(f"spread_{number}")]
-        columns += [F.avg(present).alias(f"mean_{number}")]
+    for number, value in enumerate(present):
+        low, high = (F.percentile(value, share) if scaling == "robust" else F.lit(0.0) for share in (0.25, 0.75))
+        spread = {"standard": F.stddev_pop(value), "robust": high - low, "none": F.lit(1.0)}[scaling]
+        columns += [spread.alias(f"spread_{number}"), F.avg(value).alias(f"mean_{number}")]
+    sample = rows if count <= _SAMPLE_ROWS else rows.where(hashed < F.lit(int(_SAMPLE_ROWS / count * HASH_RANGE)))
     with leakage_errors():
-        found = rows.agg(*columns).collect()[0]
-    _refuse_infinite(found, features, stage)
+        _refuse_infinite(rows, present, features, stage)
+        found = sample.agg(*columns).collect()[0]
     spreads, means = ([found[f"{what}_{i}"] or 0.0 for i in range(len(features))] for what in ("spread", "mean"))
     return FeatureScale(
         divisors=tuple(float(f"{spread:.6g}") or 1.0 for spread in spreads),
@@ -81,10 +88,14 @@ def fit_feature_scale(rows: DataFrame, features: Sequence[str], scaling: Scaling
     )
 
 
-def _refuse_infinite(found: Row, features: Sequence[str], stage: str) -> None:
-    counts = {name: found[f"infinite_{i}"] for i, name in enumerate(features) if found[f"infinite_{i}"]}
-    if counts:
-        raise DataContractError(
-            f"{stage}: features with infinite values, rows per column: {counts}. Replace them upstream: an infinite "
-            "value has no distance; null counts as the mean."
-        )
+def _refuse_infinite(rows: DataFrame, present: Sequence[Column], features: Sequence[str], stage: str) -> None:
+    is_infinite = [F.coalesce(F.abs(value) == float("inf"), F.lit(False)) for value in present]
+    # One aggregate for all columns; which ones they are is asked only when there is something to say.
+    if not rows.agg(F.coalesce(F.bool_or(reduce(Column.__or__, is_infinite)), F.lit(False))).collect()[0][0]:
+        return
+    counted = rows.agg(*[F.count_if(flag).alias(f"infinite_{i}") for i, flag in enumerate(is_infinite)]).collect()[0]
+    counts = {name: counted[f"infinite_{i}"] for i, name in enumerate(features) if counted[f"infinite_{i}"]}
+    raise DataContractError(
+        f"{stage}: features with infinite values, rows per column: {counts}. Replace them upstream: an infinite "
+        "value has no distance; null counts as the mean."
+    )

@@ -9,8 +9,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from imbalance_spark.hashing import HASH_RANGE
-from imbalance_spark.train_only.sampling.neighbours.cells import fit_cells, search_cells
-from imbalance_spark.train_only.sampling.neighbours.forest import CELL_ROWS, TREES
+from imbalance_spark.train_only.sampling.neighbours.cells import search_cells
+from imbalance_spark.train_only.sampling.neighbours.forest import CELL_ROWS, TREES, Forest
 from imbalance_spark.train_only.sampling.neighbours.lists import NEAR, nearest_lists
 from imbalance_spark.train_only.sampling.neighbours.search import collect_points, search_by_scan
 from imbalance_spark.train_only.sampling.neighbours.space import HASH, PointArrays, Space
@@ -63,19 +63,18 @@ class NeighbourReport:
 
 
 def report_neighbours(
-    points: DataFrame, rows: int, space: Space, k: int, *, wanted: int, is_exact: bool, seed: int, stage: str
+    points: DataFrame, rows: int, space: Space, k: int, *, wanted: int, forest: Forest | None, stage: str
 ) -> NeighbourReport:
-    """Search a hash sample by brute force, and by cells where these are used; two passes, or four with cells.
+    """Search a hash sample by brute force, and by cells where these are used; two passes, or three with cells.
 
-    Some 4,096 rows are collected, and with cells the sample that their trees are learnt on.
+    Some 4,096 rows are collected.
     """
     sample = collect_points(points.where(F.col(HASH) < F.lit(_hash_below(_SPREAD_ROWS, rows))), stage)
     queries = sample.where(np.arange(len(sample)) < QUERIES)
     exact = _collected(search_by_scan(points, queries, space, k))
     slots = points.sparkSession.sparkContext.defaultParallelism
     recall, ratio, compared = 1.0, 1.0, rows
-    if not is_exact:
-        forest = fit_cells(points, rows, space, seed, stage)
+    if forest is not None:
         among = forest.cells(queries)
         names = queries.hashes
 
@@ -87,7 +86,7 @@ def report_neighbours(
         compared = CELL_ROWS * TREES
     distances = np.array([distance for near in exact.values() for distance, _ in near])
     return NeighbourReport(
-        engine="exact" if is_exact else "cells",
+        engine="exact" if forest is None else "cells",
         k=k,
         class_rows=rows,
         rows_to_make=wanted,
@@ -95,7 +94,7 @@ def report_neighbours(
         distance_ratio=ratio,
         novelty_ratio=float(distances.mean()) / (_spread(sample, space) or 1.0) if len(distances) else 0.0,
         expected_seconds=_pair_seconds(sample, space, k) * rows * compared / slots,
-        task_bytes=8 * space.width * (rows if is_exact else 4 * CELL_ROWS) + (1 << 26),
+        task_bytes=8 * space.width * (rows if forest is None else 4 * CELL_ROWS) + (1 << 26),
     )
 
 

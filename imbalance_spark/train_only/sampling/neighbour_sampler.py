@@ -15,15 +15,16 @@ from imbalance_spark.errors import ConfigError
 from imbalance_spark.frames import col
 from imbalance_spark.hashing import key_hash
 from imbalance_spark.train_only.sampling.census import Census
-from imbalance_spark.train_only.sampling.feature_scale import Scaling, check_numeric, fit_feature_scale
+from imbalance_spark.train_only.sampling.feature_scale import FeatureScale, Scaling, check_numeric, fit_feature_scale
 from imbalance_spark.train_only.sampling.neighbours.cells import fit_cells, search_cells
+from imbalance_spark.train_only.sampling.neighbours.forest import Forest
 from imbalance_spark.train_only.sampling.neighbours.lists import NEAR
 from imbalance_spark.train_only.sampling.neighbours.search import collect_points, search_by_scan, search_in_memory
 from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, PointArrays, Space
 from imbalance_spark.train_only.sampling.random_sampler import RandomSampler
 from imbalance_spark.train_only.sampling.strategy import SamplingStrategy
 
-EXACT_ROWS = 200_000
+EXACT_ROWS = 50_000
 """Default of the rows up to which a class is collected, broadcast and searched exactly."""
 MOST_BYTES = 1 << 30
 """A class whose points take more is searched by cells, whatever `exact_rows` says."""
@@ -73,8 +74,13 @@ class NeighbourSampler(RandomSampler):
 
     def _space(self, census: Census, name: Label | None = None) -> Space:
         """The space in which neighbours (of the class of this name) are looked for; one pass."""
-        scale = fit_feature_scale(census.rows, self.features, self.scaling, type(self).__name__)
-        return Space(numeric=self.features, scale=scale)
+        return Space(numeric=self.features, scale=self._scale(census))
+
+    def _scale(self, census: Census) -> FeatureScale:
+        return fit_feature_scale(
+            census.rows, self.features, self.scaling, type(self).__name__, count=sum(census.counts.values()),
+            hashed=self._hashed(),
+        )  # fmt: skip
 
     def _points(self, census: Census, space: Space) -> Points:
         codes = {name: number for number, name in enumerate(sorted(census.counts))}
@@ -86,13 +92,18 @@ class NeighbourSampler(RandomSampler):
     def _is_exact(self, points: Points, rows: int) -> bool:
         return rows <= self.exact_rows and rows * points.space.width * 8 <= MOST_BYTES
 
-    def _within(self, points: Points, name: Label, k: int) -> DataFrame:
-        """Each row's k nearest rows of its own class: `HASH` and `NEAR`."""
-        mine, rows = points.of(name), points.counts[name]
+    def _forest(self, points: Points, name: Label) -> Forest | None:
+        """The trees by whose cells a class is searched, from one pass; None where it is searched exactly."""
+        rows = points.counts[name]
         if self._is_exact(points, rows):
-            collected = collect_points(mine, type(self).__name__)
-            return search_in_memory(mine, collected, points.space, k)
-        forest = fit_cells(mine, rows, points.space, self.seed, type(self).__name__)
+            return None
+        return fit_cells(points.of(name), rows, points.space, self.seed, type(self).__name__)
+
+    def _within(self, points: Points, name: Label, k: int, forest: Forest | None) -> DataFrame:
+        """Each row's k nearest rows of its own class: `HASH`, `CODE` and `NEAR`."""
+        mine = points.of(name)
+        if forest is None:
+            return search_in_memory(mine, collect_points(mine, type(self).__name__), points.space, k)
         return search_cells(mine, forest, points.space, k, is_query=_all)
 
     def _among_all(self, points: Points, names: Sequence[Label], k: int) -> DataFrame:

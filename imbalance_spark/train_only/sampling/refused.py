@@ -3,7 +3,7 @@
 from typing import NoReturn
 
 _REASONS = {
-    "CondensedNearestNeighbour": "it takes one row after the other and hangs on their order. Use NearMiss or TomekLinks",
+    "CondensedNearestNeighbour": "it takes rows one after the other, in an order. Use NearMiss or TomekLinks",
     "OneSidedSelection": "it hangs on one random row of each class. Use TomekLinks",
     "SVMSMOTE": "it needs a kernel machine on all rows, whose cost grows with their square. Use BorderlineSMOTE",
     "ClusterCentroids": "it needs as many cluster centres as rows are kept. Use RandomUnderSampler",

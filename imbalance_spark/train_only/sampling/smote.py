@@ -1,5 +1,6 @@
 """SMOTE: rows between a row of a class and one of its nearest neighbours of that class."""
 
+import logging
 from collections.abc import Sequence
 from functools import reduce
 
@@ -14,10 +15,13 @@ from imbalance_spark.train_only.sampling.census import Census
 from imbalance_spark.train_only.sampling.feature_scale import Scaling
 from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport, report_neighbours
 from imbalance_spark.train_only.sampling.neighbour_sampler import EXACT_ROWS, NeighbourSampler, Points
+from imbalance_spark.train_only.sampling.neighbours.forest import Forest
 from imbalance_spark.train_only.sampling.neighbours.space import HASH
 from imbalance_spark.train_only.sampling.strategy import SamplingStrategy
 from imbalance_spark.train_only.sampling.synthetic_draws import CODE_OF_NEIGHBOUR, NEIGHBOUR, draw_pairs
 from imbalance_spark.train_only.sampling.weighing import with_sampling_weight
+
+logger = logging.getLogger(__name__)
 
 PROVENANCE = (COPY_NUMBER, "is_synthetic", "parent_id", "neighbour_id", "gap")
 
@@ -62,8 +66,8 @@ class SMOTE(NeighbourSampler):
     def fit_resample(self, train: DataFrame) -> DataFrame:
         """All rows unchanged, then the synthetic ones; every input column and six more.
 
-        Passes: counts, and for each class that gets rows the scale, a report on a hash sample (two, four with
-        cells), its rows or a sample of them to the driver, and the places of its hashes. The search itself is
+        Passes: counts, and for each class that gets rows the scale (two), its rows or a sample of them to the
+        driver, a report on a hash sample (two, three with cells), and the places of its hashes. The search itself is
         lazy. A synthetic row has its parent's value in each column that is no feature, key included;
         integers are rounded half to even.
 
@@ -85,8 +89,9 @@ class SMOTE(NeighbourSampler):
         made, after = [], dict(before)
         for name, rows in wanted.items():
             points = self._points(census, self._space(census, name))
-            self._report(points, name, rows)
-            draws, made_rows = self._draw(points, name, rows)
+            forest = self._forest(points, name)
+            self._report(points, name, rows, forest)
+            draws, made_rows = self._draw(points, name, rows, forest)
             after[name] += made_rows
             made.append(self._synthetic(census, name, draws))
         self._learn_kept(after)
@@ -101,16 +106,16 @@ class SMOTE(NeighbourSampler):
                 "of a class. Lower k_neighbors, or leave the class out of sampling_strategy."
             )
 
-    def _report(self, points: Points, name: Label, wanted: int) -> None:
-        rows = points.counts[name]
+    def _report(self, points: Points, name: Label, wanted: int, forest: Forest | None) -> None:
         self.neighbour_report_[name] = report_neighbours(
-            points.of(name), rows, points.space, self.k_neighbors, wanted=wanted,
-            is_exact=self._is_exact(points, rows), seed=self.seed, stage=type(self).__name__,
+            points.of(name), points.counts[name], points.space, self.k_neighbors, wanted=wanted, forest=forest,
+            stage=type(self).__name__,
         )  # fmt: skip
+        logger.info("%s, class %r: %s", type(self).__name__, name, self.neighbour_report_[name].sentence)
 
-    def _draw(self, points: Points, name: Label, wanted: int) -> tuple[DataFrame, int]:
+    def _draw(self, points: Points, name: Label, wanted: int, forest: Forest | None) -> tuple[DataFrame, int]:
         """Parents, neighbours and gaps as `draw_pairs`, and how many there are."""
-        lists = self._within(points, name, self.k_neighbors)
+        lists = self._within(points, name, self.k_neighbors, forest)
         ids = points.of(name).select(HASH)
         rows, seed = points.counts[name], self._draw_seed(name)
         return draw_pairs(lists, ids, rows, wanted, seed, type(self).__name__), wanted
@@ -128,11 +133,17 @@ class SMOTE(NeighbourSampler):
         """The drawn rows, interpolated by Spark's own expressions: two joins by hash."""
         rows = census.rows
         mine = rows.where(col(self.label) == F.lit(name)).select("*", self._hashed().alias(HASH))
+        reached = self._reached(rows, name)
         ends = [col(feature).alias(f"__end_{i}") for i, feature in enumerate(self.features)]
-        neighbours = rows.select(self._hashed().alias(NEIGHBOUR), self._id().alias("neighbour_id"), *ends)
-        joined = draws.drop(CODE_OF_NEIGHBOUR).join(neighbours, on=NEIGHBOUR, how="inner")
-        joined = joined.join(mine, on=HASH, how="inner")
+        neighbours = reached.select(self._hashed().alias(NEIGHBOUR), self._id().alias("neighbour_id"), *ends)
+        # Hashed, not sorted: the drawn rows are many and wide, and each side is unique by its hash.
+        joined = draws.drop(CODE_OF_NEIGHBOUR).join(neighbours.hint("shuffle_hash"), on=NEIGHBOUR, how="inner")
+        joined = joined.join(mine.hint("shuffle_hash"), on=HASH, how="inner")
         return joined.select(*[self._output(rows, column) for column in rows.columns], *self._provenance())
+
+    def _reached(self, rows: DataFrame, name: Label) -> DataFrame:
+        """The rows that a neighbour may be."""
+        return rows.where(col(self.label) == F.lit(name))
 
     def _output(self, rows: DataFrame, name: str) -> Column:
         if name not in self.features:

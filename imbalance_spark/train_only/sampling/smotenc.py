@@ -11,8 +11,9 @@ from imbalance_spark.errors import ConfigError
 from imbalance_spark.frames import COPY_NUMBER, col, require_columns
 from imbalance_spark.train_only.guard import leakage_errors
 from imbalance_spark.train_only.sampling.census import Census
-from imbalance_spark.train_only.sampling.feature_scale import Scaling, fit_feature_scale
+from imbalance_spark.train_only.sampling.feature_scale import Scaling
 from imbalance_spark.train_only.sampling.neighbour_sampler import EXACT_ROWS, Points
+from imbalance_spark.train_only.sampling.neighbours.forest import Forest
 from imbalance_spark.train_only.sampling.neighbours.lists import NEAR
 from imbalance_spark.train_only.sampling.neighbours.space import HASH, Space
 from imbalance_spark.train_only.sampling.smote import SMOTE
@@ -57,8 +58,8 @@ class SMOTENC(SMOTE):
         return super()._check(train, added)
 
     def _space(self, census: Census, name: Label | None = None) -> Space:
-        """One pass over all rows for the scale, and one over the class for M."""
-        scale = fit_feature_scale(census.rows, self.features, self.scaling, "SMOTENC")
+        """Two passes over all rows for the scale, and one over the class for M."""
+        scale = self._scale(census)
         assert name is not None, "SMOTENC looks at one class at a time"  # noqa: S101  # for the type checker
         spreads = [F.stddev_pop(value) for value in scale.scaled(self.features)]
         with leakage_errors():
@@ -68,8 +69,8 @@ class SMOTENC(SMOTE):
             numeric=self.features, scale=scale, categorical=self.categorical_features, penalty=self.median_std_[name]
         )
 
-    def _draw(self, points: Points, name: Label, wanted: int) -> tuple[DataFrame, int]:
-        lists = self._within(points, name, self.k_neighbors).localCheckpoint()
+    def _draw(self, points: Points, name: Label, wanted: int, forest: Forest | None) -> tuple[DataFrame, int]:
+        lists = self._within(points, name, self.k_neighbors, forest).localCheckpoint()
         seed = self._draw_seed(name)
         draws = draw_pairs(lists, points.of(name).select(HASH), points.counts[name], wanted, seed, "SMOTENC")
         near = lists.select(HASH, F.transform(NEAR, lambda entry: entry["near"]).alias("__nearest"))

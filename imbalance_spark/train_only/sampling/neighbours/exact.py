@@ -144,10 +144,11 @@ def _lowest(scores: npt.NDArray[np.floating], wanted: int) -> tuple[Positions, F
     The lowest scores lie in the groups with the lowest minima: a minimum is much cheaper than a selection.
     """
     groups = scores.shape[1] // _GROUPED
-    chosen = np.broadcast_to(np.arange(groups), (len(scores), groups))
-    if groups > wanted:
-        minima = scores.reshape(len(scores), _GROUPED, groups).min(axis=1)
-        chosen = np.argpartition(minima, wanted - 1, axis=1)[:, :wanted]
+    if groups <= 4 * wanted:
+        lowest = np.argpartition(scores, wanted - 1, axis=1)[:, :wanted]
+        return lowest, np.take_along_axis(scores, lowest, axis=1).max(axis=1).astype(np.float64)
+    minima = scores.reshape(len(scores), _GROUPED, groups).min(axis=1)
+    chosen = np.argpartition(minima, wanted - 1, axis=1)[:, :wanted]
     columns = (chosen[:, None, :] + groups * np.arange(_GROUPED)[None, :, None]).reshape(len(scores), -1)
     inside = np.take_along_axis(scores, columns, axis=1)
     lowest = np.argpartition(inside, wanted - 1, axis=1)[:, :wanted]
