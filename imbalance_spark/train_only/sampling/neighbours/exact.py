@@ -10,9 +10,10 @@ Positions = npt.NDArray[np.int64]
 
 _BLOCK_BYTES = 1 << 24
 """Of one block of proposed distances; the search needs about twice that beside its inputs."""
-_GROUPED = 32
-"""Rows whose smallest distance stands for them in the first selection."""
-_SPARE = 8
+_FEW_ROWS = 4096
+_GROUPED = {True: 8, False: 32}
+"""Rows whose smallest distance stands for them in the first selection; among few rows and among many."""
+_SPARE = {True: 3, False: 8}
 """Candidates beyond k, so that a rounding of the proposal seldom leaves the answer open."""
 
 
@@ -101,14 +102,20 @@ class _Proposal:
     longest: float
     rows: int
 
+    @property
+    def has_few(self) -> bool:
+        """Whether the rows are those of a cell, say, and not of a class."""
+        return self.rows <= _FEW_ROWS
+
     @classmethod
     def of(cls, rows: Floats, dtype: type) -> "_Proposal":
         centre = rows.mean(axis=0)
         unit = float(np.abs(rows - centre).max()) or 1.0
         scaled = (rows - centre) / unit
         lengths = np.square(scaled).sum(axis=1)
-        groups = -(-len(rows) // _GROUPED)
-        columns = np.zeros((rows.shape[1] + 1, groups * _GROUPED), dtype)
+        grouped = _GROUPED[len(rows) <= _FEW_ROWS]
+        width = -(-len(rows) // grouped) * grouped
+        columns = np.zeros((rows.shape[1] + 1, width), dtype)
         columns[:-1, : len(rows)] = -2 * scaled.T
         columns[-1] = np.inf
         columns[-1, : len(rows)] = lengths
@@ -122,8 +129,8 @@ class _Proposal:
         scores = np.hstack([scaled, ones]).astype(self.columns.dtype) @ self.columns
         has_own = np.flatnonzero(own >= 0)
         scores[has_own, own[has_own]] = np.inf
-        wanted = min(k + _SPARE, self.rows)
-        candidates, last = _lowest(scores, wanted)
+        wanted = min(k + _SPARE[self.has_few], self.rows)
+        candidates, last = _lowest(scores, wanted, _GROUPED[self.has_few])
         squares = np.square(rows[np.minimum(candidates, self.rows - 1)] - queries[:, None, :]).sum(axis=2)
         squares[(candidates == own[:, None]) | (candidates >= self.rows)] = np.inf
         order = np.lexsort((candidates, squares), axis=1)[:, :k]
@@ -138,18 +145,18 @@ class _Proposal:
         return np.asarray((last + lengths - error) * self.unit**2, np.float64)
 
 
-def _lowest(scores: npt.NDArray[np.floating], wanted: int) -> tuple[Positions, Floats]:
+def _lowest(scores: npt.NDArray[np.floating], wanted: int, grouped: int) -> tuple[Positions, Floats]:
     """Columns of the `wanted` lowest scores of each row, in any order, and the highest score among them.
 
     The lowest scores lie in the groups with the lowest minima: a minimum is much cheaper than a selection.
     """
-    groups = scores.shape[1] // _GROUPED
-    if groups <= 4 * wanted:
+    groups = scores.shape[1] // grouped
+    if groups <= wanted:
         lowest = np.argpartition(scores, wanted - 1, axis=1)[:, :wanted]
         return lowest, np.take_along_axis(scores, lowest, axis=1).max(axis=1).astype(np.float64)
-    minima = scores.reshape(len(scores), _GROUPED, groups).min(axis=1)
+    minima = scores.reshape(len(scores), grouped, groups).min(axis=1)
     chosen = np.argpartition(minima, wanted - 1, axis=1)[:, :wanted]
-    columns = (chosen[:, None, :] + groups * np.arange(_GROUPED)[None, :, None]).reshape(len(scores), -1)
+    columns = (chosen[:, None, :] + groups * np.arange(grouped)[None, :, None]).reshape(len(scores), -1)
     inside = np.take_along_axis(scores, columns, axis=1)
     lowest = np.argpartition(inside, wanted - 1, axis=1)[:, :wanted]
     values = np.take_along_axis(inside, lowest, axis=1)
