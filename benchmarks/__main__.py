@@ -4,18 +4,23 @@ import argparse
 import importlib
 import json
 import sys
+from types import ModuleType
 
-NAMES = ("split", "leak", "counts", "score", "fit", "regret", "strategies", "smote")
+NAMES = ("split", "leak", "counts", "score", "fit", "regret", "strategies", "smote", "smote-vs-threshold")
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"benchmarks.{name.replace('-', '_')}")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     subparsers = parser.add_subparsers(dest="name", required=True)
     for name in NAMES:
-        module = importlib.import_module(f"benchmarks.{name}")
+        module = _module(name)
         module.add_arguments(subparsers.add_parser(name, help=module.__doc__, description=module.__doc__))
     args = parser.parse_args()
-    found = importlib.import_module(f"benchmarks.{args.name}").run(args)
+    found = _module(args.name).run(args)
     print(json.dumps({"bench": args.name, **found}))
     return 0
 
