@@ -34,15 +34,10 @@ def run(args: argparse.Namespace) -> dict[str, object]:
         config = _config(args, folder)
         results = compare(spark, config, Progress(steps(config))).results
     found = {result.name: _judged(result) for result in results}
-    print(
-        f"{'strategy':<16} {'AP':>6}   {'F1 at 0.5':>9} {'recall':>6} {'precision':>9}   {'F1 tuned':>8} {'cost tuned':>10}"
-    )
+    heads = ("AP", "F1 at 0.5", "recall", "precision", "F1 tuned", "cost tuned")
+    print(f"{'strategy':<16}" + "".join(f"{head:>12}" for head in heads))
     for name in STRATEGIES:
-        row = found[name]
-        print(
-            f"{name:<16} {row['ap']:>6.3f}   {row['f1_at_half']:>9.3f} {row['recall_at_half']:>6.3f} "
-            f"{row['precision_at_half']:>9.3f}   {row['f1_tuned']:>8.3f} {row['cost_tuned']:>10.0f}"
-        )
+        print(f"{name:<16}" + "".join(f"{value:>12.4g}" for value in found[name].values()))
     asked = {name: value for name, value in vars(args).items() if name != "name"}
     return {**asked, "strategies": found}
 
