@@ -9,11 +9,11 @@ from pyspark.sql import functions as F
 
 from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.class_counts import Label
-from imbalance_spark.config import BoosterParams, StrategyConfig, TrainingConfig
+from imbalance_spark.config import SAMPLING_KINDS, SYNTHETIC_KINDS, BoosterParams, StrategyConfig, TrainingConfig
 from imbalance_spark.encoding import LABEL, ROW_WEIGHT
 from imbalance_spark.errors import ConfigError, DataContractError
 from imbalance_spark.frames import CLASS_WEIGHT, IS_EARLY_STOPPING, col, require_columns
-from imbalance_spark.strategy_sampling import SAMPLING_KINDS, SYNTHETIC_KINDS, sample_for
+from imbalance_spark.strategy_sampling import sample_for
 from imbalance_spark.train_only.guard import only_train
 from imbalance_spark.train_only.sampling.weighing import with_sampling_weight
 from imbalance_spark.train_only.weights import class_weights, scale_pos_weight, with_class_weight

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pyspark.sql import DataFrame
 
-from imbalance_spark.config import SAMPLING_KINDS, SYNTHETIC_KINDS, StrategyConfig
+from imbalance_spark.config import SYNTHETIC_KINDS, StrategyConfig
 from imbalance_spark.encoding import LABEL
 from imbalance_spark.frames import COPY_NUMBER
 from imbalance_spark.train_only.sampling import (
@@ -20,8 +20,6 @@ from imbalance_spark.train_only.sampling import (
     sample_by_class,
 )
 from imbalance_spark.train_only.sampling.census import count_train
-
-__all__ = ["SAMPLING_KINDS", "SYNTHETIC_KINDS", "sample_for"]
 
 _SMOTES: dict[str, type[SMOTE]] = {
     "smote": SMOTE,

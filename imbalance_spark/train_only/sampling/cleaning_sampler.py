@@ -11,7 +11,7 @@ from imbalance_spark.train_only.guard import leakage_errors
 from imbalance_spark.train_only.sampling.census import refuse_lost_classes
 from imbalance_spark.train_only.sampling.feature_scale import Scaling
 from imbalance_spark.train_only.sampling.neighbour_sampler import EXACT_ROWS, NeighbourSampler, Points
-from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH
+from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, Space
 from imbalance_spark.train_only.sampling.strategy import SamplingStrategy
 from imbalance_spark.train_only.sampling.weighing import with_sampling_weight
 
@@ -52,7 +52,7 @@ class CleaningSampler(NeighbourSampler):
             DataContractError: as there; features that are not numeric or have infinite values.
         """
         census = self._check(train)
-        space = self._space(census)
+        space = Space(numeric=self.features, scale=self._scale(census))
         points = self._points(census, space)
         with leakage_errors():
             # A checkpoint: the removed rows serve to count and to remove, and are dear.
@@ -74,7 +74,3 @@ class CleaningSampler(NeighbourSampler):
 
     def _targets(self, points: Points) -> list[int]:
         return [points.codes[name] for name in self.sampling_strategy_]
-
-    def _majority(self, points: Points) -> list[int]:
-        most = max(points.counts.values())
-        return [points.codes[next(name for name in sorted(points.counts) if points.counts[name] == most)]]

@@ -55,7 +55,7 @@ class EditedNearestNeighbours(CleaningSampler):
 
     def _removed(self, points: Points) -> DataFrame:
         targets, k = self._targets(points), self.n_neighbors
-        [majority] = self._majority(points)
+        majority = points.codes[points.majority]
         others = [name for name, code in points.codes.items() if code in targets and code != majority]
         lists = [self._among_all(points, others, k)] if others else []
         if majority in targets:

@@ -65,7 +65,7 @@ class NearMiss(NeighbourSampler):
         census = self._check(train)
         after = {**census.counts, **self.sampling_strategy_}
         refuse_lost_classes(census.counts, after, "NearMiss")
-        points = self._points(census, self._space(census))
+        points = self._points(census, Space(numeric=self.features, scale=self._scale(census)))
         scored = self._scored(points)
         best = [
             scored.where(F.col(CODE) == points.codes[name]).orderBy(_SCORE, HASH).limit(rows)
@@ -82,8 +82,8 @@ class NearMiss(NeighbourSampler):
 
     def _scored(self, points: Points) -> DataFrame:
         """`HASH`, `CODE` and the mean distance to minority rows; lazy."""
-        least = min(points.counts.values())
-        minority = next(name for name in sorted(points.counts) if points.counts[name] == least)
+        minority = points.minority
+        least = points.counts[minority]
         if not self.n_neighbors <= least <= self.exact_rows:
             raise DataContractError(
                 f"NearMiss: {show_counts({minority: least})} of the minority, but n_neighbors={self.n_neighbors} and "

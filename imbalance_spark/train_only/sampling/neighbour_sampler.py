@@ -43,6 +43,16 @@ class Points:
         """The points of one class."""
         return self.frame.where(F.col(CODE) == self.codes[name])
 
+    @property
+    def minority(self) -> Label:
+        """The rarest class; of equally rare ones the first in sorted order."""
+        return min(sorted(self.counts), key=lambda name: self.counts[name])
+
+    @property
+    def majority(self) -> Label:
+        """The most frequent class; of equally frequent ones the first in sorted order."""
+        return max(sorted(self.counts), key=lambda name: self.counts[name])
+
 
 class NeighbourSampler(RandomSampler):
     """Roles and searches; a class of at most `exact_rows` rows is searched exactly, a larger one by cells."""
@@ -72,11 +82,12 @@ class NeighbourSampler(RandomSampler):
         check_numeric(train, self.features, stage)
         return self._count(train)
 
-    def _space(self, census: Census, name: Label | None = None) -> Space:
-        """The space in which neighbours (of the class of this name) are looked for; one pass."""
-        return Space(numeric=self.features, scale=self._scale(census))
+    def _space(self, census: Census, scale: FeatureScale, name: Label) -> Space:
+        """The space in which the neighbours of a class are looked for."""
+        return Space(numeric=self.features, scale=scale)
 
     def _scale(self, census: Census) -> FeatureScale:
+        """The scale of the features; two passes."""
         return fit_feature_scale(
             census.rows, self.features, self.scaling, type(self).__name__, count=sum(census.counts.values()),
             hashed=self._hashed(),

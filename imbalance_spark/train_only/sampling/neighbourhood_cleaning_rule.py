@@ -36,8 +36,8 @@ class NeighbourhoodCleaningRule(EditedNearestNeighbours):
         self.threshold_cleaning: float = threshold_cleaning
 
     def _removed(self, points: Points) -> DataFrame:
-        least = min(points.counts.values())
-        minority = next(name for name in sorted(points.counts) if points.counts[name] == least)
+        minority = points.minority
+        least = points.counts[minority]
         cleaned = [
             points.codes[name]
             for name in self.sampling_strategy_

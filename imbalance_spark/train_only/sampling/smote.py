@@ -66,7 +66,7 @@ class SMOTE(NeighbourSampler):
     def fit_resample(self, train: DataFrame) -> DataFrame:
         """All rows unchanged, then the synthetic ones; every input column and six more.
 
-        Passes: counts, and for each class that gets rows the scale (two), its rows or a sample of them to the
+        Passes: counts, the scale (two), and for each class that gets rows: its rows or a sample of them to the
         driver, a report on a hash sample (two, three with cells), and the places of its hashes. The search itself is
         lazy. A synthetic row has its parent's value in each column that is no feature, key included;
         integers are rounded half to even.
@@ -86,9 +86,9 @@ class SMOTE(NeighbourSampler):
         wanted = {name: n for name, n in self.sampling_strategy_.items() if n > 0}
         self._refuse_small({name: before[name] for name in wanted})
         self.neighbour_report_: dict[Label, NeighbourReport] = {}
-        made, after = [], dict(before)
+        made, after, scale = [], dict(before), self._scale(census)
         for name, rows in wanted.items():
-            points = self._points(census, self._space(census, name))
+            points = self._points(census, self._space(census, scale, name))
             forest = self._forest(points, name)
             self._report(points, name, rows, forest)
             draws, made_rows = self._draw(points, name, rows, forest)

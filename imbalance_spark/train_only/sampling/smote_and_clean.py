@@ -1,6 +1,5 @@
 """SMOTE, then a cleaning of all classes: the two combinations of Batista, Prati and Monard (2004)."""
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from pyspark.sql import DataFrame
@@ -8,25 +7,12 @@ from pyspark.sql import DataFrame
 from imbalance_spark.frames import COPY_NUMBER
 from imbalance_spark.train_only.sampling.cleaning_sampler import CleaningSampler
 from imbalance_spark.train_only.sampling.edited_nearest_neighbours import EditedNearestNeighbours
-from imbalance_spark.train_only.sampling.feature_scale import Scaling
-from imbalance_spark.train_only.sampling.neighbour_sampler import EXACT_ROWS
 from imbalance_spark.train_only.sampling.smote import SMOTE
-from imbalance_spark.train_only.sampling.strategy import SamplingStrategy
 from imbalance_spark.train_only.sampling.tomek_links import TomekLinks
 
 
 class _SmoteAndClean(SMOTE):
     _cleaner: ClassVar[type[CleaningSampler]]
-
-    def __init__(
-        self, *, key: str | Sequence[str], label: str, features: Sequence[str],
-        sampling_strategy: SamplingStrategy = "auto", k_neighbors: int = 5, scaling: Scaling = "standard", seed: int,
-        exact_rows: int = EXACT_ROWS,
-    ) -> None:  # fmt: skip
-        super().__init__(
-            key=key, label=label, features=features, sampling_strategy=sampling_strategy, k_neighbors=k_neighbors,
-            scaling=scaling, seed=seed, exact_rows=exact_rows,
-        )  # fmt: skip
 
     def fit_resample(self, train: DataFrame) -> DataFrame:
         """As `SMOTE`, less the rows that the cleaning removes; the rows of SMOTE stay on the executors meanwhile."""

@@ -11,7 +11,7 @@ from imbalance_spark.errors import ConfigError
 from imbalance_spark.frames import COPY_NUMBER, col, require_columns
 from imbalance_spark.train_only.guard import leakage_errors
 from imbalance_spark.train_only.sampling.census import Census
-from imbalance_spark.train_only.sampling.feature_scale import Scaling
+from imbalance_spark.train_only.sampling.feature_scale import FeatureScale, Scaling
 from imbalance_spark.train_only.sampling.neighbour_sampler import EXACT_ROWS, Points
 from imbalance_spark.train_only.sampling.neighbours.forest import Forest
 from imbalance_spark.train_only.sampling.neighbours.lists import NEAR
@@ -57,10 +57,8 @@ class SMOTENC(SMOTE):
         require_columns(train, self.categorical_features, "SMOTENC")
         return super()._check(train, added)
 
-    def _space(self, census: Census, name: Label | None = None) -> Space:
-        """Two passes over all rows for the scale, and one over the class for M."""
-        scale = self._scale(census)
-        assert name is not None, "SMOTENC looks at one class at a time"  # noqa: S101  # for the type checker
+    def _space(self, census: Census, scale: FeatureScale, name: Label) -> Space:
+        """One pass over the class, for M."""
         spreads = [F.stddev_pop(value) for value in scale.scaled(self.features)]
         with leakage_errors():
             [row] = census.rows.where(col(self.label) == F.lit(name)).agg(*spreads).collect()

@@ -19,8 +19,7 @@ class TomekLinks(CleaningSampler):
     """
 
     def _removed(self, points: Points) -> DataFrame:
-        [majority] = self._majority(points)
-        others = [name for name, code in points.codes.items() if code != majority]
+        others = [name for name in points.codes if name != points.majority]
         forth = _first(self._among_all(points, others, 1)).where(F.col("__to_code") != F.col(CODE)).localCheckpoint()
         partners = forth.select(F.col("__to").alias(HASH)).distinct().localCheckpoint()
         asked = points.frame.join(partners, on=HASH, how="left_semi")

@@ -62,10 +62,7 @@ def search_cells(
             return ARROW.empty_table()
         return pa.Table.from_batches([nearest_lists(space, queries, rows, k)])
 
-    def _numbered_rows() -> DataFrame:
-        return points.mapInArrow(assign, _CELL_SCHEMA)
-
-    found = _numbered_rows().groupBy("__cell").applyInArrow(search, SCHEMA)
+    found = points.mapInArrow(assign, _CELL_SCHEMA).groupBy("__cell").applyInArrow(search, SCHEMA)
     return merged(found, k) if trees > 1 else found
 
 
