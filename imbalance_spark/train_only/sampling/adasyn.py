@@ -6,7 +6,7 @@ from pyspark.sql import functions as F
 from imbalance_spark.class_counts import Label
 from imbalance_spark.errors import DataContractError
 from imbalance_spark.train_only.sampling.neighbour_sampler import Points
-from imbalance_spark.train_only.sampling.neighbours.forest import Forest
+from imbalance_spark.train_only.sampling.neighbours import NeighbourIndex
 from imbalance_spark.train_only.sampling.neighbours.lists import NEAR
 from imbalance_spark.train_only.sampling.neighbours.space import HASH
 from imbalance_spark.train_only.sampling.smote import SMOTE
@@ -29,7 +29,7 @@ class ADASYN(SMOTE):
 
     _purpose = "adasyn"
 
-    def _draw(self, points: Points, name: Label, wanted: int, forest: Forest | None) -> tuple[DataFrame, int]:
+    def _draw(self, points: Points, name: Label, wanted: int, index: NeighbourIndex) -> tuple[DataFrame, int]:
         """As `SMOTE`; one more search, against all rows, whose shares stay on the executors."""
         k = self.k_neighbors
         foreign = F.size(F.filter(NEAR, lambda near: near["code"] != points.codes[name]))
@@ -45,7 +45,7 @@ class ADASYN(SMOTE):
             )
         times = F.rint(F.col(_SHARE) / total * wanted)
         made = sum(n * round(share / total * wanted) for share, n in per_share)
-        lists = self._within(points, name, k, forest).join(
+        lists = index.nearest(points.frame.sparkSession, k).join(
             shares.select(HASH, times.alias(_TIMES)), on=HASH, how="inner"
         )
         return draw_for_each(lists, F.col(_TIMES), self._draw_seed(name)), made

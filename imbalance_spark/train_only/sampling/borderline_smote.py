@@ -9,10 +9,12 @@ from pyspark.sql import functions as F
 
 from imbalance_spark.class_counts import Label
 from imbalance_spark.errors import ConfigError
+from imbalance_spark.train_only.sampling.census import Census
 from imbalance_spark.train_only.sampling.feature_scale import Scaling
-from imbalance_spark.train_only.sampling.neighbour_sampler import EXACT_ROWS, Points
-from imbalance_spark.train_only.sampling.neighbours.forest import Forest
+from imbalance_spark.train_only.sampling.neighbour_sampler import Points
+from imbalance_spark.train_only.sampling.neighbours import EXACT_ROWS, NeighbourIndex
 from imbalance_spark.train_only.sampling.neighbours.lists import NEAR
+from imbalance_spark.train_only.sampling.neighbours.places import with_places
 from imbalance_spark.train_only.sampling.neighbours.space import HASH
 from imbalance_spark.train_only.sampling.smote import SMOTE
 from imbalance_spark.train_only.sampling.strategy import SamplingStrategy
@@ -54,7 +56,7 @@ class BorderlineSMOTE(SMOTE):
         self.kind: Literal["borderline-1", "borderline-2"] = kind
         self.danger_rows_: dict[Label, int] = {}
 
-    def _draw(self, points: Points, name: Label, wanted: int, forest: Forest | None) -> tuple[DataFrame, int]:
+    def _draw(self, points: Points, name: Label, wanted: int, index: NeighbourIndex) -> tuple[DataFrame, int]:
         """As `SMOTE`, from rows in danger; one more search, against all rows, whose lists stay on the executors."""
         stage, m = type(self).__name__, self.m_neighbors
         # A checkpoint: the lists serve to count, to place and to draw, and are dear.
@@ -67,16 +69,18 @@ class BorderlineSMOTE(SMOTE):
             logger.warning("%s: class %r has no row in danger, so it gets no rows", stage, name)
             wanted = 0
         if self.kind == "borderline-1":
-            nearest = self._within(points, name, self.k_neighbors, forest).join(
+            nearest = index.nearest(points.frame.sparkSession, self.k_neighbors).join(
                 contested.select(HASH), HASH, "left_semi"
             )
         else:
             nearest = contested.select(HASH, F.slice(NEAR, 1, self.k_neighbors).alias(NEAR))
         seed = self._draw_seed(name)
-        draws = draw_pairs(nearest, contested.select(HASH), danger, wanted, seed, stage)
+        draws = draw_pairs(with_places(nearest, contested.select(HASH), danger, stage), danger, wanted, seed)
         is_foreign = F.col(CODE_OF_NEIGHBOUR) != points.codes[name]
         half = uniform_draw(seed, "half", F.col(HASH), F.col("copy_number"), F.col(NEIGHBOUR)) / 2
         return draws.withColumn("gap", F.when(is_foreign, F.col("gap") * half).otherwise(F.col("gap"))), wanted
 
-    def _reached(self, rows: DataFrame, name: Label) -> DataFrame:
-        return super()._reached(rows, name) if self.kind == "borderline-1" else rows
+    def _reached(self, census: Census, name: Label) -> tuple[DataFrame, int]:
+        if self.kind == "borderline-1":
+            return super()._reached(census, name)
+        return census.rows, sum(census.counts.values())

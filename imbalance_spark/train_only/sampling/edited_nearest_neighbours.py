@@ -13,7 +13,8 @@ from imbalance_spark.errors import ConfigError
 from imbalance_spark.train_only.guard import leakage_errors
 from imbalance_spark.train_only.sampling.cleaning_sampler import CleaningSampler
 from imbalance_spark.train_only.sampling.feature_scale import Scaling
-from imbalance_spark.train_only.sampling.neighbour_sampler import EXACT_ROWS, Points
+from imbalance_spark.train_only.sampling.neighbour_sampler import Points
+from imbalance_spark.train_only.sampling.neighbours import EXACT_ROWS
 from imbalance_spark.train_only.sampling.neighbours.exact import nearest
 from imbalance_spark.train_only.sampling.neighbours.lists import NEAR
 from imbalance_spark.train_only.sampling.neighbours.search import collect_points

@@ -56,7 +56,7 @@ def check_numeric(train: DataFrame, features: Sequence[str], stage: str) -> None
 def fit_feature_scale(
     rows: DataFrame, features: Sequence[str], scaling: Scaling, stage: str, *, count: int, hashed: Column
 ) -> FeatureScale:
-    """Learn the divisors: population standard deviation, interquartile range, or 1; two passes.
+    """Learn the divisors: population standard deviation, interquartile range, or 1; one pass.
 
     Null and NaN are left out. Of more than a million rows those with the lowest hashes are enough for a scale.
     All numbers are kept to six digits, so that the order in which Spark adds never shows.
@@ -72,15 +72,16 @@ def fit_feature_scale(
     if scaling not in ("standard", "robust", "none"):
         raise ConfigError(f"{stage}.scaling must be 'standard', 'robust' or 'none', got {scaling!r}.")
     present = [F.nanvl(col(name).cast("double"), F.lit(None).cast("double")) for name in features]
-    columns = []
-    for number, value in enumerate(present):
+    is_sampled = F.lit(True) if count <= _SAMPLE_ROWS else hashed < F.lit(int(_SAMPLE_ROWS / count * HASH_RANGE))
+    columns = [_is_any_infinite(present).alias("is_any_infinite")]
+    for number, value in enumerate(F.when(is_sampled, value) for value in present):
         low, high = (F.percentile(value, share) if scaling == "robust" else F.lit(0.0) for share in (0.25, 0.75))
         spread = {"standard": F.stddev_pop(value), "robust": high - low, "none": F.lit(1.0)}[scaling]
         columns += [spread.alias(f"spread_{number}"), F.avg(value).alias(f"mean_{number}")]
-    sample = rows if count <= _SAMPLE_ROWS else rows.where(hashed < F.lit(int(_SAMPLE_ROWS / count * HASH_RANGE)))
     with leakage_errors():
-        _refuse_infinite(rows, present, features, stage)
-        found = sample.agg(*columns).collect()[0]
+        found = rows.agg(*columns).collect()[0]
+        if found["is_any_infinite"]:
+            raise _infinite_values(rows, present, features, stage)
     spreads, means = ([found[f"{what}_{i}"] or 0.0 for i in range(len(features))] for what in ("spread", "mean"))
     return FeatureScale(
         divisors=tuple(float(f"{spread:.6g}") or 1.0 for spread in spreads),
@@ -88,14 +89,22 @@ def fit_feature_scale(
     )
 
 
-def _refuse_infinite(rows: DataFrame, present: Sequence[Column], features: Sequence[str], stage: str) -> None:
-    is_infinite = [F.coalesce(F.abs(value) == float("inf"), F.lit(False)) for value in present]
+def _is_any_infinite(present: Sequence[Column]) -> Column:
     # One aggregate for all columns; which ones they are is asked only when there is something to say.
-    if not rows.agg(F.coalesce(F.bool_or(reduce(Column.__or__, is_infinite)), F.lit(False))).collect()[0][0]:
-        return
-    counted = rows.agg(*[F.count_if(flag).alias(f"infinite_{i}") for i, flag in enumerate(is_infinite)]).collect()[0]
-    counts = {name: counted[f"infinite_{i}"] for i, name in enumerate(features) if counted[f"infinite_{i}"]}
-    raise DataContractError(
+    return F.coalesce(F.bool_or(reduce(Column.__or__, map(_is_infinite, present))), F.lit(False))
+
+
+def _is_infinite(value: Column) -> Column:
+    return F.coalesce(F.abs(value) == float("inf"), F.lit(False))
+
+
+def _infinite_values(
+    rows: DataFrame, present: Sequence[Column], features: Sequence[str], stage: str
+) -> DataContractError:
+    counted = rows.agg(*[F.count_if(_is_infinite(value)).alias(f"infinite_{i}") for i, value in enumerate(present)])
+    found = counted.collect()[0]
+    counts = {name: found[f"infinite_{i}"] for i, name in enumerate(features) if found[f"infinite_{i}"]}
+    return DataContractError(
         f"{stage}: features with infinite values, rows per column: {counts}. Replace them upstream: an infinite "
         "value has no distance; null counts as the mean."
     )

@@ -14,7 +14,8 @@ from imbalance_spark.frames import col
 from imbalance_spark.train_only.guard import leakage_errors
 from imbalance_spark.train_only.sampling.census import refuse_lost_classes
 from imbalance_spark.train_only.sampling.feature_scale import Scaling
-from imbalance_spark.train_only.sampling.neighbour_sampler import EXACT_ROWS, NeighbourSampler, Points
+from imbalance_spark.train_only.sampling.neighbour_sampler import NeighbourSampler, Points
+from imbalance_spark.train_only.sampling.neighbours import EXACT_ROWS
 from imbalance_spark.train_only.sampling.neighbours.exact import nearest
 from imbalance_spark.train_only.sampling.neighbours.search import collect_points
 from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, PointArrays, Space

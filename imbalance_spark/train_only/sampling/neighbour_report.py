@@ -4,15 +4,11 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
+import pyarrow as pa
 
-from imbalance_spark.hashing import HASH_RANGE
-from imbalance_spark.train_only.sampling.neighbours.cells import search_cells
-from imbalance_spark.train_only.sampling.neighbours.forest import CELL_ROWS, TREES, Forest
+from imbalance_spark.train_only.sampling.neighbours import NeighbourIndex
+from imbalance_spark.train_only.sampling.neighbours.forest import CELL_ROWS, TREES
 from imbalance_spark.train_only.sampling.neighbours.lists import NEAR, nearest_lists
-from imbalance_spark.train_only.sampling.neighbours.search import collect_points, search_by_scan
 from imbalance_spark.train_only.sampling.neighbours.space import HASH, PointArrays, Space
 
 QUERIES = 256
@@ -62,49 +58,35 @@ class NeighbourReport:
         return "Rows between neighbours differ from copies; whether they help, the comparison on validation says."
 
 
-def report_neighbours(
-    points: DataFrame, rows: int, space: Space, k: int, *, wanted: int, forest: Forest | None, stage: str
-) -> NeighbourReport:
-    """Search a hash sample by brute force, and by cells where these are used; two passes, or three with cells.
+def report_neighbours(index: NeighbourIndex, k: int, *, wanted: int, slots: int, stage: str) -> NeighbourReport:
+    """Search a hash sample by brute force, and as the index does; three passes where its points are on the cluster.
 
-    Some 4,096 rows are collected.
+    Args:
+        wanted: rows to make. slots: tasks that run at the same time.
     """
-    sample = collect_points(points.where(F.col(HASH) < F.lit(_hash_below(_SPREAD_ROWS, rows))), stage)
+    sample = index.sample(_SPREAD_ROWS, stage)
     queries = sample.where(np.arange(len(sample)) < QUERIES)
-    exact = _collected(search_by_scan(points, queries, space, k))
-    slots = points.sparkSession.sparkContext.defaultParallelism
-    recall, ratio, compared = 1.0, 1.0, rows
-    if forest is not None:
-        among = forest.cells(queries)
-        names = queries.hashes
-
-        def is_query(found: PointArrays) -> npt.NDArray[np.bool_]:
-            return np.isin(found.hashes, names)
-
-        approximate = _collected(search_cells(points, forest, space, k, is_query=is_query, among=among))
-        recall, ratio = _agreement(exact, approximate)
+    exact = _listed(index.brute_force(queries, k))
+    recall, ratio, compared = 1.0, 1.0, index.rows
+    if index.engine == "cells":
+        recall, ratio = _agreement(exact, _listed(index.found(queries, k)))
         compared = CELL_ROWS * TREES
     distances = np.array([distance for near in exact.values() for distance, _ in near])
     return NeighbourReport(
-        engine="exact" if forest is None else "cells",
+        engine=index.engine,
         k=k,
-        class_rows=rows,
+        class_rows=index.rows,
         rows_to_make=wanted,
         recall=recall,
         distance_ratio=ratio,
-        novelty_ratio=float(distances.mean()) / (_spread(sample, space) or 1.0) if len(distances) else 0.0,
-        expected_seconds=_pair_seconds(sample, space, k) * rows * compared / slots,
-        task_bytes=8 * space.width * (rows if forest is None else 4 * CELL_ROWS) + (1 << 26),
+        novelty_ratio=float(distances.mean()) / (_spread(sample, index.space) or 1.0) if len(distances) else 0.0,
+        expected_seconds=_pair_seconds(sample, index.space, k) * index.rows * compared / slots,
+        task_bytes=index.task_bytes,
     )
 
 
-def _hash_below(most: int, rows: int) -> int:
-    return int(min(1.0, most / rows) * HASH_RANGE)
-
-
-def _collected(lists: DataFrame) -> dict[int, list[tuple[float, int]]]:
-    # Bounded: QUERIES rows of k entries.
-    return {row[HASH]: [(near["distance"], near["near"]) for near in row[NEAR]] for row in lists.collect()}
+def _listed(lists: pa.Table) -> dict[int, list[tuple[float, int]]]:
+    return {row[HASH]: [(near["distance"], near["near"]) for near in row[NEAR]] for row in lists.to_pylist()}
 
 
 def _agreement(

@@ -1,11 +1,9 @@
-"""What samplers that look at neighbours share: roles, space, and the choice between exact search and cells."""
+"""What samplers that look at neighbours share: roles, space, and searches."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 
-import numpy as np
-import numpy.typing as npt
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
@@ -16,18 +14,12 @@ from imbalance_spark.frames import col
 from imbalance_spark.hashing import key_hash
 from imbalance_spark.train_only.sampling.census import Census
 from imbalance_spark.train_only.sampling.feature_scale import FeatureScale, Scaling, check_numeric, fit_feature_scale
-from imbalance_spark.train_only.sampling.neighbours.cells import fit_cells, search_cells
-from imbalance_spark.train_only.sampling.neighbours.forest import Forest
+from imbalance_spark.train_only.sampling.neighbours import EXACT_ROWS, NeighbourIndex, index_points, is_exact
 from imbalance_spark.train_only.sampling.neighbours.lists import NEAR
-from imbalance_spark.train_only.sampling.neighbours.search import collect_points, search_by_scan, search_in_memory
-from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, PointArrays, Space
+from imbalance_spark.train_only.sampling.neighbours.search import collect_points, search_by_scan
+from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, Space
 from imbalance_spark.train_only.sampling.random_sampler import RandomSampler
 from imbalance_spark.train_only.sampling.strategy import SamplingStrategy
-
-EXACT_ROWS = 50_000
-"""Default of the rows up to which a class is collected, broadcast and searched exactly."""
-MOST_BYTES = 1 << 30
-"""A class whose points take more is searched by cells, whatever `exact_rows` says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +79,7 @@ class NeighbourSampler(RandomSampler):
         return Space(numeric=self.features, scale=scale)
 
     def _scale(self, census: Census) -> FeatureScale:
-        """The scale of the features; two passes."""
+        """The scale of the features; one pass."""
         return fit_feature_scale(
             census.rows, self.features, self.scaling, type(self).__name__, count=sum(census.counts.values()),
             hashed=self._hashed(),
@@ -101,21 +93,13 @@ class NeighbourSampler(RandomSampler):
         )
 
     def _is_exact(self, points: Points, rows: int) -> bool:
-        return rows <= self.exact_rows and rows * points.space.width * 8 <= MOST_BYTES
+        return is_exact(rows, points.space, self.exact_rows)
 
-    def _forest(self, points: Points, name: Label) -> Forest | None:
-        """The trees by whose cells a class is searched, from one pass; None where it is searched exactly."""
-        rows = points.counts[name]
-        if self._is_exact(points, rows):
-            return None
-        return fit_cells(points.of(name), rows, points.space, self.seed, type(self).__name__)
-
-    def _within(self, points: Points, name: Label, k: int, forest: Forest | None) -> DataFrame:
-        """Each row's k nearest rows of its own class: `HASH`, `CODE` and `NEAR`."""
-        mine = points.of(name)
-        if forest is None:
-            return search_in_memory(mine, collect_points(mine, type(self).__name__), points.space, k)
-        return search_cells(mine, forest, points.space, k, is_query=_all)
+    def _index(self, points: Points, frame: DataFrame, rows: int) -> NeighbourIndex:
+        """An index of some of the points, from one pass over them."""
+        return index_points(
+            frame, rows, points.space, exact_rows=self.exact_rows, seed=self.seed, stage=type(self).__name__
+        )
 
     def _among_all(self, points: Points, names: Sequence[Label], k: int) -> DataFrame:
         """The k nearest training rows of any class for each row of the named ones: `HASH`, `CODE` and `NEAR`."""
@@ -124,16 +108,10 @@ class NeighbourSampler(RandomSampler):
 
     def _nearest_of(self, points: Points, queries: DataFrame, rows: int, k: int) -> DataFrame:
         """The k nearest training rows of any class for each of `rows` points."""
-        stage = type(self).__name__
         if self._is_exact(points, rows):
-            return search_by_scan(points.frame, collect_points(queries, stage), points.space, k)
-        forest = fit_cells(points.frame, sum(points.counts.values()), points.space, self.seed, stage)
-        lists = search_cells(points.frame, forest, points.space, k, is_query=_all)
+            return search_by_scan(points.frame, collect_points(queries, type(self).__name__), points.space, k)
+        lists = self._index(points, points.frame, sum(points.counts.values())).nearest(points.frame.sparkSession, k)
         return lists.join(queries.select(HASH), on=HASH, how="left_semi")
 
     def _id(self) -> Column:
         return col(self.key[0]) if len(self.key) == 1 else F.struct(*[col(name) for name in self.key])
-
-
-def _all(points: PointArrays) -> npt.NDArray[np.bool_]:
-    return np.ones(len(points), np.bool_)

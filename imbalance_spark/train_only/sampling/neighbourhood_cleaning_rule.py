@@ -7,7 +7,8 @@ from pyspark.sql import functions as F
 
 from imbalance_spark.train_only.sampling.edited_nearest_neighbours import EditedNearestNeighbours, most_voted
 from imbalance_spark.train_only.sampling.feature_scale import Scaling
-from imbalance_spark.train_only.sampling.neighbour_sampler import EXACT_ROWS, Points
+from imbalance_spark.train_only.sampling.neighbour_sampler import Points
+from imbalance_spark.train_only.sampling.neighbours import EXACT_ROWS
 from imbalance_spark.train_only.sampling.neighbours.lists import NEAR
 from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH
 from imbalance_spark.train_only.sampling.strategy import SamplingStrategy

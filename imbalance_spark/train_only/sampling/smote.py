@@ -14,11 +14,11 @@ from imbalance_spark.frames import COPY_NUMBER, col
 from imbalance_spark.train_only.sampling.census import Census
 from imbalance_spark.train_only.sampling.feature_scale import Scaling
 from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport, report_neighbours
-from imbalance_spark.train_only.sampling.neighbour_sampler import EXACT_ROWS, NeighbourSampler, Points
-from imbalance_spark.train_only.sampling.neighbours.forest import Forest
+from imbalance_spark.train_only.sampling.neighbour_sampler import NeighbourSampler, Points
+from imbalance_spark.train_only.sampling.neighbours import EXACT_ROWS, NeighbourIndex
 from imbalance_spark.train_only.sampling.neighbours.space import HASH
 from imbalance_spark.train_only.sampling.strategy import SamplingStrategy
-from imbalance_spark.train_only.sampling.synthetic_draws import CODE_OF_NEIGHBOUR, NEIGHBOUR, draw_pairs
+from imbalance_spark.train_only.sampling.synthetic_draws import CODE_OF_NEIGHBOUR, NEIGHBOUR, draw_pairs, join_hint
 from imbalance_spark.train_only.sampling.weighing import with_sampling_weight
 
 logger = logging.getLogger(__name__)
@@ -89,9 +89,9 @@ class SMOTE(NeighbourSampler):
         made, after, scale = [], dict(before), self._scale(census)
         for name, rows in wanted.items():
             points = self._points(census, self._space(census, scale, name))
-            forest = self._forest(points, name)
-            self._report(points, name, rows, forest)
-            draws, made_rows = self._draw(points, name, rows, forest)
+            index = self._index(points, points.of(name), before[name])
+            self._report(index, name, rows, train.sparkSession.sparkContext.defaultParallelism)
+            draws, made_rows = self._draw(points, name, rows, index)
             after[name] += made_rows
             made.append(self._synthetic(census, name, draws))
         self._learn_kept(after)
@@ -106,19 +106,16 @@ class SMOTE(NeighbourSampler):
                 "of a class. Lower k_neighbors, or leave the class out of sampling_strategy."
             )
 
-    def _report(self, points: Points, name: Label, wanted: int, forest: Forest | None) -> None:
+    def _report(self, index: NeighbourIndex, name: Label, wanted: int, slots: int) -> None:
         self.neighbour_report_[name] = report_neighbours(
-            points.of(name), points.counts[name], points.space, self.k_neighbors, wanted=wanted, forest=forest,
-            stage=type(self).__name__,
-        )  # fmt: skip
+            index, self.k_neighbors, wanted=wanted, slots=slots, stage=type(self).__name__
+        )
         logger.info("%s, class %r: %s", type(self).__name__, name, self.neighbour_report_[name].sentence)
 
-    def _draw(self, points: Points, name: Label, wanted: int, forest: Forest | None) -> tuple[DataFrame, int]:
+    def _draw(self, points: Points, name: Label, wanted: int, index: NeighbourIndex) -> tuple[DataFrame, int]:
         """Parents, neighbours and gaps as `draw_pairs`, and how many there are."""
-        lists = self._within(points, name, self.k_neighbors, forest)
-        ids = points.of(name).select(HASH)
-        rows, seed = points.counts[name], self._draw_seed(name)
-        return draw_pairs(lists, ids, rows, wanted, seed, type(self).__name__), wanted
+        placed = index.placed(points.frame.sparkSession, self.k_neighbors, type(self).__name__)
+        return draw_pairs(placed, index.rows, wanted, self._draw_seed(name)), wanted
 
     def _draw_seed(self, name: Label) -> str:
         return f"{self._purpose}/{self.seed}/{name!r}"
@@ -133,17 +130,18 @@ class SMOTE(NeighbourSampler):
         """The drawn rows, interpolated by Spark's own expressions: two joins by hash."""
         rows = census.rows
         mine = rows.where(col(self.label) == F.lit(name)).select("*", self._hashed().alias(HASH))
-        reached = self._reached(rows, name)
+        reached, among = self._reached(census, name)
         ends = [col(feature).alias(f"__end_{i}") for i, feature in enumerate(self.features)]
         neighbours = reached.select(self._hashed().alias(NEIGHBOUR), self._id().alias("neighbour_id"), *ends)
-        # Hashed, not sorted: the drawn rows are many and wide, and each side is unique by its hash.
-        joined = draws.drop(CODE_OF_NEIGHBOUR).join(neighbours.hint("shuffle_hash"), on=NEIGHBOUR, how="inner")
-        joined = joined.join(mine.hint("shuffle_hash"), on=HASH, how="inner")
+        joined = draws.drop(CODE_OF_NEIGHBOUR).join(
+            neighbours.hint(join_hint(among, len(neighbours.columns))), NEIGHBOUR, "inner"
+        )
+        joined = joined.join(mine.hint(join_hint(census.counts[name], len(mine.columns))), on=HASH, how="inner")
         return joined.select(*[self._output(rows, column) for column in rows.columns], *self._provenance())
 
-    def _reached(self, rows: DataFrame, name: Label) -> DataFrame:
-        """The rows that a neighbour may be."""
-        return rows.where(col(self.label) == F.lit(name))
+    def _reached(self, census: Census, name: Label) -> tuple[DataFrame, int]:
+        """The rows that a neighbour may be, and how many they are."""
+        return census.rows.where(col(self.label) == F.lit(name)), census.counts[name]
 
     def _output(self, rows: DataFrame, name: str) -> Column:
         if name not in self.features:

@@ -12,8 +12,8 @@ from imbalance_spark.frames import COPY_NUMBER, col, require_columns
 from imbalance_spark.train_only.guard import leakage_errors
 from imbalance_spark.train_only.sampling.census import Census
 from imbalance_spark.train_only.sampling.feature_scale import FeatureScale, Scaling
-from imbalance_spark.train_only.sampling.neighbour_sampler import EXACT_ROWS, Points
-from imbalance_spark.train_only.sampling.neighbours.forest import Forest
+from imbalance_spark.train_only.sampling.neighbour_sampler import Points
+from imbalance_spark.train_only.sampling.neighbours import EXACT_ROWS, NeighbourIndex
 from imbalance_spark.train_only.sampling.neighbours.lists import NEAR
 from imbalance_spark.train_only.sampling.neighbours.space import HASH, Space
 from imbalance_spark.train_only.sampling.smote import SMOTE
@@ -67,11 +67,10 @@ class SMOTENC(SMOTE):
             numeric=self.features, scale=scale, categorical=self.categorical_features, penalty=self.median_std_[name]
         )
 
-    def _draw(self, points: Points, name: Label, wanted: int, forest: Forest | None) -> tuple[DataFrame, int]:
-        lists = self._within(points, name, self.k_neighbors, forest).localCheckpoint()
-        seed = self._draw_seed(name)
-        draws = draw_pairs(lists, points.of(name).select(HASH), points.counts[name], wanted, seed, "SMOTENC")
-        near = lists.select(HASH, F.transform(NEAR, lambda entry: entry["near"]).alias("__nearest"))
+    def _draw(self, points: Points, name: Label, wanted: int, index: NeighbourIndex) -> tuple[DataFrame, int]:
+        placed = index.placed(points.frame.sparkSession, self.k_neighbors, "SMOTENC").localCheckpoint()
+        draws = draw_pairs(placed, index.rows, wanted, self._draw_seed(name))
+        near = placed.select(HASH, F.transform(NEAR, lambda entry: entry["near"]).alias("__nearest"))
         return draws.join(near, on=HASH, how="inner"), wanted
 
     def _synthetic(self, census: Census, name: Label, draws: DataFrame) -> DataFrame:

@@ -1,15 +1,19 @@
 """Approximate cells: bounded, the same on any layout, and near enough to the truth."""
 
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from imbalance_spark.train_only.sampling.feature_scale import FeatureScale
+from imbalance_spark.train_only.sampling.neighbours import held
 from imbalance_spark.train_only.sampling.neighbours.cells import search_cells
 from imbalance_spark.train_only.sampling.neighbours.forest import CELL_ROWS, fit_forest
 from imbalance_spark.train_only.sampling.neighbours.lists import nearest_lists
-from imbalance_spark.train_only.sampling.neighbours.search import collect_points, search_by_scan, search_in_memory
+from imbalance_spark.train_only.sampling.neighbours.search import collect_points, search_by_scan
 from imbalance_spark.train_only.sampling.neighbours.space import PointArrays, Space
 
 WIDTH = 8
@@ -47,8 +51,6 @@ def frame(spark: SparkSession):  # type: ignore[no-untyped-def]  # a fixture of 
     points = made(6000)
     columns = {"__hash": points.hashes, "__code": points.codes}
     columns |= {f"__x_{i}": points.values[:, i] for i in range(WIDTH)}
-    import pandas as pd
-
     return spark.createDataFrame(pd.DataFrame(columns)).repartition(5).localCheckpoint(), points
 
 
@@ -64,7 +66,7 @@ def test_both_exact_searches_find_what_brute_force_finds(frame) -> None:  # type
     expected = {int(points.hashes[i]): [int(points.hashes[j]) for j in order[i]] for i in range(300)}
     for found in (
         near(search_by_scan(table, points.where(np.arange(300)), SPACE, 5)),
-        near(search_in_memory(table, collect_points(table, "test"), SPACE, 5)),
+        near(held.HeldIndex(points=collect_points(table, "test"), space=SPACE).nearest(table.sparkSession, 5)),
     ):
         assert {name: [other for _, other in found[name]] for name in expected} == expected
 
@@ -92,3 +94,29 @@ def test_only_the_asked_cells_are_looked_at_and_give_the_same_lists(frame) -> No
     whole = near(search_cells(table, forest, SPACE, 5, is_query=only))
     assert len(whole) == 40
     assert near(search_cells(table, forest, SPACE, 5, is_query=only, among=forest.cells(asked))) == whole
+
+
+@pytest.mark.parametrize("block", [300, 1 << 17])
+def test_cells_in_memory_and_on_the_cluster_give_the_same_lists(
+    frame: Any, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    table, points = frame
+    monkeypatch.setattr(held, "_CELL_QUERIES", block)
+    forest = fit_forest(points, SPACE, 40_000, seed=7)
+    every = lambda rows: np.ones(len(rows), np.bool_)  # noqa: E731
+    index = held.HeldIndex.by_cells(points, SPACE, forest)
+    found = index.placed(table.sparkSession, 5, "test")
+    assert near(found) == near(search_cells(table, forest, SPACE, 5, is_query=every))
+    assert {row["__place"]: row["__hash"] for row in found.collect()} == dict(enumerate(points.hashes.tolist()))
+
+
+def test_cells_of_few_rows_have_lists_of_what_is_there(frame: Any) -> None:
+    table, points = frame
+    few = points.where(np.arange(4))
+    index = held.HeldIndex.by_cells(few, SPACE, fit_forest(few, SPACE, 4, seed=7))
+    found = near(index.nearest(table.sparkSession, 5))
+    assert len(found) == 4
+    for name, entries in found.items():
+        others = [other for _, other in entries]
+        assert 1 <= len(others) == len(set(others)) <= 3
+        assert set(others) <= set(few.hashes.tolist()) - {name}

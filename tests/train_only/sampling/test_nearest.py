@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 
-from imbalance_spark.train_only.sampling.neighbours import merge_nearest, nearest
+from imbalance_spark.train_only.sampling.neighbours import nearest
 
 
 def brute(queries: np.ndarray, rows: np.ndarray, k: int, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -50,18 +50,6 @@ def test_a_row_is_not_its_own_neighbour_but_its_twin_is() -> None:
     rows = np.array([[0.0], [0.0], [5.0]])
     found = nearest(rows, rows, 1, np.arange(3))
     assert found.positions[:, 0].tolist() == [1, 0, 0]
-
-
-@settings(max_examples=30, deadline=None)
-@given(seed=st.integers(0, 10_000), cut=st.integers(5, 195))
-def test_merged_searches_of_two_parts_are_the_search_of_the_whole(seed: int, cut: int) -> None:
-    draws = np.random.default_rng(seed)
-    rows, queries = draws.integers(0, 5, size=(200, 2)).astype(float), draws.normal(size=(9, 2))
-    left, right = nearest(queries, rows[:cut], 5), nearest(queries, rows[cut:], 5)
-    shifted = type(right)(positions=right.positions + cut, distances=right.distances)
-    merged, whole = merge_nearest(shifted, left, 5), nearest(queries, rows, 5)
-    np.testing.assert_array_equal(merged.positions, whole.positions)
-    np.testing.assert_array_equal(merged.distances, whole.distances)
 
 
 @pytest.mark.parametrize("k", [0, 3])

@@ -9,7 +9,7 @@ import pytest
 from imblearn import over_sampling, under_sampling
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from sampler_checks import CHECKS
+from sampler_checks import CHECKS, CLASSES, make_train
 from sklearn.neighbors import NearestNeighbors
 
 from imbalance_spark.errors import ConfigError, DataContractError
@@ -28,6 +28,7 @@ from imbalance_spark.train_only.sampling import (
     SMOTETomek,
     TomekLinks,
 )
+from imbalance_spark.train_only.sampling.neighbours import index
 
 NAMES = ["f0", "f1", "f2"]
 ROLES: dict[str, Any] = {"key": "order_id", "label": "label", "features": NAMES, "scaling": "none"}
@@ -80,6 +81,17 @@ def test_the_rows_that_stay_are_those_of_imbalanced_learn(train: DataFrame, arra
     assert kept(ours.fit_resample(train)) == sorted(theirs.sample_indices_.tolist())
 
 
+@pytest.fixture(params=["held", "cluster"])
+def held_bytes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Cells in memory, and on the cluster."""
+    if request.param == "cluster":
+        monkeypatch.setattr(
+            index, "held_bytes", lambda rows, space, engine: (engine == "cells") * (index.HELD_BYTES + 1)
+        )
+    return str(request.param)
+
+
+@pytest.mark.usefixtures("held_bytes")
 def test_cells_of_one_leaf_clean_as_the_exact_search(train: DataFrame) -> None:
     for sampler in (TomekLinks, EditedNearestNeighbours, NeighbourhoodCleaningRule):
         exact, cells = (kept(sampler(**ROLES, exact_rows=rows).fit_resample(train)) for rows in (1000, 0))
@@ -94,9 +106,9 @@ def test_many_rows_in_doubt_take_several_scans_to_the_same_end(train: DataFrame)
 def in_danger(arrays: Any, label: int) -> set[int]:
     x, y = arrays
     model = over_sampling.BorderlineSMOTE()
-    index = np.flatnonzero(y == label)
+    mine = np.flatnonzero(y == label)
     nearest = NearestNeighbors(n_neighbors=11).fit(x)
-    return set(index[model._in_danger_noise(nearest, x[index], label, y, kind="danger")].tolist())
+    return set(mine[model._in_danger_noise(nearest, x[mine], label, y, kind="danger")].tolist())
 
 
 @pytest.mark.parametrize("kind", ["borderline-1", "borderline-2"])
@@ -121,12 +133,12 @@ def test_adasyn_gives_each_row_the_count_of_its_share(train: DataFrame, arrays: 
     x, y = arrays
     sampler = ADASYN(**ROLES, seed=7, sampling_strategy={2: 250})
     made = sampler.fit_resample(train).where("is_synthetic").toPandas()
-    index = np.flatnonzero(y == 2)
-    near = NearestNeighbors(n_neighbors=6).fit(x).kneighbors(x[index], return_distance=False)[:, 1:]
+    mine = np.flatnonzero(y == 2)
+    near = NearestNeighbors(n_neighbors=6).fit(x).kneighbors(x[mine], return_distance=False)[:, 1:]
     share = (y[near] != 2).sum(axis=1) / 5
     expected = np.rint(share / share.sum() * 220).astype(int)
     found = made.groupby("parent_id").size()
-    assert {int(i): int(n) for i, n in zip(index, expected, strict=True) if n} == found.to_dict()
+    assert {int(i): int(n) for i, n in zip(mine, expected, strict=True) if n} == found.to_dict()
     assert sampler.kept_fractions_[2] == (30 + expected.sum()) / 30
     _, theirs = over_sampling.ADASYN(sampling_strategy={2: 250}).fit_resample(x, y)
     assert (theirs == 2).sum() == 30 + expected.sum()
@@ -168,6 +180,7 @@ def test_the_constant_of_smotenc_is_the_median_of_the_class(spark: SparkSession)
     assert {row["c"] for row in made if row["parent_id"] == 0} == {"b"}
 
 
+@pytest.mark.usefixtures("held_bytes")
 @pytest.mark.parametrize("exact_rows", [0, 1000])
 def test_smotenc_takes_the_category_that_most_neighbours_have(train: DataFrame, exact_rows: int) -> None:
     sampler = SMOTENC(
@@ -218,6 +231,7 @@ def test_smote_and_enn_leave_only_rows_that_their_neighbours_confirm(train: Data
     assert {row["label"]: row["count"] for row in left} == {name: 300 - n for name, n in sampler.removed_.items()}
 
 
+@pytest.mark.usefixtures("held_bytes")
 @pytest.mark.parametrize("exact_rows", [0, 1000])
 def test_the_report_says_how_good_and_how_new_neighbours_are(train: DataFrame, arrays: Any, exact_rows: int) -> None:
     sampler = SMOTE(**ROLES, seed=7, sampling_strategy={1: 100}, exact_rows=exact_rows)
@@ -291,3 +305,23 @@ PROMISING: dict[str, Any] = {
 def test_neighbour_samplers_keep_the_promises(spark: SparkSession, sampler: str, check: Any) -> None:
     provenance = ("parent_id", "neighbour_id", "gap")
     check(spark, lambda train: PROMISING[sampler].fit_resample(train).drop(*provenance))
+
+
+def test_smote_reads_the_rows_as_often_as_it_says(spark: SparkSession, held_bytes: str) -> None:
+    seen = spark.sparkContext.accumulator(0)
+
+    def count(batches):  # type: ignore[no-untyped-def]  # Arrow batches in and out
+        for batch in batches:
+            seen.add(batch.num_rows)
+            yield batch
+
+    train = make_train(spark).withColumnRenamed("amount.eur", "amount").coalesce(1)
+    counted = train.mapInArrow(count, train.schema)
+    resampled = SMOTE(**{**ONE, "features": ["amount"]}, sampling_strategy={2: 100}, exact_rows=0).fit_resample(counted)
+    # Counts, the scale, and the class; where it stays on the cluster its sample, three for the report, places.
+    passes = {"held": 3, "cluster": 7}[held_bytes]
+    assert seen.value == passes * sum(CLASSES.values())
+    resampled.write.format("noop").mode("overwrite").save()
+    # Originals, parents, neighbours; and the search on the cluster.
+    passes += {"held": 3, "cluster": 4}[held_bytes]
+    assert seen.value == passes * sum(CLASSES.values())

@@ -11,7 +11,8 @@ from scipy import stats
 from sklearn.neighbors import NearestNeighbors
 
 from imbalance_spark.errors import DataContractError
-from imbalance_spark.train_only.sampling import synthetic_draws
+from imbalance_spark.train_only.sampling.neighbours import places
+from imbalance_spark.train_only.sampling.neighbours.places import with_places
 from imbalance_spark.train_only.sampling.smote import PROVENANCE, SMOTE
 from imbalance_spark.train_only.sampling.synthetic_draws import draw_pairs
 
@@ -64,9 +65,11 @@ def test_draws_are_uniform_and_fewer_are_the_first_of_more(spark: SparkSession) 
         "shiftleft(id, 56) as __hash", "transform(sequence(0, 4), i -> (0D, id * 5L + i, 1)) as n"
     )
     entries = "array<struct<distance: double, near: bigint, code: int>>"
-    lists = lists.select("__hash", F.col("n").cast(entries).alias("__near"))
+    lists = lists.select(
+        "__hash", F.col("n").cast(entries).alias("__near"), F.expr("shiftright(__hash, 56) as __place")
+    )
     few, many = (
-        draw_pairs(lists, lists, 40, wanted, "smote/7/1", "SMOTE").toPandas().sort_values(["__hash", "copy_number"])
+        draw_pairs(lists, 40, wanted, "smote/7/1").toPandas().sort_values(["__hash", "copy_number"])
         for wanted in (1000, 40_000)
     )
     assert stats.chisquare(many.groupby("__neighbour").size()).pvalue > 1e-3
@@ -81,9 +84,9 @@ def test_draws_are_uniform_and_fewer_are_the_first_of_more(spark: SparkSession) 
 def test_places_are_ranks_of_hashes_also_over_many_buckets(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(synthetic_draws, "_BUCKET_ROWS", 10)
+    monkeypatch.setattr(places, "_BUCKET_ROWS", 10)
     ids = spark.range(500).selectExpr("pmod(xxhash64(id), shiftleft(1L, 62)) as __hash", "array() as __near")
-    found = synthetic_draws._with_places(ids, ids, 500, "SMOTE").orderBy("__hash").collect()
+    found = with_places(ids, ids, 500, "SMOTE").orderBy("__hash").collect()
     assert [row["__place"] for row in found] == list(range(500))
 
 

@@ -1,5 +1,6 @@
-"""Nearest neighbours, exact, in blocks of bounded memory; searches of parts are merged."""
+"""Nearest neighbours: exact in memory, by the cells of trees in memory, and by cells on the cluster."""
 
-from imbalance_spark.train_only.sampling.neighbours.exact import Neighbours, merge_nearest, nearest
+from imbalance_spark.train_only.sampling.neighbours.exact import Neighbours, nearest
+from imbalance_spark.train_only.sampling.neighbours.index import EXACT_ROWS, NeighbourIndex, index_points, is_exact
 
-__all__ = ["Neighbours", "merge_nearest", "nearest"]
+__all__ = ["EXACT_ROWS", "NeighbourIndex", "Neighbours", "index_points", "is_exact", "nearest"]

@@ -12,7 +12,7 @@ from imbalance_spark.hashing import HASH_RANGE
 from imbalance_spark.train_only.sampling.neighbours.forest import SAMPLE_ROWS, Forest, fit_forest
 from imbalance_spark.train_only.sampling.neighbours.lists import ARROW, SCHEMA, merged, nearest_lists
 from imbalance_spark.train_only.sampling.neighbours.search import collect_points
-from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, PointArrays, Space, Words
+from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, Numbers, PointArrays, Space, Words
 
 IsQuery = Callable[[PointArrays], npt.NDArray[np.bool_]]
 
@@ -71,7 +71,7 @@ def _numbered(cells: Words) -> Words:
     return (cells << 8) + np.arange(cells.shape[1])
 
 
-def _packed(values: npt.NDArray[np.float64], dtype: type) -> pa.Array:
+def _packed(values: Numbers, dtype: type) -> pa.Array:
     data: npt.NDArray[np.floating] = np.ascontiguousarray(values, dtype)
     offsets = np.arange(len(data) + 1, dtype=np.int32) * (data.shape[1] * data.itemsize)
     return pa.Array.from_buffers(pa.binary(), len(data), [None, pa.py_buffer(offsets), pa.py_buffer(data)])

@@ -58,16 +58,6 @@ def nearest(queries: Floats, rows: Floats, k: int, own: Positions | None = None)
     return Neighbours(positions=positions, distances=np.sqrt(squares))
 
 
-def merge_nearest(left: Neighbours, right: Neighbours, k: int) -> Neighbours:
-    """The k nearest of two searches of the same queries over different rows, numbered alike."""
-    positions = np.hstack([left.positions, right.positions])
-    distances = np.hstack([left.distances, right.distances])
-    order = np.lexsort((positions, distances), axis=1)[:, :k]
-    return Neighbours(
-        positions=np.take_along_axis(positions, order, axis=1), distances=np.take_along_axis(distances, order, axis=1)
-    )
-
-
 def _search(
     queries: Floats,
     rows: Floats,

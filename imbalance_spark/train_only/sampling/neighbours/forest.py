@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from imbalance_spark.train_only.sampling.neighbours.space import Floats, PointArrays, Space, Words
+from imbalance_spark.train_only.sampling.neighbours.space import Floats, Numbers, PointArrays, Space, Words
 
 TREES = 4
 CELL_ROWS = 512
@@ -52,9 +52,9 @@ class Forest:
                 found[:, tree] = 2 * found[:, tree] + _is_right(value, at, points.hashes, level)
         return found
 
-    def _project(self, values: Floats) -> Floats:
+    def _project(self, values: Numbers) -> Floats:
         first = len(self.directions)
-        numbers = np.rint(np.clip(values[:, :first], -_LIMIT, _LIMIT) * _QUANTUM)
+        numbers = np.rint(np.clip(np.asarray(values[:, :first], np.float64), -_LIMIT, _LIMIT) * _QUANTUM)
         projected = np.asarray(numbers @ self.directions, np.float64)
         for column, table in enumerate(self.categories):
             projected += table[np.abs(values[:, first + column] * 2).astype(np.int64) % _CATEGORIES]

@@ -1,13 +1,12 @@
 """Neighbour lists as they travel: one array of (distance, near, code) a query, nearest first, merged by Spark."""
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from imbalance_spark.train_only.sampling.neighbours.exact import nearest
-from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, PointArrays, Space
+from imbalance_spark.train_only.sampling.neighbours.exact import Neighbours, nearest
+from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, Numbers, PointArrays, Space, Words
 
 NEAR = "__near"
 """Column of a query's neighbours: distance (double, >= 0), near (their hash) and code (their class)."""
@@ -20,15 +19,19 @@ def nearest_lists(space: Space, queries: PointArrays, rows: PointArrays, k: int)
     """The k nearest rows of each query, exactly, or all there are; a query is no neighbour of itself."""
     own = np.searchsorted(rows.hashes, queries.hashes)
     is_own = np.append(rows.hashes, -1)[np.minimum(own, len(rows))] == queries.hashes
-    own = np.where(is_own, own, -1)
-    left, right = space.vectors(queries.values, rows.values)
-    if len(rows) > k:
-        found = nearest(left, right, k, own)
-        return _batch(queries, rows, found.positions, found.distances)
+    return listed(queries, rows, nearest_in(space, queries.values, rows.values, k, np.where(is_own, own, -1)))
+
+
+def nearest_in(space: Space, queries: Numbers, rows: Numbers, k: int, own: Words) -> Neighbours:
+    """As `nearest`, in the space's distance, also among k rows and fewer: those that are not there are at infinity."""
+    left, right = space.vectors(queries, rows)
+    if len(right) > k:
+        return nearest(left, right, k, own)
     distances = np.sqrt(np.square(left[:, None, :] - right[None, :, :]).sum(axis=2))
-    distances[np.arange(len(queries)), own] = np.where(is_own, np.inf, distances[np.arange(len(queries)), own])
+    has_own = np.flatnonzero(own >= 0)
+    distances[has_own, own[has_own]] = np.inf
     order = np.argsort(distances, axis=1, kind="stable")
-    return _batch(queries, rows, order, np.take_along_axis(distances, order, axis=1))
+    return Neighbours(positions=order, distances=np.take_along_axis(distances, order, axis=1))
 
 
 def merged(lists: DataFrame, k: int) -> DataFrame:
@@ -37,13 +40,12 @@ def merged(lists: DataFrame, k: int) -> DataFrame:
     return lists.groupBy(HASH, CODE).agg(F.slice(together, 1, k).alias(NEAR))
 
 
-def _batch(
-    queries: PointArrays, rows: PointArrays, positions: npt.NDArray[np.int64], distances: npt.NDArray[np.float64]
-) -> pa.RecordBatch:
-    is_there = np.isfinite(distances)
+def listed(queries: PointArrays, rows: PointArrays, found: Neighbours) -> pa.RecordBatch:
+    """The lists of `ARROW`, without what is at infinity."""
+    is_there = np.isfinite(found.distances)
     offsets = np.concatenate([[0], np.cumsum(is_there.sum(axis=1))]).astype(np.int32)
-    flat = positions[is_there]
-    columns = (distances[is_there], rows.hashes[flat], rows.codes[flat])
+    flat = found.positions[is_there]
+    columns = (found.distances[is_there], rows.hashes[flat], rows.codes[flat])
     items = pa.StructArray.from_arrays([pa.array(column) for column in columns], fields=list(_ITEM))
     lists = pa.ListArray.from_arrays(pa.array(offsets), items, type=pa.list_(_ITEM))
     return pa.RecordBatch.from_arrays([pa.array(queries.hashes), pa.array(queries.codes), lists], schema=ARROW)

@@ -1,4 +1,4 @@
-"""The two exact searches: points in memory against each other, and a few against all rows in one scan."""
+"""The exact search of a few queries against all rows in one scan."""
 
 from collections.abc import Iterator
 
@@ -28,24 +28,6 @@ def collect_points(points: DataFrame, stage: str) -> PointArrays:
     if (found.hashes[1:] == found.hashes[:-1]).any():
         raise DataContractError(f"{stage}: a class has rows of the same key. Remove them upstream.")
     return found
-
-
-def search_in_memory(like: DataFrame, points: PointArrays, space: Space, k: int) -> DataFrame:
-    """Each point's k nearest others, exactly; the points are broadcast, queries spread over the tasks. Lazy.
-
-    A task holds all points, 8 bytes a number, and a block of distances.
-    """
-    context = like.sparkSession.sparkContext
-    shared = context.broadcast(points)
-
-    def search(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            places = batch.column(0).to_numpy()
-            for start in range(0, len(places), _QUERY_ROWS):
-                queries = shared.value.where(places[start : start + _QUERY_ROWS])
-                yield nearest_lists(space, queries, shared.value, k)
-
-    return like.sparkSession.range(0, len(points)).mapInArrow(search, SCHEMA)
 
 
 def search_by_scan(points: DataFrame, queries: PointArrays, space: Space, k: int) -> DataFrame:

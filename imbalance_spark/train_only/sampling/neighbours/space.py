@@ -17,6 +17,7 @@ HASH, CODE = "__hash", "__code"
 """Columns of a point: the hash of its row's key, which is its name here, and the number of its class."""
 
 Floats = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.floating]
 Words = npt.NDArray[np.int64]
 
 _CODE_RANGE = 1 << 52
@@ -47,26 +48,27 @@ class Space:
         named = [number.alias(f"__x_{i}") for i, number in enumerate(numbers)]
         return rows.select(hashed.alias(HASH), code.alias(CODE), *named)
 
-    def vectors(self, queries: Floats, rows: Floats) -> tuple[Floats, Floats]:
+    def vectors(self, queries: Numbers, rows: Numbers) -> tuple[Floats, Floats]:
         """Both as vectors whose Euclidean distance is that of the space; a category becomes a corner of a simplex."""
+        asked, searched = np.asarray(queries, np.float64), np.asarray(rows, np.float64)
         first = len(self.numeric)
-        if first == queries.shape[1]:
-            return queries, rows
-        left, right = [queries[:, :first]], [rows[:, :first]]
-        for number in range(first, queries.shape[1]):
-            known = np.unique(np.concatenate([queries[:, number], rows[:, number]]))
-            left.append(_corners(queries[:, number], known, self.penalty))
-            right.append(_corners(rows[:, number], known, self.penalty))
+        if first == asked.shape[1]:
+            return asked, searched
+        left, right = [asked[:, :first]], [searched[:, :first]]
+        for number in range(first, asked.shape[1]):
+            known = np.unique(np.concatenate([asked[:, number], searched[:, number]]))
+            left.append(_corners(asked[:, number], known, self.penalty))
+            right.append(_corners(searched[:, number], known, self.penalty))
         return np.hstack(left), np.hstack(right)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PointArrays:
-    """Points in memory, in the order of their hashes."""
+    """Points in memory, in the order of their hashes; their values are double, or float32 where nearly is enough."""
 
     hashes: Words
     codes: npt.NDArray[np.int32]
-    values: Floats
+    values: Numbers
 
     def __len__(self) -> int:
         return len(self.hashes)
@@ -86,6 +88,10 @@ class PointArrays:
     def where(self, chosen: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> "PointArrays":
         """The chosen points."""
         return PointArrays(hashes=self.hashes[chosen], codes=self.codes[chosen], values=self.values[chosen])
+
+    def as_floats(self) -> "PointArrays":
+        """The same with values as float32."""
+        return PointArrays(hashes=self.hashes, codes=self.codes, values=self.values.astype(np.float32))
 
     @classmethod
     def joined(cls, parts: Sequence["PointArrays"]) -> "PointArrays":
