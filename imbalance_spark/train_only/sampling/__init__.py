@@ -14,6 +14,7 @@ from imbalance_spark.train_only.sampling.refused import refuse_by_name
 from imbalance_spark.train_only.sampling.sample_by_class import sample_by_class
 from imbalance_spark.train_only.sampling.smote import SMOTE
 from imbalance_spark.train_only.sampling.smote_and_clean import SMOTEENN, SMOTETomek
+from imbalance_spark.train_only.sampling.smoten import SMOTEN
 from imbalance_spark.train_only.sampling.smotenc import SMOTENC
 from imbalance_spark.train_only.sampling.strategy import check_sampling_strategy
 from imbalance_spark.train_only.sampling.tomek_links import TomekLinks
@@ -22,6 +23,7 @@ __all__ = [
     "ADASYN",
     "SMOTE",
     "SMOTEENN",
+    "SMOTEN",
     "SMOTENC",
     "BorderlineSMOTE",
     "EditedNearestNeighbours",

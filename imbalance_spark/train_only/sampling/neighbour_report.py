@@ -79,7 +79,7 @@ def report_neighbours(index: NeighbourIndex, k: int, *, wanted: int, slots: int,
         rows_to_make=wanted,
         recall=recall,
         distance_ratio=ratio,
-        novelty_ratio=float(distances.mean()) / (_spread(sample, index.space) or 1.0) if len(distances) else 0.0,
+        novelty_ratio=float(distances.mean()) / (index.space.spread(sample.values) or 1.0) if len(distances) else 0.0,
         expected_seconds=_pair_seconds(sample, index.space, k) * index.rows * compared / slots,
         task_bytes=index.task_bytes,
     )
@@ -103,12 +103,6 @@ def _agreement(
         apart += sum(distance for distance, _ in mine)
         least += sum(distance for distance, _ in near[: len(mine)])
     return hits / total if total else 1.0, apart / least if least else 1.0
-
-
-def _spread(sample: PointArrays, space: Space) -> float:
-    """Root mean square distance of two rows: sqrt(2 x the sum of variances)."""
-    vectors, _ = space.vectors(sample.values, sample.values)
-    return float(np.sqrt(2.0 * vectors.var(axis=0).sum()))
 
 
 def _pair_seconds(sample: PointArrays, space: Space, k: int) -> float:

@@ -19,6 +19,7 @@ from imbalance_spark.train_only.sampling.neighbours.space import HASH, Space
 from imbalance_spark.train_only.sampling.smote import SMOTE
 from imbalance_spark.train_only.sampling.strategy import SamplingStrategy
 from imbalance_spark.train_only.sampling.synthetic_draws import draw_pairs, uniform_draw
+from imbalance_spark.train_only.sampling.votes import VOTERS, cell, most_frequent
 
 
 class SMOTENC(SMOTE):
@@ -70,7 +71,7 @@ class SMOTENC(SMOTE):
     def _draw(self, points: Points, name: Label, wanted: int, index: NeighbourIndex) -> tuple[DataFrame, int]:
         placed = index.placed(points.frame.sparkSession, self.k_neighbors, "SMOTENC").localCheckpoint()
         draws = draw_pairs(placed, index.rows, wanted, self._draw_seed(name))
-        near = placed.select(HASH, F.transform(NEAR, lambda entry: entry["near"]).alias("__nearest"))
+        near = placed.select(HASH, F.transform(NEAR, lambda entry: entry["near"]).alias(VOTERS))
         return draws.join(near, on=HASH, how="inner"), wanted
 
     def _synthetic(self, census: Census, name: Label, draws: DataFrame) -> DataFrame:
@@ -79,35 +80,17 @@ class SMOTENC(SMOTE):
     def _with_votes(self, census: Census, name: Label, draws: DataFrame) -> DataFrame:
         """The draws with the category that the parent's neighbours elect, one column a categorical feature."""
         mine = census.rows.where(col(self.label) == F.lit(name))
-        # Wrapped, since a null compares as a value inside a struct only.
-        cells = [F.struct(col(feature).alias("value")).alias(f"__cell_{i}") for i, feature in self._numbered()]
-        values = mine.select(self._hashed().alias("__voter"), *cells)
-        voters = draws.select(HASH, "__nearest").dropDuplicates([HASH])
-        ballots = voters.select(HASH, F.explode("__nearest").alias("__voter")).join(values, on="__voter", how="inner")
-        tied = [_modes(F.col(f"__cell_{i}")).alias(f"__cell_{i}") for i, _ in self._numbered()]
-        elected = draws.drop("__nearest").join(ballots.groupBy(HASH).agg(*tied), on=HASH, how="inner")
-        seed = self._draw_seed(name)
-        chosen = [_drawn(F.col(f"__cell_{i}"), f"{seed}/{i}").alias(f"__cell_{i}") for i, _ in self._numbered()]
-        return elected.select(*draws.drop("__nearest").columns, *chosen)
-
-    def _numbered(self) -> list[tuple[int, str]]:
-        return list(enumerate(self.categorical_features))
+        electorate = draws.select(HASH, VOTERS).dropDuplicates([HASH])
+        tied = most_frequent(electorate, mine, self._hashed(), self.categorical_features)
+        elected = draws.drop(VOTERS).join(tied, on=HASH, how="inner")
+        numbers = range(len(self.categorical_features))
+        chosen = [_drawn(F.col(cell(i)), f"{self._draw_seed(name)}/{i}").alias(cell(i)) for i in numbers]
+        return elected.select(*draws.drop(VOTERS).columns, *chosen)
 
     def _output(self, rows: DataFrame, name: str) -> Column:
         if name not in self.categorical_features:
             return super()._output(rows, name)
-        return F.col(f"__cell_{self.categorical_features.index(name)}").alias(name)
-
-
-def _modes(cell: Column) -> Column:
-    """The most frequent values of a group, sorted."""
-    ballots = F.collect_list(cell)
-    counted = F.transform(
-        F.array_sort(F.array_distinct(ballots)),
-        lambda value: F.struct(F.size(F.filter(ballots, lambda other: other == value)).alias("n"), value.alias("of")),
-    )
-    most = F.array_max(F.transform(counted, lambda entry: entry["n"]))
-    return F.transform(F.filter(counted, lambda entry: entry["n"] == most), lambda entry: entry["of"])
+        return F.col(cell(self.categorical_features.index(name))).alias(name)
 
 
 def _drawn(modes: Column, seed: str) -> Column:

@@ -5,7 +5,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from imbalance_spark.train_only.sampling.neighbours.exact import Neighbours, nearest
+from imbalance_spark.train_only.sampling.neighbours.exact import Neighbours
 from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, Numbers, PointArrays, Space, Words
 
 NEAR = "__near"
@@ -24,10 +24,9 @@ def nearest_lists(space: Space, queries: PointArrays, rows: PointArrays, k: int)
 
 def nearest_in(space: Space, queries: Numbers, rows: Numbers, k: int, own: Words) -> Neighbours:
     """As `nearest`, in the space's distance, also among k rows and fewer: those that are not there are at infinity."""
-    left, right = space.vectors(queries, rows)
-    if len(right) > k:
-        return nearest(left, right, k, own)
-    distances = np.sqrt(np.square(left[:, None, :] - right[None, :, :]).sum(axis=2))
+    if len(rows) > k:
+        return space.nearest(queries, rows, k, own)
+    distances = np.sqrt(space.squares(queries, rows))
     has_own = np.flatnonzero(own >= 0)
     distances[has_own, own[has_own]] = np.inf
     order = np.argsort(distances, axis=1, kind="stable")

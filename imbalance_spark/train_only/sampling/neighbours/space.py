@@ -12,6 +12,7 @@ from pyspark.sql import types as T
 
 from imbalance_spark.frames import col
 from imbalance_spark.train_only.sampling.feature_scale import FeatureScale
+from imbalance_spark.train_only.sampling.neighbours.exact import Neighbours, nearest
 
 HASH, CODE = "__hash", "__code"
 """Columns of a point: the hash of its row's key, which is its name here, and the number of its class."""
@@ -60,6 +61,20 @@ class Space:
             left.append(_corners(asked[:, number], known, self.penalty))
             right.append(_corners(searched[:, number], known, self.penalty))
         return np.hstack(left), np.hstack(right)
+
+    def nearest(self, queries: Numbers, rows: Numbers, k: int, own: Words) -> Neighbours:
+        """As `exact.nearest`, in this distance."""
+        return nearest(*self.vectors(queries, rows), k, own)
+
+    def squares(self, queries: Numbers, rows: Numbers) -> Floats:
+        """(queries, rows): squared distances of few points."""
+        left, right = self.vectors(queries, rows)
+        return np.asarray(np.square(left[:, None, :] - right[None, :, :]).sum(axis=2), np.float64)
+
+    def spread(self, values: Numbers) -> float:
+        """Root mean square distance of two of these points: sqrt(2 x the sum of variances)."""
+        vectors, _ = self.vectors(values, values)
+        return float(np.sqrt(2.0 * vectors.var(axis=0).sum()))
 
 
 @dataclass(frozen=True, kw_only=True)
