@@ -6,7 +6,9 @@ import json
 import sys
 from types import ModuleType
 
-NAMES = ("split", "leak", "counts", "score", "fit", "regret", "strategies", "smote", "smote-vs-threshold")
+NAMES = (
+    "split", "leak", "counts", "score", "fit", "regret", "strategies", "smote", "smote-vs-threshold", "sketch",
+)  # fmt: skip
 
 
 def _module(name: str) -> ModuleType:

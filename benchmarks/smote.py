@@ -2,8 +2,9 @@
 
 import argparse
 import math
+import statistics
 import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,11 @@ from pyspark.sql import functions as F
 from sklearn.neighbors import NearestNeighbors
 
 from benchmarks.fit import SETTINGS
+from benchmarks.timing import alternately, compared, show
 from imbalance_spark.session import spark_session
 from imbalance_spark.train_only.sampling import SMOTE
+
+_OURS, _PEER = "SMOTE on Spark", "imbalanced-learn"
 
 
 def _rows(text: str) -> int:
@@ -29,34 +33,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--structure", type=int, default=5, help="dimensions of the data inside them; 0: all (isotropic)"
     )
     parser.add_argument("--workers", type=int, default=2, help="cores of both sides")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each side, alternately; medians are compared")
     parser.add_argument("--no-peer", action="store_true", help="ours alone, where the peer would take hours")
     parser.add_argument("--growth-to", type=_rows, default=None, help="also time ours at so many minority rows")
 
 
 def run(args: argparse.Namespace) -> dict[str, object]:
-    majority = args.majority or 4 * args.minority
     master = f"local[{args.workers}]"
     with spark_session("bench-smote", master, SETTINGS) as spark, tempfile.TemporaryDirectory() as folder:
-        _ours(spark, _table(spark, Path(folder) / "warm", 5_000, 20_000, args), args)
-        table = _table(spark, Path(folder) / "orders", args.minority, majority, args)
-        seconds, sampler = _ours(spark, table, args)
-        peer = None if args.no_peer else _peer(table, args)
-        larger = None
-        if args.growth_to is not None:
-            more = _table(spark, Path(folder) / "more", args.growth_to, 4 * args.growth_to, args)
-            larger, _ = _ours(spark, more, args)
-    report = sampler.neighbour_report_[1]
+        table = _table(spark, Path(folder) / "orders", args.minority, args.majority or 4 * args.minority, args)
+        samplers: list[SMOTE] = []
+        sides: dict[str, Callable[[], object]] = {} if args.no_peer else {_PEER: _peer(table, args)}
+        seconds = alternately(sides | {_OURS: lambda: samplers.append(_resample(table, args))}, args.repeats)
+        larger = None if args.growth_to is None else _seconds_of_larger(spark, Path(folder) / "more", args)
+    show(seconds)
+    report = samplers[-1].neighbour_report_[1]
     print(report.sentence)
-    print(f"ours: {seconds:.1f} s by {report.engine}; recall@5 {report.recall:.3f}; ratio {report.distance_ratio:.4f}")
+    print(f"by {report.engine}: recall@5 {report.recall:.3f}, distance ratio {report.distance_ratio:.4f}")
+    ours = statistics.median(seconds[_OURS])
     asked = {name: value for name, value in vars(args).items() if name != "name"}
-    found: dict[str, object] = {**asked, "majority": majority, "engine": report.engine, "ours_s": round(seconds, 2)}
-    found |= {"recall_at_5": round(report.recall, 4), "distance_ratio": round(report.distance_ratio, 5)}
-    found |= {"novelty_ratio": round(report.novelty_ratio, 4)}
-    if peer is not None:
-        print(f"imbalanced-learn: {peer:.1f} s, {peer / seconds:.1f} times ours")
-        found |= {"peer_s": round(peer, 2), "ratio": round(seconds / peer, 3), "speedup": round(peer / seconds, 2)}
+    found: dict[str, object] = {**asked, "ours_s": round(ours, 2)} if args.no_peer else compared(args, seconds)
+    found |= {"engine": report.engine, "recall_at_5": round(report.recall, 4)}
+    found |= {"distance_ratio": round(report.distance_ratio, 5), "novelty_ratio": round(report.novelty_ratio, 4)}
     if larger is not None:
-        exponent = math.log(larger / seconds) / math.log(args.growth_to / args.minority)
+        exponent = math.log(larger / ours) / math.log(args.growth_to / args.minority)
         print(f"at {args.growth_to:,} minority rows: {larger:.1f} s, time grows with the power {exponent:.2f}")
         found |= {"larger_s": round(larger, 2), "growth_exponent": round(exponent, 3)}
     return found
@@ -79,20 +79,27 @@ def _table(spark: SparkSession, path: Path, minority: int, majority: int, args: 
     return spark.read.parquet(str(path))
 
 
-def _ours(spark: SparkSession, table: DataFrame, args: argparse.Namespace) -> tuple[float, SMOTE]:
-    names = [f"f_{j}" for j in range(args.features)]
-    sampler = SMOTE(key="order_id", label="label", features=names, seed=7)
-    start = time.perf_counter()
+def _seconds_of_larger(spark: SparkSession, path: Path, args: argparse.Namespace) -> float:
+    table = _table(spark, path, args.growth_to, 4 * args.growth_to, args)
+    return statistics.median(alternately({_OURS: lambda: _resample(table, args)}, args.repeats)[_OURS])
+
+
+def _names(args: argparse.Namespace) -> list[str]:
+    return [f"f_{j}" for j in range(args.features)]
+
+
+def _resample(table: DataFrame, args: argparse.Namespace) -> SMOTE:
+    sampler = SMOTE(key="order_id", label="label", features=_names(args), seed=7)
     sampler.fit_resample(table).write.format("noop").mode("overwrite").save()
-    return time.perf_counter() - start, sampler
+    return sampler
 
 
-def _peer(table: DataFrame, args: argparse.Namespace) -> float:
+def _peer(table: DataFrame, args: argparse.Namespace) -> Callable[[], object]:
+    """imbalanced-learn's SMOTE on rows that are in memory and scaled already."""
     rows = table.toPandas()
-    x, y = rows[[f"f_{j}" for j in range(args.features)]].to_numpy(), rows["label"].to_numpy()
+    x, y = rows[_names(args)].to_numpy(), rows["label"].to_numpy()
     x = (x - x.mean(axis=0)) / x.std(axis=0)
-    start = time.perf_counter()
     # imbalanced-learn takes its threads from the estimator that it is given.
     neighbours = NearestNeighbors(n_neighbors=6, n_jobs=args.workers)
-    over_sampling.SMOTE(k_neighbors=neighbours, random_state=7).fit_resample(x, y)
-    return time.perf_counter() - start
+    sampler = over_sampling.SMOTE(k_neighbors=neighbours, random_state=7)
+    return lambda: sampler.fit_resample(x, y)

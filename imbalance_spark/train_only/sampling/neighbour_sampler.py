@@ -79,7 +79,7 @@ class NeighbourSampler(RandomSampler):
         return Space(numeric=self.features, scale=scale)
 
     def _scale(self, census: Census) -> FeatureScale:
-        """The scale of the features; one pass."""
+        """The scale of the features; two passes."""
         return fit_feature_scale(
             census.rows, self.features, self.scaling, type(self).__name__, count=sum(census.counts.values()),
             hashed=self._hashed(),

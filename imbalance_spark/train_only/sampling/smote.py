@@ -66,8 +66,9 @@ class SMOTE(NeighbourSampler):
     def fit_resample(self, train: DataFrame) -> DataFrame:
         """All rows unchanged, then the synthetic ones; every input column and six more.
 
-        Passes: counts, the scale (two), and for each class that gets rows: its rows or a sample of them to the
-        driver, a report on a hash sample (two, three with cells), and the places of its hashes. The search itself is
+        Passes: counts, the scale (two), and for each class that gets rows one, which brings it to the driver; of
+        a class too large for that a sample comes, and four more follow: three for the report, one for the places
+        of its hashes. The search itself is
         lazy. A synthetic row has its parent's value in each column that is no feature, key included;
         integers are rounded half to even.
 

@@ -318,8 +318,8 @@ def test_smote_reads_the_rows_as_often_as_it_says(spark: SparkSession, held_byte
     train = make_train(spark).withColumnRenamed("amount.eur", "amount").coalesce(1)
     counted = train.mapInArrow(count, train.schema)
     resampled = SMOTE(**{**ONE, "features": ["amount"]}, sampling_strategy={2: 100}, exact_rows=0).fit_resample(counted)
-    # Counts, the scale, and the class; where it stays on the cluster its sample, three for the report, places.
-    passes = {"held": 3, "cluster": 7}[held_bytes]
+    # Counts, the scale twice, and the class; where it stays on the cluster its sample, three for the report, places.
+    passes = {"held": 4, "cluster": 8}[held_bytes]
     assert seen.value == passes * sum(CLASSES.values())
     resampled.write.format("noop").mode("overwrite").save()
     # Originals, parents, neighbours; and the search on the cluster.
