@@ -7,7 +7,8 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from imbalance_spark.config import RunConfig, StrategyConfig
+from imbalance_spark.class_counts import Label
+from imbalance_spark.config import SYNTHETIC_KINDS, RunConfig, StrategyConfig
 from imbalance_spark.encoding import LABEL, ROW_WEIGHT, feature_column
 from imbalance_spark.frames import COPY_NUMBER, IS_EARLY_STOPPING, SPLIT, TRAIN, col
 from imbalance_spark.hashing import key_hash
@@ -17,6 +18,7 @@ from imbalance_spark.split import early_stopping_slice
 from imbalance_spark.steps import Run
 from imbalance_spark.strategy import Recipe, resolve, table_name, training_table, with_recipe_weight
 from imbalance_spark.train_only.guard import only_train
+from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,8 @@ class FittedStrategy:
     recipe: Recipe
     booster: FittedBooster
     fit_rows: Mapping[int, int]
+    neighbours: Mapping[str, Mapping[str, Any]]
+    """For each class of which rows were made, by its label as text, its `NeighbourReport` and the sentence of it."""
 
 
 def write_train_table(prepared: PreparedOrders, config: RunConfig) -> DataFrame:
@@ -59,7 +63,8 @@ def fit_strategy(run: Run, train: DataFrame, strategy: StrategyConfig, config: R
     recipe = resolve(strategy, rows, config.training, kept, weights)
     booster = _fitted(run, with_recipe_weight(table, recipe), recipe, config)
     fit_rows = {label: int(sums["rows"]) for label, sums in after.items()}
-    return FittedStrategy(config=strategy, recipe=recipe, booster=booster, fit_rows=fit_rows)
+    neighbours = run.read_document(_neighbours_step(strategy)) if strategy.kind in SYNTHETIC_KINDS else {}
+    return FittedStrategy(config=strategy, recipe=recipe, booster=booster, fit_rows=fit_rows, neighbours=neighbours)
 
 
 def _strategy_table(run: Run, train: DataFrame, strategy: StrategyConfig, config: RunConfig) -> DataFrame:
@@ -72,11 +77,20 @@ def _strategy_table(run: Run, train: DataFrame, strategy: StrategyConfig, config
         numbers = len(config.orders.numeric)
         sampled = training_table(
             train, strategy, key=config.orders.key, seed=config.split.seed, numeric=names[:numbers],
-            categorical=names[numbers:],
+            categorical=names[numbers:], tell=lambda reports: _keep_neighbours(run, strategy, reports),
         )  # fmt: skip
         return _laid_out(sampled, config)
 
     return run.table(name, build)
+
+
+def _keep_neighbours(run: Run, strategy: StrategyConfig, reports: Mapping[Label, NeighbourReport]) -> None:
+    found = {str(label): {**asdict(report), "sentence": report.sentence} for label, report in reports.items()}
+    run.record(_neighbours_step(strategy), found)
+
+
+def _neighbours_step(strategy: StrategyConfig) -> str:
+    return f"neighbours_{strategy.name}"
 
 
 def _class_sums(run: Run, name: str, table: DataFrame) -> Mapping[int, Mapping[str, float]]:

@@ -106,6 +106,7 @@ def _strategy_evidence(comparison: Comparison, result: StrategyResult) -> Eviden
             **_interval_ends(result),
             **_bracket_ends(result),
             "best_round": booster.best_iteration + 1,
+            **_neighbour_metrics(result),
         },
         curves={f"learning/{name}": values for name, values in booster.learning_curve.items()},
         documents={
@@ -115,11 +116,22 @@ def _strategy_evidence(comparison: Comparison, result: StrategyResult) -> Eviden
             "segments.json": _segments(result, comparison.config.serve_objective),
             "thresholds.json": _thresholds(result),
             "curves/precision_recall.json": _precision_recall(result),
+            **({"neighbours.json": result.fitted.neighbours} if result.fitted.neighbours else {}),
             "ledger.json": {"correction": recipe.ledger.correction().to_dict(), "sentence": result.ledger.sentence},
         },
         figures={f"plots/{name}.png": figure for name, figure in strategy_figures(comparison, result).items()},
         description=serving.sentence,
     )
+
+
+def _neighbour_metrics(result: StrategyResult) -> dict[str, float]:
+    """How exact and how new the neighbours are that rows were made of; nothing where none were."""
+    names = ("recall", "distance_ratio", "novelty_ratio")
+    return {
+        f"neighbours/{label}/{name}": report[name]
+        for label, report in result.fitted.neighbours.items()
+        for name in names
+    }
 
 
 def _interval_ends(result: StrategyResult) -> dict[str, float]:

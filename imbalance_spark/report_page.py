@@ -62,6 +62,7 @@ def html_page(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
         plain=comparison.plain.name,
         ranking=list(_ranking_rows(comparison)),
         operating_points=list(_operating_rows(comparison)),
+        neighbours=list(_neighbour_lines(comparison)),
         pictures=by_section,
         others=[picture for name, picture in pictures.items() if name not in placed],
         thresholds=list(_threshold_rows(comparison)),
@@ -95,6 +96,13 @@ def _threshold_rows(comparison: Comparison) -> Iterator[list[str]]:
         for name, chosen in result.thresholds.items():
             reached = "yes" if chosen.reachable else "no"
             yield [result.name, name, short_text(chosen.threshold), reached, chosen.sentence, chosen.warning or ""]
+
+
+def _neighbour_lines(comparison: Comparison) -> Iterator[str]:
+    """What is known of the neighbours that synthetic rows lie between."""
+    for result in comparison.results:
+        for label, report in result.fitted.neighbours.items():
+            yield f"{result.name}, class {label}: {report['sentence']}"
 
 
 def _ranked_cell(result: StrategyResult, fold: str, metric: str) -> Cell:
@@ -164,6 +172,8 @@ counting scores in bins leaves open. The gain is over {{ plain }}, on the same r
 probability and rate near 1 means that probabilities are right on average.</p>
 {{ results(["strategy", "average precision, validation", "average precision, test", "ROC-AUC, validation",
 "ROC-AUC, test", "gain", "Brier", "log loss", "mean p / rate"], ranking) }}
+{% if neighbours %}<p>Rows made between neighbours:</p><ul>{% for line in neighbours %}<li>{{ line }}</li>
+{% endfor %}</ul>{% endif %}
 {{ shown(pictures["strategies"]) }}</section>
 <section id="operating-point"><h2>The operating point</h2>
 <p>Thresholds are those of {{ serving }}, chosen on validation; the other columns are what they give on test.</p>

@@ -13,7 +13,7 @@ from imbalance_spark.config import SAMPLING_KINDS, SYNTHETIC_KINDS, BoosterParam
 from imbalance_spark.encoding import LABEL, ROW_WEIGHT
 from imbalance_spark.errors import ConfigError, DataContractError
 from imbalance_spark.frames import CLASS_WEIGHT, IS_EARLY_STOPPING, col, require_columns
-from imbalance_spark.strategy_sampling import sample_for
+from imbalance_spark.strategy_sampling import Tell, sample_for
 from imbalance_spark.train_only.guard import only_train
 from imbalance_spark.train_only.sampling.weighing import with_sampling_weight
 from imbalance_spark.train_only.weights import class_weights, scale_pos_weight, with_class_weight
@@ -118,7 +118,7 @@ def table_name(strategy: StrategyConfig) -> str:
 
 def training_table(
     train: DataFrame, strategy: StrategyConfig, *, key: str | Sequence[str], seed: int, numeric: Sequence[str] = (),
-    categorical: Sequence[str] = (),
+    categorical: Sequence[str] = (), tell: Tell = dict,
 ) -> DataFrame:  # fmt: skip
     """The rows that a strategy trains on.
 
@@ -130,6 +130,7 @@ def training_table(
     Args:
         train: training rows with `split`, `y`, `is_early_stopping` and the key columns.
         numeric, categorical: columns of the features, which samplers that make rows look at.
+        tell: called with the `NeighbourReport` of each class for which rows are made.
     Returns:
         Every input column; for a sampler also `sampling_weight` (1 on the slice) and, when
         oversampling, `copy_number`, and for synthetic rows their provenance (null on the slice).
@@ -144,7 +145,7 @@ def training_table(
         return rows
     keys = (key,) if isinstance(key, str) else tuple(key)
     to_fit = rows.where(~col(IS_EARLY_STOPPING))
-    sampled = sample_for(to_fit, strategy, key=keys, seed=seed, numeric=numeric, categorical=categorical)
+    sampled = sample_for(to_fit, strategy, key=keys, seed=seed, numeric=numeric, categorical=categorical, tell=tell)
     stopping = with_sampling_weight(rows.where(col(IS_EARLY_STOPPING)), F.lit(1.0))
     return sampled.unionByName(stopping, allowMissingColumns=True)
 

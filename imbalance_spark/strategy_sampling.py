@@ -1,9 +1,10 @@
 """Which sampler a kind of strategy means, on the columns of a training table."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pyspark.sql import DataFrame
 
+from imbalance_spark.class_counts import Label
 from imbalance_spark.config import SYNTHETIC_KINDS, StrategyConfig
 from imbalance_spark.encoding import LABEL
 from imbalance_spark.frames import COPY_NUMBER
@@ -20,6 +21,10 @@ from imbalance_spark.train_only.sampling import (
     sample_by_class,
 )
 from imbalance_spark.train_only.sampling.census import count_train
+from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport
+
+Tell = Callable[[Mapping[Label, NeighbourReport]], object]
+"""Is told of a sampler's neighbours, before a row is made of them."""
 
 _SMOTES: dict[str, type[SMOTE]] = {
     "smote": SMOTE,
@@ -32,11 +37,11 @@ _SMOTES: dict[str, type[SMOTE]] = {
 
 def sample_for(
     to_fit: DataFrame, strategy: StrategyConfig, *, key: Sequence[str], seed: int, numeric: Sequence[str],
-    categorical: Sequence[str],
+    categorical: Sequence[str], tell: Tell,
 ) -> DataFrame:  # fmt: skip
     """The rows to fit on, resampled as the strategy says; see the sampler for passes, columns and errors."""
     if strategy.kind in SYNTHETIC_KINDS:
-        return _synthesised(to_fit, strategy, key, seed, numeric, categorical)
+        return _synthesised(to_fit, strategy, key, seed, numeric, categorical, tell)
     asked = strategy.sampling_strategy
     if strategy.kind == "oversample":
         return RandomOverSampler(key=key, label=LABEL, sampling_strategy=asked, seed=seed).fit_resample(to_fit)
@@ -50,7 +55,7 @@ def sample_for(
 
 def _synthesised(
     to_fit: DataFrame, strategy: StrategyConfig, key: Sequence[str], seed: int, numeric: Sequence[str],
-    categorical: Sequence[str],
+    categorical: Sequence[str], tell: Tell,
 ) -> DataFrame:  # fmt: skip
     asked, k = strategy.sampling_strategy, strategy.k_neighbors
     if strategy.kind == "smote_nc":
@@ -63,6 +68,7 @@ def _synthesised(
             key=key, label=LABEL, features=numeric, sampling_strategy=asked, k_neighbors=k, seed=seed
         )
     made = sampler.fit_resample(to_fit)
+    tell(sampler.neighbour_report_)
     if strategy.undersample_to is None:
         return made
     return RandomUnderSampler(

@@ -58,7 +58,8 @@ def held_out(noise: float) -> HeldOutCounts:
 
 
 def comparison_of(noises: dict[str, float]) -> Comparison:
-    fitted = {name: SimpleNamespace(config=SimpleNamespace(name=name)) for name in noises}
+    neighbours = {"1": {"sentence": f"40 rows made for {ODD_NAME}"}}
+    fitted = {name: SimpleNamespace(config=SimpleNamespace(name=name), neighbours=neighbours) for name in noises}
     serve = OBJECTIVES[0].name
     results = [judge(fitted[name], held_out(noise), OBJECTIVES, serve) for name, noise in noises.items()]
     objectives = [{"name": "min_cost", "fn": 10, "fp": 1}]
@@ -139,3 +140,7 @@ def test_a_recall_without_positives_is_called_undefined() -> None:
     assert "recall undefined, cost" in said
     assert "recall undefined." in said
     assert "nan" not in said
+
+
+def test_what_is_known_of_neighbours_is_said_for_each_strategy(comparison: Comparison, page: str) -> None:
+    assert page.count(", class 1: 40 rows made for &lt;script&gt;") == len(comparison.results)

@@ -13,6 +13,7 @@ from imbalance_spark.config import BoosterParams, StrategyConfig, TrainingConfig
 from imbalance_spark.errors import ConfigError, DataContractError, LeakageError, MissingColumnsError
 from imbalance_spark.strategy import FIT_WEIGHT, PriorLedger, resolve, table_name, training_table, with_recipe_weight
 from imbalance_spark.train_only.guard import leakage_errors
+from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport
 
 TRAINING = TrainingConfig(params=BoosterParams(max_depth=4))
 COUNTS = {0: 990, 1: 10}
@@ -191,7 +192,11 @@ def test_synthetic_rows_join_the_rows_to_fit_and_leave_the_slice_alone(spark: Sp
     ]  # fmt: skip
     train = spark.range(600).selectExpr(*columns).localCheckpoint()
     config = strategy(kind, sampling_strategy=0.5, undersample_to=0.8)
-    table = training_table(train, config, key="order_id", seed=7, numeric=["x_0", "x_1"], categorical=["x_2"])
+    told: dict[int, NeighbourReport] = {}
+    table = training_table(
+        train, config, key="order_id", seed=7, numeric=["x_0", "x_1"], categorical=["x_2"], tell=told.update
+    )  # fmt: skip
+    assert told[1].class_rows == train.where("y = 1 and not is_early_stopping").count()
     rows = table.toPandas()
     assert [table.schema[name].dataType for name in train.columns] == [train.schema[n].dataType for n in train.columns]
     stopping = rows[rows.is_early_stopping][train.columns].sort_values("order_id")
