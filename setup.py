@@ -2,7 +2,7 @@
 
 from setuptools import find_packages, setup
 
-JOBS = ("generate_orders", "diagnose", "train", "retune", "doctor")
+JOBS = ("generate_orders", "diagnose", "train", "score", "retune", "doctor")
 
 setup(
     name="imbalance_spark",
@@ -28,6 +28,7 @@ setup(
             "pytest==9.2.0",
             "hypothesis==6.170.15",
             "imbalanced-learn==0.14.2",
+            "psycopg2-binary==2.9.13",
             "ruff==0.17.6",
             "mypy==2.4.1",
             "pandas-stubs",

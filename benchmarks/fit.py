@@ -11,7 +11,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from benchmarks import timing
-from imbalance_spark.config import BoosterParams, TrainingConfig
+from imbalance_spark.config import TrainingConfig
+from imbalance_spark.config_strategy import BoosterParams
 from imbalance_spark.encoding import LABEL, feature_column
 from imbalance_spark.frames import IS_EARLY_STOPPING
 from imbalance_spark.hashing import key_hash

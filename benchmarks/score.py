@@ -3,20 +3,21 @@
 import argparse
 import tempfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 from pyspark.ml.functions import vector_to_array
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from xgboost.spark import SparkXGBClassifier
+from xgboost.spark import SparkXGBClassifier, SparkXGBClassifierModel
 
 from benchmarks import timing
 from benchmarks.fit import SETTINGS, make_inputs, written
-from imbalance_spark.calibration import PriorCorrection
-from imbalance_spark.encoding import LABEL, feature_column
-from imbalance_spark.learners.xgboost import FittedBooster
-from imbalance_spark.scan import Contender, score_frame
+from imbalance_spark.calibration import LogOddsCalibration, PriorCorrection
+from imbalance_spark.encoding import LABEL, CategoryEncoding, LabelEncoding, feature_column
+from imbalance_spark.model import ModelBundle
+from imbalance_spark.score import score_orders
 from imbalance_spark.session import spark_session
 
 add_arguments = timing.add_model_arguments
@@ -27,12 +28,14 @@ def run(args: argparse.Namespace) -> dict[str, object]:
     with spark_session("bench-score", master, SETTINGS) as spark, tempfile.TemporaryDirectory() as folder:
         rows = make_inputs(spark, args.rows, args.features, args.prevalence)
         table = written(rows, Path(folder) / "orders", args.workers)
-        peer, contender = _models(table, args)
+        peer, bundle = _models(table, args)
         sides: dict[str, Callable[[], DataFrame]] = {
             "peer: transform": lambda: peer.transform(table).select(
                 "order_id", vector_to_array("probability")[1].alias("probability")
             ),
-            "ours: score_frame": lambda: score_frame(table, contender).select("order_id", "probability"),
+            "ours: score_orders": lambda: score_orders(
+                table, bundle, model_version="1", scored_at=datetime.now(UTC)
+            ).select("order_id", "probability"),
         }
         difference = _largest_difference(*[make() for make in sides.values()])
         seconds = timing.alternately({name: partial(_run, make) for name, make in sides.items()}, args.repeats)
@@ -45,18 +48,21 @@ def _run(make: Callable[[], DataFrame]) -> None:
     make().write.format("noop").mode("overwrite").save()
 
 
-def _models(table: DataFrame, args: argparse.Namespace) -> tuple[object, Contender]:
+def _models(table: DataFrame, args: argparse.Namespace) -> tuple[SparkXGBClassifierModel, ModelBundle]:
     """One fit on a part of the rows, as the peer's model and as ours."""
     inputs = [feature_column(number) for number in range(args.features)]
     peer = SparkXGBClassifier(
         features_col=inputs, label_col=LABEL, num_workers=args.workers, force_repartition=True,
         n_estimators=args.rounds, base_score=args.prevalence, verbose=False,
     ).fit(table.where(F.col("order_id") < 200_000))  # fmt: skip
-    booster = FittedBooster(
-        ubj=bytes(peer.get_booster().save_raw("ubj")), features=tuple(inputs), best_iteration=args.rounds - 1,
-        rounds_run=args.rounds, learning_curve={}, num_workers=args.workers, params={},
+    bundle = ModelBundle(
+        strategy="none", booster_ubj=bytes(peer.get_booster().save_raw("ubj")), numeric=tuple(inputs), categorical=(),
+        categories=CategoryEncoding(values={}), label=LabelEncoding(classes=("0", "1")),
+        correction=PriorCorrection.identity(),
+        calibrator=LogOddsCalibration(method="identity", a=1.0, b=1.0, c=0.0), thresholds={"max_f1": 0.5},
+        serve_objective="max_f1",
     )  # fmt: skip
-    return peer, Contender(name="none", booster=booster, correction=PriorCorrection.identity())
+    return peer, bundle
 
 
 def _largest_difference(peer: DataFrame, ours: DataFrame) -> float:

@@ -8,7 +8,8 @@ import numpy as np
 import xgboost
 from sklearn.metrics import average_precision_score
 
-from imbalance_spark.config import StrategyConfig, TrainingConfig
+from imbalance_spark.config import TrainingConfig
+from imbalance_spark.config_strategy import StrategyConfig
 from imbalance_spark.strategy import Recipe, resolve
 
 _KINDS = ("none", "scale_pos_weight", "class_weight", "balanced_sketch")

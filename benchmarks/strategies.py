@@ -17,7 +17,6 @@ from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.encoding import feature_column
 from imbalance_spark.frames import SPLIT, TEST, VALIDATION
 from imbalance_spark.held_out import HeldOutCounts
-from imbalance_spark.learners.xgboost import FittedBooster
 from imbalance_spark.metrics import DEFAULT_GRID
 from imbalance_spark.scan import Contender, scan_held_out
 from imbalance_spark.session import spark_session
@@ -66,11 +65,9 @@ def _contenders(table: DataFrame, args: argparse.Namespace) -> list[Contender]:
         chosen = np.random.default_rng(number).random(len(labels)) < 0.5
         data = xgboost.QuantileDMatrix(matrix[chosen], labels[chosen])
         params = {"objective": "binary:logistic", "nthread": args.workers, "seed": number}
-        booster = FittedBooster(
-            ubj=bytes(xgboost.train(params, data, args.rounds).save_raw("ubj")), features=features,
-            best_iteration=args.rounds - 1, rounds_run=args.rounds, learning_curve={}, num_workers=1, params={},
-        )  # fmt: skip
-        contenders.append(Contender(name=f"model {number}", booster=booster, correction=PriorCorrection.identity()))
+        ubj = bytes(xgboost.train(params, data, args.rounds).save_raw("ubj"))
+        identity = PriorCorrection.identity()
+        contenders.append(Contender(name=f"model {number}", ubj=ubj, features=features, correction=identity))
     return contenders
 
 

@@ -21,10 +21,15 @@ def is_number(value: object) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def taken_columns(frame: DataFrame, added: tuple[str, ...]) -> list[str]:
+    """Those of the columns to add that the input already has, in any letter case."""
+    present = {name.lower() for name in frame.columns}
+    return [name for name in added if name.lower() in present]
+
+
 def refuse_columns(frame: DataFrame, added: tuple[str, ...], stage: str) -> None:
     """Refuse an input that already has a column which the stage is to add, in any letter case."""
-    present = {name.lower() for name in frame.columns}
-    if taken := [name for name in added if name.lower() in present]:
+    if taken := taken_columns(frame, added):
         raise DataContractError(
             f"{stage}: the input already has column {taken}, which this stage adds. Drop or rename it."
         )

@@ -30,15 +30,17 @@ def parser(job: str, description: str) -> argparse.ArgumentParser:
     return made
 
 
-def run_configured(job: str, args: argparse.Namespace, body: Callable[[RunConfig], int]) -> int:
-    """Load the config and run the job's body; however it ends, say so on stderr and in status.json.
+def run_configured(
+    job: str, args: argparse.Namespace, body: Callable[[RunConfig], int], *, with_status: bool = True
+) -> int:
+    """Load the config and run the job's body; however it ends, say so on stderr and, unless told not to, in a file.
 
     `status.json` is written in the config's `output` folder if that is a local path that can be
     known; it holds `job`, `state`, `exit_code` and `error`.
     """
     # Orders and models are not for other users of the machine.
     os.umask(0o077)
-    _set_up_logging(args.verbose)
+    set_up_logging(args.verbose)
     outputs: list[str] = []
 
     def work() -> int:
@@ -46,10 +48,13 @@ def run_configured(job: str, args: argparse.Namespace, body: Callable[[RunConfig
         outputs.append(config.output)
         return body(config)
 
-    return run_job(job, work, lambda status: _write_status(outputs or _output_alone(args), status))
+    if not with_status:
+        return run_job(job, work)
+    return run_job(job, work, lambda status: write_status(outputs or _output_alone(args), status))
 
 
-def _set_up_logging(verbose: bool) -> None:
+def set_up_logging(verbose: bool) -> None:
+    """Warnings to stderr, this package's in detail where asked; of MLflow and XGBoost errors only."""
     level = logging.DEBUG if verbose else logging.WARNING
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("imbalance_spark").setLevel(level)
@@ -68,7 +73,8 @@ def _output_alone(args: argparse.Namespace) -> list[str]:
     return [output] if isinstance(output, str) else []
 
 
-def _write_status(outputs: Sequence[str], status: dict[str, object]) -> None:
+def write_status(outputs: Sequence[str], status: dict[str, object]) -> None:
+    """Write `status.json` into each output folder that is a local path."""
     for output in outputs:
         place = output.removeprefix("file://").removeprefix("file:")
         if "://" in place or place.startswith("dbfs:"):

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from pyspark.sql import DataFrame, SparkSession
 
-from imbalance_spark.config import RunConfig, StrategyConfig
+from imbalance_spark.config import RunConfig
+from imbalance_spark.config_strategy import StrategyConfig
 from imbalance_spark.errors import ConfigError, nearest
 from imbalance_spark.fit import FittedStrategy, fit_strategy, write_train_table
 from imbalance_spark.frames import SPLIT, TEST, VALIDATION, col
@@ -19,7 +20,7 @@ from imbalance_spark.metrics.evaluate import majority_baseline, matrix_metrics
 from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.model import ModelBundle
-from imbalance_spark.objectives import AlertBudget, Objective, count_days, objective_from_config
+from imbalance_spark.objectives import AlertBudget, Objective, count_days, first_constant_costs, objective_from_config
 from imbalance_spark.prepare import STEPS as PREPARE_STEPS
 from imbalance_spark.prepare import PreparedOrders, prepare
 from imbalance_spark.progress import Progress
@@ -57,10 +58,15 @@ def compare(spark: SparkSession, config: RunConfig, progress: Progress) -> Compa
 
 def prepare_to_compare(spark: SparkSession, config: RunConfig, progress: Progress) -> PreparedOrders:
     """What must hold before anything is fitted, cheapest first: objectives, slots, executors, then the orders."""
+    check_to_compare(spark, config)
+    return prepare(spark, config, progress)
+
+
+def check_to_compare(spark: SparkSession, config: RunConfig) -> None:
+    """Refuse objectives or a cluster that no comparison can work with; the orders are not read."""
     objectives_of(config)
     require_training_slots(spark, config.training.num_workers)
     check_executors(spark)
-    return prepare(spark, config, progress)
 
 
 def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Progress) -> Comparison:
@@ -147,10 +153,21 @@ def _score(prepared: PreparedOrders, fitted: Sequence[FittedStrategy], config: R
 
 def _scanned(prepared: PreparedOrders, fitted: Sequence[FittedStrategy], config: RunConfig) -> dict[str, HeldOutCounts]:
     contenders = [
-        Contender(name=s.config.name, booster=s.booster, correction=s.recipe.ledger.correction()) for s in fitted
+        Contender(
+            name=s.config.name,
+            ubj=s.booster.ubj,
+            features=s.booster.features,
+            correction=s.recipe.ledger.correction(),
+        )
+        for s in fitted
     ]
+    return scan_contenders(prepared.inputs, contenders, config)
+
+
+def scan_contenders(inputs: DataFrame, contenders: Sequence[Contender], config: RunConfig) -> dict[str, HeldOutCounts]:
+    """Counts of models of one list of features, from one pass over validation and test; see `scan_held_out`."""
     return scan_held_out(
-        prepared.inputs.where(col(SPLIT).isin(*HELD_OUT)),
+        inputs.where(col(SPLIT).isin(*HELD_OUT)),
         contenders,
         key=config.orders.key,
         group=config.orders.grouping,
@@ -195,6 +212,11 @@ def objectives_of(config: RunConfig) -> tuple[Objective, ...]:
         problems.append(f"serve_objective: {config.serve_objective!r} is none of the objectives {names}.{hint}")
     if config.orders.time is None and any(isinstance(o, AlertBudget) and o.days is None for o in found):
         problems.append("objectives: alert_budget counts alerts a day. Name orders.time, or give its days.")
+    if config.training.early_stopping_metric == "expected_cost" and first_constant_costs(found) is None:
+        problems.append(
+            "training.early_stopping_metric: expected_cost needs an objective min_cost or bayes_cost with numbers for "
+            "fn and fp. Add one, or stop by log_loss."
+        )
     if problems:
         raise ConfigError.of_all(problems)
     return tuple(found)

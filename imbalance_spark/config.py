@@ -3,20 +3,13 @@
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-Share = Annotated[float, Field(gt=0.0, lt=1.0)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-
+from imbalance_spark.config_section import Name, Section, Share
+from imbalance_spark.config_strategy import BoosterParams, StrategyConfig, feature_problems, stacking_problems
 
 MOST_FEATURES = 2000
 """Most features of a model: with more, planning takes Spark longer than the data."""
-
-
-class Section(BaseModel):
-    """A part of the config: frozen, finite numbers, no unknown keys, no text where a number belongs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class SourceConfig(Section):
@@ -122,112 +115,19 @@ class SplitConfig(Section):
         return fractions
 
 
-class BoosterParams(Section):
-    """XGBoost's parameters that a run may set: a closed list, since XGBoost ignores a misspelt one."""
-
-    max_depth: Annotated[int, Field(ge=1, le=30)] = 6
-    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
-    min_child_weight: Annotated[float, Field(ge=0.0)] = 1.0
-    gamma: Annotated[float, Field(ge=0.0)] = 0.0
-    reg_lambda: Annotated[float, Field(ge=0.0)] = 1.0
-    reg_alpha: Annotated[float, Field(ge=0.0)] = 0.0
-    subsample: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    colsample_bytree: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    max_bin: Annotated[int, Field(ge=2, le=65_536)] = 256
-    max_delta_step: Annotated[float, Field(ge=0.0)] = 0.0
-
-
 class TrainingConfig(Section):
-    """The distributed fit. `num_workers` barrier tasks must find free slots at the same time."""
+    """The distributed fit. `num_workers` barrier tasks must find free slots at the same time.
+
+    `early_stopping_metric` is computed over the rows of all workers; `expected_cost` takes its costs from the first
+    objective with constant ones.
+    """
 
     num_workers: Annotated[int, Field(ge=1, le=10_000)] = 2
     rounds: Annotated[int, Field(ge=1, le=100_000)] = 200
     early_stopping_rounds: Annotated[int, Field(ge=1)] = 20
+    early_stopping_metric: Literal["log_loss", "average_precision", "expected_cost"] = "log_loss"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 7
     params: BoosterParams = BoosterParams()
-
-
-StrategyKind = Literal[
-    "none", "undersample", "oversample", "class_weight", "scale_pos_weight", "balanced_sketch",
-    "smote", "borderline_smote", "adasyn", "smote_nc", "smote_tomek", "smote_enn",
-]  # fmt: skip
-SYNTHETIC_KINDS = ("smote", "borderline_smote", "adasyn", "smote_nc", "smote_tomek", "smote_enn")
-"""Kinds that make rows which were never observed."""
-SAMPLING_KINDS = ("undersample", "oversample", *SYNTHETIC_KINDS)
-"""Kinds that change which rows are fitted on."""
-
-
-class StrategyConfig(Section):
-    """A named recipe against the imbalance; `kind` says what it does, `name` what the report calls it.
-
-    Args:
-        sampling_strategy: imbalanced-learn's, for kinds that sample: 'auto' or a ratio
-            minority / majority in (0, 1], or target rows per class.
-        k_neighbors: neighbours of a row of its class, for kinds that make synthetic rows.
-        undersample_to: ratio minority / majority in (0, 1] to which the majority is under-sampled after the
-            synthetic rows were made; None keeps it whole.
-        method: `exact` rows per class, `key_hash`, or `sample_by` (Spark's own draw), for `undersample`.
-        weights: 'balanced' or a weight per class, for `class_weight`.
-        scale_pos_weight: 'balanced' (n_neg / n_pos) or a number above 0.
-        params: XGBoost parameters that differ from `training.params`.
-    """
-
-    kind: StrategyKind
-    name: Name = ""
-    sampling_strategy: float | str | dict[int | str, int] = "auto"
-    method: Literal["exact", "key_hash", "sample_by"] = "exact"
-    k_neighbors: Annotated[int, Field(ge=1, le=1000)] = 5
-    undersample_to: Annotated[float, Field(gt=0.0, le=1.0)] | None = None
-    weights: Literal["balanced"] | dict[int | str, float] = "balanced"
-    scale_pos_weight: Literal["balanced"] | Annotated[float, Field(gt=0.0)] = "balanced"
-    allow_stacked_correction: bool = False
-    params: dict[str, Any] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _name_is_kind_unless_given(cls, data: Any) -> Any:
-        if isinstance(data, str):
-            data = {"kind": data}
-        return {**data, "name": data.get("name") or data.get("kind", "")} if isinstance(data, dict) else data
-
-    @model_validator(mode="after")
-    def _only_settings_of_its_kind(self) -> Self:
-        foreign = self.model_fields_set & set(_SETTINGS_OF) - {
-            k for k, kinds in _SETTINGS_OF.items() if self.kind in kinds
-        }
-        if {"weights", "scale_pos_weight"} <= self.model_fields_set:
-            raise ValueError("a weight column and scale_pos_weight multiply inside XGBoost: ask for one of them")
-        if foreign:
-            raise ValueError(f"{sorted(foreign)} mean nothing to strategy kind {self.kind!r}: take them out")
-        BoosterParams.model_validate(self.params)
-        if problems := [*_ratio_problems(self.sampling_strategy), *_weight_problems(self.weights)]:
-            raise ValueError("; ".join(problems))
-        return self
-
-
-def _ratio_problems(sampling_strategy: float | str | dict[int | str, int]) -> list[str]:
-    if not isinstance(sampling_strategy, float) or 0.0 < sampling_strategy <= 1.0:
-        return []
-    return [f"sampling_strategy as a ratio minority / majority must be in (0, 1], got {sampling_strategy}"]
-
-
-def _weight_problems(weights: str | dict[int | str, float]) -> list[str]:
-    if isinstance(weights, str):
-        return []
-    problems = [] if min(weights.values(), default=0.0) > 0.0 else [f"weights must be above 0, got {weights}"]
-    if set(weights) != {0, 1}:
-        problems.append(f"weights must name class 0 and class 1 (the positive one), and no other, got {list(weights)}")
-    return problems
-
-
-_SETTINGS_OF = {
-    "sampling_strategy": set(SAMPLING_KINDS),
-    "k_neighbors": set(SYNTHETIC_KINDS),
-    "undersample_to": set(SYNTHETIC_KINDS),
-    "method": {"undersample"},
-    "weights": {"class_weight"},
-    "scale_pos_weight": {"scale_pos_weight"},
-}
 
 
 class ScoringConfig(Section):
@@ -241,8 +141,13 @@ class ScoringConfig(Section):
 
 
 class GateConfig(Section):
-    """What the best strategy must reach, else exit code 4; and what it is chosen by, on validation."""
+    """What the best strategy must reach, else exit code 4; and what it is chosen by, on validation.
 
+    `mode` is about the registry: `enabled` makes the best strategy champion where it beats the present one, `dry_run`
+    says whether it would, `disabled` compares nothing. In each of them its model is registered.
+    """
+
+    mode: Literal["disabled", "dry_run", "enabled"] = "enabled"
     metric: Literal["average_precision", "roc_auc"] = "average_precision"
     minimum: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     require_reachable: bool = False
@@ -293,37 +198,14 @@ class RunConfig(Section):
             problems.append("split.by is group, but orders.group names no column")
         if self.split.by == "time" and self.orders.time is None:
             problems.append("split.by is time, but orders.time names no column")
-        problems += _kinds_of_features(self.orders, self.strategies)
+        problems += feature_problems(self.strategies, self.orders.numeric, self.orders.categorical)
         if self.orders.weight is not None:
-            problems += _stacked(self.orders.weight, self.strategies)
+            problems += stacking_problems(self.strategies, self.orders.weight)
         if problems:
             raise ValueError("; ".join(problems))
         return self
 
 
-def _kinds_of_features(orders: OrdersConfig, strategies: tuple[StrategyConfig, ...]) -> list[str]:
-    kinds = {strategy.kind for strategy in strategies} & set(SYNTHETIC_KINDS)
-    problems = []
-    if orders.categorical and (only_numbers := sorted(kinds - {"smote_nc"})):
-        problems.append(
-            f"strategies of kind {only_numbers} put rows between rows, and there is nothing between two categories of "
-            f"orders.categorical {list(orders.categorical)}: use smote_nc, or leave these features out"
-        )
-    if "smote_nc" in kinds and not (orders.numeric and orders.categorical):
-        problems.append("smote_nc is for numeric and categorical features together: for numbers alone use smote")
-    return problems
-
-
 def _repeated(what: str, names: Any) -> list[str]:
     twice = sorted({name for name in names if list(names).count(name) > 1})
     return [f"{what} named twice: {twice}"] if twice else []
-
-
-def _stacked(weight: str, strategies: tuple[StrategyConfig, ...]) -> list[str]:
-    corrected = [s.name for s in strategies if s.kind != "none" and not s.allow_stacked_correction]
-    if not corrected:
-        return []
-    return [
-        f"orders.weight {weight!r} together with the corrections of {corrected} corrects twice: "
-        "set allow_stacked_correction: true on a strategy that means it, or drop the weight"
-    ]

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from imbalance_spark.config import Section
+from imbalance_spark.config_section import Section
 from imbalance_spark.errors import ConfigError, nearest
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -25,7 +25,7 @@ class _Loader(yaml.SafeLoader):
     Sequences become tuples; tags, anchors and repeated keys are refused.
     """
 
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  # PyYAML's own way to drop YAML 1.1's
+    yaml_implicit_resolvers: dict[str, Any] = {}  # PyYAML's own way to drop YAML 1.1's
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]

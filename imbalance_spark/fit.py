@@ -1,18 +1,23 @@
 """Training tables and boosters of a run's strategies, each made once and kept."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import geometric_mean
 from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from imbalance_spark.class_counts import Label
-from imbalance_spark.config import SYNTHETIC_KINDS, RunConfig, StrategyConfig
+from imbalance_spark.config import RunConfig
+from imbalance_spark.config_strategy import SYNTHETIC_KINDS, StrategyConfig
 from imbalance_spark.encoding import LABEL, ROW_WEIGHT, feature_column
 from imbalance_spark.frames import COPY_NUMBER, IS_EARLY_STOPPING, SPLIT, TRAIN, col
 from imbalance_spark.hashing import key_hash
+from imbalance_spark.learners.ensemble import average_fitted
+from imbalance_spark.learners.isolation_forest import fit_isolation_forest
 from imbalance_spark.learners.xgboost import FittedBooster, fit_booster
+from imbalance_spark.objectives import first_constant_costs, objective_from_config
 from imbalance_spark.prepare import PreparedOrders
 from imbalance_spark.split import early_stopping_slice
 from imbalance_spark.steps import Run
@@ -23,7 +28,10 @@ from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport
 
 @dataclass(frozen=True, kw_only=True)
 class FittedStrategy:
-    """A strategy's recipe as it was resolved on the training rows, and the booster it gave."""
+    """A strategy's recipe as it was resolved on the training rows, and the booster it gave.
+
+    `fit_rows` are those of each class; of an ensemble, of all members together.
+    """
 
     config: StrategyConfig
     recipe: Recipe
@@ -53,21 +61,44 @@ def write_train_table(prepared: PreparedOrders, config: RunConfig) -> DataFrame:
 def fit_strategy(run: Run, train: DataFrame, strategy: StrategyConfig, config: RunConfig) -> FittedStrategy:
     """Sample, weigh and fit one strategy; each part is read back if the run has it already.
 
-    Passes: those of the sampler and one to write its table; one count of that table; two for the fit.
+    Passes: those of the sampler and one to write its table; one count of that table; those of the fit. An
+    ensemble does so for each of its members.
     """
-    table = _strategy_table(run, train, strategy, config)
+    if strategy.kind != "undersample_ensemble":
+        return _fit_one(run, train, strategy, config)
+    # A config's names have no "~".
+    named = [strategy.model_copy(update={"name": f"{strategy.name}~{member}"}) for member in range(strategy.members)]
+    return _averaged(strategy, [_fit_one(run, train, one, config, member) for member, one in enumerate(named)])
+
+
+def _fit_one(
+    run: Run, train: DataFrame, strategy: StrategyConfig, config: RunConfig, member: int = 0
+) -> FittedStrategy:
+    table = _strategy_table(run, train, strategy, config, member)
     before, after = _class_sums(run, "train", train), _class_sums(run, table_name(strategy), table)
     kept = {label: after[label]["rows"] / before[label]["rows"] for label in before}
     rows = {label: int(sums["rows"]) for label, sums in before.items()}
     weights = {label: sums["weight"] for label, sums in before.items()} if config.orders.weight else None
     recipe = resolve(strategy, rows, config.training, kept, weights)
-    booster = _fitted(run, with_recipe_weight(table, recipe), recipe, config)
     fit_rows = {label: int(sums["rows"]) for label, sums in after.items()}
+    booster = _fitted(run, recipe.name, lambda: _fit(table, strategy, recipe, fit_rows, config))
     neighbours = run.read_document(_neighbours_step(strategy)) if strategy.kind in SYNTHETIC_KINDS else {}
     return FittedStrategy(config=strategy, recipe=recipe, booster=booster, fit_rows=fit_rows, neighbours=neighbours)
 
 
-def _strategy_table(run: Run, train: DataFrame, strategy: StrategyConfig, config: RunConfig) -> DataFrame:
+def _averaged(strategy: StrategyConfig, members: Sequence[FittedStrategy]) -> FittedStrategy:
+    """The mean of the members' corrected margins, as one booster and one correction."""
+    recipes, boosters = [one.recipe for one in members], [one.booster for one in members]
+    # The mean of the logit shifts is the shift of the geometric means.
+    kept = {label: geometric_mean([recipe.ledger.kept[label] for recipe in recipes]) for label in (0, 1)}
+    recipe = replace(recipes[0], name=strategy.name, ledger=replace(recipes[0].ledger, kept=kept))
+    rows = {label: sum(one.fit_rows[label] for one in members) for label in (0, 1)}
+    return FittedStrategy(
+        config=strategy, recipe=recipe, booster=average_fitted(boosters), fit_rows=rows, neighbours={}
+    )
+
+
+def _strategy_table(run: Run, train: DataFrame, strategy: StrategyConfig, config: RunConfig, member: int) -> DataFrame:
     name = table_name(strategy)
     if name == "train":
         return train
@@ -77,7 +108,7 @@ def _strategy_table(run: Run, train: DataFrame, strategy: StrategyConfig, config
         numbers = len(config.orders.numeric)
         sampled = training_table(
             train, strategy, key=config.orders.key, seed=config.split.seed, numeric=names[:numbers],
-            categorical=names[numbers:], tell=lambda reports: _keep_neighbours(run, strategy, reports),
+            categorical=names[numbers:], member=member, tell=lambda reports: _keep_neighbours(run, strategy, reports),
         )  # fmt: skip
         return _laid_out(sampled, config)
 
@@ -105,26 +136,50 @@ def _class_sums(run: Run, name: str, table: DataFrame) -> Mapping[int, Mapping[s
     return {int(label): sums for label, sums in run.document(f"{name}_sums", summed).items()}
 
 
-def _fitted(run: Run, table: DataFrame, recipe: Recipe, config: RunConfig) -> FittedBooster:
-    file = f"models/{recipe.name}.ubj"
+def _fitted(run: Run, name: str, fit: Callable[[], FittedBooster]) -> FittedBooster:
+    file = f"models/{name}.ubj"
 
-    def fit() -> Any:
-        booster = fit_booster(
+    def fit_and_write() -> Any:
+        booster = fit()
+        run.folder.write_bytes(file, booster.ubj)
+        return {field: value for field, value in asdict(booster).items() if field != "ubj"}
+
+    record = run.document(f"fit_{name}", fit_and_write)
+    return FittedBooster.from_record(record, run.folder.read_bytes(file))
+
+
+def _fit(
+    table: DataFrame, strategy: StrategyConfig, recipe: Recipe, fit_rows: Mapping[int, int], config: RunConfig
+) -> FittedBooster:
+    if strategy.kind == "isolation_forest":
+        return fit_isolation_forest(
             table,
             features=config.orders.features,
-            training=config.training,
-            params=recipe.params,
-            weight_col=recipe.weight_column,
-            scale_pos_weight=recipe.scale_pos_weight,
-            base_score=recipe.base_score,
-            logit_shift=recipe.ledger.correction().logit_shift,
-            strategy=recipe.name,
+            key=config.orders.key,
+            trees=strategy.trees,
+            honest_rows=fit_rows[0],
+            prior=recipe.base_score,
+            seed=config.training.seed,
         )
-        run.folder.write_bytes(file, booster.ubj)
-        return {name: value for name, value in asdict(booster).items() if name != "ubj"}
+    return fit_booster(
+        with_recipe_weight(table, recipe),
+        features=config.orders.features,
+        training=config.training,
+        params=recipe.params,
+        weight_col=recipe.weight_column,
+        scale_pos_weight=recipe.scale_pos_weight,
+        base_score=recipe.base_score,
+        logit_shift=recipe.ledger.logit_shift,
+        loss=recipe.loss,
+        costs=_stopping_costs(config),
+        strategy=recipe.name,
+    )
 
-    record = run.document(f"fit_{recipe.name}", fit)
-    return FittedBooster.from_record(record, run.folder.read_bytes(file))
+
+def _stopping_costs(config: RunConfig) -> tuple[float, float] | None:
+    if config.training.early_stopping_metric != "expected_cost":
+        return None
+    return first_constant_costs([objective_from_config(entry) for entry in config.objectives])
 
 
 def _to_learn_from(rows: DataFrame, config: RunConfig) -> DataFrame:

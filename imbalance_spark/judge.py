@@ -12,7 +12,7 @@ from imbalance_spark.metrics.bootstrap_threshold import ThresholdUncertainty, th
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.evaluate import evaluate, matrix_metrics
 from imbalance_spark.metrics.intervals import Interval, bucket_intervals, paired_differences
-from imbalance_spark.objectives import BayesCost, MaxPrecision, MaxRecall, MinCost, Objective
+from imbalance_spark.objectives import MaxPrecision, MaxRecall, Objective, first_constant_costs
 from imbalance_spark.threshold import ChosenThreshold, sweep
 
 HELD_OUT = (VALIDATION, TEST)
@@ -82,16 +82,16 @@ def judge(
 
 def gains(results: Sequence[StrategyResult], against: StrategyResult, metric: str) -> dict[str, Interval]:
     """By strategy, how much more of a validation metric it has than `against`, with its paired interval."""
+    return {result.name: gain_over(result, against.held_out, metric) for result in results if result is not against}
+
+
+def gain_over(result: StrategyResult, other: HeldOutCounts, metric: str) -> Interval:
+    """How much more of a validation metric a strategy has than another model on the same rows, with its interval."""
 
     def ranked(curve: Curve) -> Mapping[str, float]:
         return {name: value for name, value in ranking_metrics(curve).items() if name == metric}
 
-    plain = against.held_out.bucketed(VALIDATION)
-    return {
-        result.name: paired_differences(result.held_out.bucketed(VALIDATION), plain, ranked)[metric]
-        for result in results
-        if result is not against
-    }
+    return paired_differences(result.held_out.bucketed(VALIDATION), other.bucketed(VALIDATION), ranked)[metric]
 
 
 def ranking_metrics(curve: Curve) -> dict[str, float]:
@@ -102,10 +102,8 @@ def ranking_metrics(curve: Curve) -> dict[str, float]:
 
 def constant_costs(objectives: Sequence[Objective]) -> dict[str, float]:
     """What a miss and a false alarm cost in the reported `cost`: the first constant costs that are asked for."""
-    for objective in objectives:
-        if isinstance(objective, MinCost | BayesCost) and not isinstance(objective.fn, str):
-            return {"fn": float(objective.fn), "fp": float(objective.fp)}
-    return {"fn": 1.0, "fp": 1.0}
+    miss, alarm = first_constant_costs(objectives) or (1.0, 1.0)
+    return {"fn": miss, "fp": alarm}
 
 
 def _metrics(

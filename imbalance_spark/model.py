@@ -12,10 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from imbalance_spark.calibration import Calibrator, PriorCorrection, calibrator_from_dict
+from imbalance_spark.calibration import (
+    Calibrator,
+    Correction,
+    PriorCorrection,
+    calibrator_from_dict,
+    correction_from_dict,
+)
 from imbalance_spark.encoding import CategoryEncoding, LabelEncoding
 from imbalance_spark.errors import ConfigError, DataContractError, MissingColumnsError
 from imbalance_spark.metrics.grid import FloatArray
+from imbalance_spark.score_rows import load_booster, probabilities
 
 _FORMAT = 2
 _MODEL, _DESCRIPTION, _THRESHOLD, _MANIFEST = "model.ubj", "model.json", "threshold.json", "manifest.json"
@@ -42,7 +49,7 @@ class ModelBundle:
     categorical: tuple[str, ...]
     categories: CategoryEncoding
     label: LabelEncoding
-    correction: PriorCorrection
+    correction: Correction
     calibrator: Calibrator
     thresholds: Mapping[str, float]
     serve_objective: str
@@ -99,7 +106,7 @@ class ModelBundle:
             categorical=tuple(described["categorical"]),
             categories=CategoryEncoding.from_dict(described["categories"]),
             label=LabelEncoding.from_dict(described["label"]),
-            correction=PriorCorrection.from_dict(described["correction"]),
+            correction=correction_from_dict(described["correction"]),
             calibrator=calibrator_from_dict(described["calibrator"]),
             thresholds=threshold["thresholds"],
             serve_objective=threshold["serve_objective"],
@@ -120,14 +127,23 @@ class ModelBundle:
 
 
 class Scorer:
-    """A loaded bundle that scores pandas frames; the booster is parsed once."""
+    """A loaded bundle that scores matrices and pandas frames; the booster is parsed once."""
 
     def __init__(self, bundle: ModelBundle) -> None:
-        import xgboost  # the package imports without it
-
         self.bundle = bundle
-        self._booster = xgboost.Booster(model_file=bytearray(bundle.booster_ubj))
-        self._booster.set_param({"nthread": 1})
+        self._booster = load_booster(bundle.booster_ubj)
+
+    def probabilities(self, matrix: npt.NDArray[np.float32]) -> FloatArray:
+        """Probability of each row, corrected to the real class shares and calibrated.
+
+        Args:
+            matrix: rows by the bundle's features, numeric ones first, categories as codes; NaN is missing.
+
+        Raises:
+            DataContractError: a numeric feature holds infinities.
+        """
+        _refuse_infinite(self.bundle.numeric, matrix)
+        return self.bundle.probabilities(probabilities(self._booster, matrix, self.bundle.correction))
 
     def score(self, orders: pd.DataFrame, threshold: float | None = None) -> pd.DataFrame:
         """Probability and decision of each order.
@@ -146,11 +162,8 @@ class Scorer:
             DataContractError: a numeric feature holds text, or infinities.
             ConfigError: the threshold is not in [0, 1].
         """
-        from imbalance_spark.score_rows import probabilities
-
         cut_off = self.bundle.threshold if threshold is None else _valid_threshold(threshold)
-        corrected = probabilities(self._booster, self._matrix(orders), self.bundle.correction)
-        found = self.bundle.probabilities(corrected)
+        found = self.probabilities(self._matrix(orders))
         columns = {"probability": found, "decision": (found >= cut_off).astype(np.int64), "threshold": cut_off}
         return pd.DataFrame(columns, index=orders.index)
 
@@ -160,25 +173,28 @@ class Scorer:
             raise MissingColumnsError.of("scoring", missing, [str(name) for name in orders.columns])
         numeric = [_numbers(orders[name], name) for name in self.bundle.numeric]
         codes = [self.bundle.categories.encode_pandas(name, orders[name]) for name in self.bundle.categorical]
-        _refuse_infinite(self.bundle.numeric, numeric)
-        return np.column_stack([*numeric, *codes]).astype(np.float32)
+        with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is refused as such
+            return np.column_stack([*numeric, *codes]).astype(np.float32)
 
 
 def _numbers(column: "pd.Series[Any]", name: str) -> npt.NDArray[np.float64]:
     try:
         if column.map(lambda value: isinstance(value, str)).any():
             raise TypeError
-        return np.asarray(column.astype("float64"), dtype=np.float64)
+        # Cell by cell where a value is there: an object column may hold pandas' NA, which is no float.
+        present = column.notna().to_numpy()
+        values = np.full(len(column), np.nan)
+        values[present] = column[present].astype("float64")
+        return values
     except (TypeError, ValueError):
         raise DataContractError(
             f"scoring: column {name!r} holds values that are not numbers (type {column.dtype}). Cast it upstream."
         ) from None
 
 
-def _refuse_infinite(names: Sequence[str], columns: Sequence[npt.NDArray[np.float64]]) -> None:
+def _refuse_infinite(names: Sequence[str], matrix: npt.NDArray[np.float32]) -> None:
     # Training quarantines these; scored, they would pass for a huge value.
-    largest = float(np.finfo(np.float32).max)
-    found = {n: int((np.abs(c) > largest).sum()) for n, c in zip(names, columns, strict=True)}
+    found = {name: int(np.isinf(matrix[:, number]).sum()) for number, name in enumerate(names)}
     if bad := {name: rows for name, rows in found.items() if rows}:
         raise DataContractError(f"scoring: infinite or beyond float32, rows by column {bad}. Quarantine these rows.")
 

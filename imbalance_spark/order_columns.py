@@ -1,11 +1,12 @@
 """What an order log's columns must be called and be, checked on the schema alone."""
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
+from imbalance_spark.checks import taken_columns
 from imbalance_spark.config import OrdersConfig
 from imbalance_spark.errors import DataContractError, nearest
 from imbalance_spark.frames import CLASS_WEIGHT, IS_EARLY_STOPPING, SAMPLING_WEIGHT, SPLIT
@@ -14,6 +15,7 @@ from imbalance_spark.hashing import check_key
 _REFUSED_BY_DELTA = " ,;{}()\n\t="
 _RESERVED = (SPLIT, SAMPLING_WEIGHT, CLASS_WEIGHT, IS_EARLY_STOPPING)
 _MOST_NAMES = 20
+_LONGEST_TYPE = 60
 
 _Types = tuple[type[T.DataType], ...]
 
@@ -41,9 +43,59 @@ def check_orders(frame: DataFrame, config: OrdersConfig) -> None:
             key, group, time, amount, weight or label is of a type that its role cannot have; two
             columns are the same to Spark or to the eye; Delta refuses a name; a name is ours.
     """
-    problems = [*_name_problems(frame.columns), *_missing(frame, config), *_type_problems(frame, config)]
+    names = frame.columns
+    problems = [
+        *_spelling_problems(names),
+        *_own_names(names),
+        *_missing(frame, config),
+        *_type_problems(frame, config),
+    ]
     if problems:
         raise DataContractError.of_all(problems)
+
+
+def check_features(
+    frame: DataFrame, numeric: Sequence[str], categorical: Sequence[str], added: tuple[str, ...] = ()
+) -> None:
+    """Check that a model can read the orders to score; no Spark job.
+
+    Args:
+        numeric: features that the model reads as numbers: integer, float, decimal or boolean.
+        categorical: those that it compares as text: string, integer or boolean.
+        added: columns that scoring adds, which the orders must not have yet.
+
+    Raises:
+        DataContractError: all problems at once. A feature is absent or of another type; two columns are the same to
+            Spark or to the eye; Delta refuses a name; a column is there that scoring adds.
+    """
+    problems = [*_spelling_problems(frame.columns), *_missing_features(frame, (*numeric, *categorical))]
+    kinds = (("numbers", numeric, _NUMERIC), ("categories (integer, string or boolean)", categorical, _CATEGORICAL))
+    for kind, names, accepted in kinds:
+        changed = [name for name in names if name in frame.columns and not _is_of(frame, name, accepted)]
+        problems += [
+            f"scoring: column {name!r} is {_type_of(frame, name)}, the model was trained on {kind}. Cast it upstream."
+            for name in changed
+        ]
+    if taken := taken_columns(frame, added):
+        problems.append(f"scoring: the orders already have {taken}, which scoring adds. Drop or rename them.")
+    if problems:
+        raise DataContractError.of_all(problems)
+
+
+def _missing_features(frame: DataFrame, features: Sequence[str]) -> Iterator[str]:
+    if missing := sorted(set(features) - set(frame.columns)):
+        yield (
+            f"scoring: the orders have no column {_listed(missing)}, which the model reads; they have "
+            f"{_listed(frame.columns)}.{nearest(missing[:_MOST_NAMES], frame.columns)} Add it upstream."
+        )
+
+
+def _is_of(frame: DataFrame, name: str, accepted: _Types) -> bool:
+    return isinstance(frame.schema[name].dataType, accepted)
+
+
+def _type_of(frame: DataFrame, name: str) -> str:
+    return frame.schema[name].dataType.simpleString()[:_LONGEST_TYPE]
 
 
 def _missing(frame: DataFrame, config: OrdersConfig) -> Iterator[str]:
@@ -56,7 +108,7 @@ def _missing(frame: DataFrame, config: OrdersConfig) -> Iterator[str]:
         )
 
 
-def _name_problems(names: list[str]) -> Iterator[str]:
+def _spelling_problems(names: list[str]) -> Iterator[str]:
     same: dict[str, list[str]] = {}
     for name in names:
         same.setdefault(_look(name), []).append(name)
@@ -71,6 +123,9 @@ def _name_problems(names: list[str]) -> Iterator[str]:
             f"orders: Delta refuses column names that are empty or hold a space, tab, newline or one of ,;{{}}()= as "
             f"do {_listed(refused)}. Rename them upstream, or drop them."
         )
+
+
+def _own_names(names: list[str]) -> Iterator[str]:
     if ours := [name for name in names if name.lower() in _RESERVED or name.startswith("_")]:
         yield (
             f"orders: columns {_listed(ours)} have names of this package ({', '.join(_RESERVED)}, a leading _). "
@@ -90,8 +145,9 @@ def _type_problems(frame: DataFrame, config: OrdersConfig) -> Iterator[str]:
             yield from _key_problem(frame, names, f"orders.{role}")
     for role, names, accepted, fix in _accepted_types(config):
         for name in names:
-            if name in present and not isinstance(found := frame.schema[name].dataType, accepted):
-                yield f"orders.{role}: column {name!r} is {found.simpleString()[:60]}: {fix or _feature_fix(found)}."
+            if name in present and not _is_of(frame, name, accepted):
+                advice = fix or _feature_fix(frame.schema[name].dataType)
+                yield f"orders.{role}: column {name!r} is {_type_of(frame, name)}: {advice}."
 
 
 def _accepted_types(config: OrdersConfig) -> Iterator[tuple[str, tuple[str, ...], _Types, str | None]]:

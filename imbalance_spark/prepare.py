@@ -46,6 +46,10 @@ class PreparedOrders:
     categories: CategoryEncoding
     diagnosis: Diagnosis
     audit: Audit
+    orders: DataFrame
+    """The valid orders as they came, with `split`."""
+    kept: tuple[str, ...]
+    """Columns of the orders that stand in `inputs`, too."""
     inputs: DataFrame
 
     @property
@@ -90,8 +94,10 @@ def prepare(spark: SparkSession, config: RunConfig, progress: Progress) -> Prepa
         report=validated.report,
         plan=plan,
         categories=categories,
-        diagnosis=diagnose(_class_rows(validated.report), counts),
+        diagnosis=diagnose(class_rows(validated.report), counts),
         audit=audited,
+        orders=split,
+        kept=keep,
         inputs=inputs,
     )
 
@@ -108,16 +114,15 @@ def split_counts(plan: SplitPlan) -> dict[str, dict[int, int]]:
     return {fold: {int(number): n for number, n in plan.counts[fold].items()} for fold in FOLDS}
 
 
-def _class_rows(report: ValidationReport) -> dict[int, int]:
+def class_rows(report: ValidationReport) -> dict[int, int]:
+    """Valid rows of class 0 and of class 1."""
     return {number: report.class_counts[name] for number, name in enumerate(report.label.classes)}
 
 
 def _pinned_orders(spark: SparkSession, config: RunConfig) -> tuple[Run, DataFrame, str, int]:
     source = read_orders(spark, config.orders.source)
-    identity = _identity(spark, source, config)
-    digest = config_hash(config)
-    run_id = config.run_id or f"{config.name}-{digest[:8]}-{identity['state'][:8]}"
-    run = Run.open(spark, config.output, run_id, digest, identity)
+    identity = identity_of(spark, source, config)
+    run = Run.open(spark, config.output, run_id_of(config, identity), config_hash(config), identity)
     if source.version is not None:
         return run, source.frame, source.location, source.version
     orders = run.table("orders", lambda: source.frame)
@@ -125,7 +130,13 @@ def _pinned_orders(spark: SparkSession, config: RunConfig) -> tuple[Run, DataFra
     return run, orders, pin.path, pin.version
 
 
-def _identity(spark: SparkSession, source: SourceOrders, config: RunConfig) -> Mapping[str, str]:
+def run_id_of(config: RunConfig, identity: Mapping[str, str]) -> str:
+    """The config's `run_id`, else one that is the same for the same config and the same orders."""
+    return config.run_id or f"{config.name}-{config_hash(config)[:8]}-{identity['state'][:8]}"
+
+
+def identity_of(spark: SparkSession, source: SourceOrders, config: RunConfig) -> Mapping[str, str]:
+    """Which orders these are: where, and the Delta version or a hash of the files' names, sizes and times."""
     if source.version is not None:
         state = f"v{source.version}"
     elif config.orders.source.path is not None:

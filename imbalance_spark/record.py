@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from imbalance_spark import tracking
+from imbalance_spark import tracking, tracking_models, tracking_registry
 from imbalance_spark.compare import Comparison, bundle_of
 from imbalance_spark.config_file import dump
-from imbalance_spark.frames import TEST, VALIDATION
+from imbalance_spark.frames import TEST
+from imbalance_spark.gate import GateDecision, gate_problems
 from imbalance_spark.judge import StrategyResult
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.curve import Curve
@@ -16,7 +17,8 @@ from imbalance_spark.metrics.evaluate import evaluate
 from imbalance_spark.pictures import comparison_figures, strategy_figures
 from imbalance_spark.report import comparison_table, conclusions
 from imbalance_spark.report_page import html_page
-from imbalance_spark.tracking import Evidence, Registered
+from imbalance_spark.tracking import Evidence
+from imbalance_spark.tracking_registry import Registered
 
 _SMALLEST_CELL = 10
 """Segments of fewer rows are not reported: their numbers would be about single orders."""
@@ -31,8 +33,8 @@ class Recorded:
     registered: Registered | None
 
 
-def log_comparison(comparison: Comparison, experiment_id: str) -> Recorded:
-    """Log the parent run and one nested run a strategy; register the best model.
+def log_comparison(comparison: Comparison, experiment_id: str, decision: GateDecision) -> Recorded:
+    """Log the parent run and one nested run a strategy; register the best model, and do what the gate decided.
 
     Called again for the same run id, it goes on with the runs that are there.
     """
@@ -43,7 +45,9 @@ def log_comparison(comparison: Comparison, experiment_id: str) -> Recorded:
         uris = {
             result.name: _log_strategy(comparison, result, experiment_id, parent_id) for result in comparison.results
         }
-        registered = _register_best(comparison, uris)
+        registered = _register_best(comparison, uris, decision)
+        if decision.outcome != "standing":  # else the reasons of the promotion would be lost
+            tracking.log_evidence(parent_id, _gate_evidence(decision, registered))
     return Recorded(experiment_id=experiment_id, parent_run_id=parent_id, registered=registered)
 
 
@@ -61,6 +65,7 @@ def _parent_evidence(comparison: Comparison) -> Evidence:
             "split_by": config.split.by,
             "split_seed": config.split.seed,
             "num_workers": config.training.num_workers,
+            "early_stopping_metric": config.training.early_stopping_metric,
             "severity": prepared.diagnosis.severity,
             "best_strategy": best.name,
         },
@@ -202,25 +207,26 @@ def _precision_recall(result: StrategyResult) -> Mapping[str, Any]:
     }
 
 
-def _register_best(comparison: Comparison, uris: Mapping[str, str]) -> Registered | None:
+def _register_best(comparison: Comparison, uris: Mapping[str, str], decision: GateDecision) -> Registered | None:
     name, best = comparison.config.tracking.registered_model, comparison.best
     if name is None or gate_problems(comparison):
         return None
-    metric = f"{VALIDATION}/{comparison.config.gate.metric}"
-    run_id = tracking.run_of_model(uris[best.name])
-    return tracking.register(name, uris[best.name], run_id, metric, best.metrics[metric])
+    version, reason = tracking_models.register_version(name, uris[best.name], {}), " ".join(decision.reasons)
+    if decision.outcome == "standing":
+        return Registered(name=name, version=version, alias=tracking_registry.CHAMPION, reason=reason)
+    if decision.moves_alias:
+        return tracking_registry.promote(name, version, decision.against, reason)
+    return tracking_registry.challenge(name, version, reason)
 
 
-def gate_problems(comparison: Comparison) -> list[str]:
-    """Why the best strategy does not meet the config's gate; empty when it does."""
-    gate, best = comparison.config.gate, comparison.best
-    value = best.metrics.get(f"{VALIDATION}/{gate.metric}", 0.0)
-    problems = []
-    if value < gate.minimum:
-        problems.append(f"{gate.metric} of {best.name} on validation is {value:.4f}, gate.minimum is {gate.minimum}")
-    serving = best.thresholds[comparison.config.serve_objective]
-    if gate.require_reachable and not serving.reachable:
-        problems.append(f"{best.name}: {serving.sentence}")
-    if gate.require_ledger and not best.ledger.passed:
-        problems.append(f"{best.name}: {best.ledger.sentence}")
-    return problems
+def _gate_evidence(decision: GateDecision, registered: Registered | None) -> Evidence:
+    gain = decision.gain
+    found = {} if gain is None else {"gate/gain": gain.value, "gate/gain/low": gain.low, "gate/gain/high": gain.high}
+    alias = "-" if registered is None else registered.alias
+    lines = decision.lines() if registered is None else [*decision.lines(), f"Alias: {alias}. {registered.reason}"]
+    return Evidence(
+        tags={"gate.mode": decision.mode, "gate.outcome": decision.outcome, "gate.alias": alias},
+        metrics={name: value for name, value in found.items() if math.isfinite(value)},
+        texts={"gate.txt": "\n".join(lines)},
+        documents={"gate.json": {**decision.to_dict(), "alias": alias}},
+    )

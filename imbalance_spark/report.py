@@ -55,6 +55,12 @@ def conclusions(comparison: Comparison) -> list[str]:
     ]
     lines += [f"{best.name}: {chosen.sentence}" for chosen in best.thresholds.values() if not chosen.reachable]
     lines += [f"{result.name}: {result.ledger.sentence}" for result in comparison.results if not result.ledger.passed]
+    lines += [
+        f"{result.name}: its scores are ranks. Read its average precision and ROC-AUC; its probabilities are the "
+        "calibration's alone."
+        for result in comparison.results
+        if result.fitted.config.kind == "isolation_forest"
+    ]
     lines += _doubts(best)
     return lines
 

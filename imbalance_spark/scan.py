@@ -28,7 +28,6 @@ from imbalance_spark.scan_sums import (
 )
 from imbalance_spark.scan_table import held_out_counts
 from imbalance_spark.score_rows import (
-    PROBABILITY,
     ArrowFunction,
     Contender,
     as_float,
@@ -37,18 +36,15 @@ from imbalance_spark.score_rows import (
     load_booster,
     matrix_of,
     probabilities,
-    score_frame,
 )
 
 __all__ = [
-    "PROBABILITY",
     "Contender",
     "bucket_hash",
     "in_choosing_half",
     "load_booster",
     "probabilities",
     "scan_held_out",
-    "score_frame",
 ]
 
 _FOLD, _BUCKET = "fold", "bucket"
@@ -137,7 +133,7 @@ def _scan_table(
         *[col(name).cast("double").alias(name) for name in measures],
         *[col(name).cast("string").alias(_segment(i)) for i, name in enumerate(segments)],
     )
-    models = inputs.sparkSession.sparkContext.broadcast([(c.booster.ubj, c.correction) for c in contenders])
+    models = inputs.sparkSession.sparkContext.broadcast([(c.ubj, c.correction) for c in contenders])
     try:
         parts = held_out.mapInArrow(_sum_partition(models, len(features), grid, measures, len(segments)), SUMS_SCHEMA)
         return parts.groupBy(*KEYS).agg(*[F.sum(name).alias(name) for name in MEASURES]).toArrow()

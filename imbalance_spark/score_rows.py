@@ -1,4 +1,4 @@
-"""Rows to probabilities: one model on a batch, and on a whole frame."""
+"""Rows to probabilities: Arrow batches as matrices, and one model on a matrix."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import types as T
+from pyspark.sql import Column
 
-from imbalance_spark.calibration import PriorCorrection
-from imbalance_spark.checks import refuse_columns
+from imbalance_spark.calibration import Correction
 from imbalance_spark.encoding import feature_column
 from imbalance_spark.errors import ConfigError
-from imbalance_spark.frames import col, require_columns
-from imbalance_spark.learners.xgboost import FittedBooster
+from imbalance_spark.frames import col
 from imbalance_spark.metrics.grid import FloatArray
 
 if TYPE_CHECKING:
@@ -23,43 +20,19 @@ if TYPE_CHECKING:
 
 ArrowFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
-PROBABILITY = "probability"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """A strategy that is scored: its model, and how its raw scores map back to probabilities."""
+    """A model that is scored: XGBoost's UBJ bytes, and how its raw scores map back to probabilities."""
 
     name: str
-    booster: FittedBooster
-    correction: PriorCorrection
+    ubj: bytes
+    features: tuple[str, ...]
+    """Real names of `x_0, x_1, ...`."""
+    correction: Correction
 
 
-def score_frame(inputs: DataFrame, contender: Contender) -> DataFrame:
-    """The rows with `probability` (double, in [0, 1], corrected) instead of their features. Lazy.
-
-    Every other column stays. The same score as XGBoost in memory, however rows are split into batches.
-
-    Args:
-        inputs: `x_0..`; null is missing.
-    Raises:
-        MissingColumnsError: a feature is absent.
-        DataContractError: there is a column `probability` already.
-    """
-    features = common_features([contender])
-    require_columns(inputs, features, "score_frame")
-    refuse_columns(inputs, (PROBABILITY,), "score_frame")
-    kept = [name for name in inputs.columns if name not in features]
-    rows = inputs.select(*as_float(features), *[col(name) for name in kept])
-    schema = T.StructType([*[inputs.schema[name] for name in kept], T.StructField(PROBABILITY, T.DoubleType())])
-    # The plan is lazy and may run long after this call: the model lives as long as the frame does.
-    model = inputs.sparkSession.sparkContext.broadcast([(contender.booster.ubj, contender.correction)])
-    return rows.mapInArrow(_score_partition(model, len(features)), schema)
-
-
-def probabilities(
-    booster: "xgboost.Booster", matrix: npt.NDArray[np.float32], correction: PriorCorrection
-) -> FloatArray:
+def probabilities(booster: "xgboost.Booster", matrix: npt.NDArray[np.float32], correction: Correction) -> FloatArray:
     """Corrected probability of each row: the one way from features to a score, for the scan and for serving.
 
     XGBoost's margin is float32; from there on all is float64.
@@ -70,7 +43,7 @@ def probabilities(
     if not len(matrix):
         return np.zeros(0)
     margin = booster.inplace_predict(matrix, predict_type="margin", validate_features=False)
-    logit = np.asarray(margin, dtype=np.float64) + correction.logit_shift
+    logit = correction.logit(margin)
     # Either form alone would overflow on one side.
     small = np.exp(-np.abs(logit))
     return np.where(logit >= 0.0, 1.0, small) / (1.0 + small)
@@ -83,17 +56,6 @@ def load_booster(ubj: bytes) -> "xgboost.Booster":
     booster = xgboost.Booster(model_file=bytearray(ubj))
     booster.set_param({"nthread": 1})
     return booster
-
-
-def _score_partition(model: Any, width: int) -> ArrowFunction:
-    def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        [(booster, correction)] = [(load_booster(ubj), correction) for ubj, correction in model.value]
-        for batch in batches:
-            found = pa.array(probabilities(booster, matrix_of(batch, width), correction))
-            names = [*batch.schema.names[width:], PROBABILITY]
-            yield pa.RecordBatch.from_arrays([*batch.columns[width:], found], names=names)
-
-    return score
 
 
 def matrix_of(batch: pa.RecordBatch, width: int) -> npt.NDArray[np.float32]:
@@ -124,6 +86,6 @@ def common_features(contenders: Sequence[Contender]) -> list[str]:
     names = [contender.name for contender in contenders]
     if not names or len(set(names)) != len(names):
         raise ConfigError(f"scan: strategies {names}: at least one is needed, each with a name of its own.")
-    if len({contender.booster.features for contender in contenders}) > 1:
+    if len({contender.features for contender in contenders}) > 1:
         raise ConfigError(f"scan: the models of {names} read different features. Fit them on the same table.")
-    return [feature_column(i) for i in range(len(contenders[0].booster.features))]
+    return [feature_column(i) for i in range(len(contenders[0].features))]

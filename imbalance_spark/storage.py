@@ -89,6 +89,12 @@ class Folder:
         """The value that a JSON file holds."""
         return json.loads(self.read_bytes(name))
 
+    def names(self) -> list[str]:
+        """Names of the files and folders right in this one; none where it is not there."""
+        path = self._java_path("")
+        system = path.getFileSystem(self._conf())
+        return [str(item.getPath().getName()) for item in system.listStatus(path)] if system.exists(path) else []
+
     def listing_hash(self) -> str:
         """A hash of the names, sizes and times of all files below, which changes when one of them does."""
         path = self._java_path("")

@@ -2,29 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from imbalance_spark.calibration import PriorCorrection
-from imbalance_spark.class_counts import Label
-from imbalance_spark.config import SAMPLING_KINDS, SYNTHETIC_KINDS, BoosterParams, StrategyConfig, TrainingConfig
+from imbalance_spark.calibration import Correction, FocalCorrection, PriorCorrection
+from imbalance_spark.config import TrainingConfig
+from imbalance_spark.config_strategy import SAMPLING_KINDS, SYNTHETIC_KINDS, BoosterParams, StrategyConfig
 from imbalance_spark.encoding import LABEL, ROW_WEIGHT
 from imbalance_spark.errors import ConfigError, DataContractError
 from imbalance_spark.frames import CLASS_WEIGHT, IS_EARLY_STOPPING, col, require_columns
+from imbalance_spark.learners.losses import FocalLoss
 from imbalance_spark.strategy_sampling import Tell, sample_for
+from imbalance_spark.strategy_settings import by_label, loss_of, own_params, settings_to_log, weighting
 from imbalance_spark.train_only.guard import only_train
 from imbalance_spark.train_only.sampling.weighing import with_sampling_weight
-from imbalance_spark.train_only.weights import class_weights, scale_pos_weight, with_class_weight
+from imbalance_spark.train_only.weights import with_class_weight
 
 FIT_WEIGHT = "fit_weight"
 """Weight of a row in the fit: its class's times the business's; the business's alone on the slice."""
 
 _WHOLE = {0: 1.0, 1: 1.0}
-
-_Class = TypeVar("_Class", bound=int | str)
-_Value = TypeVar("_Value", int, float)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,18 +33,28 @@ class PriorLedger:
     Args:
         kept: rows after / rows before for each class, above 0; above 1 where rows were repeated.
         weights: weight in the gradient for each class, above 0.
+        gammas: focusing of the loss for each class, where the loss is focal.
         is_exact: whether the correction holds in closed form (sampling, weights) or approximately (synthetic rows).
     """
 
     kept: Mapping[int, float]
     weights: Mapping[int, float]
+    gammas: tuple[float, float] | None = None
     is_exact: bool = True
 
-    def correction(self) -> PriorCorrection:
-        """How raw scores map back to probabilities: p_k proportional to p_raw,k / (f_k w_k)."""
-        return PriorCorrection(
-            positive_factor=self.kept[1] * self.weights[1], negative_factor=self.kept[0] * self.weights[0]
-        )
+    def correction(self) -> Correction:
+        """How raw scores map back to probabilities: p_k proportional to p_raw,k / (f_k w_k), and focal loss undone."""
+        negative, positive = (self.kept[label] * self.weights[label] for label in (0, 1))
+        if self.gammas is None:
+            return PriorCorrection(positive_factor=positive, negative_factor=negative)
+        alpha = positive / (positive + negative)
+        return FocalCorrection(gamma=self.gammas[1], gamma_negative=self.gammas[0], alpha=alpha)
+
+    @property
+    def logit_shift(self) -> float:
+        """What sampling and weights did, undone in logit; 0 where the loss has a correction of its own."""
+        correction = self.correction()
+        return correction.logit_shift if isinstance(correction, PriorCorrection) else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +67,9 @@ class Recipe:
     """Class weights that go into `weight_col`; None where the strategy has none."""
     scale_pos_weight: float
     base_score: float
-    """Mean label as sampled and weighted, in (0, 1): what the fit starts from."""
+    """The raw score, in (0, 1), that corrects to the share of positives: what the fit starts from."""
+    loss: FocalLoss | None
+    """None is the logistic one."""
     params: BoosterParams
     ledger: PriorLedger
     has_row_weight: bool
@@ -95,19 +106,28 @@ def resolve(
     if kept is None and strategy.kind in SAMPLING_KINDS:
         raise ConfigError(f"strategy {strategy.name!r} samples rows: pass kept, rows per class in its table / before.")
     fractions = {label: float((kept or _WHOLE)[label]) for label in (0, 1)}
-    weights, factor = _weighting(strategy, fit_counts)
-    effective = {label: (weights or _WHOLE)[label] * (factor if label == 1 else 1.0) for label in (0, 1)}
-    mass = {label: (row_weights or fit_counts)[label] * fractions[label] * effective[label] for label in (0, 1)}
+    weights, factor = weighting(strategy, fit_counts)
+    loss = loss_of(strategy, fit_counts)
+    in_loss = _WHOLE if loss is None else dict(enumerate(loss.weights))
+    factors = {0: 1.0, 1: factor}
+    ledger = PriorLedger(
+        kept=fractions,
+        weights={label: (weights or _WHOLE)[label] * factors[label] * in_loss[label] for label in (0, 1)},
+        gammas=None if loss is None else loss.gammas,
+        is_exact=strategy.kind not in (*SYNTHETIC_KINDS, "isolation_forest"),
+    )
+    mass = row_weights or fit_counts
     return Recipe(
         name=strategy.name,
         kind=strategy.kind,
         weights=weights,
         scale_pos_weight=factor,
-        base_score=mass[1] / (mass[0] + mass[1]),
-        params=BoosterParams.model_validate({**training.params.model_dump(), **strategy.params}),
-        ledger=PriorLedger(kept=fractions, weights=effective, is_exact=strategy.kind not in SYNTHETIC_KINDS),
+        base_score=float(ledger.correction().inverse(mass[1] / (mass[0] + mass[1]))),
+        loss=loss,
+        params=BoosterParams.model_validate({**training.params.model_dump(), **own_params(strategy)}),
+        ledger=ledger,
         has_row_weight=row_weights is not None,
-        logged=_logged(strategy, weights, factor),
+        logged=settings_to_log(strategy, weights, factor, loss),
     )
 
 
@@ -118,7 +138,7 @@ def table_name(strategy: StrategyConfig) -> str:
 
 def training_table(
     train: DataFrame, strategy: StrategyConfig, *, key: str | Sequence[str], seed: int, numeric: Sequence[str] = (),
-    categorical: Sequence[str] = (), tell: Tell = dict,
+    categorical: Sequence[str] = (), member: int = 0, tell: Tell = dict,
 ) -> DataFrame:  # fmt: skip
     """The rows that a strategy trains on.
 
@@ -130,6 +150,7 @@ def training_table(
     Args:
         train: training rows with `split`, `y`, `is_early_stopping` and the key columns.
         numeric, categorical: columns of the features, which samplers that make rows look at.
+        member: which sample of an ensemble, from 0.
         tell: called with the `NeighbourReport` of each class for which rows are made.
     Returns:
         Every input column; for a sampler also `sampling_weight` (1 on the slice) and, when
@@ -145,7 +166,9 @@ def training_table(
         return rows
     keys = (key,) if isinstance(key, str) else tuple(key)
     to_fit = rows.where(~col(IS_EARLY_STOPPING))
-    sampled = sample_for(to_fit, strategy, key=keys, seed=seed, numeric=numeric, categorical=categorical, tell=tell)
+    sampled = sample_for(
+        to_fit, strategy, key=keys, seed=seed, numeric=numeric, categorical=categorical, member=member, tell=tell
+    )
     stopping = with_sampling_weight(rows.where(col(IS_EARLY_STOPPING)), F.lit(1.0))
     return sampled.unionByName(stopping, allowMissingColumns=True)
 
@@ -168,31 +191,9 @@ def with_recipe_weight(table: DataFrame, recipe: Recipe) -> DataFrame:
         business = col(ROW_WEIGHT)
     if recipe.weights is None:
         return table.select("*", business.alias(FIT_WEIGHT))
-    weighed = with_class_weight(table, _by_label(recipe.weights), label=LABEL)
+    weighed = with_class_weight(table, by_label(recipe.weights), label=LABEL)
     of_class = F.when(col(IS_EARLY_STOPPING), F.lit(1.0)).otherwise(col(CLASS_WEIGHT))
     return weighed.select(*[col(name) for name in table.columns], (of_class * business).alias(FIT_WEIGHT))
-
-
-def _weighting(strategy: StrategyConfig, counts: Mapping[int, int]) -> tuple[dict[int, float] | None, float]:
-    """The class weights of the weight column, and `scale_pos_weight`."""
-    ratio = scale_pos_weight(_by_label(counts))
-    match strategy.kind:
-        case "class_weight":
-            asked = strategy.weights if isinstance(strategy.weights, str) else _by_label(strategy.weights)
-            found = class_weights(_by_label(counts), asked)
-            return {label: found[label] for label in (0, 1)}, 1.0
-        case "scale_pos_weight":
-            return None, ratio if strategy.scale_pos_weight == "balanced" else strategy.scale_pos_weight
-        case "balanced_sketch":
-            # They cancel in the gradient; what remains is that histogram cuts see balanced classes.
-            return {0: 1.0, 1: ratio}, 1.0 / ratio
-        case _:
-            return None, 1.0
-
-
-def _by_label(values: Mapping[_Class, _Value]) -> dict[Label, _Value]:
-    """The same, as a mapping by any label: `Mapping` is invariant in its keys."""
-    return {label: value for label, value in values.items()}  # noqa: C416  # dict() would keep the key's type
 
 
 def _require_both(counts: Mapping[int, int], name: str) -> None:
@@ -201,18 +202,3 @@ def _require_both(counts: Mapping[int, int], name: str) -> None:
             f"strategy {name!r}: rows of both classes are needed to fit on, got {dict(counts)}. "
             "Take more orders, or a smaller early-stopping slice."
         )
-
-
-def _logged(strategy: StrategyConfig, weights: Mapping[int, float] | None, factor: float) -> dict[str, Any]:
-    logged: dict[str, Any] = {"kind": strategy.kind, **strategy.params}
-    if strategy.kind in SAMPLING_KINDS:
-        logged["sampling_strategy"] = strategy.sampling_strategy
-    if strategy.kind == "undersample":
-        logged["method"] = strategy.method
-    if strategy.kind in SYNTHETIC_KINDS:
-        # Rows between rows follow no known law: the prior correction is right for counts alone.
-        logged |= {"k_neighbors": strategy.k_neighbors, "prior_correction": "approximate"}
-        logged |= {} if strategy.undersample_to is None else {"undersample_to": strategy.undersample_to}
-    if weights is not None:
-        logged |= {f"class_weight_{label}": weight for label, weight in weights.items()}
-    return logged | ({"scale_pos_weight": factor} if factor != 1.0 else {})

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pyspark.sql import DataFrame
 
 from imbalance_spark.class_counts import Label
-from imbalance_spark.config import SYNTHETIC_KINDS, StrategyConfig
+from imbalance_spark.config_strategy import SYNTHETIC_KINDS, StrategyConfig
 from imbalance_spark.encoding import LABEL
 from imbalance_spark.frames import COPY_NUMBER
 from imbalance_spark.train_only.sampling import (
@@ -21,6 +21,7 @@ from imbalance_spark.train_only.sampling import (
     sample_by_class,
 )
 from imbalance_spark.train_only.sampling.census import count_train
+from imbalance_spark.train_only.sampling.disjoint_under import disjoint_undersample
 from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport
 
 Tell = Callable[[Mapping[Label, NeighbourReport]], object]
@@ -37,12 +38,16 @@ _SMOTES: dict[str, type[SMOTE]] = {
 
 def sample_for(
     to_fit: DataFrame, strategy: StrategyConfig, *, key: Sequence[str], seed: int, numeric: Sequence[str],
-    categorical: Sequence[str], tell: Tell,
+    categorical: Sequence[str], member: int, tell: Tell,
 ) -> DataFrame:  # fmt: skip
     """The rows to fit on, resampled as the strategy says; see the sampler for passes, columns and errors."""
     if strategy.kind in SYNTHETIC_KINDS:
         return _synthesised(to_fit, strategy, key, seed, numeric, categorical, tell)
     asked = strategy.sampling_strategy
+    if strategy.kind == "undersample_ensemble":
+        return disjoint_undersample(
+            to_fit, key=key, label=LABEL, sampling_strategy=asked, seed=seed, member=member, members=strategy.members
+        )
     if strategy.kind == "oversample":
         return RandomOverSampler(key=key, label=LABEL, sampling_strategy=asked, seed=seed).fit_resample(to_fit)
     if strategy.method == "exact":

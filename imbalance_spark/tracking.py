@@ -35,7 +35,6 @@ from imbalance_spark.pyfunc_model import NO_THRESHOLD
 
 logger = logging.getLogger(__name__)
 
-CHAMPION, CHALLENGER = "champion", "challenger"
 _RUN_ID, _STRATEGY, _MANIFEST = "imbalance_spark.run_id", "imbalance_spark.strategy", "imbalance_spark.manifest"
 _MODEL_ID, _PROCESS = "imbalance_spark.model_id", "imbalance_spark.process"
 _LONGEST_PARAM = 500
@@ -55,16 +54,6 @@ class Evidence:
     documents: Mapping[str, Any] = field(default_factory=dict)
     figures: Mapping[str, Figure] = field(default_factory=dict)
     description: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Registered:
-    """The model version of the best strategy, and whether it is the champion now."""
-
-    name: str
-    version: str
-    alias: str
-    reason: str
 
 
 @contextmanager
@@ -135,6 +124,11 @@ def parent_identity(run_id: str) -> dict[str, str]:
 def strategy_identity(run_id: str, strategy: str) -> dict[str, str]:
     """Tags that find the nested run of one strategy."""
     return {_RUN_ID: run_id, _STRATEGY: strategy}
+
+
+def has_identity(mlflow_run_id: str, identity: Mapping[str, str]) -> bool:
+    """Whether an MLflow run has these tags."""
+    return identity.items() <= MlflowClient().get_run(mlflow_run_id).data.tags.items()
 
 
 def log_evidence(run_id: str, evidence: Evidence) -> None:
@@ -209,54 +203,6 @@ def signature(bundle: ModelBundle) -> ModelSignature:
         outputs=Schema([ColSpec(kind, name) for kind, name in outputs]),
         params=ParamSchema([ParamSpec("threshold", DataType.double, NO_THRESHOLD)]),
     )
-
-
-def register(name: str, model_uri: str, run_id: str, metric: str, value: float) -> Registered:
-    """Register a run's model, once, and make it champion if its validation metric is at least the champion's.
-
-    The champion's own metric is read from the run that made it.
-    """
-    client = MlflowClient()
-    number = _version_of(client, name, run_id) or _new_version(client, name, model_uri, run_id)
-    present = _champion(client, name)
-    if present is None or present.version == number:
-        return _give_alias(client, name, number, CHAMPION, "the first champion" if present is None else "champion")
-    rival = client.get_run(present.run_id).data.metrics.get(metric)
-    if rival is None or value >= rival:
-        reason = (
-            f"{metric} {value:.4f} against {rival if rival is None else round(rival, 4)} of version {present.version}"
-        )
-        return _give_alias(client, name, number, CHAMPION, reason)
-    reason = f"{metric} {value:.4f} is below {rival:.4f} of champion version {present.version}"
-    return _give_alias(client, name, number, CHALLENGER, reason)
-
-
-def _give_alias(client: MlflowClient, name: str, version: str, alias: str, reason: str) -> Registered:
-    client.set_registered_model_alias(name, alias, version)
-    client.set_model_version_tag(name, version, "reason", reason)
-    return Registered(name=name, version=version, alias=alias, reason=reason)
-
-
-def _new_version(client: MlflowClient, name: str, model_uri: str, run_id: str) -> str:
-    try:
-        client.create_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    model_id = model_uri.removeprefix("models:/")
-    return str(client.create_model_version(name, model_uri, run_id, model_id=model_id).version)
-
-
-def _version_of(client: MlflowClient, name: str, run_id: str) -> str | None:
-    found = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-    return str(found[0].version) if found else None
-
-
-def _champion(client: MlflowClient, name: str) -> Any:
-    try:
-        return client.get_model_version_by_alias(name, CHAMPION)
-    except MlflowException:
-        return None
 
 
 def _close_lost_runs(experiment_id: str) -> None:

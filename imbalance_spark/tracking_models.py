@@ -65,7 +65,7 @@ def load_logged_model(uri: str, run_id: str) -> LoggedModel:
         ConfigError: no such store or run, or a run without a model and its counts.
         DataContractError: the model's files are not what its manifest says.
     """
-    _refuse_absent_file(uri)
+    refuse_absent_file(uri)
     mlflow.set_tracking_uri(uri)
     with _as_config_error(run_id), tracking.short_waits():
         run = _strategy_run(MlflowClient(), run_id)
@@ -77,7 +77,7 @@ def load_logged_model(uri: str, run_id: str) -> LoggedModel:
             run_id=run.info.run_id,
             experiment_id=run.info.experiment_id,
             parent_run_id=run.data.tags.get("mlflow.parentRunId"),
-            bundle=_load_bundle(models[0].model_id),
+            bundle=load_bundle(models[0].model_id),
             documents=_documents(run.info.run_id),
             registered_name=name,
             registered_version=number,
@@ -122,7 +122,8 @@ def _no_model(run_id: str) -> ConfigError:
     )
 
 
-def _load_bundle(model_id: str) -> ModelBundle:
+def load_bundle(model_id: str) -> ModelBundle:
+    """The parts of a logged model, fetched and checked against their manifest."""
     # A models:/ URI would fetch the whole model, this package's code with it.
     place = MlflowClient().get_logged_model(model_id).artifact_location
     with tempfile.TemporaryDirectory() as folder:
@@ -143,7 +144,8 @@ def _registered(client: MlflowClient, run_id: str) -> tuple[str | None, str | No
     return (None, None) if first is None else (str(first.name), str(first.version))
 
 
-def _refuse_absent_file(uri: str) -> None:
+def refuse_absent_file(uri: str) -> None:
+    """Raise `ConfigError` for a SQLite store whose file is not there."""
     # MLflow would make an empty store, and find no run in it.
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
         raise ConfigError(f"--tracking-uri: there is no file {uri.removeprefix('sqlite:///')!r}. Name the run's store.")

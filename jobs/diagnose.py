@@ -6,17 +6,11 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pyspark.sql import SparkSession
-
 from imbalance_spark.command_line import parser, run_configured
 from imbalance_spark.config import RunConfig
-from imbalance_spark.diagnose import Diagnosis, diagnose
-from imbalance_spark.orders import read_orders
-from imbalance_spark.prepare import CLASS_NUMBER, split_counts, with_class_number
+from imbalance_spark.examine import STEPS, ExaminedOrders, examine
 from imbalance_spark.progress import Progress
 from imbalance_spark.session import spark_session
-from imbalance_spark.split.by_config import fit_split_by_config
-from imbalance_spark.validate import ValidationReport, validate_orders
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,38 +21,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _diagnose(config: RunConfig, args: Namespace) -> int:
     with spark_session(f"diagnose {config.name}", config.spark.master, config.spark.settings) as spark:
-        source, report, diagnosis = _examine(spark, config, Progress(2, quiet=args.json))
-    if args.json:
-        print(json.dumps(_record(source, report, diagnosis)))
-    else:
-        print("\n".join(_lines(source, report, diagnosis)))
+        found = examine(spark, config, Progress(STEPS, quiet=args.json))
+    print(json.dumps(_record(found)) if args.json else "\n".join(_lines(found)))
     return 0
 
 
-def _examine(spark: SparkSession, config: RunConfig, progress: Progress) -> tuple[str, ValidationReport, Diagnosis]:
-    with progress.step("validate") as step:
-        source = read_orders(spark, config.orders.source)
-        validated = validate_orders(source.frame, config.orders)
-        step.says(f"{validated.report.rows:,} rows, {validated.report.quarantined:,} to quarantine")
-    with progress.step("split"):
-        classified = with_class_number(validated, config.orders.label)
-        plan = fit_split_by_config(classified, config.split, config.orders, label=CLASS_NUMBER)
-    names = validated.report.label.classes
-    totals = {number: validated.report.class_counts[name] for number, name in enumerate(names)}
-    return source.description, validated.report, diagnose(totals, split_counts(plan))
+def _record(found: ExaminedOrders) -> dict[str, Any]:
+    return {
+        "source": found.source.description,
+        "validation": found.report.to_dict(),
+        "diagnosis": found.diagnosis.to_dict(),
+    }
 
 
-def _record(source: str, report: ValidationReport, diagnosis: Diagnosis) -> dict[str, Any]:
-    return {"source": source, "validation": report.to_dict(), "diagnosis": diagnosis.to_dict()}
-
-
-def _lines(source: str, report: ValidationReport, diagnosis: Diagnosis) -> Iterator[str]:
-    yield f"Orders: {source}; {report.rows:,} rows, {report.quarantined:,} break a rule."
+def _lines(found: ExaminedOrders) -> Iterator[str]:
+    report = found.report
+    yield f"Orders: {found.source.description}; {report.rows:,} rows, {report.quarantined:,} break a rule."
     for rule, rows in report.by_rule.items():
         yield f"  {rule}: {rows:,} rows"
     yield f"Class 1 is {report.label.positive!r}, class 0 is {report.label.classes[0]!r}."
     yield ""
-    yield from diagnosis.lines()
+    yield from found.diagnosis.lines()
     missing = {name: n for name, n in report.missing.items() if n > 0}
     for name, n in sorted(missing.items(), key=lambda item: -item[1])[:20]:
         yield f"- {name}: {n / report.rows:.2%} of the values are missing."

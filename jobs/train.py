@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from imbalance_spark.command_line import parser, run_configured
 from imbalance_spark.compare import Comparison, compare_prepared, objectives_of, prepare_to_compare, steps
 from imbalance_spark.config import RunConfig
+from imbalance_spark.dry_run import STEPS as PLAN_STEPS
+from imbalance_spark.dry_run import plan_run
 from imbalance_spark.errors import QualityGateError
+from imbalance_spark.gate import GateDecision, decide_promotion, gate_problems
 from imbalance_spark.progress import Progress
-from imbalance_spark.record import Recorded, gate_problems, log_comparison
+from imbalance_spark.record import Recorded, log_comparison
 from imbalance_spark.report import comparison_table, terminal_text
 from imbalance_spark.run_lock import locks_released
 from imbalance_spark.session import spark_session
@@ -19,40 +22,53 @@ from imbalance_spark.tracking import connect, parent_identity, tracked_run
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the job; the exit code is 0 done, 2 config, 3 data contract, 4 quality gate, 1 anything else."""
-    args = parser("train", __doc__ or "").parse_args(argv)
+    made = parser("train", __doc__ or "")
+    made.add_argument("--dry-run", action="store_true", help="print the plan with its counts; fit and write nothing")
+    args = made.parse_args(argv)
+    if args.dry_run:
+        return run_configured("train", args, lambda config: _plan(config, args), with_status=False)
     return run_configured("train", args, lambda config: _train(config, args))
+
+
+def _plan(config: RunConfig, args: Namespace) -> int:
+    with spark_session(f"plan {config.name}", config.spark.master, config.spark.settings) as spark:
+        plan = plan_run(spark, config, Progress(PLAN_STEPS, quiet=args.json))
+    print(json.dumps(plan.to_dict()) if args.json else "\n".join(plan.lines()))
+    return 0
 
 
 def _train(config: RunConfig, args: Namespace) -> int:
     objectives_of(config)
     experiment_id = connect(config.tracking)
-    progress = Progress(steps(config) + 1, quiet=args.json)
+    progress = Progress(steps(config) + 2, quiet=args.json)
     with spark_session(f"train {config.name}", config.spark.master, config.spark.settings) as spark, locks_released():
         prepared = prepare_to_compare(spark, config, progress)
         run_id = prepared.run.run_id
         # From here on MLflow shows that the run works, and how it ended.
         with tracked_run(experiment_id, run_id, parent_identity(run_id)):
             comparison = compare_prepared(prepared, config, progress)
+            with progress.step("gate") as step:
+                decision = decide_promotion(comparison)
+                step.says(decision.outcome)
             with progress.step("log to MLflow"):
-                recorded = log_comparison(comparison, experiment_id)
-    print(_as_json(comparison, recorded) if args.json else _as_text(comparison, recorded))
+                recorded = log_comparison(comparison, experiment_id, decision)
+    show = _as_json if args.json else _as_text
+    print(show(comparison, decision, recorded))
     if problems := gate_problems(comparison):
         raise QualityGateError.of_all([f"{problem}. Nothing was registered." for problem in problems])
     return 0
 
 
-def _as_text(comparison: Comparison, recorded: Recorded) -> str:
+def _as_text(comparison: Comparison, decision: GateDecision, recorded: Recorded) -> str:
     tracking, registered = comparison.config.tracking, recorded.registered
-    lines = [terminal_text(comparison)]
+    lines = [terminal_text(comparison), *decision.lines()]
     if registered is not None:
-        lines.append(
-            f"Registered {registered.name} version {registered.version} as {registered.alias}: {registered.reason}"
-        )
+        lines.append(f"Registered {registered.name} version {registered.version} as {registered.alias}.")
     lines.append(f"Look at it: mlflow ui --backend-store-uri {tracking.uri}   (experiment {tracking.experiment!r})")
     return "\n".join(lines)
 
 
-def _as_json(comparison: Comparison, recorded: Recorded) -> str:
+def _as_json(comparison: Comparison, decision: GateDecision, recorded: Recorded) -> str:
     table = json.loads(comparison_table(comparison).to_json(orient="records"))
     return json.dumps(
         {
@@ -60,6 +76,7 @@ def _as_json(comparison: Comparison, recorded: Recorded) -> str:
             "best": comparison.best.name,
             "strategies": table,
             "mlflow_run_id": recorded.parent_run_id,
+            "gate": decision.to_dict(),
             "registered": None if recorded.registered is None else vars(recorded.registered),
         }
     )

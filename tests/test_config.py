@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from imbalance_spark.compare import objectives_of
 from imbalance_spark.config import OrdersConfig, RunConfig
 from imbalance_spark.config_file import config_hash, dump, load_config, parse, parse_yaml
 from imbalance_spark.errors import ConfigError
@@ -117,6 +118,19 @@ def test_split_settings_out_of_range(tmp_path: Path, line: str, said: str) -> No
         ("{kind: scale_pos_weight, scale_pos_weight: many}", "scale_pos_weight"),
         ("{kind: class_weight, weights: {0: 1.0, 1: -2.0}}", "above 0"),
         ("none", "named twice"),
+        ("{kind: focal, gamma: -0.5}", "strategies.1.gamma: Input should be greater than or equal to 0"),
+        ("{kind: focal, gamma: 101.0}", "strategies.1.gamma"),
+        ("{kind: focal, alpha: 1.0}", "strategies.1.alpha: Input should be less than 1"),
+        ("{kind: focal, alpha: .nan}", "strategies.1.alpha"),
+        ("{kind: class_weight_power, power: 1.5}", "strategies.1.power: Input should be less than or equal to 1"),
+        ("{kind: class_weight_power, power: -0.1}", "strategies.1.power"),
+        ("{kind: max_delta_step, max_delta_step: 0.0}", "strategies.1.max_delta_step: Input should be greater than 0"),
+        ("{kind: class_balanced_focal, beta: 1.0}", "strategies.1.beta: Input should be less than 1"),
+        ("{kind: undersample_ensemble, members: 1}", "strategies.1.members"),
+        ("{kind: isolation_forest, trees: 0}", "strategies.1.trees"),
+        ("{kind: isolation_forest, params: {max_depth: 3}}", "mean nothing to an isolation_forest"),
+        ("{kind: max_delta_step, params: {max_delta_step: 3.0}}", "set it once"),
+        ("{kind: none, gamma: 2.0}", "['gamma'] mean nothing to strategy kind 'none'"),
     ],
 )
 def test_strategy_settings_that_cannot_be(tmp_path: Path, strategy: str, said: str) -> None:
@@ -139,7 +153,9 @@ def test_a_feature_named_twice_is_refused(tmp_path: Path) -> None:
 
 def test_weight_column_with_another_correction_is_refused(tmp_path: Path) -> None:
     text = MINIMAL.replace("  label:", "  weight: cost\n  label:")
-    assert "corrects twice" in problem(tmp_path, text)
+    assert "corrections of ['undersample'] corrects twice" in problem(tmp_path, text)
+    plain = text.replace("{kind: undersample, sampling_strategy: 0.1}", "max_delta_step, isolation_forest")
+    assert load(tmp_path, plain).orders.weight == "cost"
 
 
 def test_dump_and_parse_are_inverse_and_hash_ignores_key_order(tmp_path: Path) -> None:
@@ -167,6 +183,23 @@ def test_parse_lists_missing_settings() -> None:
 def test_more_features_than_a_plan_can_hold_are_refused_with_the_limit(tmp_path: Path) -> None:
     names = ", ".join(f"f_{i}" for i in range(5000))
     assert "5000 features, at most 2000" in problem(tmp_path, MINIMAL.replace("amount, hour", names))
+
+
+def test_every_wrong_setting_of_a_strategy_is_said_at_once(tmp_path: Path) -> None:
+    said = problem(tmp_path, MINIMAL.replace("[none, ", "[none, {kind: focal, gamma: -1.0, alpha: 2.0}, "))
+    assert "strategies.1.gamma: Input should be greater than or equal to 0, got -1.0." in said
+    assert "strategies.1.alpha: Input should be less than 1, got 2.0." in said
+
+
+def test_an_early_stopping_metric_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    assert "training.early_stopping_metric" in problem(tmp_path, MINIMAL + "training: {early_stopping_metric: aucpr}\n")
+
+
+def test_expected_cost_stops_only_with_costs_in_numbers(tmp_path: Path) -> None:
+    by_cost = MINIMAL + "training: {early_stopping_metric: expected_cost}\nserve_objective: max_f_beta_1\n"
+    with pytest.raises(ConfigError, match="expected_cost needs an objective min_cost or bayes_cost with numbers"):
+        objectives_of(load(tmp_path, by_cost + "objectives: [{name: max_f_beta, beta: 1.0}]\n"))
+    assert objectives_of(load(tmp_path, by_cost.replace("serve_objective: max_f_beta_1\n", "")))
 
 
 def test_synthetic_rows_are_for_the_features_that_have_a_between(tmp_path: Path) -> None:

@@ -59,7 +59,9 @@ def held_out(noise: float) -> HeldOutCounts:
 
 def comparison_of(noises: dict[str, float]) -> Comparison:
     neighbours = {"1": {"sentence": f"40 rows made for {ODD_NAME}"}}
-    fitted = {name: SimpleNamespace(config=SimpleNamespace(name=name), neighbours=neighbours) for name in noises}
+    fitted = {
+        name: SimpleNamespace(config=SimpleNamespace(name=name, kind="none"), neighbours=neighbours) for name in noises
+    }
     serve = OBJECTIVES[0].name
     results = [judge(fitted[name], held_out(noise), OBJECTIVES, serve) for name, noise in noises.items()]
     objectives = [{"name": "min_cost", "fn": 10, "fp": 1}]
@@ -70,7 +72,12 @@ def comparison_of(noises: dict[str, float]) -> Comparison:
     plain = next(result for result in results if result.name == "none")
     return Comparison(
         config=SimpleNamespace(
-            name=ODD_NAME, serve_objective=serve, gate=gate, objectives=objectives, orders=SimpleNamespace(time=None)
+            name=ODD_NAME,
+            serve_objective=serve,
+            gate=gate,
+            objectives=objectives,
+            orders=SimpleNamespace(time=None),
+            training=SimpleNamespace(early_stopping_metric="log_loss"),
         ),
         prepared=prepared,
         results=tuple(sorted(results, key=lambda result: -result.metrics["validation/average_precision"])),

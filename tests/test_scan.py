@@ -1,7 +1,7 @@
 """The scan that turns held-out rows and models into counts, against numpy and XGBoost in memory."""
 
 import json
-from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,6 @@ from pyspark.sql import SparkSession
 from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.errors import ConfigError, DataContractError, MissingColumnsError
 from imbalance_spark.held_out import HeldOutCounts
-from imbalance_spark.learners.xgboost import FittedBooster
 from imbalance_spark.metrics.buckets import COARSE_GRID
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.grid import LogitGrid
@@ -23,7 +22,6 @@ from imbalance_spark.scan import (
     load_booster,
     probabilities,
     scan_held_out,
-    score_frame,
 )
 
 GRID = LogitGrid(bins=2048)
@@ -47,16 +45,8 @@ def contenders() -> list[Contender]:
 
 
 def _contender(name: str, booster: xgboost.Booster, correction: PriorCorrection) -> Contender:
-    fitted = FittedBooster(
-        ubj=bytes(booster.save_raw("ubj")),
-        features=FEATURES,
-        best_iteration=7,
-        rounds_run=8,
-        learning_curve={},
-        num_workers=1,
-        params={},
-    )
-    return Contender(name=name, booster=fitted, correction=correction)
+    ubj = bytes(booster.save_raw("ubj"))
+    return Contender(name=name, ubj=ubj, features=FEATURES, correction=correction)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +62,7 @@ def held_out() -> pd.DataFrame:
 
 def _score(contender: Contender, frame: pd.DataFrame) -> np.ndarray:
     """Another way to the same probability: XGBoost's DMatrix, and the correction on the score."""
-    booster = xgboost.Booster(model_file=bytearray(contender.booster.ubj))
+    booster = xgboost.Booster(model_file=bytearray(contender.ubj))
     return contender.correction.apply(booster.predict(xgboost.DMatrix(matrix(frame))).astype(np.float64))
 
 
@@ -96,7 +86,7 @@ def placed(spark: SparkSession, contenders: list[Contender], held_out: pd.DataFr
         "order_id", (bucket_hash(["order_id"], ["customer_id"]) % 64).alias("bucket")
     )
     rows = held_out[held_out.split != "train"].merge(keys.toPandas(), on="order_id")
-    scores = {c.name: probabilities(load_booster(c.booster.ubj), matrix(rows), c.correction) for c in contenders}
+    scores = {c.name: probabilities(load_booster(c.ubj), matrix(rows), c.correction) for c in contenders}
     return rows.assign(**scores)
 
 
@@ -251,31 +241,14 @@ def test_a_half_of_validation_without_rows_is_named(
         _scan(spark, one_customer, contenders)
 
 
-def test_rows_score_as_in_memory_whatever_the_batches(
-    spark: SparkSession, contenders: list[Contender], held_out: pd.DataFrame
-) -> None:
-    for contender in contenders:
-        scored = score_frame(as_spark(spark, held_out).repartition(5), contender).toPandas().sort_values("order_id")
-        expected = _score(contender, held_out.sort_values("order_id"))
-        np.testing.assert_allclose(scored.probability, expected, atol=1e-6)
-        assert set(scored.columns) == {*held_out.columns, "probability"} - {f"x_{i}" for i in range(4)}
-
-
-def test_scoring_starts_no_job_before_it_is_asked(spark: SparkSession, contenders: list[Contender]) -> None:
-    inputs = as_spark(spark, model_rows(10, seed=5))
-    spark.sparkContext.setJobGroup("lazy scoring", "none expected")
-    score_frame(inputs, contenders[0])
-    assert spark.sparkContext.statusTracker().getJobIdsForGroup("lazy scoring") == []
-
-
 def test_no_rows_have_no_probabilities(contenders: list[Contender]) -> None:
-    booster = load_booster(contenders[0].booster.ubj)
+    booster = load_booster(contenders[0].ubj)
     assert probabilities(booster, np.empty((0, 4), np.float32), PriorCorrection.identity()).shape == (0,)
 
 
 def test_a_far_shift_stays_a_probability(contenders: list[Contender]) -> None:
     x = matrix(model_rows(50, seed=6))
-    booster = load_booster(contenders[0].booster.ubj)
+    booster = load_booster(contenders[0].ubj)
     for factor in (1e-100, 1e100):
         found = probabilities(booster, x, PriorCorrection(positive_factor=factor, negative_factor=1.0))
         assert np.isfinite(found).all()
@@ -297,14 +270,9 @@ def test_contenders_must_differ_in_name_and_agree_in_features(
     for wrong, text in (([], "at least one"), ([contenders[0], contenders[0]], "a name of its own")):
         with pytest.raises(ConfigError, match=text):
             _scan(spark, held_out, wrong)
-    fewer = FittedBooster(**{**_fields(contenders[1].booster), "features": FEATURES[:3]})
-    other = Contender(name="other", booster=fewer, correction=PriorCorrection.identity())
+    other = replace(contenders[1], name="other", features=FEATURES[:3])
     with pytest.raises(ConfigError, match="different features"):
         _scan(spark, held_out, [contenders[0], other])
-
-
-def _fields(booster: FittedBooster) -> Mapping[str, object]:
-    return {name: getattr(booster, name) for name in booster.__dataclass_fields__}
 
 
 def test_a_missing_input_is_named(spark: SparkSession, contenders: list[Contender], held_out: pd.DataFrame) -> None:
@@ -314,5 +282,3 @@ def test_a_missing_input_is_named(spark: SparkSession, contenders: list[Contende
         _scan(spark, held_out, contenders, segments=["kountry"])
     with pytest.raises(DataContractError, match="no key column is named"):
         _scan(spark, held_out, contenders, key=[])
-    with pytest.raises(DataContractError, match="probability"):
-        score_frame(as_spark(spark, held_out.assign(probability=0.5)), contenders[0])

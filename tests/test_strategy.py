@@ -9,7 +9,8 @@ from model_rows import as_spark, model_rows
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from imbalance_spark.config import BoosterParams, StrategyConfig, TrainingConfig
+from imbalance_spark.config import TrainingConfig
+from imbalance_spark.config_strategy import BoosterParams, StrategyConfig
 from imbalance_spark.errors import ConfigError, DataContractError, LeakageError, MissingColumnsError
 from imbalance_spark.strategy import FIT_WEIGHT, PriorLedger, resolve, table_name, training_table, with_recipe_weight
 from imbalance_spark.train_only.guard import leakage_errors
@@ -67,6 +68,77 @@ def test_the_two_weights_of_a_balanced_sketch_cancel() -> None:
     assert recipe.scale_pos_weight == pytest.approx(1 / 99)
     assert recipe.base_score == pytest.approx(0.01)
     assert recipe.ledger.correction().logit_shift == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize(("power", "effective"), [(0.0, 1.0), (0.5, 99**0.5), (1.0, 99.0)])
+def test_class_weight_power_weighs_by_a_power_of_the_imbalance_on_balanced_cuts(power: float, effective: float) -> None:
+    recipe = resolve(strategy("class_weight_power", power=power), COUNTS, TRAINING)
+    assert recipe.weights == {0: 1.0, 1: 99.0}
+    assert recipe.scale_pos_weight == pytest.approx(99.0 ** (power - 1.0))
+    assert recipe.base_score == pytest.approx(10 * effective / (990 + 10 * effective))
+    assert recipe.ledger.logit_shift == pytest.approx(-math.log(effective), abs=1e-12)
+
+
+def test_max_delta_step_is_plain_boosting_with_the_bound() -> None:
+    recipe = resolve(strategy("max_delta_step", max_delta_step=0.7), COUNTS, TRAINING)
+    assert recipe.params == BoosterParams(max_depth=4, max_delta_step=0.7)
+    assert recipe.logged == {"kind": "max_delta_step", "max_delta_step": 0.7}
+    assert recipe.base_score == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    ("kind", "given_settings", "gammas", "weights"),
+    [
+        ("focal", {}, (2.0, 2.0), (1.0, 1.0)),
+        ("focal", {"gamma": 0.5, "alpha": 0.9}, (0.5, 0.5), (0.1, 0.9)),
+        ("asymmetric_focal", {"gamma_negative": 3.0, "gamma_positive": 0.0}, (3.0, 0.0), (1.0, 1.0)),
+        # Effective numbers at beta 0.9: 10 (1 - 0.9^990) = 10 and 10 (1 - 0.9^10) = 6.513.
+        ("class_balanced_focal", {"beta": 0.9}, (2.0, 2.0), (2 * 6.51322 / 16.51322, 20 / 16.51322)),
+    ],
+)
+def test_focal_losses_start_where_their_inverse_is_the_prior(
+    kind: str, given_settings: dict[str, float], gammas: tuple[float, float], weights: tuple[float, float]
+) -> None:
+    recipe = resolve(strategy(kind, **given_settings), COUNTS, TRAINING)
+    assert recipe.loss is not None
+    assert (recipe.loss.gammas, recipe.loss.weights) == (gammas, pytest.approx(weights, rel=1e-5))
+    assert recipe.ledger.correction().apply(recipe.base_score) == pytest.approx(0.01, rel=1e-9)
+    p = [0.001, 0.2, 0.9]
+    assert recipe.ledger.correction().apply(p) == pytest.approx(recipe.loss.correction().apply(p), rel=1e-12)
+    assert (recipe.ledger.logit_shift, recipe.scale_pos_weight, recipe.weights) == (0.0, 1.0, None)
+    assert recipe.logged["focal_gamma_1"] == gammas[1]
+
+
+def test_what_was_kept_is_undone_behind_a_focal_loss() -> None:
+    # Weights in the loss and rows kept have the same effect.
+    kept = PriorLedger(kept={0: 0.1, 1: 1.0}, weights={0: 1.0, 1: 1.0}, gammas=(2.0, 2.0)).correction()
+    weighed = PriorLedger(kept={0: 1.0, 1: 1.0}, weights={0: 1.0, 1: 10.0}, gammas=(2.0, 2.0)).correction()
+    assert kept.apply([0.3])[0] == pytest.approx(weighed.apply([0.3])[0])
+
+
+def test_samples_of_an_ensemble_share_the_minority_and_no_row_of_the_majority(spark: SparkSession) -> None:
+    rows = model_rows(6000, seed=1, intercept=-4.2)
+    asked, train = strategy("undersample_ensemble", members=3, sampling_strategy=0.3), as_spark(spark, rows)
+    tables = [training_table(train, asked, key="order_id", seed=7, member=number).toPandas() for number in range(3)]
+    to_fit = [table[~table.is_early_stopping] for table in tables]
+    positives = set(rows[~rows.is_early_stopping & (rows.y == 1)].order_id)
+    majority = [set(table[table.y == 0].order_id) for table in to_fit]
+    for table, negatives in zip(to_fit, majority, strict=True):
+        assert set(table[table.y == 1].order_id) == positives
+        # Drawn by hash: within 4.5 binomial deviations of the ratio.
+        assert abs(len(negatives) - len(positives) / 0.3) < 4.5 * math.sqrt(len(positives) / 0.3)
+        weights = table.groupby("y").sampling_weight.first()
+        assert weights[1] == 1.0
+        assert weights[0] * len(negatives) == pytest.approx(len(rows[~rows.is_early_stopping & (rows.y == 0)]), rel=0.2)
+    assert not majority[0] & majority[1] | majority[0] & majority[2] | majority[1] & majority[2]
+    stopping = sorted(rows[rows.is_early_stopping].order_id)
+    assert all(sorted(table[table.is_early_stopping].order_id) == stopping for table in tables)
+
+
+def test_too_few_rows_for_disjoint_samples_are_an_error(spark: SparkSession) -> None:
+    train = as_spark(spark, model_rows(300, seed=1, intercept=0.0))
+    with pytest.raises(ConfigError, match="50 samples without a common row need 50 times"):
+        training_table(train, strategy("undersample_ensemble", members=50), key="order_id", seed=7)
 
 
 def test_a_strategys_parameters_go_before_the_trainings() -> None:

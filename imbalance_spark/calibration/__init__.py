@@ -2,6 +2,7 @@
 
 from imbalance_spark.calibration.calibrators import Calibrator, calibrator_from_dict
 from imbalance_spark.calibration.choose import ChosenCalibration, choose_calibrator
+from imbalance_spark.calibration.correction import Correction, correction_from_dict
 from imbalance_spark.calibration.focal import FocalCorrection
 from imbalance_spark.calibration.isotonic import IsotonicCalibration
 from imbalance_spark.calibration.ledger import LedgerCheck, ledger_check
@@ -12,6 +13,7 @@ from imbalance_spark.calibration.prior import PriorCorrection, correct_prior
 __all__ = [
     "Calibrator",
     "ChosenCalibration",
+    "Correction",
     "FocalCorrection",
     "IsotonicCalibration",
     "LedgerCheck",
@@ -21,5 +23,6 @@ __all__ = [
     "calibrator_from_dict",
     "choose_calibrator",
     "correct_prior",
+    "correction_from_dict",
     "ledger_check",
 ]

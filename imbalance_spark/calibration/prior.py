@@ -71,6 +71,10 @@ class PriorCorrection:
         """Probabilities from raw scores in [0, 1]; 0 and 1 stay, NaN stays, order stays."""
         return _shifted(np.asarray(scores, dtype=np.float64), self.negative_factor, self.positive_factor)
 
+    def logit(self, margins: npt.ArrayLike) -> FloatArray:
+        """logit(probability) from the model's margins, logit(score)."""
+        return np.asarray(margins, dtype=np.float64) + self.logit_shift
+
     def inverse(self, probabilities: npt.ArrayLike) -> FloatArray:
         """Raw scores from probabilities: a threshold on probabilities as a threshold on raw scores."""
         return _shifted(np.asarray(probabilities, dtype=np.float64), self.positive_factor, self.negative_factor)

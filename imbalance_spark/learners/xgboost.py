@@ -1,4 +1,4 @@
-"""Distributed XGBoost on a materialised table: one barrier stage, stopped early by log loss on its own slice."""
+"""Distributed XGBoost on a materialised table: one barrier stage, stopped early by its own slice of the rows."""
 
 import logging
 import math
@@ -10,12 +10,15 @@ from typing import Any, Self
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from imbalance_spark.config import BoosterParams, TrainingConfig
+from imbalance_spark.config import TrainingConfig
+from imbalance_spark.config_strategy import BoosterParams
 from imbalance_spark.encoding import LABEL, feature_column
 from imbalance_spark.errors import ConfigError, TrainingError
 from imbalance_spark.failures import training_error
 from imbalance_spark.frames import IS_EARLY_STOPPING, col, require_columns
 from imbalance_spark.learners.layout import one_file_a_worker
+from imbalance_spark.learners.losses import FocalLoss
+from imbalance_spark.learners.stopping import StoppingMetric, stopping_metric
 
 _MARGIN = "start_margin"
 _FIRST_FEATURE = "values"
@@ -32,13 +35,15 @@ class FittedBooster:
     features: tuple[str, ...]
     """Names of the inputs, in the order of `x_0, x_1, ...`."""
     best_iteration: int
-    """Round, from 0, with the lowest log loss on the early-stopping slice."""
+    """Round, from 0, with the best metric on the early-stopping slice: the model has one tree more than this says."""
     rounds_run: int
     learning_curve: Mapping[str, tuple[float, ...]]
-    """Log loss after each round run: `training` (as weighted and sampled), `validation` (the slice)."""
+    """The metric after each round run: `training` (as weighted and sampled), `validation` (the slice)."""
     num_workers: int
     params: Mapping[str, Any]
     """What XGBoost was given."""
+    metric: str = "log_loss"
+    """What the learning curve shows, and stopped the fit."""
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], ubj: bytes) -> Self:
@@ -58,35 +63,40 @@ def fit_booster(
     weight_col: str | None = None,
     scale_pos_weight: float = 1.0,
     logit_shift: float = 0.0,
+    loss: FocalLoss | None = None,
+    costs: tuple[float, float] | None = None,
 ) -> FittedBooster:
     """Fit on the rows outside the early-stopping slice; keep the trees up to the slice's best round.
 
     The slice keeps its real class shares while the strategy may shift those of the other rows, so raw
     scores on it are off by the prior correction. Its rows therefore start from a margin moved by
-    `logit_shift`: the log loss that stops the fit is that of corrected probabilities. Trees are not
-    affected, since no gradient comes from the slice.
+    `logit_shift`: the metric that stops the fit is that of corrected probabilities, as it is with a loss
+    of its own correction. Trees are not affected, since no gradient comes from the slice.
 
     Passes over `table`: two (XGBoost counts the classes, then trains), so it must be a written table. A
     table of one file a worker is read as it lies; any other is dealt to the workers anew. Which worker has
     which row follows from the table's layout, and the trees differ with layout and `num_workers`, not
-    between runs on the same table. A worker without
-    positives is allowed: log loss, unlike `aucpr`, is summed over workers.
+    between runs on the same table. A worker with one class is allowed: every metric is that of the rows of
+    all workers. A custom loss, or a metric other than log loss, is evaluated by numpy on one thread a worker.
 
     Args:
         table: `x_0..` (double, null is missing), `y` (0 or 1), `is_early_stopping`, both parts with both classes.
         features: real names of `x_0..`.
         params: the strategy's, instead of `training.params`.
-        base_score: share of positives that training starts from, in (0, 1).
+        base_score: raw score that training starts from, in (0, 1); for the logistic loss the share of positives.
         strategy: name for messages.
-        weight_col: weight of a row, > 0. On the slice it must not hold class weights: log loss there is
+        weight_col: weight of a row, > 0. On the slice it must not hold class weights: the metric there is
             to be that of real class shares. `strategy.with_recipe_weight` makes it so.
         logit_shift: of the strategy's prior correction.
+        loss: instead of the logistic one; it has class weights of its own, so `scale_pos_weight` must be 1.
+        costs: of a missed positive and of a false alarm, where `training.early_stopping_metric` asks for them.
     Raises:
-        ConfigError: `base_score` or `scale_pos_weight` out of range.
+        ConfigError: `base_score` or `scale_pos_weight` out of range, or the metric lacks its costs.
         MissingColumnsError: an input column is absent.
-        TrainingError: the fit failed, or its log loss is not a number.
+        TrainingError: the fit failed, or its metric is not a number.
     """
-    _check_start(base_score, scale_pos_weight, strategy)
+    _check_start(base_score, scale_pos_weight, strategy, loss)
+    metric = stopping_metric(training.early_stopping_metric, loss, costs)
     inputs = [feature_column(i) for i in range(len(features))]
     weights = [] if weight_col is None else [weight_col]
     require_columns(table, [*inputs, LABEL, IS_EARLY_STOPPING, *weights], "fit_booster")
@@ -100,11 +110,12 @@ def fit_booster(
     roles = {"features_col": fit_names, "weight_col": weight_col, "base_margin_col": margin_col}
     with one_file_a_worker(table, training.num_workers) as is_laid_out:
         settings_of_fit = {**settings, **roles, "force_repartition": not is_laid_out}
-        model = _fit(table.select(*columns), settings_of_fit, training.num_workers, strategy)
-    return _export(model, features, settings, training.num_workers, strategy)
+        callables = _callables(loss, metric)
+        model = _fit(table.select(*columns), {**settings_of_fit, **callables}, training.num_workers, strategy)
+    return _export(model, features, settings, training, strategy)
 
 
-def _check_start(base_score: float, scale_pos_weight: float, strategy: str) -> None:
+def _check_start(base_score: float, scale_pos_weight: float, strategy: str, loss: FocalLoss | None) -> None:
     problems = []
     if not 0.0 < base_score < 1.0:
         problems.append(
@@ -116,6 +127,11 @@ def _check_start(base_score: float, scale_pos_weight: float, strategy: str) -> N
             f"strategy {strategy!r}: scale_pos_weight must be a number above 0, got {scale_pos_weight!r}. "
             "'balanced' is n_neg / n_pos."
         )
+    if loss is not None and scale_pos_weight != 1.0:
+        problems.append(
+            f"strategy {strategy!r}: scale_pos_weight {scale_pos_weight!r} has no effect on a custom loss. "
+            "Put the weight into the loss."
+        )
     if problems:
         raise ConfigError.of_all(problems)
 
@@ -124,6 +140,15 @@ def _start_margin(base_score: float, logit_shift: float) -> Column:
     # A margin replaces the base score of its row, in the fit only: the model itself starts from base_score.
     start = math.log(base_score) - math.log1p(-base_score)
     return (F.lit(start) + F.when(col(IS_EARLY_STOPPING), logit_shift).otherwise(0.0)).alias(_MARGIN)
+
+
+def _callables(loss: FocalLoss | None, metric: StoppingMetric | None) -> dict[str, Any]:
+    """What XGBoost's Spark estimator passes on to `xgboost.train` on each worker, though it documents neither."""
+    found: dict[str, Any] = {} if loss is None else {"obj": loss}
+    if metric is None:
+        # Distributed auc and aucpr are means over workers, and NaN where one has no positive.
+        return found | {"eval_metric": "logloss"}
+    return found | {"custom_metric": metric, "maximize": metric.is_maximised, "disable_default_eval_metric": 1}
 
 
 def _settings(
@@ -136,8 +161,6 @@ def _settings(
         "random_state": training.seed,
         "base_score": base_score,
         "scale_pos_weight": scale_pos_weight,
-        # Distributed auc and aucpr are means over workers, and NaN where one has no positive.
-        "eval_metric": "logloss",
         "tree_method": "hist",
     }
 
@@ -175,34 +198,35 @@ def _quiet() -> Iterator[None]:
 
 
 def _export(
-    model: Any, features: Sequence[str], settings: Mapping[str, Any], num_workers: int, strategy: str
+    model: Any, features: Sequence[str], settings: Mapping[str, Any], training: TrainingConfig, strategy: str
 ) -> FittedBooster:
     history = model.training_summary
-    curve = {
-        "training": tuple(history.train_objective_history["logloss"]),
-        "validation": tuple(history.validation_objective_history["logloss"]),
-    }
+    [training_curve], [validation_curve] = (
+        part.values() for part in (history.train_objective_history, history.validation_objective_history)
+    )
+    curve = {"training": tuple(training_curve), "validation": tuple(validation_curve)}
     if bad := [part for part, losses in curve.items() if not all(map(math.isfinite, losses))]:
         raise TrainingError(
-            f"training of strategy {strategy!r}: log loss on {bad} is no finite number in some round. "
-            "Check that the early-stopping slice has rows and that weights are moderate, or lower learning_rate."
+            f"training of strategy {strategy!r}: {training.early_stopping_metric} on {bad} is no finite number in some "
+            "round. Check that the early-stopping slice has rows and that weights are moderate, or lower learning_rate."
         )
     booster = model.get_booster()
     best = booster[: booster.best_iteration + 1]
-    best.feature_names = _booster_names(features)
+    best.feature_names = booster_names(features)
     return FittedBooster(
         ubj=bytes(best.save_raw("ubj")),
         features=tuple(features),
         best_iteration=booster.best_iteration,
         rounds_run=booster.num_boosted_rounds(),
         learning_curve=curve,
-        num_workers=num_workers,
+        num_workers=training.num_workers,
         params=dict(settings),
+        metric=training.early_stopping_metric,
     )
 
 
-def _booster_names(features: Sequence[str]) -> list[str]:
-    """The real names, or `x_0..` where XGBoost, which forbids three characters, would refuse one of them."""
+def booster_names(features: Sequence[str]) -> list[str]:
+    """What a booster calls its features: `x_0..` where XGBoost, which forbids three characters, refuses a real name."""
     if any(character in name for name in features for character in "[]<"):
         return [feature_column(i) for i in range(len(features))]
     return list(features)

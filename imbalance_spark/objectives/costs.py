@@ -1,5 +1,6 @@
 """Objectives that minimize what decisions cost: searched on the counts, or in closed form."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -97,3 +98,11 @@ class BayesCost(Objective):
         if ledger.passed:
             return None
         return f"{self.name} needs calibrated scores, and these failed the ledger check. {ledger.sentence}"
+
+
+def first_constant_costs(objectives: Sequence[Objective]) -> tuple[float, float] | None:
+    """What a miss and a false alarm cost in the first objective that says so in numbers; None without one."""
+    for objective in objectives:
+        if isinstance(objective, MinCost | BayesCost) and not isinstance(objective.fn, str):
+            return float(objective.fn), float(objective.fp)
+    return None

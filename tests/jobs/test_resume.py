@@ -28,13 +28,13 @@ from jobs import train
 ROOT = Path(__file__).resolve().parents[2]
 
 KILL_POINTS = (
-    "before quarantined", "before train", "after fit_none", "after counts_none", "after log_bundle", "before register",
-    "after register",
+    "before quarantined", "before train", "after fit_none", "after counts_none", "after log_bundle",
+    "before register_version", "after register_version", "after promote",
 )  # fmt: skip
 
 _DRIVER = """
 import os, signal, sys
-from imbalance_spark import tracking
+from imbalance_spark import tracking, tracking_models, tracking_registry
 from imbalance_spark.steps import Run
 
 def dying(original, name_of):
@@ -49,8 +49,8 @@ def dying(original, name_of):
     return patched
 
 Run.record = dying(Run.record, lambda args: args[1])
-for name in ("log_bundle", "register"):
-    setattr(tracking, name, dying(getattr(tracking, name), lambda args, name=name: name))
+for module, name in ((tracking, "log_bundle"), (tracking_models, "register_version"), (tracking_registry, "promote")):
+    setattr(module, name, dying(getattr(module, name), lambda args, name=name: name))
 from jobs import train
 sys.exit(train.main(sys.argv[1:]))
 """

@@ -22,6 +22,7 @@ from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.curve import FLAG_NOBODY
 from imbalance_spark.model import ModelBundle, Scorer
 from imbalance_spark.tracking import Evidence
+from imbalance_spark.tracking_models import register_version
 from jobs.retune import main
 
 CALIBRATOR = LogOddsCalibration(method="platt", a=1.3, b=1.3, c=0.4)
@@ -98,7 +99,7 @@ def _log(folder: Path) -> Logged:
             )
             tracking.log_evidence(run_id, evidence)
             model_uri = tracking.log_bundle(run_id, bundle)
-        tracking.register(NAME, model_uri, run_id, "validation/average_precision", 0.5)
+        register_version(NAME, model_uri, {}, "champion")
     return Logged(
         uri=uri, parent_id=parent_id, run_id=run_id, label=rows[1][0], probability=CALIBRATOR.apply(rows[1][1])
     )

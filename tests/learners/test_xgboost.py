@@ -11,8 +11,11 @@ import xgboost
 from model_rows import FEATURES, as_spark, matrix, model_rows
 from pyspark.sql import SparkSession
 
-from imbalance_spark.config import StrategyConfig, TrainingConfig
+from imbalance_spark.calibration import FocalCorrection
+from imbalance_spark.config import TrainingConfig
+from imbalance_spark.config_strategy import StrategyConfig
 from imbalance_spark.errors import ConfigError, MissingColumnsError, TrainingError
+from imbalance_spark.learners.losses import FocalLoss
 from imbalance_spark.learners.xgboost import FittedBooster, fit_booster
 from imbalance_spark.scan import load_booster
 from imbalance_spark.strategy import Recipe, resolve, training_table, with_recipe_weight
@@ -25,6 +28,13 @@ STRATEGIES = {
     "class_weight": StrategyConfig(kind="class_weight", name="class_weight", params={"max_depth": 3}),
     "scale_pos_weight": StrategyConfig(kind="scale_pos_weight", name="scale_pos_weight", scale_pos_weight=5.0),
     "balanced_sketch": StrategyConfig(kind="balanced_sketch", name="balanced_sketch"),
+    "class_weight_power": StrategyConfig(kind="class_weight_power", name="class_weight_power", power=0.5),
+    "max_delta_step": StrategyConfig(kind="max_delta_step", name="max_delta_step", max_delta_step=2.0),
+    "focal": StrategyConfig(kind="focal", name="focal", params={"min_child_weight": 0.1}),
+    "asymmetric_focal": StrategyConfig(
+        kind="asymmetric_focal", name="asymmetric_focal", gamma_negative=2.0, gamma_positive=0.5
+    ),
+    "class_balanced_focal": StrategyConfig(kind="class_balanced_focal", name="class_balanced_focal", gamma=1.0),
 }
 
 
@@ -66,7 +76,8 @@ def _settings(recipe: Recipe) -> dict:
         "strategy": recipe.name,
         "weight_col": recipe.weight_column,
         "scale_pos_weight": recipe.scale_pos_weight,
-        "logit_shift": recipe.ledger.correction().logit_shift,
+        "logit_shift": recipe.ledger.logit_shift,
+        "loss": recipe.loss,
     }
 
 
@@ -89,8 +100,14 @@ def _native(
         )
 
     train = data(~stopping, 0.0, None, True)
-    params = {**fit.recipe.params.model_dump(), "objective": "binary:logistic", "eval_metric": "logloss", "seed": 7}
-    params |= {"base_score": prior, "scale_pos_weight": factor, "tree_method": "hist", "nthread": 1}
+    params = {**fit.recipe.params.model_dump(), "objective": "binary:logistic", "seed": 7}
+    params |= {"eval_metric": "logloss"} if fit.recipe.loss is None else {"disable_default_eval_metric": 1}
+
+    def corrected_log_loss(margin: np.ndarray, rows: xgboost.DMatrix) -> tuple[str, float]:
+        p = fit.recipe.ledger.correction().apply(1 / (1 + np.exp(-margin.astype(float))))
+        return "log_loss", -np.mean(np.log(np.where(rows.get_label() == 1, p, 1 - p)))
+
+    params |= {"base_score": float(prior), "scale_pos_weight": factor, "tree_method": "hist", "nthread": 1}
     found = xgboost.train(
         params,
         train,
@@ -98,6 +115,8 @@ def _native(
         evals=[(data(stopping, shift, train, False), "validation")],
         early_stopping_rounds=4,
         verbose_eval=False,
+        obj=fit.recipe.loss,
+        custom_metric=None if fit.recipe.loss is None else corrected_log_loss,
     )
     return found[: found.best_iteration + 1]
 
@@ -116,6 +135,22 @@ def _expected(kind: str, rows: dict[int, int]) -> dict:
         },
         "scale_pos_weight": lambda: {"factor": 5.0, "prior": 5 * n1 / (n0 + 5 * n1), "shift": -math.log(5)},
         "balanced_sketch": lambda: {"weights": {0: 1.0, 1: n0 / n1}, "factor": n1 / n0},
+        "class_weight_power": lambda: {
+            "weights": {0: 1.0, 1: n0 / n1},
+            "factor": (n0 / n1) ** -0.5,
+            "prior": n1 * (n0 / n1) ** 0.5 / (n0 + n1 * (n0 / n1) ** 0.5),
+            "shift": -0.5 * math.log(n0 / n1),
+        },
+        "focal": lambda: {"prior": FocalCorrection(gamma=2.0).inverse(n1 / (n0 + n1))},
+        "asymmetric_focal": lambda: {
+            "prior": FocalCorrection(gamma=0.5, gamma_negative=2.0).inverse(n1 / (n0 + n1)),
+        },
+        "class_balanced_focal": lambda: {
+            "prior": FocalCorrection(
+                gamma=1.0,
+                alpha=1 / (1 + (1 - 0.999**n1) / (1 - 0.999**n0)),
+            ).inverse(n1 / (n0 + n1)),
+        },
     }
     return {**plain, **kept.get(kind, dict)()}
 
@@ -150,14 +185,14 @@ def test_corrected_probabilities_have_the_mean_of_the_base_rate(
     plain = load_booster(fits["none"].booster.ubj).inplace_predict(matrix(unseen)).astype(float)
     # Fitted on some 260 positives, which tell the base rate to 18 % (three standard errors).
     assert corrected.mean() == pytest.approx(unseen.y.mean(), rel=0.18)
-    if fit.recipe.ledger.correction().logit_shift != 0.0:
+    if fit.recipe.ledger.logit_shift != 0.0:
         assert raw.mean() > 2 * unseen.y.mean()
     assert np.corrcoef(corrected, plain)[0, 1] > 0.8
 
 
 def test_balanced_sketch_is_calibrated_without_a_correction(fits: dict[str, Fit], unseen: pd.DataFrame) -> None:
     fit = fits["balanced_sketch"]
-    assert fit.recipe.ledger.correction().logit_shift == 0.0
+    assert fit.recipe.ledger.logit_shift == 0.0
     raw = load_booster(fit.booster.ubj).inplace_predict(matrix(unseen))
     prior = fits["none"].recipe.base_score
     assert raw.mean() == pytest.approx(prior, rel=0.06)
@@ -276,6 +311,11 @@ def test_an_empty_early_stopping_slice_is_an_error(spark: SparkSession) -> None:
         ({"base_score": 0.0}, "base_score must be in"),
         ({"scale_pos_weight": math.nan}, "scale_pos_weight must be a number above 0, got nan"),
         ({"scale_pos_weight": 0.0}, "scale_pos_weight must be"),
+        ({"scale_pos_weight": 3.0, "loss": FocalLoss()}, "scale_pos_weight 3.0 has no effect on a custom loss"),
+        (
+            {"training": TRAINING.model_copy(update={"early_stopping_metric": "expected_cost"})},
+            "expected_cost needs to know what a miss and a false alarm cost",
+        ),
     ],
 )
 def test_starting_values_out_of_range_are_refused(spark: SparkSession, changed: dict, text: str) -> None:

@@ -1,0 +1,117 @@
+"""The main job's plan against what the job then does, and that a plan leaves nothing behind."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from pyspark.sql import SparkSession
+from small_run import STRONG, config_file, write_orders
+
+from imbalance_spark.compare import prepare_to_compare, strategies_of
+from imbalance_spark.config import RunConfig
+from imbalance_spark.config_file import load_config
+from imbalance_spark.fit import fit_strategy, write_train_table
+from imbalance_spark.prepare import STEPS as PREPARE_STEPS
+from imbalance_spark.progress import Progress
+from imbalance_spark.run_lock import locks_released
+from jobs import train
+
+STRATEGIES = [
+    "none",
+    {"kind": "undersample", "sampling_strategy": 0.2},
+    {"kind": "undersample", "name": "by_hash", "sampling_strategy": 0.5, "method": "key_hash"},
+    {"kind": "oversample", "sampling_strategy": 0.3},
+    {"kind": "smote_nc", "sampling_strategy": 0.2, "undersample_to": 0.5},
+    "class_weight",
+]
+
+
+@pytest.fixture(scope="module")
+def home(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("dry-run")
+    write_orders(spark, home)
+    return home
+
+
+@pytest.fixture(scope="module")
+def conf(home: Path) -> str:
+    few = {**STRONG, "rounds": 1, "early_stopping_rounds": 1}
+    file = Path(config_file(home, "planned", uri=f"sqlite:///{home}/mlflow.db", training=few))
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text("utf-8")), "strategies": STRATEGIES}), "utf-8")
+    return str(file)
+
+
+def planned(conf: str, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, object]:
+    assert train.main(["--config", conf, "--dry-run", "--json", *more]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def below(home: Path) -> set[tuple[Path, int]]:
+    return {(file, file.stat().st_mtime_ns) for file in home.rglob("*")}
+
+
+def test_a_plan_is_what_the_run_does_and_leaves_nothing_behind(
+    spark: SparkSession, home: Path, conf: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)  # where MLflow would put a store and artifacts
+    before = below(home)
+    plan = planned(conf, capsys)
+    assert below(home) == before, "a dry run wrote files"
+
+    config = load_config(conf, RunConfig, ())
+    with locks_released():
+        prepared = prepare_to_compare(spark, config, Progress(PREPARE_STEPS, quiet=True))
+        table = write_train_table(prepared, config)
+        fitted = {s.name: fit_strategy(prepared.run, table, s, config) for s in strategies_of(config)}
+    run, rows = prepared.run, plan["tables"]["rows"]
+    assert (plan["run_id"], plan["tables"]["location"]) == (run.run_id, f"{home}/output/{run.run_id}/tables")
+    assert plan["orders"] == {"location": f"{home}/orders", "format": "delta", "version": prepared.version}
+    assert plan["diagnosis"] == json.loads(json.dumps(prepared.diagnosis.to_dict()))
+    assert set(rows) == {file.name for file in (home / "output" / run.run_id / "tables").iterdir()}
+    assert {name: s["precision"] == "exact" for name, s in by_name(plan).items()} == {
+        name: name != "by_hash" for name in fitted
+    }
+    for name, strategy in by_name(plan).items():
+        # Of the sample by shares the standard deviation is below 40 rows.
+        slack = 0 if strategy["precision"] == "exact" else 200
+        found = {str(label): n for label, n in fitted[name].fit_rows.items()}
+        assert found == pytest.approx(strategy["rows"], abs=slack), name
+    for name in rows:
+        assert run.pin(name).rows == pytest.approx(rows[name], abs=200 if name == "train_by_hash" else 0), name
+
+
+def by_name(plan: dict[str, object]) -> dict[str, dict[str, object]]:
+    return {strategy["name"]: strategy for strategy in plan["strategies"]}
+
+
+def test_the_plan_is_printed_for_people(home: Path, conf: str, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--set", "strategies=[{kind: undersample, sampling_strategy: 0.2}]", "--set", f"output={home}/nowhere"]
+    assert train.main(["--config", conf, "--dry-run", *options]) == 0
+    printed = capsys.readouterr().out
+    parts = ("version 0; 12,000 rows", "Severity: mild", "train_undersample", "Passes over the orders", "nothing was")
+    for part in parts:
+        assert part in printed, printed
+    assert not (home / "nowhere").exists()
+
+
+def test_orders_without_versions_would_be_copied_first(
+    spark: SparkSession, home: Path, conf: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spark.read.format("delta").load(f"{home}/orders").write.parquet(f"{home}/parquet")
+    source = ["--set", f"orders.source.path={home}/parquet", "--set", "orders.source.format=parquet"]
+    plan = planned(conf, capsys, *source, "--set", "strategies=[none]")
+    assert plan["orders"]["version"] is None
+    assert (plan["tables"]["rows"]["orders"], plan["passes"]["read"]) == (12_000, 2)
+
+
+def test_every_sampling_that_does_not_fit_the_classes_is_told_at_once(
+    home: Path, conf: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = "strategies=[{kind: undersample, sampling_strategy: 0.001}, {kind: oversample, sampling_strategy: 0.01}]"
+    options = ["--set", wrong, "--set", f"output={home}/nowhere"]
+    assert train.main(["--config", conf, "--dry-run", "--json", *options]) == 2
+    said = capsys.readouterr().err
+    assert "strategy 'undersample'" in said
+    assert "strategy 'oversample'" in said
+    assert not (home / "nowhere").exists()
