@@ -161,7 +161,8 @@ def test_the_champion_scores_orders_once_for_each_version_and_a_retuned_one_deci
         on = ("--master", master, "--executor-memory", "1g")
         return printed(submit(home, package, "score.py", *model, *places, spark=on))
 
-    assert on_cluster["registered"] == {"name": "orders", "version": "1", "alias": "champion"}
+    assert on_cluster["gate"]["outcome"] == "promote"
+    assert (on_cluster["registered"]["version"], on_cluster["registered"]["alias"]) == ("1", "champion")
     first = score()
     retuned = retune(home, package, str(on_cluster["mlflow_run_id"]), "--fn", "100", "--fp", "1")
     assert retuned["registered"] == {"name": "orders", "version": "2", "alias": "champion"}
