@@ -15,7 +15,12 @@ MOST_FEATURES = 2000
 class SourceConfig(Section):
     """Where the orders are: a path or a table name, and for Delta which version.
 
-    `preparation` names a built-in step that turns a raw log into orders (`retail`, `flights`).
+    Args:
+        path: folder or file that Spark can read, with any scheme; not with `table`.
+        table: name in the catalog, such as `sales.orders`; not with `path`.
+        format: of what is there.
+        version: of the Delta table; the latest one when the run begins, if none is given.
+        preparation: built-in step that turns a raw log into orders, see `conf/retail.yaml` and `conf/flights.yaml`.
     """
 
     path: str | None = None
@@ -38,10 +43,22 @@ class SourceConfig(Section):
 class OrdersConfig(Section):
     """The roles of an order log's columns.
 
-    `max_quarantined` is the share of rows (0 to 1) that may break a rule before the job stops.
-    `max_duplicated` is the share of held-out rows that may have the features of a training row; above, the
-    job stops. Coarse features give twins by nature: it is 1 unless set.
-    `weight` is a business weight of a row, such as a cost; it is part of training and of metrics.
+    Args:
+        source: where the orders are.
+        key: columns that identify a row; splits and samples are functions of them and of the seed.
+        label: column that says what happened; 0/1 or boolean as they are.
+        positive_label: the value of the rare class, where the label has two other values.
+        group: column of rows that depend on each other, such as the customer.
+        time: timestamp or date of the order.
+        amount: column of money, for costs that depend on the order.
+        weight: column of a business weight of a row, such as a cost; it is part of training and of metrics.
+        numeric: features that are numbers or booleans; a null is a missing value.
+        categorical: features that are text, whole numbers or booleans, compared as they are.
+        max_quarantined: share of rows that may break a rule before the job stops.
+        max_duplicated: share of held-out rows that may have the features of a training row before the job stops;
+            coarse features give twins by nature.
+        max_categories: values that a categorical feature may have in train; with more it is taken for an identifier,
+            and the job stops.
     """
 
     source: SourceConfig
@@ -93,7 +110,17 @@ class OrdersConfig(Section):
 
 
 class SplitConfig(Section):
-    """How rows fall into train, validation and test; see `split.stratified_split`."""
+    """How rows fall into train, validation and test; see `split.stratified_split`.
+
+    Args:
+        by: `key` draws rows, `group` draws whole groups, `time` makes the latest rows validation and test.
+        fractions: share of each fold; they sum to 1.
+        seed: of the split and of what is sampled; another one gives another split.
+        exact_below: classes of fewer rows get exact counts in each fold; 0 leaves all to the hash.
+        gap_days: days between the folds of a split by time whose rows belong to none: how long a label takes to be
+            known.
+        early_stopping_fraction: share of train that decides when a fit stops, and is not fitted on.
+    """
 
     by: Literal["key", "group", "time"] = "key"
     fractions: dict[str, float] = {"train": 0.7, "validation": 0.15, "test": 0.15}
@@ -116,10 +143,16 @@ class SplitConfig(Section):
 
 
 class TrainingConfig(Section):
-    """The distributed fit. `num_workers` barrier tasks must find free slots at the same time.
+    """The distributed fit.
 
-    `early_stopping_metric` is computed over the rows of all workers; `expected_cost` takes its costs from the first
-    objective with constant ones.
+    Args:
+        num_workers: barrier tasks of a fit, which must find free slots at the same time.
+        rounds: trees at most.
+        early_stopping_rounds: rounds without a better metric after which a fit stops; the best round counts.
+        early_stopping_metric: computed over the rows of all workers; `expected_cost` takes its costs from the first
+            objective with constant ones.
+        seed: of what a fit draws.
+        params: XGBoost's parameters for all strategies.
     """
 
     num_workers: Annotated[int, Field(ge=1, le=10_000)] = 2
@@ -131,9 +164,11 @@ class TrainingConfig(Section):
 
 
 class ScoringConfig(Section):
-    """The scan that scores validation and test: bins uniform in logit of the corrected score.
+    """The scan that scores validation and test.
 
-    `segments` are columns of at most 50 values each, such as a country, by which results are also reported.
+    Args:
+        segments: columns of at most 50 values each, such as a country, by which results are also reported.
+        bins: of scores, uniform in the logit of the corrected score.
     """
 
     segments: tuple[str, ...] = ()
@@ -143,8 +178,13 @@ class ScoringConfig(Section):
 class GateConfig(Section):
     """What the best strategy must reach, else exit code 4; and what it is chosen by, on validation.
 
-    `mode` is about the registry: `enabled` makes the best strategy champion where it beats the present one, `dry_run`
-    says whether it would, `disabled` compares nothing. In each of them its model is registered.
+    Args:
+        mode: of the registry: `enabled` makes the best strategy champion where it beats the present one, `dry_run`
+            says whether it would, `disabled` compares nothing. In each of them its model is registered.
+        metric: by which strategies are ranked, and challenger and champion are compared.
+        minimum: value of that metric below which nothing is registered.
+        require_reachable: whether `serve_objective` must be within reach of some threshold.
+        require_ledger: whether the best strategy's probabilities must be right on average.
     """
 
     mode: Literal["disabled", "dry_run", "enabled"] = "enabled"
@@ -155,7 +195,13 @@ class GateConfig(Section):
 
 
 class TrackingConfig(Section):
-    """MLflow: where, which experiment, and the registered model's name (None registers nothing)."""
+    """MLflow: where the record of a run goes.
+
+    Args:
+        uri: of the tracking store, such as `http://mlflow.internal:5000` or `databricks`.
+        experiment: its name; on Databricks a path of the workspace.
+        registered_model: name under which the best model gets a version; null registers nothing.
+    """
 
     uri: str = "sqlite:///mlflow.db"
     experiment: str = "orders"
@@ -163,14 +209,35 @@ class TrackingConfig(Section):
 
 
 class SparkConfig(Section):
-    """Spark settings that apply where spark-submit or the cluster has not set them."""
+    """Spark settings that apply where spark-submit or the cluster has not set them.
+
+    Args:
+        master: such as `local[2]`.
+        settings: by Spark's own names, all as text.
+    """
 
     master: str | None = None
     settings: dict[str, str] = {}
 
 
 class RunConfig(Section):
-    """One run of `jobs/train.py`."""
+    """One run of `jobs/train.py`.
+
+    Args:
+        name: of the job, in MLflow and in the run's id.
+        run_id: the run to start or to go on with; if none is given it follows from the config and the orders.
+        output: folder of the runs: any path that Spark can write.
+        orders: what the columns are.
+        split: how rows fall into folds.
+        training: how models are fitted.
+        strategies: what is compared.
+        objectives: what thresholds are chosen for.
+        serve_objective: name of the one whose threshold decides.
+        scoring: how held-out rows are scored.
+        gate: what the best strategy must reach.
+        tracking: where MLflow is.
+        spark: settings of a session that the job starts itself.
+    """
 
     name: Name
     run_id: Name | None = None

@@ -9,7 +9,19 @@ from imbalance_spark.config_section import Name, Section, Share
 
 
 class BoosterParams(Section):
-    """XGBoost's parameters that a run may set: a closed list, since XGBoost ignores a misspelt one."""
+    """XGBoost's parameters that a run may set: a closed list, since XGBoost ignores a misspelt one.
+
+    Args:
+        max_depth: of a tree.
+        learning_rate: share of each new tree that counts.
+        min_child_weight: least sum of Hessians in a leaf; on rare classes p (1 - p) is small, and so is this sum.
+        gamma: least loss reduction of a split.
+        reg_lambda, reg_alpha: penalties of leaf values, squared and absolute.
+        subsample: share of rows a tree is grown on.
+        colsample_bytree: share of features a tree may use.
+        max_bin: histogram bins of a feature.
+        max_delta_step: bound of a leaf's step; 0 is none.
+    """
 
     max_depth: Annotated[int, Field(ge=1, le=30)] = 6
     learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
@@ -42,11 +54,13 @@ class StrategyConfig(Section):
     """A named recipe against the imbalance; `kind` says what it does, `name` what the report calls it.
 
     Args:
+        kind: what is done against the imbalance.
+        name: in tables and in MLflow; the kind, if none is given.
         sampling_strategy: imbalanced-learn's, for kinds that sample: 'auto' or a ratio
             minority / majority in (0, 1], or target rows per class.
         k_neighbors: neighbours of a row of its class, for kinds that make synthetic rows.
         undersample_to: ratio minority / majority in (0, 1] to which the majority is under-sampled after the
-            synthetic rows were made; None keeps it whole.
+            synthetic rows were made; null keeps it whole.
         method: `exact` rows per class, `key_hash`, or `sample_by` (Spark's own draw), for `undersample`.
         members: models, each on the minority and a sample of the majority of its own, for `undersample_ensemble`.
         trees: of an `isolation_forest`.
@@ -54,9 +68,11 @@ class StrategyConfig(Section):
         scale_pos_weight: 'balanced' (n_neg / n_pos) or a number above 0.
         power: `class_weight_power` weighs the positive class by (n_neg / n_pos)^power; 0 is `balanced_sketch`.
         max_delta_step: bound of a leaf's step, above 0, for `max_delta_step`.
-        gamma, alpha: focusing, and the positive class's weight (the other has 1 - alpha; None: both 1), for `focal`.
+        gamma: focusing, for `focal` and `class_balanced_focal`; 0 is none.
+        alpha: the positive class's weight, for `focal`; the other has 1 - alpha, and with null both have 1.
         gamma_negative, gamma_positive: focusing of each class, for `asymmetric_focal`.
-        beta: of the effective number of rows, in [0, 1), for `class_balanced_focal`, which also has `gamma`.
+        beta: of the effective number of rows, in [0, 1), for `class_balanced_focal`.
+        allow_stacked_correction: whether `orders.weight` may stand beside this strategy's own correction.
         params: XGBoost parameters that differ from `training.params`.
     """
 
