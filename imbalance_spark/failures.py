@@ -13,6 +13,7 @@ from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.java_gateway import launch_gateway
 
+from imbalance_spark.databricks import runtime
 from imbalance_spark.errors import DataContractError, ImbalanceSparkError, LeakageError, TrainingError
 from imbalance_spark.interrupts import raising_on
 
@@ -67,6 +68,9 @@ def run_job(name: str, body: Callable[[], int], record: Callable[[dict[str, obje
     Returns:
         What `body` gives; else the error's `exit_code` (2 config, 3 data, 4 quality gate, 1 other), 130 after
         Ctrl-C, 143 after SIGTERM.
+
+    Raises:
+        JobFailedError: on Databricks, in place of a code that is not 0.
     """
     state = "failed"
     try:
@@ -83,7 +87,13 @@ def run_job(name: str, body: Callable[[], int], record: Callable[[dict[str, obje
         record({"job": name, "state": state, "exit_code": code, "error": line})
     if line is not None:
         _say_last(f"ERROR {code}: {line}")
+    if code != 0 and runtime() is not None:
+        raise JobFailedError(f"{name} ended with exit code {code}. {line or ''}".strip())
     return code
+
+
+class JobFailedError(Exception):
+    """A job failed where nobody reads its exit code: a wheel task of Databricks fails by an exception alone."""
 
 
 class _Terminated(SystemExit):

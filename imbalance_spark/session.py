@@ -88,7 +88,8 @@ def _start(app_name: str, master: str | None, settings: Mapping[str, str]) -> Sp
 def _require_delta(spark: SparkSession) -> None:
     loader = spark._jvm.Thread.currentThread().getContextClassLoader()  # type: ignore[union-attr]
     try:
-        loader.loadClass("org.apache.spark.sql.delta.DeltaLog")
+        # Databricks has the rest of Delta under names of its own.
+        loader.loadClass("io.delta.tables.DeltaTable")
     except Exception as error:
         if "ClassNotFoundException" not in str(error):
             raise

@@ -9,8 +9,8 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib import resources
-from importlib.metadata import version
+from importlib import import_module, resources
+from importlib.metadata import PackageNotFoundError, version
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -235,7 +235,15 @@ def _copy_code(source: Traversable, target: Path) -> None:
 
 
 def _pinned_requirements() -> list[str]:
-    return [f"{name}=={version(name)}" for name in _REQUIREMENTS]
+    return [f"{name}=={_version(name)}" for name in _REQUIREMENTS]
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        # The pyspark of a Databricks runtime is a folder without metadata.
+        return str(import_module(name).__version__)
 
 
 @contextmanager

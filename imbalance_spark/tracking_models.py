@@ -96,8 +96,9 @@ def log_retuned(source: LoggedModel, bundle: ModelBundle, evidence: Evidence, id
 def register_version(name: str, model_uri: str, tags: Mapping[str, str], alias: str | None = None) -> str:
     """Register a logged model, once, and give the version's number; no alias moves but the one that is asked for."""
     client, run_id = MlflowClient(), tracking.run_of_model(model_uri)
-    found = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
-    number = found[0].version if found else mlflow.register_model(model_uri, name, tags=dict(tags)).version
+    # Unity Catalog takes one condition only.
+    found = [one.version for one in client.search_model_versions(f"run_id = '{run_id}'") if one.name == name]
+    number = found[0] if found else mlflow.register_model(model_uri, name, tags=dict(tags)).version
     if alias is not None:
         client.set_registered_model_alias(name, alias, str(number))
     return str(number)

@@ -122,12 +122,12 @@ def _give_alias(client: MlflowClient, name: str, version: str, alias: str, reaso
 
 
 def _version(found: ModelVersion) -> RegisteredVersion:
-    # `model_id` of a version is empty in some stores; its source is always the logged model.
+    # `model_id` of a version is empty in some stores, where its source is the logged model.
     return RegisteredVersion(
         name=str(found.name),
         version=str(found.version),
         run_id=str(found.run_id),
-        model_id=str(found.source).removeprefix("models:/"),
+        model_id=found.model_id or str(found.source).removeprefix("models:/"),
     )
 
 

@@ -113,6 +113,8 @@ def _print(
         print(json.dumps({"run": source.run_id, **change_record(retuned), "registered": registered}))
         return
     print("\n".join(retuned.lines()))
+    if args.orders_per_day is None:
+        print("Alerts a day need the orders that are scored a day: --orders-per-day N.")
     if args.base_rate is not None:
         print(f"Expected at a share of positives of {args.base_rate:g}.")
     if number is not None:

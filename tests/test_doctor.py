@@ -40,6 +40,12 @@ def test_an_error_of_the_package_gives_what_was_found_and_the_fix_apart() -> Non
     assert (finding.found, finding.fix) == ("no Delta classes", "Add --packages io.delta:x.")
 
 
+def test_an_error_of_spark_with_a_known_cause_has_its_fix_apart_too() -> None:
+    finding = Finding.of_error("output folder", OSError("java.io.IOException: No space left on device"))
+    assert finding.found == "no space left on the disk that Spark writes to"
+    assert finding.fix == "free space or set spark.local.dir."
+
+
 def test_a_warning_alone_is_healthy() -> None:
     warning, failure = (Finding(status=status, what="x", found="y") for status in ("WARN", "FAIL"))
     assert is_healthy([warning])

@@ -7,8 +7,8 @@ from pyspark.sql import SparkSession
 
 from imbalance_spark.config import RunConfig
 from imbalance_spark.doctor import cluster, driver
-from imbalance_spark.doctor.finding import Finding, guarded
-from imbalance_spark.session import delta_package, spark_session
+from imbalance_spark.doctor.finding import Finding
+from imbalance_spark.session import spark_session
 
 
 def examine(config: RunConfig | None, *, slot_wait_s: float = 30.0) -> Iterator[Finding]:
@@ -22,7 +22,7 @@ def examine(config: RunConfig | None, *, slot_wait_s: float = 30.0) -> Iterator[
     """
     yield driver.check_python(sys.version_info[:2])
     yield from driver.check_packages(driver.installed_versions(), driver.pinned_versions())
-    yield guarded("Delta package", lambda: Finding(status="ok", what="Delta package", found=delta_package()))
+    yield driver.check_delta()
     if config is not None:
         yield driver.check_tracking(config.tracking)
     yield from _examine_spark(config, slot_wait_s)

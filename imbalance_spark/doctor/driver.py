@@ -9,10 +9,15 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 from imbalance_spark.config import TrackingConfig
+from imbalance_spark.databricks import runtime
 from imbalance_spark.doctor.finding import Finding, guarded
+from imbalance_spark.session import delta_package
 
 PACKAGES = ("pyspark", "delta-spark", "xgboost", "mlflow", "pandas", "pyarrow", "numpy")
 """What a driver needs; executors are looked at by `check_executors`."""
+
+OF_THE_RUNTIME = ("pyspark", "delta-spark")
+"""What a Databricks runtime brings under no package's name."""
 
 _OLDEST_PYTHON = (3, 11)
 _OLDEST_JAVA = 17
@@ -29,8 +34,9 @@ def check_python(found: tuple[int, ...]) -> Finding:
 
 
 def installed_versions() -> dict[str, str | None]:
-    """Version of each of `PACKAGES` on the driver; None where it is missing."""
-    return {name: _version(name) for name in PACKAGES}
+    """Version of each of `PACKAGES` on the driver; None where it is missing. A runtime's own Spark is left out."""
+    names = PACKAGES if runtime() is None else [name for name in PACKAGES if name not in OF_THE_RUNTIME]
+    return {name: _version(name) for name in names}
 
 
 def pinned_versions() -> dict[str, str]:
@@ -55,6 +61,13 @@ def check_packages(installed: Mapping[str, str | None], pinned: Mapping[str, str
             yield Finding(status="WARN", what=name, found=text, fix=f"pip install {asked}")
         else:
             yield Finding(status="ok", what=name, found=f"{found} on the driver")
+
+
+def check_delta() -> Finding:
+    """The Delta JAR's coordinate for spark-submit; a Databricks runtime has Delta inside."""
+    if (name := runtime()) is not None:
+        return Finding(status="ok", what="Delta package", found=f"part of Databricks runtime {name}")
+    return guarded("Delta package", lambda: Finding(status="ok", what="Delta package", found=delta_package()))
 
 
 def check_java(found: str | None) -> Finding:

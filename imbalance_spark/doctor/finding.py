@@ -24,7 +24,9 @@ class Finding:
     @classmethod
     def of_error(cls, what: str, error: Exception) -> Self:
         """A failure in its own words: errors of this package say what is wrong, then how to mend it."""
-        found, _, fix = describe(error)[1].partition(". ")
+        text = describe(error)[1]
+        # Known causes of Spark's and XGBoost's errors read `what; fix.`
+        found, _, fix = text.partition(". ") if ". " in text else text.partition("; ")
         return cls(status="FAIL", what=what, found=found.removesuffix("."), fix=fix)
 
 

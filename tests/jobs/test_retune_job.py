@@ -181,6 +181,8 @@ def test_a_dry_run_tells_the_change_and_leaves_the_store(kept: Logged, capsys: p
     printed = capsys.readouterr().out
     for part in ("threshold 0.3 ->", "max_f2", "alerts a day", "validation before", "test after", "cost"):
         assert part in printed
+    assert main(argv) == 0
+    assert "--orders-per-day N" in capsys.readouterr().out
     assert len(MlflowClient().search_model_versions(f"name = '{NAME}'")) == 1
     experiment = MlflowClient().get_experiment_by_name("retune")
     assert len(MlflowClient().search_runs([experiment.experiment_id])) == 2
