@@ -12,12 +12,13 @@ from pyspark.sql import functions as F
 
 from imbalance_spark.errors import ConfigError
 from imbalance_spark.failures import run_job
-from imbalance_spark.generate import generate_orders
+from imbalance_spark.generate import OUTCOME_SHARES, OUTCOMES, generate_orders, generate_outcomes
 from imbalance_spark.generate.draws import RECIPE
 from imbalance_spark.progress import Progress
 from imbalance_spark.session import spark_session
 
 _GENERATOR = "imbalance_spark.generate"
+_PREVALENCE = 0.005
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -25,11 +26,21 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="generate_orders",
         description=__doc__,
-        epilog="The rows depend on seed, prevalence, start and days alone: any cluster makes the same log. "
+        epilog="The rows depend on seed, prevalence or outcomes, start and days alone: any cluster makes the same. "
         "Run again with the same arguments, it finds its table and leaves it.",
     )
     parser.add_argument("--rows", required=True, type=_whole_number, help="orders to make, such as 300000 or 1e8")
-    parser.add_argument("--prevalence", type=float, default=0.005, help="share of fraud, in (0, 0.5] (%(default)s)")
+    outcome = parser.add_mutually_exclusive_group()
+    outcome.add_argument("--prevalence", type=float, default=_PREVALENCE, help="share of fraud, (0, 0.5] (%(default)s)")
+    outcome.add_argument(
+        "--outcomes",
+        nargs="?",
+        type=_shares,
+        const=dict(OUTCOME_SHARES),
+        metavar="NAME=SHARE,...",
+        help="several outcomes instead of fraud or not; their shares, unless they are "
+        f"{','.join(f'{name}={share:g}' for name, share in OUTCOME_SHARES.items())}",
+    )
     parser.add_argument("--seed", type=int, default=7, help="another seed gives an independent log (%(default)s)")
     parser.add_argument("--start", default="2024-01-01", help="first day, UTC (%(default)s)")
     parser.add_argument("--days", type=_whole_number, default=365, help="length of the log (%(default)s)")
@@ -56,12 +67,16 @@ def _run(args: argparse.Namespace) -> int:
             else:
                 _write(_orders(spark, args), args.output, asked, overwrite=args.overwrite)
         with progress.step("count classes"):
-            counts = _class_counts(spark, args.output)
+            counts = _class_counts(spark, args.output, "is_fraud" if args.outcomes is None else "outcome")
     print(_summary(counts, args.output))
     return 0
 
 
 def _orders(spark: SparkSession, args: argparse.Namespace) -> DataFrame:
+    if args.outcomes is not None:
+        return generate_outcomes(
+            spark, rows=args.rows, shares=args.outcomes, seed=args.seed, start=args.start, days=args.days
+        )
     return generate_orders(
         spark, rows=args.rows, prevalence=args.prevalence, seed=args.seed, start=args.start, days=args.days
     )
@@ -69,7 +84,8 @@ def _orders(spark: SparkSession, args: argparse.Namespace) -> DataFrame:
 
 def _description(args: argparse.Namespace) -> dict[str, object]:
     """What the table's rows depend on; stored with the commit that writes them."""
-    names = ("rows", "prevalence", "seed", "start", "days")
+    shares = "prevalence" if args.outcomes is None else "outcomes"
+    names = ("rows", shares, "seed", "start", "days")
     return {"generator": _GENERATOR, "recipe": RECIPE, **{name: getattr(args, name) for name in names}}
 
 
@@ -109,15 +125,29 @@ def _write(orders: DataFrame, output: str, asked: dict[str, object], *, overwrit
         writer.mode("error").save(output)
 
 
-def _class_counts(spark: SparkSession, output: str) -> dict[int, int]:
-    """Rows of each class: at most two rows are collected."""
-    counted = spark.read.format("delta").load(output).groupBy("is_fraud").agg(F.count("*").alias("rows")).collect()
-    return {row["is_fraud"]: row["rows"] for row in counted}
+def _class_counts(spark: SparkSession, output: str, label: str) -> dict[int | str, int]:
+    """Rows of each class: at most four rows are collected."""
+    counted = spark.read.format("delta").load(output).groupBy(label).agg(F.count("*").alias("rows")).collect()
+    return {row[label]: row["rows"] for row in counted}
 
 
-def _summary(counts: dict[int, int], output: str) -> str:
+def _summary(counts: dict[int | str, int], output: str) -> str:
+    total = sum(counts.values())
+    names = OUTCOMES if counts.keys() & set(OUTCOMES) else ()
+    if names:
+        shown = ", ".join(f"{counts.get(name, 0):,} {name} ({counts.get(name, 0) / total:.4%})" for name in names)
+        return f"{output}: {total:,} orders, {shown}"
     honest, fraud = counts.get(0, 0), counts.get(1, 0)
-    return f"{output}: {honest + fraud:,} orders, {fraud:,} fraud ({fraud / (honest + fraud):.4%}), {honest:,} honest"
+    return f"{output}: {total:,} orders, {fraud:,} fraud ({fraud / total:.4%}), {honest:,} honest"
+
+
+def _shares(text: str) -> dict[str, float]:
+    """Shares by name from `late_return=0.03,fraud=0.0005`."""
+    try:
+        pairs = [part.split("=") for part in text.split(",")]
+        return {name.strip(): float(share) for name, share in pairs}
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} does not read NAME=SHARE,NAME=SHARE") from None
 
 
 def _whole_number(text: str) -> int:

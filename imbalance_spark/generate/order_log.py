@@ -1,16 +1,19 @@
 """The generated order log: features from a mixture of kinds, Bayes' probability, then the label."""
 
-from functools import reduce
+from collections.abc import Mapping
 from itertools import accumulate
-from operator import add, mul
+from types import MappingProxyType
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from imbalance_spark.frames import TRUE_PROBABILITY
 from imbalance_spark.generate import population as laws
+from imbalance_spark.generate.bayes import label, true_probabilities, with_densities
 from imbalance_spark.generate.draws import logit, lookup_text
 from imbalance_spark.generate.plan import Plan, checked_start
+
+OUTCOME_SHARES = MappingProxyType({"late_return": 0.03, "chargeback": 0.003, "fraud": 0.0005})
+"""Of the rare outcomes among all orders, unless asked otherwise."""
 
 CUSTOMERS = 100_000
 """Customers that orders are drawn from. It does not grow with the log: a row must not depend on how many follow."""
@@ -68,22 +71,58 @@ def generate_orders(
     """
     first_day = checked_start(rows=rows, prevalence=prevalence, start=start, days=days, partitions=partitions)
     plan = Plan(seed=seed, prevalence=prevalence, start=first_day, days=days)
+    return _generated(spark, plan, rows, partitions)
+
+
+def generate_outcomes(
+    spark: SparkSession,
+    *,
+    rows: int,
+    shares: Mapping[str, float] = OUTCOME_SHARES,
+    seed: int,
+    start: str = "2024-01-01",
+    days: int = 365,
+    partitions: int | None = None,
+) -> DataFrame:
+    """An order log of four outcomes, in which every order's true probability of each is known. Lazy.
+
+    As `generate_orders`, with one more kind of orders, which is returned late; see `population`.
+
+    Args:
+        shares: expected share of `late_return`, `chargeback` and `fraud`, each in (0, 0.5], together at most 0.5.
+
+    Returns:
+        The columns of `generate_orders`, with `outcome` (string: `ok`, or one of the above) for `is_fraud`, and
+        `true_probability_<outcome>` (double, in [0, 1]) for each outcome; these sum to 1 and are never features.
+
+    Raises:
+        ConfigError: an argument is out of its range; all problems at once.
+    """
+    first_day = checked_start(
+        rows=rows, prevalence=0.5, start=start, days=days, partitions=partitions, shares=shares
+    )  # fmt: skip
+    rare = tuple(float(shares[name]) for name in laws.OUTCOMES[1:])
+    plan = Plan(seed=seed, prevalence=0.0, start=first_day, days=days, shares=(1.0 - sum(rare), *rare))
+    return _generated(spark, plan, rows, partitions)
+
+
+def _generated(spark: SparkSession, plan: Plan, rows: int, partitions: int | None) -> DataFrame:
     slots = partitions or max(spark.sparkContext.defaultParallelism, -(-rows // _ROWS_PER_PARTITION))
     numbers = spark.range(0, rows, 1, slots).withColumnRenamed("id", "order_id")
     kinds = numbers.select("order_id", _kind(plan).alias("kind"))
     # One stage a select, so that Spark computes each value once.
-    return _labelled(plan, _with_densities(plan, _with_features(plan, _with_customers(plan, kinds))))
+    return _labelled(plan, with_densities(plan, _with_features(plan, _with_customers(plan, kinds))))
 
 
 def _kind(plan: Plan) -> Column:
     """The kind of order, as an int from 0; the last kinds take the lowest shares, where doubles are finest."""
-    last = len(plan.priors) - 1
-    bounds = list(accumulate(reversed(plan.priors)))
+    rarest_first = list(reversed(plan.priors))
+    bounds = list(accumulate(plan.priors[kind] for kind in rarest_first))
     share = plan.draw("kind")
-    kind = F.when(share < F.lit(bounds[0]), F.lit(last))
-    for step, bound in enumerate(bounds[1:-1], start=1):
-        kind = kind.when(share < F.lit(bound), F.lit(last - step))
-    return kind.otherwise(F.lit(0))
+    kind = F.when(share < F.lit(bounds[0]), F.lit(rarest_first[0]))
+    for number, bound in list(zip(rarest_first, bounds, strict=True))[1:-1]:
+        kind = kind.when(share < F.lit(bound), F.lit(number))
+    return kind.otherwise(F.lit(rarest_first[-1]))
 
 
 def _with_customers(plan: Plan, orders: DataFrame) -> DataFrame:
@@ -132,39 +171,9 @@ def _with_features(plan: Plan, orders: DataFrame) -> DataFrame:
     )
 
 
-def _with_densities(plan: Plan, orders: DataFrame) -> DataFrame:
-    """Add `density_<k>`: prior times the density of all that is seen, under each kind."""
-    seen = [
-        laws.AMOUNT_RATIO.densities(F.col("amount_over_customer_mean")),
-        laws.DISTANCE_MISSING.densities(F.col("no_distance"), laws.DISTANCE_KM.densities(F.col("distance_km"))),
-        laws.DEVICE_MISSING.densities(F.col("no_device"), laws.DEVICE_AGE_DAYS.densities(F.col("device_age_days"))),
-        laws.SESSION_MISSING.densities(F.col("no_session"), laws.SESSION_SECONDS.densities(F.col("session_seconds"))),
-        laws.ORDERS_LAST_24H.densities(F.col("orders_last_24h"), F.sqrt(F.col("customer_activity"))),
-        laws.MORE_ITEMS.densities(F.col("more_items"), F.lit(1.0)),
-        plan.day_law.densities(F.col("day")),
-        laws.HOUR.densities(F.col("hour_of_day")),
-        laws.COUNTRY_MISSING.densities(F.col("no_country"), laws.COUNTRY.densities(F.col("country"))),
-        laws.PAYMENT_MISSING.densities(F.col("no_payment"), laws.PAYMENT.densities(F.col("payment_method"))),
-        laws.CHANNEL.densities(F.col("channel")),
-        laws.MERCHANT_CATEGORY.densities(F.col("merchant_category")),
-        _tenure_densities(),
-    ]
-    products = [reduce(mul, under_kind) for under_kind in zip(*seen, strict=True)]
-    weighted = [F.lit(prior) * product for prior, product in zip(plan.priors, products, strict=True)]
-    return orders.select("*", *[column.alias(f"density_{k}") for k, column in enumerate(weighted)])
-
-
-def _tenure_densities() -> list[Column]:
-    # Tenure is uniform, and the lower of two uniforms has density 2 (1 - u).
-    newer = F.lit(2.0) * (F.lit(1.0) - F.col("tenure"))
-    return [newer if is_fraud else F.lit(1.0) for is_fraud in laws.IS_FRAUD]
-
-
 def _labelled(plan: Plan, orders: DataFrame) -> DataFrame:
-    """Bayes' probability, the label drawn with it, and every column in its final form."""
-    densities = [F.col(f"density_{k}") for k in range(len(laws.IS_FRAUD))]
-    of_fraud = reduce(add, [density for density, is_fraud in zip(densities, laws.IS_FRAUD, strict=True) if is_fraud])
-    judged = orders.select("*", (of_fraud / reduce(add, densities)).alias(TRUE_PROBABILITY))
+    """Bayes' probabilities, the label drawn with them, and every column in its final form."""
+    judged = orders.select("*", *[p.alias(name) for name, p in true_probabilities(plan).items()])
     seconds = F.col("day") * 86_400 + F.col("hour_of_day") * 3600 + F.floor(plan.draw("second") * 3600)
     amount = F.col("mean_amount") * F.col("amount_over_customer_mean")
     columns = {
@@ -173,7 +182,7 @@ def _labelled(plan: Plan, orders: DataFrame) -> DataFrame:
         "merchant_id": F.col("merchant_category") * _MERCHANTS_PER_CATEGORY + _merchant_number(plan.draw("merchant")),
         "ordered_at": F.timestamp_seconds(F.lit(plan.start_seconds) + seconds),
         "amount": F.greatest(F.floor(amount * 100 + F.lit(0.5)) / 100, F.lit(0.01)),
-        "is_fraud": (plan.draw("label") < F.col(TRUE_PROBABILITY)).cast("int"),
+        **label(plan),
         "amount_over_customer_mean": F.col("amount_over_customer_mean"),
         "items": F.col("more_items") + 1,
         "orders_last_24h": F.col("orders_last_24h"),
@@ -188,7 +197,7 @@ def _labelled(plan: Plan, orders: DataFrame) -> DataFrame:
         "payment_method": _unless(F.col("no_payment"), lookup_text(laws.PAYMENT_METHODS, F.col("payment_method"))),
         "channel": lookup_text(laws.CHANNELS, F.col("channel")),
         "merchant_category": lookup_text(laws.MERCHANT_CATEGORIES, F.col("merchant_category")),
-        TRUE_PROBABILITY: F.col(TRUE_PROBABILITY),
+        **{name: F.col(name) for name in true_probabilities(plan)},
     }
     return judged.select([column.alias(name) for name, column in columns.items()])
 

@@ -1,5 +1,6 @@
 """What a generated log was asked to be, checked, and what follows from it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -7,7 +8,7 @@ from functools import cached_property
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from imbalance_spark.errors import ConfigError
+from imbalance_spark.errors import ConfigError, nearest
 from imbalance_spark.generate import population as laws
 from imbalance_spark.generate.draws import uniform
 from imbalance_spark.generate.features import Categorical
@@ -23,6 +24,8 @@ class Plan:
     prevalence: float
     start: date
     days: int
+    shares: tuple[float, ...] | None = None
+    """Of `population.OUTCOMES` among all orders, instead of `prevalence`; None where fraud or not is the outcome."""
 
     def draw(self, stream: str, number: str = "order_id") -> Column:
         """A uniform draw of this log for what `number` counts: orders, or customers."""
@@ -33,11 +36,24 @@ class Plan:
         """How orders of each kind spread over the days."""
         return laws.day_law(self.start, self.days)
 
+    @cached_property
+    def priors(self) -> dict[int, float]:
+        """The share of each kind among all orders, of the kinds that occur; rare ones last."""
+        if self.shares is None:
+            rate = (1.0 - self.prevalence, self.prevalence)
+            found = zip(laws.IS_FRAUD, laws.SHARE_WITHIN_CLASS, strict=True)
+            priors = {kind: rate[is_fraud] * share for kind, (is_fraud, share) in enumerate(found)}
+        else:
+            joint = self.outcomes_of_kinds
+            totals = {kind: sum(of_outcome[kind] for of_outcome in joint) for kind in range(len(laws.COMPONENTS))}
+            priors = dict(sorted(totals.items(), key=lambda entry: -entry[1]))
+        return {kind: prior for kind, prior in priors.items() if prior > 0.0}
+
     @property
-    def priors(self) -> list[float]:
-        """The share of each kind among all orders."""
-        rate = (1.0 - self.prevalence, self.prevalence)
-        return [rate[is_fraud] * share for is_fraud, share in zip(laws.IS_FRAUD, laws.SHARE_WITHIN_CLASS, strict=True)]
+    def outcomes_of_kinds(self) -> list[list[float]]:
+        """For each of several outcomes, the share of all orders that are of it and of each kind."""
+        outcomes = zip(self.shares or (), laws.SHARE_WITHIN_OUTCOME, strict=True)
+        return [[rate * share for share in kinds] for rate, kinds in outcomes]
 
     @property
     def start_seconds(self) -> int:
@@ -45,9 +61,12 @@ class Plan:
         return int(datetime(self.start.year, self.start.month, self.start.day, tzinfo=UTC).timestamp())
 
 
-def checked_start(*, rows: int, prevalence: float, start: str, days: int, partitions: int | None) -> date:
+def checked_start(
+    *, rows: int, prevalence: float, start: str, days: int, partitions: int | None,
+    shares: Mapping[str, float] | None = None,
+) -> date:  # fmt: skip
     """The first day, when every argument is in its range; else a ConfigError that names all that are not."""
-    problems = []
+    problems = [] if shares is None else _share_problems(shares)
     if rows < 1:
         problems.append(f"generate.rows must be at least 1, got {rows!r}. It is the number of orders to make.")
     if not 0.0 < prevalence <= 0.5:
@@ -63,3 +82,20 @@ def checked_start(*, rows: int, prevalence: float, start: str, days: int, partit
     if problems:
         raise ConfigError.of_all(problems)
     return first_day
+
+
+def _share_problems(shares: Mapping[str, float]) -> list[str]:
+    rare = laws.OUTCOMES[1:]
+    problems = [
+        f"generate.outcomes[{name!r}] must be in (0, 0.5], got {share!r}. It is the outcome's share of all orders."
+        for name, share in shares.items()
+        if not 0.0 < share <= 0.5
+    ]
+    if set(shares) != set(rare):
+        hint = nearest(set(shares) - set(rare), rare)
+        problems.append(f"generate.outcomes must name {list(rare)} and no other, got {sorted(shares)}.{hint}")
+    elif not problems and sum(shares.values()) > 0.5:
+        problems.append(
+            f"generate.outcomes sum to {sum(shares.values()):g}, at most 0.5: what is left is {laws.OUTCOMES[0]!r}."
+        )
+    return problems
