@@ -1,5 +1,6 @@
 """Every picture: drawn without a warning from any data, labelled, and in the palette's looks."""
 
+import itertools
 import math
 from collections.abc import Callable
 from io import BytesIO
@@ -225,3 +226,13 @@ def test_a_gain_is_filled_only_where_its_interval_leaves_zero_out() -> None:
     lines = difference_figure(gains, "none").axes[0].lines
     dots = {round(line.get_xdata()[0], 9): line.get_markerfacecolor() for line in lines if len(line.get_xdata()) == 1}
     assert dots == {0.3: look_of("up").colour, 0.05: "white", 0.1: "white"}
+
+
+def test_ticks_of_scores_up_to_one_do_not_touch() -> None:
+    score = 1 / (1 + np.exp(-np.linspace(-18, 18, 500)))
+    curve = exact([*[0] * 300, *[1] * 200], score.tolist())
+    for figure in (score_histogram_figure(curve), threshold_figure(curve, fn=10, fp=1)):
+        figure.canvas.draw()
+        labels = [label.get_window_extent() for label in figure.axes[-1].get_xticklabels()]
+        assert len(labels) > 6
+        assert all(left.x1 < right.x0 for left, right in itertools.pairwise(labels))

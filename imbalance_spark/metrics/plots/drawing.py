@@ -20,6 +20,7 @@ _SIZE, _TALL = (8.5, 5.0), (9.0, 6.5)
 _ENDS = (1e-9, 1.0 - 1e-9)  # what is drawn of a logit axis, which has no ends
 _KNOWN = (*(10.0**-power for power in range(9, 0, -1)), 0.5, *(1.0 - 10.0**-power for power in range(1, 10)))
 _NAME_WIDTH = 30  # characters, of which more would squeeze the picture beside its legend
+_TICK_CHARACTER = 0.018  # its width beside a tick's neighbours, as a share of the axis
 _SPACING = 0.25  # between the marks on a line, as a share of the picture's diagonal
 
 
@@ -92,8 +93,13 @@ def use_probability_ticks(axes: Axes, logits: FloatArray) -> None:
     """Ticks at probabilities that people know, on an axis in logits, which is as long as these need."""
     low, high = float(logits.min()), float(logits.max())
     room = 0.03 * max(high - low, 1.0)
-    inside = np.array([p for p in _KNOWN if low - room <= logit(np.array([p]))[0] <= high + room])
-    axes.set_xticks(logit(inside), [probability_text(p) for p in inside.tolist()])
+    places = dict(zip(_KNOWN, logit(np.array(_KNOWN)).tolist(), strict=True))
+    shown: list[float] = []
+    for p, place in places.items():
+        width = _TICK_CHARACTER * (high - low + 2.0 * room) * len(probability_text(p))
+        if low - room <= place <= high + room and (not shown or place - places[shown[-1]] >= width):
+            shown.append(p)
+    axes.set_xticks([places[p] for p in shown], [probability_text(p) for p in shown])
     axes.set_xlim(low - room, high + room)
 
 
