@@ -1,0 +1,149 @@
+# Databricks notebook source
+# MAGIC %md
+# MAGIC # 2. Compare the strategies
+# MAGIC Weights, resampling, losses: which helps on rows that none of them has seen, and is it more than chance?
+# MAGIC Each strategy is fitted on training rows, calibrated on one half of validation, and its thresholds are chosen on
+# MAGIC the other. Test is reported and decides nothing.
+# MAGIC
+# MAGIC The best model is registered. It becomes `champion` if it beats the present one by more than chance.
+# MAGIC Run again with the same settings, the notebook goes on from what is finished.
+
+# COMMAND ----------
+
+dbutils.widgets.text("orders_table", "", "Orders (empty: generated)")
+dbutils.widgets.text("rows", "100000", "Generated orders")
+dbutils.widgets.text("prevalence", "0.01", "Share of fraud")
+dbutils.widgets.text("output", "/Volumes/main/default/imbalance_spark", "Folder for tables")
+dbutils.widgets.text("strategies", "none, class_weight, balanced_sketch, {kind: undersample, sampling_strategy: 0.1}")
+dbutils.widgets.text("rounds", "200", "Boosting rounds")
+dbutils.widgets.text("tracking_uri", "databricks", "MLflow")
+dbutils.widgets.text("experiment", "/Shared/imbalance_spark", "Experiment")
+dbutils.widgets.text("registered_model", "main.default.orders_fraud", "Registered model")
+dbutils.widgets.text("config", "../conf/databricks.yaml", "Config")
+
+# COMMAND ----------
+
+import sys
+
+import mlflow
+
+from imbalance_spark.compare import compare, steps
+from imbalance_spark.config import RunConfig
+from imbalance_spark.config_file import load_config
+from imbalance_spark.gate import decide_promotion
+from imbalance_spark.generate import generate_orders
+from imbalance_spark.pictures import comparison_figures
+from imbalance_spark.progress import Progress
+from imbalance_spark.record import log_comparison
+from imbalance_spark.report import comparison_table, conclusions
+from imbalance_spark.run_lock import locks_released
+from imbalance_spark.tracking import connect
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## What is asked
+
+# COMMAND ----------
+
+orders_table, rows, prevalence, output = (
+    dbutils.widgets.get(name) for name in ("orders_table", "rows", "prevalence", "output")
+)
+if orders_table:
+    source = f"{{table: '{orders_table}'}}"
+else:
+    path = f"{output}/orders_{rows}_{prevalence}"
+    made = generate_orders(spark, rows=int(rows), prevalence=float(prevalence), seed=7)
+    made.write.format("delta").mode("ignore").save(path)
+    source = f"{{path: '{path}'}}"
+
+config = load_config(
+    dbutils.widgets.get("config"),
+    RunConfig,
+    [
+        f"orders.source={source}",
+        f"output='{output}/runs'",
+        f"strategies=[{dbutils.widgets.get('strategies')}]",
+        f"training.rounds={dbutils.widgets.get('rounds')}",
+        f"tracking.uri='{dbutils.widgets.get('tracking_uri')}'",
+        f"tracking.experiment='{dbutils.widgets.get('experiment')}'",
+        f"tracking.registered_model='{dbutils.widgets.get('registered_model')}'",
+    ],
+)
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## Fit, score, judge, log
+# MAGIC One scan of validation and test scores all models; every number and picture below comes from its counts.
+
+# COMMAND ----------
+
+experiment_id = connect(config.tracking)
+with locks_released():
+    comparison = compare(spark, config, Progress(steps(config), stream=sys.stdout))
+decision = decide_promotion(comparison)
+recorded = log_comparison(comparison, experiment_id, decision)
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## The answer
+# MAGIC Best first, by average precision on validation. All other columns are test, at the threshold that was chosen on
+# MAGIC validation. The last row is what accuracy would have praised.
+
+# COMMAND ----------
+
+display(comparison_table(comparison))
+print("\n".join([*conclusions(comparison), "", *decision.lines()]))
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## How sure is that?
+# MAGIC Intervals come from hash buckets of customers. A gain whose interval holds 0 is no gain.
+
+# COMMAND ----------
+
+figures = comparison_figures(comparison)
+display(figures["comparison"])
+if "gain_over_plain" in figures:
+    display(figures["gain_over_plain"])
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## What it costs, and at what threshold
+
+# COMMAND ----------
+
+display(figures["cost"])
+display(figures["thresholds"])
+display(figures["confusion_matrix"])
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## Over all thresholds, and are the probabilities right?
+# MAGIC On the dotted line of the last picture, predicted probabilities come true: resampled models, too, after their
+# MAGIC correction.
+
+# COMMAND ----------
+
+display(figures["precision_recall"])
+display(figures["gain_and_lift"])
+display(figures["reliability"])
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## The whole report, as it stands in MLflow
+
+# COMMAND ----------
+
+displayHTML(mlflow.artifacts.load_text(f"runs:/{recorded.parent_run_id}/report.html"))
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC **Next**: notebook 3 chooses the champion's threshold, and changes it for other costs.

@@ -1,0 +1,161 @@
+# Databricks notebook source
+# MAGIC %md
+# MAGIC # 3. Choose a threshold, and change it later
+# MAGIC From the counts that were logged with the model: no data is read, nothing is fitted again.
+# MAGIC A threshold is a business decision: what does a missed fraud cost beside a false alarm, how many alerts can be
+# MAGIC worked on a day, and has the rate moved?
+
+# COMMAND ----------
+
+dbutils.widgets.text("model", "models:/main.default.orders_fraud@champion", "Model")
+dbutils.widgets.text("tracking_uri", "databricks", "MLflow")
+dbutils.widgets.text("miss_cost", "25", "Cost of a missed fraud")
+dbutils.widgets.text("alarm_cost", "1", "Cost of a false alarm")
+dbutils.widgets.text("orders_per_day", "5000", "Orders scored a day")
+dbutils.widgets.text("base_rate", "", "Share of fraud from now on (empty: unchanged)")
+dbutils.widgets.dropdown("register", "no", ["no", "yes"], "Register as champion")
+
+# COMMAND ----------
+
+import pandas as pd
+
+from imbalance_spark.calibration import ledger_check
+from imbalance_spark.held_out import HeldOutCounts
+from imbalance_spark.metrics.bootstrap_threshold import threshold_interval
+from imbalance_spark.metrics.plots import confusion_figure, cost_figure, threshold_figure
+from imbalance_spark.retune import retune
+from imbalance_spark.retune_record import retuned_evidence, retuned_identity, version_tags
+from imbalance_spark.threshold import MaxFBeta, MaxMCC, MaxRecall, MinCost, sweep, sweep_segments
+from imbalance_spark.tracking_models import load_logged_model, log_retuned, register_version
+from imbalance_spark.tracking_registry import load_registered_model
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## The model as it is
+
+# COMMAND ----------
+
+tracking_uri = dbutils.widgets.get("tracking_uri")
+model = load_registered_model(tracking_uri, dbutils.widgets.get("model"))
+logged = load_logged_model(tracking_uri, model.run_id)
+held_out, bundle = HeldOutCounts.from_records(logged.documents["counts.json"]), model.bundle
+through = bundle.calibrator.apply
+choose = held_out.choose.curve(through)
+print(f"{model.label}, strategy {bundle.strategy}: threshold {bundle.threshold:.6g}, for {bundle.serve_objective}")
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## What each objective asks for
+# MAGIC Chosen on the half of validation that did not calibrate, over every cut-off that its scores allow.
+
+# COMMAND ----------
+
+fn, fp = (float(dbutils.widgets.get(name)) for name in ("miss_cost", "alarm_cost"))
+cost = MinCost(fn=fn, fp=fp)
+objectives = (cost, MaxFBeta(beta=1.0), MaxFBeta(beta=2.0), MaxMCC(), MaxRecall(precision=0.5))
+ledger = ledger_check(choose)
+choices = {objective.name: sweep(choose, objective, ledger=ledger) for objective in objectives}
+display(
+    pd.DataFrame(
+        [
+            {
+                "objective": name,
+                "threshold": choice.threshold,
+                "flagged": choice.matrix.flagged,
+                "precision": choice.matrix.precision,
+                "recall": choice.matrix.recall,
+                "cost": choice.matrix.cost(fn=fn, fp=fp),
+                "reached": choice.reachable,
+                "doubt": choice.warning or "",
+            }
+            for name, choice in choices.items()
+        ]
+    )
+)
+thresholds = {name: choice.threshold for name, choice in choices.items()}
+display(threshold_figure(choose, fn=fn, fp=fp, chosen=thresholds, title="Thresholds on validation"))
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## The cheapest, and how sure it is
+# MAGIC The regret is what choosing on so few rows costs, beyond the least possible.
+
+# COMMAND ----------
+
+chosen = choices[cost.name]
+sample = held_out.bucketed("choose", through)
+sure = threshold_interval(sample, lambda curve: sweep(curve, cost).threshold, cost.values, draws=200)
+print(chosen.sentence)
+print(f"Of other draws of these rows, 95 % choose between {sure.threshold.low:.4g} and {sure.threshold.high:.4g}.")
+print(f"Mean regret {sure.regret.value:.4g}, beside a cost of {chosen.value:.6g}.")
+test = held_out.test.curve(through)
+display(confusion_figure(test.at(chosen.threshold), f"Test at {chosen.threshold:.4g}"))
+display(cost_figure({bundle.strategy: test}, fn=fn, fp=fp, title="Cost on test, if costs were others"))
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## One threshold for all, or one for each country?
+# MAGIC Segments with fewer than 30 rare rows take the threshold of all.
+
+# COMMAND ----------
+
+for column in held_out.segments["validation"]:
+    found = held_out.by_segment("validation", column)
+    curves = {value or "(null)": counts.curve(through) for value, counts in found.items()}
+    segments = sweep_segments(curves, cost)
+    display(
+        pd.DataFrame(
+            [
+                {
+                    column: name,
+                    "threshold": choice.threshold,
+                    "cost": choice.value,
+                    "own": name not in segments.too_small,
+                }
+                for name, choice in segments.by_segment.items()
+            ]
+        )
+    )
+    print(f"{column}: {segments.total_cost:,.6g} with a threshold each, {segments.pooled.value:,.6g} with one for all.")
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## What changes
+# MAGIC With a `base_rate`, probabilities move to it in closed form, and the threshold with them.
+
+# COMMAND ----------
+
+given_rate = dbutils.widgets.get("base_rate")
+base_rate = float(given_rate) if given_rate else None
+orders_per_day = float(dbutils.widgets.get("orders_per_day"))
+retuned = retune(bundle, held_out, cost, base_rate=base_rate, orders_per_day=orders_per_day)
+print("\n".join(retuned.lines()))
+outcomes = {
+    (fold, when): getattr(outcome, when) for fold, outcome in retuned.folds.items() for when in ("before", "after")
+}
+display(pd.DataFrame([{"fold": fold, "": when, **vars(outcome)} for (fold, when), outcome in outcomes.items()]))
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## Keep it
+# MAGIC With `register` at *yes* the model gets a new version with the new threshold, and scoring uses it from now on.
+# MAGIC The version names the one that it came from.
+
+# COMMAND ----------
+
+if dbutils.widgets.get("register") == "yes":
+    evidence = retuned_evidence(logged, held_out, retuned, base_rate=base_rate, costs={"fn": fn, "fp": fp})
+    model_uri = log_retuned(logged, retuned.bundle, evidence, retuned_identity(logged, cost.name, base_rate))
+    number = register_version(model.name, model_uri, version_tags(logged, retuned, base_rate), "champion")
+    print(f"Registered {model.name} version {number} as champion.")
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC **Next**: notebook 4 scores new orders with the champion.

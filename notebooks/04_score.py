@@ -1,0 +1,130 @@
+# Databricks notebook source
+# MAGIC %md
+# MAGIC # 4. Score
+# MAGIC New orders, the champion, one pass: each order gets `probability`, `decision`, `threshold`, `model_version` and
+# MAGIC `scored_at`. Run again on the same orders with the same model version, it adds nothing.
+# MAGIC
+# MAGIC Without `orders_table` new orders are generated. As their labels are known, the last cells can ask whether the
+# MAGIC model keeps its promise.
+
+# COMMAND ----------
+
+dbutils.widgets.text("model", "models:/main.default.orders_fraud@champion", "Model")
+dbutils.widgets.text("tracking_uri", "databricks", "MLflow")
+dbutils.widgets.text("orders_table", "", "Orders (empty: generated)")
+dbutils.widgets.text("rows", "50000", "Generated orders")
+dbutils.widgets.text("prevalence", "0.01", "Share of fraud")
+dbutils.widgets.text("output", "/Volumes/main/default/imbalance_spark", "Folder for tables")
+dbutils.widgets.text("time", "ordered_at", "Time column")
+dbutils.widgets.text("label", "is_fraud", "Label column, if known")
+
+# COMMAND ----------
+
+from datetime import UTC, datetime
+
+import pandas as pd
+from pyspark.sql import functions as F
+
+from imbalance_spark.config import SourceConfig
+from imbalance_spark.generate import generate_orders
+from imbalance_spark.held_out import HeldOutCounts
+from imbalance_spark.metrics import collect_score_counts
+from imbalance_spark.metrics.plots import confusion_figure, reliability_figure, score_histogram_figure
+from imbalance_spark.orders import read_orders
+from imbalance_spark.score import score_orders
+from imbalance_spark.scored_table import batch_of, find_batch, write_batch
+from imbalance_spark.tracking_models import load_logged_model
+from imbalance_spark.tracking_registry import load_registered_model
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## The model and the orders
+
+# COMMAND ----------
+
+orders_table, rows, prevalence, output = (
+    dbutils.widgets.get(name) for name in ("orders_table", "rows", "prevalence", "output")
+)
+tracking_uri = dbutils.widgets.get("tracking_uri")
+model = load_registered_model(tracking_uri, dbutils.widgets.get("model"))
+if orders_table:
+    source = SourceConfig(table=orders_table)
+else:
+    source = SourceConfig(path=f"{output}/new_orders_{rows}_{prevalence}")
+    made = generate_orders(spark, rows=int(rows), prevalence=float(prevalence), seed=8, start="2025-01-01", days=28)
+    made.write.format("delta").mode("ignore").save(source.path)
+orders = read_orders(spark, source)
+print(f"{orders.description}; {model.label}, strategy {model.bundle.strategy}, threshold {model.bundle.threshold:.6g}")
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## Score and append
+# MAGIC The table's history knows each batch by the version of the orders and of the model.
+
+# COMMAND ----------
+
+scored = score_orders(orders.frame, model.bundle, model_version=model.version, scored_at=datetime.now(UTC))
+batch = batch_of(spark, source, orders, model.label)
+written = find_batch(spark, f"{output}/scored", batch) or write_batch(scored, f"{output}/scored", batch)
+print("Nothing added: scored before." if not written.is_new else f"{written.rows:,} orders, version {written.version}.")
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## What the analysts get
+# MAGIC Alerts a day, and the share of orders that they are.
+
+# COMMAND ----------
+
+added = spark.read.format("delta").load(f"{output}/scored").where(F.col("model_version") == model.version)
+per_day = (
+    added.groupBy(F.to_date(dbutils.widgets.get("time")).alias("day"))
+    .agg(
+        F.count("*").alias("orders"),
+        F.sum("decision").alias("alerts"),
+        F.avg("decision").alias("share flagged"),
+        F.avg("probability").alias("mean probability"),
+    )
+    .orderBy("day")
+)
+display(per_day)
+days = per_day.limit(400).toPandas()
+drawn = days.plot(x="day", y="alerts", legend=False, figsize=(8, 3), ylim=(0, None), rot=30)
+drawn.set(title="Alerts a day", xlabel="")
+drawn.figure.tight_layout()
+display(drawn.figure)
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## Does the model keep its promise?
+# MAGIC Where labels are known: what test had said of this threshold, and what the new orders say.
+
+# COMMAND ----------
+
+label = dbutils.widgets.get("label")
+if label in added.columns:
+    now = collect_score_counts(added, score="probability", label=label).curve()
+    logged = load_logged_model(tracking_uri, model.run_id)
+    then = HeldOutCounts.from_records(logged.documents["counts.json"]).test.curve(model.bundle.calibrator.apply)
+    matrices = {"promised by test": then.at(model.bundle.threshold), "new orders": now.at(model.bundle.threshold)}
+    display(
+        pd.DataFrame(
+            [
+                {
+                    "orders": name,
+                    "rows": matrix.total,
+                    "flagged": matrix.flagged / matrix.total,
+                    "precision": matrix.precision,
+                    "recall": matrix.recall,
+                    "F1": matrix.f1,
+                }
+                for name, matrix in matrices.items()
+            ]
+        )
+    )
+    display(confusion_figure(matrices["new orders"], f"New orders at {model.bundle.threshold:.4g}"))
+    display(reliability_figure({"promised by test": then, "new orders": now}, "Do probabilities come true?"))
+    display(score_histogram_figure(now, "Probabilities of the new orders by class"))

@@ -1,0 +1,128 @@
+"""The Databricks notebooks, one after the other as a person would run them, on few generated orders."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from matplotlib.image import imread
+from mlflow.tracking import MlflowClient
+from notebook_runner import Ran, run
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+MODEL = "main.default.orders_fraud"
+MISS, ALARM = 25.0, 1.0
+ROWS = 6000
+
+
+@dataclass(frozen=True)
+class Session:
+    home: Path
+    store: str
+    understood: Ran
+    compared: Ran
+    chosen: Ran
+    scored: Ran
+
+    @property
+    def notebooks(self) -> list[Ran]:
+        return [self.understood, self.compared, self.chosen, self.scored]
+
+
+@pytest.fixture(scope="module")
+def session(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Session:
+    home = tmp_path_factory.mktemp("notebooks")
+    store = f"sqlite:///{home}/mlflow.db"
+    orders = {"rows": str(ROWS), "prevalence": "0.05", "output": str(home)}
+    fits = {"strategies": "none, class_weight", "rounds": "12", "experiment": "orders"}
+    costs = {"miss_cost": str(MISS), "alarm_cost": str(ALARM), "register": "yes"}
+
+    def ran(name: str, given: dict[str, str]) -> Ran:
+        return run(NOTEBOOKS / f"{name}.py", spark, given)
+
+    return Session(
+        home=home,
+        store=store,
+        understood=ran("01_understand_the_imbalance", orders),
+        compared=ran("02_compare_strategies", {**orders, **fits, "tracking_uri": store}),
+        chosen=ran("03_choose_and_change_a_threshold", {**costs, "tracking_uri": store}),
+        scored=ran("04_score", {**orders, "rows": "3000", "tracking_uri": store}),
+    )
+
+
+def test_every_notebook_explains_itself_and_shows_pictures_and_tables(session: Session) -> None:
+    assert [(len(ran.figures), len(ran.tables)) for ran in session.notebooks] == [(5, 7), (8, 1), (3, 3), (4, 2)]
+    for ran in session.notebooks:
+        assert ran.markdown[0].startswith("# ")
+        assert all(len(table) for table in ran.tables)
+        for figure in ran.figures:
+            drawn = io.BytesIO()
+            figure.savefig(drawn, format="png", dpi=40)
+            drawn.seek(0)
+            assert imread(drawn)[..., :3].std() > 0.05, "an empty picture"
+
+
+def test_the_first_one_counts_every_order(session: Session, spark: SparkSession) -> None:
+    folds = session.understood.tables[0].set_index("fold")
+    orders = spark.read.format("delta").load(f"{session.home}/orders_{ROWS}_0.05")
+    counted = {row["is_fraud"]: row["count"] for row in orders.groupBy("is_fraud").count().collect()}
+    for number in (0, 1):
+        assert folds.loc["all", f"class {number}"] == counted[number]
+        assert folds.drop("all")[f"class {number}"].sum() == counted[number]
+    assert session.understood.tables[1]["orders"].sum() == ROWS
+
+
+def test_the_second_one_compares_in_mlflow_and_shows_the_report(session: Session) -> None:
+    client = MlflowClient(session.store)
+    runs = client.search_runs([client.get_experiment_by_name("orders").experiment_id])
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    scores = {run.data.params.get("strategy"): run.data.metrics.get("validation/average_precision") for run in runs}
+    [table] = session.compared.tables
+    assert set(table["strategy"]) == {"none", "class_weight", "majority class"}
+    assert all(scores[row["strategy"]] == row["AP val"] for _, row in table.head(2).iterrows())
+    assert table["AP val"][0] >= table["AP val"][1]
+    [page] = session.compared.pages
+    assert "The answer" in page
+
+
+def test_the_third_one_chooses_what_trying_every_cut_off_finds(session: Session) -> None:
+    choose = session.chosen.names["logged"].documents["counts.json"]["choose"]
+    rows = sorted(zip(choose["bin"], choose["positives"], choose["negatives"], strict=True), reverse=True)
+    missed, alarms = sum(row[1] for row in rows), 0
+    costs = [MISS * missed]
+    for _, positives, negatives in rows:
+        missed, alarms = missed - positives, alarms + negatives
+        costs.append(MISS * missed + ALARM * alarms)
+    chosen = session.chosen.names["chosen"]
+    assert chosen.value == min(costs) < costs[0]
+    flagged = sum(row[1] + row[2] for row in rows[: costs.index(min(costs))])
+    assert chosen.matrix.flagged == flagged
+    client = MlflowClient(session.store)
+    champion = client.get_model_version_by_alias(MODEL, "champion")
+    assert (str(champion.version), champion.tags["source_version"]) == ("2", f"{MODEL}/1")
+    assert float(champion.tags["threshold"]) == chosen.threshold
+
+
+def test_the_fourth_one_scores_each_new_order_once(session: Session, spark: SparkSession) -> None:
+    scored = spark.read.format("delta").load(f"{session.home}/scored")
+    threshold = session.chosen.names["chosen"].threshold
+    is_right = (F.col("decision") == (F.col("probability") >= threshold).cast("int")) & (F.col("model_version") == "2")
+    sums = (F.count("*"), F.countDistinct("order_id"), F.sum(is_right.cast("int")), F.sum("decision"))
+    *counted, alerts = scored.agg(*sums).first()
+    assert counted == [3000, 3000, 3000]
+    per_day, promise = session.scored.tables
+    assert (per_day["orders"].sum(), per_day["alerts"].sum()) == (3000, alerts)
+    assert promise["flagged"][1] == alerts / 3000
+
+
+def test_the_fourth_one_adds_nothing_for_the_same_orders_by_their_table_name(
+    session: Session, spark: SparkSession
+) -> None:
+    spark.sql(f"CREATE TABLE new_orders USING delta LOCATION '{session.home}/new_orders_3000_0.05'")
+    given = {"orders_table": "new_orders", "output": str(session.home), "tracking_uri": session.store}
+    again = run(NOTEBOOKS / "04_score.py", spark, given)
+    spark.sql("DROP TABLE new_orders")
+    assert not again.names["written"].is_new
+    assert spark.read.format("delta").load(f"{session.home}/scored").count() == 3000
