@@ -38,11 +38,13 @@ class BoosterParams(Section):
 StrategyKind = Literal[
     "none", "undersample", "oversample", "class_weight", "scale_pos_weight", "balanced_sketch",
     "class_weight_power", "max_delta_step", "focal", "asymmetric_focal", "class_balanced_focal",
-    "undersample_ensemble", "isolation_forest",
+    "undersample_ensemble", "isolation_forest", "logistic_class_weight",
     "smote", "borderline_smote", "adasyn", "smote_nc", "smote_tomek", "smote_enn",
 ]  # fmt: skip
 SYNTHETIC_KINDS = ("smote", "borderline_smote", "adasyn", "smote_nc", "smote_tomek", "smote_enn")
 """Kinds that make rows which were never observed."""
+_WITHOUT_BOOSTING = ("isolation_forest", "logistic_class_weight")
+"""Kinds that XGBoost does not fit."""
 SAMPLING_KINDS = ("undersample", "undersample_ensemble", "oversample", *SYNTHETIC_KINDS)
 """Kinds that change which rows are fitted on."""
 
@@ -64,7 +66,8 @@ class StrategyConfig(Section):
         method: `exact` rows per class, `key_hash`, or `sample_by` (Spark's own draw), for `undersample`.
         members: models, each on the minority and a sample of the majority of its own, for `undersample_ensemble`.
         trees: of an `isolation_forest`.
-        weights: 'balanced' or a weight per class, for `class_weight`.
+        weights: 'balanced' or a weight per class, for `class_weight` and `logistic_class_weight`.
+        reg_param, max_iter: ridge penalty of Spark's logistic regression, and most iterations.
         scale_pos_weight: 'balanced' (n_neg / n_pos) or a number above 0.
         power: `class_weight_power` weighs the positive class by (n_neg / n_pos)^power; 0 is `balanced_sketch`.
         max_delta_step: bound of a leaf's step, above 0, for `max_delta_step`.
@@ -85,6 +88,8 @@ class StrategyConfig(Section):
     members: Annotated[int, Field(ge=2, le=100)] = 5
     trees: Annotated[int, Field(ge=1, le=1000)] = 200
     weights: Literal["balanced"] | dict[int | str, float] = "balanced"
+    reg_param: Annotated[float, Field(ge=0.0, le=1e6)] = 1e-4
+    max_iter: Annotated[int, Field(ge=1, le=100_000)] = 100
     scale_pos_weight: Literal["balanced"] | Annotated[float, Field(gt=0.0)] = "balanced"
     power: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
     max_delta_step: Annotated[float, Field(gt=0.0)] = 1.0
@@ -119,10 +124,8 @@ class StrategyConfig(Section):
         return self
 
     def _param_problems(self) -> list[str]:
-        if self.kind == "isolation_forest" and self.params:
-            return [
-                f"params {sorted(self.params)} are XGBoost's and mean nothing to an isolation_forest: take them out"
-            ]
+        if self.kind in _WITHOUT_BOOSTING and self.params:
+            return [f"params {sorted(self.params)} are XGBoost's and mean nothing to kind {self.kind!r}: take them out"]
         if self.kind == "max_delta_step" and "max_delta_step" in self.params:
             return ["max_delta_step stands in params too: set it once, beside the kind"]
         return []
@@ -150,7 +153,9 @@ _SETTINGS_OF = {
     "method": {"undersample"},
     "members": {"undersample_ensemble"},
     "trees": {"isolation_forest"},
-    "weights": {"class_weight"},
+    "weights": {"class_weight", "logistic_class_weight"},
+    "reg_param": {"logistic_class_weight"},
+    "max_iter": {"logistic_class_weight"},
     "scale_pos_weight": {"scale_pos_weight"},
     "power": {"class_weight_power"},
     "max_delta_step": {"max_delta_step"},

@@ -19,8 +19,9 @@ from imbalance_spark.objectives import AlertBudget
 from imbalance_spark.prepare import CLASS_NUMBER, identity_of, run_id_of
 from imbalance_spark.progress import Progress
 from imbalance_spark.split import early_stopping_slice
-from imbalance_spark.strategy import table_name
+from imbalance_spark.strategy import members_of, table_name
 from imbalance_spark.train_only.sampling import check_sampling_strategy
+from imbalance_spark.train_only.sampling.disjoint_under import disjoint_target
 from imbalance_spark.validate.rules import DUPLICATE_KEY
 
 STEPS = 2 + EXAMINE_STEPS
@@ -34,7 +35,7 @@ Precision = Literal["exact", "on average", "about", "at most"]
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedStrategy:
-    """What a strategy would fit on.
+    """What a strategy, or each member of an ensemble, would fit on.
 
     Args:
         table: the training table that it reads.
@@ -162,18 +163,23 @@ def _planned_strategies(config: RunConfig, fit_rows: Mapping[Label, int]) -> tup
         except ConfigError as error:
             problems.append(f"strategy {strategy.name!r}: {error}")
             continue
-        table = table_name(strategy)
-        # XGBoost's two; a table of its own is also counted twice, by row and by class.
-        passes = 2 if table == "train" else 4
-        planned.append(
+        planned += [
             PlannedStrategy(
-                name=strategy.name, kind=strategy.kind, table=table, rows=rows, precision=_precision(strategy),
-                passes=passes,
+                name=member.name, kind=member.kind, table=table_name(member), rows=rows, precision=_precision(member),
+                passes=_passes_of_fit(member, config),
             )
-        )  # fmt: skip
+            for member in members_of(strategy)
+        ]  # fmt: skip
     if problems:
         raise ConfigError.of_all(problems)
     return tuple(planned)
+
+
+def _passes_of_fit(strategy: StrategyConfig, config: RunConfig) -> int:
+    """Passes over the strategy's table; one of its own is also counted twice, by row and by class."""
+    scaling = _parts(len(config.orders.features))
+    of_learner = {"isolation_forest": 1, "logistic_class_weight": scaling + 2}.get(strategy.kind, 1)
+    return of_learner + 2 * (table_name(strategy) != "train")
 
 
 def _sampled_rows(strategy: StrategyConfig, fit_rows: Mapping[Label, int]) -> dict[Label, int]:
@@ -182,6 +188,8 @@ def _sampled_rows(strategy: StrategyConfig, fit_rows: Mapping[Label, int]) -> di
         return dict(fit_rows)
     if strategy.kind == "undersample":
         return {**fit_rows, **check_sampling_strategy(strategy.sampling_strategy, fit_rows, "under-sampling")}
+    if strategy.kind == "undersample_ensemble":
+        return {**fit_rows, **disjoint_target(fit_rows, strategy.sampling_strategy, strategy.members)}
     made = check_sampling_strategy(strategy.sampling_strategy, fit_rows, "over-sampling")
     rows = {label: n + made.get(label, 0) for label, n in fit_rows.items()}
     if strategy.undersample_to is None:
@@ -194,7 +202,8 @@ def _precision(strategy: StrategyConfig) -> Precision:
         return "at most"
     if strategy.kind == "adasyn":
         return "about"
-    return "exact" if strategy.method == "exact" else "on average"
+    is_drawn = strategy.method != "exact" or strategy.kind == "undersample_ensemble"
+    return "on average" if is_drawn else "exact"
 
 
 def _passes_over_orders(examined: ExaminedOrders, config: RunConfig) -> dict[str, int]:

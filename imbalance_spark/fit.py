@@ -12,16 +12,25 @@ from imbalance_spark.class_counts import Label
 from imbalance_spark.config import RunConfig
 from imbalance_spark.config_strategy import SYNTHETIC_KINDS, StrategyConfig
 from imbalance_spark.encoding import LABEL, ROW_WEIGHT, feature_column
-from imbalance_spark.frames import COPY_NUMBER, IS_EARLY_STOPPING, SPLIT, TRAIN, col
-from imbalance_spark.hashing import key_hash
+from imbalance_spark.frames import IS_EARLY_STOPPING, SPLIT, TRAIN, col
 from imbalance_spark.learners.ensemble import average_fitted
 from imbalance_spark.learners.isolation_forest import fit_isolation_forest
+from imbalance_spark.learners.layout import laid_out_for
+from imbalance_spark.learners.logistic import fit_logistic
 from imbalance_spark.learners.xgboost import FittedBooster, fit_booster
 from imbalance_spark.objectives import first_constant_costs, objective_from_config
 from imbalance_spark.prepare import PreparedOrders
 from imbalance_spark.split import early_stopping_slice
 from imbalance_spark.steps import Run
-from imbalance_spark.strategy import Recipe, resolve, table_name, training_table, with_recipe_weight
+from imbalance_spark.strategy import (
+    Recipe,
+    kept_shares,
+    members_of,
+    resolve,
+    table_name,
+    training_table,
+    with_recipe_weight,
+)
 from imbalance_spark.train_only.guard import only_train
 from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport
 
@@ -66,9 +75,8 @@ def fit_strategy(run: Run, train: DataFrame, strategy: StrategyConfig, config: R
     """
     if strategy.kind != "undersample_ensemble":
         return _fit_one(run, train, strategy, config)
-    # A config's names have no "~".
-    named = [strategy.model_copy(update={"name": f"{strategy.name}~{member}"}) for member in range(strategy.members)]
-    return _averaged(strategy, [_fit_one(run, train, one, config, member) for member, one in enumerate(named)])
+    members = enumerate(members_of(strategy))
+    return _averaged(strategy, [_fit_one(run, train, one, config, member) for member, one in members])
 
 
 def _fit_one(
@@ -76,7 +84,7 @@ def _fit_one(
 ) -> FittedStrategy:
     table = _strategy_table(run, train, strategy, config, member)
     before, after = _class_sums(run, "train", train), _class_sums(run, table_name(strategy), table)
-    kept = {label: after[label]["rows"] / before[label]["rows"] for label in before}
+    kept = kept_shares(strategy, *[{label: sums["rows"] for label, sums in found.items()} for found in (before, after)])
     rows = {label: int(sums["rows"]) for label, sums in before.items()}
     weights = {label: sums["weight"] for label, sums in before.items()} if config.orders.weight else None
     recipe = resolve(strategy, rows, config.training, kept, weights)
@@ -161,6 +169,16 @@ def _fit(
             prior=recipe.base_score,
             seed=config.training.seed,
         )
+    if strategy.kind == "logistic_class_weight":
+        return fit_logistic(
+            with_recipe_weight(table, recipe),
+            features=config.orders.features,
+            numeric=len(config.orders.numeric),
+            weight_col=recipe.weight_column,
+            reg_param=strategy.reg_param,
+            max_iter=strategy.max_iter,
+            strategy=recipe.name,
+        )
     return fit_booster(
         with_recipe_weight(table, recipe),
         features=config.orders.features,
@@ -191,11 +209,5 @@ def _to_learn_from(rows: DataFrame, config: RunConfig) -> DataFrame:
 
 
 def _laid_out(rows: DataFrame, config: RunConfig) -> DataFrame:
-    # Trees depend on which worker has which row, in which order: both follow from the key alone.
-    place = key_hash(config.orders.key, config.training.seed, "worker")
-    return rows.repartition(config.training.num_workers, place).sortWithinPartitions(place, *_tie_breakers(rows))
-
-
-def _tie_breakers(rows: DataFrame) -> list[str]:
-    # Copies of an oversampled row have its key.
-    return [name for name in (COPY_NUMBER,) if name in rows.columns]
+    training = config.training
+    return laid_out_for(rows, key=config.orders.key, num_workers=training.num_workers, seed=training.seed)

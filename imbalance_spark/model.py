@@ -21,12 +21,13 @@ from imbalance_spark.calibration import (
 )
 from imbalance_spark.encoding import CategoryEncoding, LabelEncoding
 from imbalance_spark.errors import ConfigError, DataContractError, MissingColumnsError
+from imbalance_spark.linear_model import LinearModel
 from imbalance_spark.metrics.grid import FloatArray
 from imbalance_spark.score_rows import load_booster, probabilities
 
 _FORMAT = 2
-_MODEL, _DESCRIPTION, _THRESHOLD, _MANIFEST = "model.ubj", "model.json", "threshold.json", "manifest.json"
-_PARTS = (_MODEL, _DESCRIPTION, _THRESHOLD)
+_BOOSTER, _LINEAR = "model.ubj", "linear.json"
+_DESCRIPTION, _THRESHOLD, _MANIFEST = "model.json", "threshold.json", "manifest.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class ModelBundle:
     The threshold stands in a file of its own: it can be moved later without touching the model.
 
     Args:
-        booster_ubj: XGBoost's UBJ bytes, up to the best iteration.
+        booster_ubj: XGBoost's UBJ bytes, up to the best iteration; or a `LinearModel`'s.
         numeric, categorical: names of the features, in the booster's order.
         thresholds: cut-off per objective; `serve_objective` names the one that decides.
         base_rate_shift: from calibrated probabilities to those at another base rate; None when it has not moved.
@@ -69,7 +70,8 @@ class ModelBundle:
         """Write the parts and a manifest of their sha256; give the manifest."""
         target = Path(folder)
         target.mkdir(parents=True, exist_ok=True)
-        (target / _MODEL).write_bytes(self.booster_ubj)
+        model = _LINEAR if LinearModel.is_in(self.booster_ubj) else _BOOSTER
+        (target / model).write_bytes(self.booster_ubj)
         (target / _DESCRIPTION).write_text(json.dumps(self._description(), indent=1), "utf-8")
         shift = None if self.base_rate_shift is None else self.base_rate_shift.to_dict()
         threshold = {
@@ -78,7 +80,7 @@ class ModelBundle:
             "base_rate_shift": shift,
         }
         (target / _THRESHOLD).write_text(json.dumps(threshold, indent=1), "utf-8")
-        manifest = {name: _sha256(target / name) for name in _PARTS}
+        manifest = {name: _sha256(target / name) for name in (model, _DESCRIPTION, _THRESHOLD)}
         (target / _MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
         return manifest
 
@@ -90,7 +92,8 @@ class ModelBundle:
             DataContractError: a part is missing, or is not what the manifest says.
         """
         source = Path(folder)
-        _check_manifest(source)
+        model = _LINEAR if (source / _LINEAR).is_file() else _BOOSTER
+        _check_manifest(source, (model, _DESCRIPTION, _THRESHOLD))
         described = json.loads((source / _DESCRIPTION).read_text("utf-8"))
         if described["format"] != _FORMAT:
             raise DataContractError(
@@ -101,7 +104,7 @@ class ModelBundle:
         shift = threshold.get("base_rate_shift")
         return cls(
             strategy=described["strategy"],
-            booster_ubj=(source / _MODEL).read_bytes(),
+            booster_ubj=(source / model).read_bytes(),
             numeric=tuple(described["numeric"]),
             categorical=tuple(described["categorical"]),
             categories=CategoryEncoding.from_dict(described["categories"]),
@@ -205,11 +208,11 @@ def _valid_threshold(threshold: float) -> float:
     return float(threshold)
 
 
-def _check_manifest(source: Path) -> None:
-    if absent := [name for name in (_MANIFEST, *_PARTS) if not (source / name).is_file()]:
+def _check_manifest(source: Path, parts: Sequence[str]) -> None:
+    if absent := [name for name in (_MANIFEST, *parts) if not (source / name).is_file()]:
         raise DataContractError(f"model bundle: {absent} are missing. Fetch the model again.")
     manifest = json.loads((source / _MANIFEST).read_text("utf-8"))
-    for name in _PARTS:
+    for name in parts:
         found = _sha256(source / name)
         if found != manifest.get(name):
             raise DataContractError(

@@ -13,6 +13,7 @@ from imbalance_spark.calibration import Correction
 from imbalance_spark.encoding import feature_column
 from imbalance_spark.errors import ConfigError
 from imbalance_spark.frames import col
+from imbalance_spark.linear_model import LinearModel
 from imbalance_spark.metrics.grid import FloatArray
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ ArrowFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """A model that is scored: XGBoost's UBJ bytes, and how its raw scores map back to probabilities."""
+    """A model that is scored: XGBoost's UBJ bytes, or a `LinearModel`'s; how its raw scores map to probabilities."""
 
     name: str
     ubj: bytes
@@ -32,7 +33,9 @@ class Contender:
     correction: Correction
 
 
-def probabilities(booster: "xgboost.Booster", matrix: npt.NDArray[np.float32], correction: Correction) -> FloatArray:
+def probabilities(
+    booster: "xgboost.Booster | LinearModel", matrix: npt.NDArray[np.float32], correction: Correction
+) -> FloatArray:
     """Corrected probability of each row: the one way from features to a score, for the scan and for serving.
 
     XGBoost's margin is float32; from there on all is float64.
@@ -49,8 +52,10 @@ def probabilities(booster: "xgboost.Booster", matrix: npt.NDArray[np.float32], c
     return np.where(logit >= 0.0, 1.0, small) / (1.0 + small)
 
 
-def load_booster(ubj: bytes) -> "xgboost.Booster":
-    """A booster that predicts on one thread: Spark's tasks are the parallelism."""
+def load_booster(ubj: bytes) -> "xgboost.Booster | LinearModel":
+    """A model that predicts on one thread: Spark's tasks are the parallelism."""
+    if LinearModel.is_in(ubj):
+        return LinearModel.from_bytes(ubj)
     import xgboost  # importing this package needs no xgboost
 
     booster = xgboost.Booster(model_file=bytearray(ubj))

@@ -131,6 +131,14 @@ def resolve(
     )
 
 
+def members_of(strategy: StrategyConfig) -> tuple[StrategyConfig, ...]:
+    """What is fitted for a strategy: itself, or for an ensemble each of its members."""
+    if strategy.kind != "undersample_ensemble":
+        return (strategy,)
+    # A config's names have no "~".
+    return tuple(strategy.model_copy(update={"name": f"{strategy.name}~{n}"}) for n in range(strategy.members))
+
+
 def table_name(strategy: StrategyConfig) -> str:
     """Which training table a strategy reads: those that only weigh share `train`, a sampler has its own."""
     return f"train_{strategy.name}" if strategy.kind in SAMPLING_KINDS else "train"
@@ -194,6 +202,21 @@ def with_recipe_weight(table: DataFrame, recipe: Recipe) -> DataFrame:
     weighed = with_class_weight(table, by_label(recipe.weights), label=LABEL)
     of_class = F.when(col(IS_EARLY_STOPPING), F.lit(1.0)).otherwise(col(CLASS_WEIGHT))
     return weighed.select(*[col(name) for name in table.columns], (of_class * business).alias(FIT_WEIGHT))
+
+
+def kept_shares(strategy: StrategyConfig, before: Mapping[int, float], after: Mapping[int, float]) -> dict[int, float]:
+    """Rows to fit on of each class in the strategy's table / before it sampled.
+
+    Raises:
+        DataContractError: a class has no rows, before or after; only classes with rows are in the mappings.
+    """
+    _require_both({label: int(rows) for label, rows in before.items()}, strategy.name)
+    if lost := sorted(set(before) - {label for label, rows in after.items() if rows > 0}):
+        raise DataContractError(
+            f"strategy {strategy.name!r}: its sampling left no rows of class {lost[0]} to fit on, of "
+            f"{int(before[lost[0]])}. Ask for a larger sampling_strategy, or for another method."
+        )
+    return {label: after[label] / rows for label, rows in before.items()}
 
 
 def _require_both(counts: Mapping[int, int], name: str) -> None:

@@ -16,7 +16,7 @@ def weighting(strategy: StrategyConfig, counts: Mapping[int, int]) -> tuple[dict
     """The class weights of the weight column, and `scale_pos_weight`."""
     ratio = scale_pos_weight(by_label(counts))
     match strategy.kind:
-        case "class_weight":
+        case "class_weight" | "logistic_class_weight":
             asked = strategy.weights if isinstance(strategy.weights, str) else by_label(strategy.weights)
             found = class_weights(by_label(counts), asked)
             return {label: found[label] for label in (0, 1)}, 1.0
@@ -65,6 +65,8 @@ def settings_to_log(
         logged["members"] = strategy.members
     if strategy.kind == "isolation_forest":
         logged |= {"trees": strategy.trees, "prior_correction": "none: scores are ranks"}
+    if strategy.kind == "logistic_class_weight":
+        logged |= {"reg_param": strategy.reg_param, "max_iter": strategy.max_iter}
     if strategy.kind == "undersample":
         logged["method"] = strategy.method
     if strategy.kind in SYNTHETIC_KINDS:

@@ -12,7 +12,15 @@ from pyspark.sql import functions as F
 from imbalance_spark.config import TrainingConfig
 from imbalance_spark.config_strategy import BoosterParams, StrategyConfig
 from imbalance_spark.errors import ConfigError, DataContractError, LeakageError, MissingColumnsError
-from imbalance_spark.strategy import FIT_WEIGHT, PriorLedger, resolve, table_name, training_table, with_recipe_weight
+from imbalance_spark.strategy import (
+    FIT_WEIGHT,
+    PriorLedger,
+    kept_shares,
+    resolve,
+    table_name,
+    training_table,
+    with_recipe_weight,
+)
 from imbalance_spark.train_only.guard import leakage_errors
 from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport
 
@@ -52,6 +60,14 @@ def test_balanced_class_weights_start_from_a_half() -> None:
     assert recipe.base_score == pytest.approx(0.5)
     assert recipe.ledger.correction().logit_shift == pytest.approx(-math.log(99))
     assert recipe.weight_column == FIT_WEIGHT
+
+
+@pytest.mark.parametrize("weights", ["balanced", {0: 1.0, 1: 3.0}])
+def test_logistic_regression_is_weighed_and_corrected_as_class_weight_is(weights: str | dict[int, float]) -> None:
+    recipe = resolve(strategy("logistic_class_weight", weights=weights, reg_param=0.5), COUNTS, TRAINING)
+    peer = resolve(strategy("class_weight", weights=weights), COUNTS, TRAINING)
+    assert (recipe.weights, recipe.ledger, recipe.weight_column) == (peer.weights, peer.ledger, FIT_WEIGHT)
+    assert {"reg_param": 0.5, "max_iter": 100}.items() <= recipe.logged.items()
 
 
 def test_scale_pos_weight_has_no_weight_column() -> None:
@@ -164,6 +180,15 @@ def test_weights_must_name_both_classes_and_no_other(weights: dict[int, float]) 
 def test_one_class_is_refused(counts: dict[int, int]) -> None:
     with pytest.raises(DataContractError, match="strategy 'none': rows of both classes"):
         resolve(strategy("none"), counts, TRAINING)
+
+
+def test_a_class_that_sampling_leaves_without_rows_is_named() -> None:
+    asked = strategy("undersample", name="one_in_a_million", method="key_hash")
+    assert kept_shares(asked, {0: 990, 1: 10}, {0: 99, 1: 10}) == {0: 0.1, 1: 1.0}
+    with pytest.raises(DataContractError, match=r"'one_in_a_million': its sampling left no rows of class 0 .* of 990"):
+        kept_shares(asked, {0: 990, 1: 10}, {1: 10})
+    with pytest.raises(DataContractError, match="rows of both classes are needed to fit on"):
+        kept_shares(asked, {0: 990}, {0: 99})
 
 
 def test_a_sampler_needs_to_know_what_was_kept() -> None:

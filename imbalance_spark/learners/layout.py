@@ -1,11 +1,26 @@
 """How a written table reaches the training workers: one file each, without a shuffle, where it was laid out so."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from pyspark.sql import DataFrame, SparkSession
 
+from imbalance_spark.frames import COPY_NUMBER
+from imbalance_spark.hashing import key_hash
+
 _ROWS_A_BATCH = "100000"  # ten times Spark's default: fewer frames for the workers to concatenate
+
+
+def laid_out_for(rows: DataFrame, *, key: Sequence[str], num_workers: int, seed: int) -> DataFrame:
+    """The rows in one sorted part a worker, to be written as they are: part and place follow from key and seed. Lazy.
+
+    Trees depend on which worker has which row, in which order. Hashing spreads each class evenly, so that every
+    worker has positives where there are some ten for each.
+    """
+    place = key_hash(key, seed, "worker")
+    # Copies of an oversampled row have its key.
+    tie_breakers = [name for name in (COPY_NUMBER,) if name in rows.columns]
+    return rows.repartition(num_workers, place).sortWithinPartitions(place, *tie_breakers)
 
 
 @contextmanager

@@ -23,7 +23,8 @@ STRATEGIES = [
     {"kind": "undersample", "name": "by_hash", "sampling_strategy": 0.5, "method": "key_hash"},
     {"kind": "oversample", "sampling_strategy": 0.3},
     {"kind": "smote_nc", "sampling_strategy": 0.2, "undersample_to": 0.5},
-    "class_weight",
+    {"kind": "undersample_ensemble", "members": 2, "sampling_strategy": 0.4},
+    {"kind": "logistic_class_weight", "max_iter": 2},
 ]
 
 
@@ -70,15 +71,17 @@ def test_a_plan_is_what_the_run_does_and_leaves_nothing_behind(
     assert plan["diagnosis"] == json.loads(json.dumps(prepared.diagnosis.to_dict()))
     assert set(rows) == {file.name for file in (home / "output" / run.run_id / "tables").iterdir()}
     assert {name: s["precision"] == "exact" for name, s in by_name(plan).items()} == {
-        name: name != "by_hash" for name in fitted
+        name: "by_hash" not in name and "ensemble" not in name for name in by_name(plan)
     }
-    for name, strategy in by_name(plan).items():
-        # Of the sample by shares the standard deviation is below 40 rows.
-        slack = 0 if strategy["precision"] == "exact" else 200
-        found = {str(label): n for label, n in fitted[name].fit_rows.items()}
-        assert found == pytest.approx(strategy["rows"], abs=slack), name
+    for name, strategy in fitted.items():
+        members = [planned for fit, planned in by_name(plan).items() if fit.split("~")[0] == name]
+        # Of a sample by shares the standard deviation is below 40 rows.
+        slack = 0 if members[0]["precision"] == "exact" else 200
+        expected = {label: len(members) * n for label, n in members[0]["rows"].items()}
+        assert {str(label): n for label, n in strategy.fit_rows.items()} == pytest.approx(expected, abs=slack), name
     for name in rows:
-        assert run.pin(name).rows == pytest.approx(rows[name], abs=200 if name == "train_by_hash" else 0), name
+        is_drawn = name.startswith(("train_by_hash", "train_undersample_ensemble"))
+        assert run.pin(name).rows == pytest.approx(rows[name], abs=200 if is_drawn else 0), name
 
 
 def by_name(plan: dict[str, object]) -> dict[str, dict[str, object]]:
@@ -108,10 +111,12 @@ def test_orders_without_versions_would_be_copied_first(
 def test_every_sampling_that_does_not_fit_the_classes_is_told_at_once(
     home: Path, conf: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wrong = "strategies=[{kind: undersample, sampling_strategy: 0.001}, {kind: oversample, sampling_strategy: 0.01}]"
-    options = ["--set", wrong, "--set", f"output={home}/nowhere"]
+    wrong = ["{kind: undersample, sampling_strategy: 0.001}", "{kind: oversample, sampling_strategy: 0.01}"]
+    wrong.append("{kind: undersample_ensemble, members: 50}")
+    options = ["--set", f"strategies=[{', '.join(wrong)}]", "--set", f"output={home}/nowhere"]
     assert train.main(["--config", conf, "--dry-run", "--json", *options]) == 2
     said = capsys.readouterr().err
     assert "strategy 'undersample'" in said
     assert "strategy 'oversample'" in said
+    assert "50 samples without a common row need 50 times" in said
     assert not (home / "nowhere").exists()

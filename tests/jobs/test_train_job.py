@@ -21,6 +21,7 @@ NUMERIC = ["amount", "amount_over_customer_mean", "orders_last_24h", "device_age
 STRATEGIES = [
     "none", {"kind": "undersample", "sampling_strategy": 0.1}, "class_weight", "balanced_sketch", "focal",
     {"kind": "undersample_ensemble", "members": 2, "sampling_strategy": 0.2}, {"kind": "isolation_forest", "trees": 20},
+    "logistic_class_weight",
 ]  # fmt: skip
 
 
@@ -91,9 +92,13 @@ def test_every_strategy_reports_the_same_metrics_on_both_folds(finished: Path) -
 def test_every_round_of_every_fit_has_its_metric_and_every_strategy_its_ledger_entry(finished: Path) -> None:
     nested = runs(finished).dropna(subset=["tags.mlflow.parentRunId"]).set_index("params.strategy")
     client = MlflowClient()
-    for name in ("none", "focal"):
+    for name in ("none", "undersample", "class_weight", "balanced_sketch", "focal"):
         history = client.get_metric_history(nested.loc[name, "run_id"], "learning/validation")
         assert len(history) >= nested.loc[name, "metrics.best_round"]
+    # A regression has no slice to stop by; a forest learns nothing round by round.
+    regression = nested.loc["logistic_class_weight"]
+    history = client.get_metric_history(regression.run_id, "learning/training")
+    assert len(history) == regression["metrics.best_round"] > 3
     for member in (0, 1):
         run_id = nested.loc["undersample_ensemble", "run_id"]
         assert client.get_metric_history(run_id, f"learning/member_{member}/validation")
