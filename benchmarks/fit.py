@@ -11,6 +11,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from benchmarks import timing
+from benchmarks.memory import python_workers_mb
 from imbalance_spark.config import TrainingConfig
 from imbalance_spark.config_strategy import BoosterParams
 from imbalance_spark.encoding import LABEL, feature_column
@@ -36,8 +37,12 @@ def run(args: argparse.Namespace) -> dict[str, object]:
             "ours: fit_booster": lambda: _fit_ours(table, float(labels[~is_slice].mean()), args),
         }
         seconds = timing.alternately(sides, args.repeats)
+        peaks = python_workers_mb()
     timing.show(seconds)
-    return timing.compared(args, seconds)
+    raw_mb = args.rows * args.features * 4 / 2**20
+    print(f"Python workers, peak: {', '.join(f'{peak:,.0f}' for peak in peaks)} MiB; the rows as float32 {raw_mb:,.0f}")
+    memory = {"peak_memory_mb": round(sum(peaks)), "peak_memory_of_a_worker_mb": round(max(peaks, default=0))}
+    return {**timing.compared(args, seconds), **memory, "rows_as_float32_mb": round(raw_mb)}
 
 
 def make_inputs(spark: SparkSession, rows: int, features: int, prevalence: float) -> DataFrame:

@@ -5,7 +5,7 @@ a fit without a word. Here each worker adds up its own rows, the sums travel, an
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +40,7 @@ class StoppingMetric:
             above 0.9999 they are coarser than the bins).
         costs: of a missed positive and of a false alarm, for `expected_cost`.
     Raises:
-        ConfigError: `expected_cost` without costs.
+        ConfigError: no such metric, or `expected_cost` without costs.
     """
 
     name: MetricName
@@ -49,6 +49,11 @@ class StoppingMetric:
     costs: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
+        if self.name not in get_args(MetricName):
+            raise ConfigError(
+                f"training.early_stopping_metric: {self.name!r} is none of {list(get_args(MetricName))}: a fit stops "
+                "only by what is exact over the rows of all workers. XGBoost's auc and aucpr are not."
+            )
         if self.name == "expected_cost" and self.costs is None:
             raise ConfigError(
                 "training.early_stopping_metric: expected_cost needs to know what a miss and a false alarm cost. "

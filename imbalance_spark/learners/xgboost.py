@@ -21,6 +21,7 @@ from imbalance_spark.learners.losses import FocalLoss
 from imbalance_spark.learners.stopping import StoppingMetric, stopping_metric
 
 _MARGIN = "start_margin"
+_OBJECTIVE = "binary:logistic"
 _FIRST_FEATURE = "values"
 # XGBoost 3.2 looks this column up in each Arrow batch that has no row of the slice, or none to fit on, and fails
 # with a KeyError where features come as columns of other names. Nothing but the lookup depends on the name.
@@ -31,7 +32,7 @@ class FittedBooster:
     """A trained model as bytes, and how it came to be."""
 
     ubj: bytes
-    """XGBoost's binary JSON, trees up to the best round only."""
+    """XGBoost's binary JSON, trees up to the best round only; or the bytes of a `LinearModel`."""
     features: tuple[str, ...]
     """Names of the inputs, in the order of `x_0, x_1, ...`."""
     best_iteration: int
@@ -73,11 +74,11 @@ def fit_booster(
     `logit_shift`: the metric that stops the fit is that of corrected probabilities, as it is with a loss
     of its own correction. Trees are not affected, since no gradient comes from the slice.
 
-    Passes over `table`: two (XGBoost counts the classes, then trains), so it must be a written table. A
-    table of one file a worker is read as it lies; any other is dealt to the workers anew. Which worker has
-    which row follows from the table's layout, and the trees differ with layout and `num_workers`, not
-    between runs on the same table. A worker with one class is allowed: every metric is that of the rows of
-    all workers. A custom loss, or a metric other than log loss, is evaluated by numpy on one thread a worker.
+    Passes over `table`: one. A table of one file a worker is read as it lies; any other is dealt to the workers anew.
+    Which worker has which row follows from the table's layout, and the trees differ with layout and `num_workers`,
+    not between runs on the same table; `layout.laid_out_for` makes both follow from the key. A worker with one class
+    is allowed: every metric is that of the rows of all workers. A custom loss, or a metric other than log loss, is
+    evaluated by numpy on one thread a worker.
 
     Args:
         table: `x_0..` (double, null is missing), `y` (0 or 1), `is_early_stopping`, both parts with both classes.
@@ -109,7 +110,7 @@ def fit_booster(
     margin_col = _MARGIN if logit_shift != 0.0 else None
     roles = {"features_col": fit_names, "weight_col": weight_col, "base_margin_col": margin_col}
     with one_file_a_worker(table, training.num_workers) as is_laid_out:
-        settings_of_fit = {**settings, **roles, "force_repartition": not is_laid_out}
+        settings_of_fit = {**settings, **roles, "objective": _OBJECTIVE, "force_repartition": not is_laid_out}
         callables = _callables(loss, metric)
         model = _fit(table.select(*columns), {**settings_of_fit, **callables}, training.num_workers, strategy)
     return _export(model, features, settings, training, strategy)
@@ -166,10 +167,12 @@ def _settings(
 
 
 def _fit(rows: DataFrame, settings: Mapping[str, Any], num_workers: int, strategy: str) -> Any:
-    from xgboost.spark import SparkXGBClassifier  # importing this package needs no xgboost
+    from xgboost.spark import SparkXGBClassifier, SparkXGBRegressor  # importing this package needs no xgboost
 
+    # The classifier counts classes in a pass of its own; the regressor takes a classifier's objective, and does not.
+    kind = SparkXGBRegressor if "objective" in settings else SparkXGBClassifier
     with _quiet():
-        estimator = SparkXGBClassifier(
+        estimator = kind(
             label_col=LABEL,
             validation_indicator_col=IS_EARLY_STOPPING,
             num_workers=num_workers,

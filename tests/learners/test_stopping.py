@@ -16,7 +16,7 @@ from imbalance_spark.config_strategy import BoosterParams
 from imbalance_spark.errors import ConfigError, TrainingError
 from imbalance_spark.learners.layout import one_file_a_worker
 from imbalance_spark.learners.losses import FocalLoss
-from imbalance_spark.learners.stopping import MetricName, StoppingMetric
+from imbalance_spark.learners.stopping import MetricName, StoppingMetric, stopping_metric
 from imbalance_spark.learners.xgboost import FittedBooster, fit_booster
 from imbalance_spark.score_rows import load_booster, probabilities
 
@@ -93,6 +93,12 @@ def test_one_class_has_no_average_precision() -> None:
 def test_expected_cost_needs_costs() -> None:
     with pytest.raises(ConfigError, match="early_stopping_metric: expected_cost needs to know"):
         metric("expected_cost", costs=None)
+
+
+@pytest.mark.parametrize("name", ["aucpr", "auc", "logloss"])
+def test_a_loss_of_our_own_cannot_stop_by_a_metric_of_xgboosts(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"early_stopping_metric: '{name}' is none of \['log_loss', "):
+        stopping_metric(name, FocalLoss(), COSTS)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
