@@ -2,15 +2,17 @@
 
 import argparse
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
-import xgboost
 from sklearn.metrics import average_precision_score
 
+from benchmarks.native import fit_native
 from imbalance_spark.config import TrainingConfig
 from imbalance_spark.config_strategy import StrategyConfig
-from imbalance_spark.strategy import Recipe, resolve
+from imbalance_spark.strategy import resolve
 
 _KINDS = ("none", "scale_pos_weight", "class_weight", "balanced_sketch")
 _STEPS = (0, 1)
@@ -37,16 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ratios", type=int, nargs="+", default=[200, 500, 5000], help="negatives a positive, roughly")
     parser.add_argument("--seeds", type=int, default=4, help="draws of each kind of data")
     parser.add_argument("--rounds", type=int, default=80, help="boosting rounds")
-    parser.add_argument("--workers", type=int, default=2, help="threads")
+    parser.add_argument("--workers", type=int, default=2, help="fits at a time, one thread each")
+    parser.add_argument("--data", nargs="+", default=list(_DATA), choices=list(_DATA), help="kinds of data")
 
 
 def run(args: argparse.Namespace) -> dict[str, object]:
     found = []
     print(f"{'data':<12}{'1 in':>7}  {'strategy':<36}{'AP':>8}{'worst':>8}{'best':>8}{'mean p / prior':>16}")
-    for data, draw in _DATA.items():
+    for data in args.data:
         for ratio in args.ratios:
-            for name, recipe in _recipes():
-                runs = [_judged(_drawn(draw, args.rows, ratio, seed), recipe, args) for seed in range(args.seeds)]
+            for name, runs in _judged_all(_DATA[data], ratio, args).items():
                 row = _summary(runs)
                 found.append({"data": data, "ratio": ratio, "strategy": name, **row})
                 print(
@@ -55,7 +57,19 @@ def run(args: argparse.Namespace) -> dict[str, object]:
                     flush=True,
                 )
     asked = {name: value for name, value in vars(args).items() if name != "name"}
-    return {**asked, "results": found}
+    return {**asked, "fits": len(found) * args.seeds, "results": found}
+
+
+def _judged_all(draw: Draw, ratio: int, args: argparse.Namespace) -> dict[str, list[tuple[float, float]]]:
+    """By strategy, its figures on each draw; all strategies see the same draws. One thread a fit, fits side by side."""
+    recipes = dict(_recipes())
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in recipes}
+    with ThreadPoolExecutor(args.workers) as threads:
+        for seed in range(args.seeds):
+            judge = partial(_judged, _drawn(draw, args.rows, ratio, seed), rounds=args.rounds)
+            for name, figures in zip(recipes, threads.map(judge, recipes.values()), strict=True):
+                found[name].append(figures)
+    return found
 
 
 def _recipes() -> Iterator[tuple[str, StrategyConfig]]:
@@ -73,29 +87,15 @@ def _drawn(draw: Draw, rows: int, ratio: int, seed: int) -> _Data:
     return _Data(inputs=inputs, label=label, test_inputs=test_inputs, test_label=test_label)
 
 
-def _judged(data: _Data, strategy: StrategyConfig, args: argparse.Namespace) -> tuple[float, float]:
+def _judged(data: _Data, strategy: StrategyConfig, *, rounds: int) -> tuple[float, float]:
     """Average precision, and mean raw score over the prior, on the rows to judge by."""
     positives = int(data.label.sum())
     counts = {0: len(data.label) - positives, 1: positives}
     recipe = resolve(strategy, counts, TrainingConfig())
-    booster = xgboost.train(
-        _params(recipe, args), xgboost.QuantileDMatrix(data.inputs, data.label, weight=_weights(recipe, data.label)),
-        num_boost_round=args.rounds,
-    )  # fmt: skip
+    booster = fit_native(recipe, data.inputs, data.label, rounds=rounds)
     scores = booster.inplace_predict(data.test_inputs)
     precision = float(average_precision_score(data.test_label, scores))
     return precision, float(scores.mean() / data.test_label.mean())
-
-
-def _params(recipe: Recipe, args: argparse.Namespace) -> dict[str, object]:
-    return {
-        **recipe.params.model_dump(), "objective": "binary:logistic", "tree_method": "hist", "nthread": args.workers,
-        "base_score": recipe.base_score, "scale_pos_weight": recipe.scale_pos_weight, "seed": 7,
-    }  # fmt: skip
-
-
-def _weights(recipe: Recipe, label: np.ndarray) -> np.ndarray | None:
-    return None if recipe.weights is None else np.where(label == 1, recipe.weights[1], recipe.weights[0])
 
 
 def _summary(runs: list[tuple[float, float]]) -> dict[str, float]:
