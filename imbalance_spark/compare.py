@@ -3,9 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from pyspark.sql import DataFrame, SparkSession
 
+from imbalance_spark.advice import Advice, advise, joint_level
 from imbalance_spark.config import RunConfig
 from imbalance_spark.config_strategy import StrategyConfig
 from imbalance_spark.errors import ConfigError, nearest
@@ -45,6 +47,13 @@ class Comparison:
     def best(self) -> StrategyResult:
         """The strategy that validation prefers; test had no say."""
         return self.results[0]
+
+    @cached_property
+    def advice(self) -> Advice:
+        """Which strategy to use, and whether any beats plain boosting beyond chance."""
+        ranked, level = [result.name for result in self.results], joint_level(len(self.gains))
+        joint = gains(self.results, self.plain, self.config.gate.metric, level=level)
+        return advise(ranked, self.plain.name, self.gains, joint)
 
 
 def compare(spark: SparkSession, config: RunConfig, progress: Progress) -> Comparison:

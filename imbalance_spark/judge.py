@@ -80,18 +80,22 @@ def judge(
     )
 
 
-def gains(results: Sequence[StrategyResult], against: StrategyResult, metric: str) -> dict[str, Interval]:
+def gains(
+    results: Sequence[StrategyResult], against: StrategyResult, metric: str, *, level: float = 0.95
+) -> dict[str, Interval]:
     """By strategy, how much more of a validation metric it has than `against`, with its paired interval."""
-    return {result.name: gain_over(result, against.held_out, metric) for result in results if result is not against}
+    others = [result for result in results if result is not against]
+    return {result.name: gain_over(result, against.held_out, metric, level=level) for result in others}
 
 
-def gain_over(result: StrategyResult, other: HeldOutCounts, metric: str) -> Interval:
+def gain_over(result: StrategyResult, other: HeldOutCounts, metric: str, *, level: float = 0.95) -> Interval:
     """How much more of a validation metric a strategy has than another model on the same rows, with its interval."""
 
     def ranked(curve: Curve) -> Mapping[str, float]:
         return {name: value for name, value in ranking_metrics(curve).items() if name == metric}
 
-    return paired_differences(result.held_out.bucketed(VALIDATION), other.bucketed(VALIDATION), ranked)[metric]
+    mine, theirs = result.held_out.bucketed(VALIDATION), other.bucketed(VALIDATION)
+    return paired_differences(mine, theirs, ranked, level=level)[metric]
 
 
 def ranking_metrics(curve: Curve) -> dict[str, float]:

@@ -40,7 +40,7 @@ def terminal_text(comparison: Comparison) -> str:
 
 
 def conclusions(comparison: Comparison) -> list[str]:
-    """Sentences: which strategy, at what threshold, at what cost, and whether resampling was needed."""
+    """Sentences: the best strategy, its threshold and cost; which one to use, and whether resampling is needed."""
     best, serving = comparison.best, comparison.config.serve_objective
     chosen = best.thresholds[serving]
     test = {name: best.metrics.get(f"{TEST}/{serving}/{name}") for name in ("precision", "recall", "cost")}
@@ -49,7 +49,8 @@ def conclusions(comparison: Comparison) -> list[str]:
         f"{_number(test['precision'], '.3f')}, recall {_number(test['recall'], '.3f')}, "
         f"cost {_number(test['cost'], ',.0f')} "
         f"against {comparison.baseline['cost']:,.0f} when nothing is flagged.",
-        _against_none(comparison),
+        *comparison.advice.lines(comparison.config.gate.metric),
+        *_costs_at_thresholds(comparison),
         f"Majority baseline: accuracy {comparison.baseline['accuracy']:.5f}, "
         f"recall {_number(comparison.baseline['recall'], '.0f')}.",
     ]
@@ -97,18 +98,17 @@ def _row(comparison: Comparison, result: StrategyResult) -> dict[str, Any]:
     return row | {name: result.metrics.get(f"{TEST}/{serving}/{name}") for name in _AT_THRESHOLD}
 
 
-def _against_none(comparison: Comparison) -> str:
-    best, plain, metric = comparison.best, comparison.plain, comparison.config.gate.metric
-    if best is plain:
-        return "No resampling needed: none scores higher on validation than plain boosting with a tuned threshold."
-    gain = comparison.gains[best.name]
-    found = f"{gain.value:+.4f} in {metric} on validation, 95 % interval {gain.low:+.4f} to {gain.high:+.4f}"
-    if gain.low > 0.0:
-        return f"Against plain boosting with a tuned threshold ({plain.name}), {best.name} gains {found}."
-    return (
-        f"No resampling needed: {best.name} gains {found} over plain boosting with a tuned threshold ({plain.name}), "
-        "no more than chance gives."
-    )
+def _costs_at_thresholds(comparison: Comparison) -> list[str]:
+    """What the advised strategy and plain boosting cost on test, each at its own threshold; it decides nothing."""
+    advice, name = comparison.advice, f"{TEST}/{comparison.config.serve_objective}/cost"
+    if advice.use == advice.plain:
+        return []
+    [used] = [result.metrics.get(name) for result in comparison.results if result.name == advice.use]
+    plain = comparison.plain.metrics.get(name)
+    return [
+        f"On test, each at its own threshold, {advice.use} costs {_number(used, ',.0f')} and {advice.plain} "
+        f"{_number(plain, ',.0f')}."
+    ]
 
 
 def _range(interval: Interval | None) -> str:
