@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
@@ -12,6 +14,7 @@ from imbalance_spark.config import SourceConfig
 from imbalance_spark.errors import ConfigError, DataContractError
 from imbalance_spark.orders import SourceOrders
 from imbalance_spark.storage import Folder
+from imbalance_spark.validate.broken import BrokenRows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +40,17 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Written:
-    """Where a batch stands in the table; `rows` and `version` are None where Delta's history has forgotten them."""
+    """Where a batch stands in the table; but for `is_new` all is None where Delta's history has forgotten it.
+
+    Args:
+        rows: scored ones.
+        quarantined: rows that were set aside, by the rule that they broke.
+    """
 
     version: int | None
     rows: int | None
     is_new: bool
+    quarantined: Mapping[str, int] | None
 
 
 def batch_of(spark: SparkSession, source: SourceConfig, orders: SourceOrders, model: str) -> Batch:
@@ -64,14 +73,37 @@ def find_batch(spark: SparkSession, output: str, batch: Batch) -> Written | None
         return None
     history = DeltaTable.forPath(spark, output).history()
     is_batch = F.get_json_object("userMetadata", "$.batch") == batch.identity
-    found = history.where(is_batch).select("version", "operationMetrics").first()
+    found = history.where(is_batch).select("version", "operationMetrics", "userMetadata").first()
     if found is None:
         return None
-    return Written(version=found["version"], rows=int(found["operationMetrics"]["numOutputRows"]), is_new=False)
+    return Written(
+        version=found["version"],
+        rows=int(found["operationMetrics"]["numOutputRows"]),
+        is_new=False,
+        quarantined=json.loads(found["userMetadata"]).get("quarantined", {}),
+    )
 
 
-def write_batch(scored: DataFrame, output: str, batch: Batch) -> Written:
+def write_batch(scored: DataFrame, output: str, batch: Batch, aside: BrokenRows | None = None) -> Written:
     """Append the batch to the table, which is made if it is new; one pass over `scored`.
+
+    Args:
+        aside: the batch's rows that are not in `scored`, which the commit keeps a note of.
+
+    Raises:
+        DataContractError: the table has other columns than the scored orders.
+        ConfigError: something else than a Delta table is at `output`.
+    """
+    quarantined = {} if aside is None else dict(aside.by_rule)
+    write_once(scored, output, batch, {"quarantined": quarantined})
+    found = find_batch(scored.sparkSession, output, batch)
+    if found is None:
+        return Written(version=None, rows=None, is_new=False, quarantined=None)
+    return replace(found, is_new=True)
+
+
+def write_once(rows: DataFrame, output: str, batch: Batch, note: Mapping[str, Any] | None = None) -> None:
+    """Append rows of a batch to a Delta table, which is made if it is new; one pass over `rows`.
 
     Delta itself keeps the batch's identity and skips a second commit of it, also one that began meanwhile or whose
     first commit has left the history.
@@ -80,21 +112,19 @@ def write_batch(scored: DataFrame, output: str, batch: Batch) -> Written:
         DataContractError: the table has other columns than the scored orders.
         ConfigError: something else than a Delta table is at `output`.
     """
-    spark = scored.sparkSession
+    spark = rows.sparkSession
     if DeltaTable.isDeltaTable(spark, output):
-        _refuse_other_columns(scored, spark.read.format("delta").load(output), output)
+        _refuse_other_columns(rows, spark.read.format("delta").load(output), output)
+    else:
+        _refuse_other_files(spark, output)
     (
-        scored.write.format("delta")
+        rows.write.format("delta")
         .mode("append")
         .option("txnAppId", batch.identity)
         .option("txnVersion", 1)
-        .option("userMetadata", json.dumps({"batch": batch.identity, **asdict(batch)}))
+        .option("userMetadata", json.dumps({"batch": batch.identity, **asdict(batch), **(note or {})}))
         .save(output)
     )
-    found = find_batch(spark, output, batch)
-    if found is None:
-        return Written(version=None, rows=None, is_new=False)
-    return Written(version=found.version, rows=found.rows, is_new=True)
 
 
 def _refuse_other_files(spark: SparkSession, output: str) -> None:
@@ -103,16 +133,16 @@ def _refuse_other_files(spark: SparkSession, output: str) -> None:
     others = [] if "_delta_log" in names else [name for name in names if name != "status.json"]
     if others:
         raise ConfigError(
-            f"--output: {output!r} holds {len(others)} files or folders and no Delta table. Name another path, "
-            "or one where nothing is."
+            f"{output!r} is to be a Delta table and holds {len(others)} files or folders, but no Delta table. Name "
+            "another path, or one where nothing is."
         )
 
 
-def _refuse_other_columns(scored: DataFrame, table: DataFrame, output: str) -> None:
-    asked = {field.name: field.dataType.simpleString() for field in scored.schema.fields}
+def _refuse_other_columns(rows: DataFrame, table: DataFrame, output: str) -> None:
+    asked = {field.name: field.dataType.simpleString() for field in rows.schema.fields}
     there = {field.name: field.dataType.simpleString() for field in table.schema.fields}
     if differing := sorted(name for name in asked.keys() | there.keys() if asked.get(name) != there.get(name)):
         raise DataContractError(
-            f"--output: the table at {output!r} has other columns than these scored orders: {differing[:20]} are "
-            "absent on one side, or of another type. Name another table."
+            f"the table at {output!r} has other columns than these scored orders: {differing[:20]} are absent on one "
+            "side, or of another type. Name another table."
         )

@@ -8,16 +8,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from pyspark.sql import SparkSession
-
 from imbalance_spark.command_line import set_up_logging, write_status
 from imbalance_spark.config import SourceConfig
 from imbalance_spark.errors import ConfigError, DataContractError
 from imbalance_spark.failures import run_job
 from imbalance_spark.orders import SourceOrders, read_orders
 from imbalance_spark.progress import Progress
-from imbalance_spark.score import score_orders
-from imbalance_spark.scored_table import Batch, Written, batch_of, find_batch, write_batch
+from imbalance_spark.score_batch import score_batch
+from imbalance_spark.scored_table import Written, batch_of
 from imbalance_spark.session import spark_session
 from imbalance_spark.tracking_registry import RegisteredModel, load_registered_model
 
@@ -26,6 +24,7 @@ _ARGUMENTS = {
     "orders.source.table": "--input-table",
     "orders.source.format": "--format",
     "orders.source.version": "--input-version",
+    "orders.max_quarantined": "--max-quarantined",
 }
 
 
@@ -36,7 +35,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         description=__doc__,
         epilog="The output is a Delta table to which each run appends: the orders' columns, then probability, "
         "decision, threshold, model_version and scored_at. The same version of the orders and of the model is in it "
-        "once, whatever is run again.",
+        "once, whatever is run again. Rows with a number that no model can read, an infinite one or one beyond "
+        "float32, go to the quarantine with their reasons; too many of them end the job with exit code 3.",
     )
     parser.add_argument("--model", required=True, metavar="URI", help="models:/NAME@ALIAS or models:/NAME/VERSION")
     source = parser.add_mutually_exclusive_group(required=True)
@@ -45,11 +45,24 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--format", choices=("delta", "parquet", "csv"), default="delta", help="of --input (delta)")
     parser.add_argument("--input-version", type=int, metavar="N", help="of the Delta table (the latest)")
     parser.add_argument("--output", required=True, metavar="PATH", help="Delta table of scored orders")
+    parser.add_argument("--quarantine", metavar="PATH", help="Delta table of rows set aside (OUTPUT_quarantined)")
+    parser.add_argument(
+        "--max-quarantined",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="of rows to set aside at most (%(default)s)",
+    )
     parser.add_argument("--tracking-uri", default="sqlite:///mlflow.db", help="MLflow store (%(default)s)")
     parser.add_argument("--master", help="Spark master when not set by spark-submit (local[*])")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     parser.add_argument("--verbose", action="store_true", help="log in detail, with tracebacks, to stderr")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if args.quarantine is None:
+        args.quarantine = f"{args.output.rstrip('/')}_quarantined"
+    if not 0.0 <= args.max_quarantined <= 1.0:
+        parser.error(f"--max-quarantined must be a share in [0, 1], got {args.max_quarantined:g}")
+    return args
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,7 +86,16 @@ def _run(args: argparse.Namespace) -> int:
             batch = batch_of(spark, source, orders, model.label)
             step.says(orders.description)
         with progress.step("score") as step:
-            written = _write_once(spark, args.output, orders, model, batch)
+            written = score_batch(
+                orders.frame,
+                model.bundle,
+                batch,
+                output=args.output,
+                quarantine=args.quarantine,
+                max_quarantined=args.max_quarantined,
+                model_version=model.version,
+                scored_at=datetime.now(UTC),
+            )
             step.says(_outcome(written))
     print(_as_json(args, orders, model, written) if args.json else f"{args.output}: {_outcome(written)}.")
     return 0
@@ -89,21 +111,12 @@ def _source(args: argparse.Namespace) -> SourceConfig:
     return SourceConfig(path=args.input, table=args.input_table, format=args.format, version=args.input_version)
 
 
-def _write_once(
-    spark: SparkSession, output: str, orders: SourceOrders, model: RegisteredModel, batch: Batch
-) -> Written:
-    if (found := find_batch(spark, output, batch)) is not None:
-        return found
-    now = datetime.now(UTC)
-    return write_batch(
-        score_orders(orders.frame, model.bundle, model_version=model.version, scored_at=now), output, batch
-    )
-
-
 def _outcome(written: Written) -> str:
+    aside = ", ".join(f"{name} {n:,}" for name, n in (written.quarantined or {}).items())
+    aside = f", set aside: {aside}" if aside else ""
     if written.is_new:
-        return f"{written.rows:,} orders scored, version {written.version}"
-    where = "" if written.version is None else f", as version {written.version} with {written.rows:,} orders"
+        return f"{written.rows:,} orders scored, version {written.version}{aside}"
+    where = "" if written.version is None else f", as version {written.version} with {written.rows:,} orders{aside}"
     return f"nothing added: these orders were scored by this model version before{where}"
 
 
@@ -119,6 +132,8 @@ def _as_json(args: argparse.Namespace, orders: SourceOrders, model: RegisteredMo
             "output_version": written.version,
             "rows": written.rows,
             "is_new": written.is_new,
+            "quarantine": args.quarantine,
+            "quarantined": written.quarantined,
         }
     )
 

@@ -13,6 +13,7 @@ from imbalance_spark.config import OrdersConfig
 from imbalance_spark.encoding import LabelEncoding, learn_label
 from imbalance_spark.errors import DataContractError
 from imbalance_spark.order_columns import check_orders
+from imbalance_spark.validate.broken import BrokenRows, refuse_too_many
 from imbalance_spark.validate.counts import FeatureRange, LabelCounts, collect_label_counts
 from imbalance_spark.validate.features import feature_warnings, large_integers, leaked_features
 from imbalance_spark.validate.keys import KEY_HASH, RepeatedKeys, collect_repeated_keys, row_key_hash
@@ -111,7 +112,7 @@ def _report(
     rows = sum(counts.rows for counts in per_label.values())
     by_rule = _by_rule(per_label, repeated)
     quarantined = sum(counts.broken for counts in per_label.values()) + sum(repeated.else_valid.values())
-    _refuse_too_many_broken(quarantined, rows, by_rule, config.max_quarantined)
+    refuse_too_many(BrokenRows(rows=rows, broken=quarantined, by_rule=by_rule), config.max_quarantined)
     class_counts = _valid_rows(per_label, repeated)
     label = learn_label(class_counts, config, is_text=isinstance(orders.schema[config.label].dataType, T.StringType))
     negative, positive = (per_label[name] for name in label.classes)
@@ -151,17 +152,6 @@ def _joined(per_label: Mapping[str | None, LabelCounts]) -> dict[str, FeatureRan
     for counts in others:
         ranges = {name: found.joined(counts.features[name]) for name, found in ranges.items()}
     return ranges
-
-
-def _refuse_too_many_broken(quarantined: int, rows: int, by_rule: Mapping[str, int], limit: float) -> None:
-    if quarantined < rows and quarantined <= limit * rows:
-        return
-    which = ", ".join(f"{name} {n}" for name, n in by_rule.items())
-    how_many = "every row breaks" if quarantined == rows else f"{quarantined} of {rows} rows break"
-    raise DataContractError(
-        f"orders: {how_many} a rule ({which}; {rows} rows), above orders.max_quarantined {limit:g}. "
-        "Mend the rows upstream; raise the limit only if they may be left out."
-    )
 
 
 def _weight_problems(weight: str | None, *per_class: LabelCounts) -> list[str]:

@@ -31,13 +31,31 @@ def row_rules(orders: DataFrame, config: OrdersConfig) -> dict[str, Column]:
     rules = {"null_key": _any(col(name).isNull() for name in config.key), "null_label": col(config.label).isNull()}
     if isinstance(orders.schema[config.label].dataType, _FLOATS):
         rules["nan_label"] = _any([F.isnan(col(config.label)), F.abs(col(config.label)) == _INF])
-    rules |= _feature_rules(orders, config)
+    rules |= feature_rules(orders, config.numeric)
     if config.time is not None:
         rules["null_time"] = col(config.time).isNull()
     for role, name in (("weight", config.weight), ("amount", config.amount)):
         if name is not None:
             rules |= _number_rules(role, col(name).cast("double"))
     return {name: F.coalesce(is_broken, F.lit(False)) for name, is_broken in rules.items()}
+
+
+def feature_rules(orders: DataFrame, numeric: Iterable[str]) -> dict[str, Column]:
+    """`infinite_feature` and `feature_beyond_float32`, never null: what a model can neither learn from nor score.
+
+    Training refuses such numbers, and scoring would take them for huge ones; both set the rows aside by these rules.
+    Empty where no numeric feature is of a floating type: no other can hold such values, a decimal ends at 1e38.
+    """
+    floating = [name for name in numeric if isinstance(orders.schema[name].dataType, _FLOATS)]
+    if not floating:
+        return {}
+    # NaN counts as the largest double in Spark, so it must go before any comparison.
+    sizes = [F.coalesce(F.nanvl(F.abs(col(name).cast("double")), F.lit(0.0)), F.lit(0.0)) for name in floating]
+    largest = F.greatest(F.lit(0.0), *sizes)
+    return {
+        "infinite_feature": largest == _INF,
+        "feature_beyond_float32": (largest > FLOAT32_MAX) & (largest < _INF),
+    }
 
 
 def any_broken(rules: Mapping[str, Column]) -> Column:
@@ -53,20 +71,6 @@ def reasons(rules: Mapping[str, Column]) -> Column:
 def within_float32(value: Column) -> Column:
     """A double as it is, null where it is NaN, infinite or beyond float32."""
     return F.when(~F.isnan(value) & (F.abs(value) <= FLOAT32_MAX), value)
-
-
-def _feature_rules(orders: DataFrame, config: OrdersConfig) -> dict[str, Column]:
-    # Only floating columns can hold such values: a decimal ends at 1e38.
-    floating = [name for name in config.numeric if isinstance(orders.schema[name].dataType, _FLOATS)]
-    if not floating:
-        return {}
-    # NaN counts as the largest double in Spark, so it must go before any comparison.
-    sizes = [F.nanvl(F.abs(col(name).cast("double")), F.lit(0.0)) for name in floating]
-    largest = F.greatest(F.lit(0.0), *sizes)
-    return {
-        "infinite_feature": largest == _INF,
-        "feature_beyond_float32": (largest > FLOAT32_MAX) & (largest < _INF),
-    }
 
 
 def _number_rules(role: str, value: Column) -> dict[str, Column]:

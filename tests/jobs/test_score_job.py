@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -106,8 +107,8 @@ def test_a_batch_that_left_the_history_is_not_added_again(
     output = tmp_path / "scored"
     assert score.main(arguments(home, output)) == 0
     # As if another process had committed the batch while this one scored it.
-    monkeypatch.setattr(score, "find_batch", lambda *_: None)
-    monkeypatch.setattr("imbalance_spark.scored_table.find_batch", lambda *_: None)
+    for room in ("score_batch", "scored_table"):
+        monkeypatch.setattr(f"imbalance_spark.{room}.find_batch", lambda *_: None)
     assert score.main(arguments(home, output)) == 0
     assert printed(capsys)["is_new"] is False
     assert (table(spark, output).count(), commits(spark, output)) == (200, 1)
@@ -275,18 +276,76 @@ def test_orders_that_are_not_what_the_model_reads_end_with_code_3_and_all_proble
     assert table(spark, output).count() == 200
 
 
-def test_an_infinite_amount_ends_with_code_3_and_nothing_is_written(
+def with_amounts(table: DataFrame, amounts: dict[int, float]) -> DataFrame:
+    """The orders, some with another amount."""
+    amount = F.col("amount")
+    for order, value in amounts.items():
+        amount = F.when(F.col("order_id") == order, value).otherwise(amount)
+    return table.withColumn("amount", amount)
+
+
+def test_numbers_that_no_model_can_read_are_set_aside_once_with_their_reasons(
     spark: SparkSession, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken, output = tmp_path / "broken", tmp_path / "scored"
-    endless = F.when(F.col("order_id") == 3, float("inf")).otherwise(F.col("amount"))
-    as_table(spark, orders(20)).withColumn("amount", endless).write.format("delta").save(str(broken))
-    assert score.main([*arguments(home, output), "--input", str(broken)]) == 3
-    assert "infinite or beyond float32, rows by column {'amount': 1}" in ending(capsys, 3)
+    inf, nan = float("inf"), float("nan")
+    table_in = with_amounts(as_table(spark, orders()), {3: inf, 4: -inf, 5: 1e300, 6: nan, 7: 1e38})
+    table_in.write.format("delta").save(str(broken))
+    argv = [*arguments(home, output), "--input", str(broken), "--max-quarantined", "0.02"]
+    assert score.main(argv) == 0
+    first = printed(capsys)
+    assert (first["rows"], first["quarantined"]) == (197, {"infinite_feature": 2, "feature_beyond_float32": 1})
+    assert first["quarantine"] == f"{output}_quarantined"
+
+    aside = table(spark, Path(f"{output}_quarantined"))
+    assert aside.columns == [*table_in.columns, "reasons", "model_version", "scored_at"]
+    why = {row["order_id"]: (row["reasons"], row["model_version"]) for row in aside.collect()}
+    assert why == {
+        3: (["infinite_feature"], "1"), 4: (["infinite_feature"], "1"), 5: (["feature_beyond_float32"], "1")
+    }  # fmt: skip
+    scored = {row["order_id"]: row["probability"] for row in table(spark, output).collect()}
+    assert set(scored) == set(range(200)) - {3, 4, 5}
+    sound = orders()
+    sound.loc[6, "amount"], sound.loc[7, "amount"] = None, 1e38
+    expected = in_memory(home, sound)["probability"]
+    assert {order: scored[order] for order in (6, 7, 8)} == {order: expected[order] for order in (6, 7, 8)}
+
+    # As after a kill between the two writes: the rows that were set aside are there, those scored are not.
+    shutil.rmtree(output)
+    assert score.main(argv) == 0
+    assert score.main(argv) == 0
+    assert printed(capsys) == {**first, "is_new": False}
+    assert (table(spark, Path(f"{output}_quarantined")).count(), table(spark, output).count()) == (3, 197)
+
+
+@pytest.mark.parametrize(
+    ("amounts", "limit", "said"),
+    [
+        ({3: float("inf")}, "0.04", "1 of 20 rows break a rule (infinite_feature 1; 20 rows), above --max-quarantined"),
+        (dict.fromkeys(range(20), 1e300), "1", "every row breaks a rule (feature_beyond_float32 20; 20 rows)"),
+    ],
+)
+def test_too_many_such_numbers_end_with_code_3_and_nothing_is_written(
+    spark: SparkSession,
+    home: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    amounts: dict[int, float],
+    limit: str,
+    said: str,
+) -> None:
+    broken, output = tmp_path / "broken", tmp_path / "scored"
+    with_amounts(as_table(spark, orders(20)), amounts).write.format("delta").save(str(broken))
+    assert score.main([*arguments(home, output), "--input", str(broken), "--max-quarantined", limit]) == 3
+    assert said in ending(capsys, 3)
     assert not DeltaTable.isDeltaTable(spark, str(output))
-    # What the write left behind is in nobody's way.
-    assert score.main(arguments(home, output)) == 0
-    assert table(spark, output).count() == 200
+    assert not Path(f"{output}_quarantined").exists()
+
+
+def test_a_share_beyond_1_is_a_usage_error(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as ended:
+        score.main([*arguments(home, tmp_path / "scored"), "--max-quarantined", "2"])
+    assert ended.value.code == 2
 
 
 def test_a_table_of_other_columns_or_other_files_is_left_alone(
@@ -298,7 +357,7 @@ def test_a_table_of_other_columns_or_other_files_is_left_alone(
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "notes.txt").write_text("mine", "utf-8")
     assert score.main(arguments(home, tmp_path / "files")) == 2
-    assert "holds 1 files or folders and no Delta table" in ending(capsys, 2)
+    assert "holds 1 files or folders, but no Delta table" in ending(capsys, 2)
 
 
 def test_a_changed_model_file_is_refused(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

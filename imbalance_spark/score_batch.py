@@ -1,0 +1,63 @@
+"""A batch of orders to a table of scored ones, once; what no model can read is set aside with its reasons."""
+
+from datetime import datetime
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from imbalance_spark.checks import refuse_columns
+from imbalance_spark.model import ModelBundle
+from imbalance_spark.order_columns import check_features
+from imbalance_spark.score import SCORE_COLUMNS, score_orders
+from imbalance_spark.scored_table import Batch, Written, find_batch, write_batch, write_once
+from imbalance_spark.validate.broken import BrokenRows, count_broken, refuse_too_many
+from imbalance_spark.validate.rules import any_broken, feature_rules, reasons
+
+REASONS = "reasons"
+"""What the quarantine adds to the orders, besides `model_version` and `scored_at`."""
+
+
+def score_batch(
+    orders: DataFrame,
+    bundle: ModelBundle,
+    batch: Batch,
+    *,
+    output: str,
+    quarantine: str,
+    max_quarantined: float,
+    model_version: str,
+    scored_at: datetime,
+) -> Written:
+    """Score the orders and append them to `output`, unless this batch stands there already.
+
+    A row with an infinite feature, or one beyond float32, is set aside by the rules that training sets it aside by.
+    It is appended to the Delta table at `quarantine`, with all columns of the orders, `reasons` (array of string),
+    `model_version` and `scored_at`. Passes: one over the features of floating type, to count such rows; where there
+    are any, one to write them; one to score the others.
+
+    Args:
+        orders: one row an order, see `score_orders`.
+        max_quarantined: share of rows (0 to 1) that may be set aside.
+
+    Raises:
+        DataContractError: the orders are not what the model was trained on; too many rows to set aside, or all;
+            other columns than those of a table that is there. Nothing is written then.
+        ConfigError: something else than a Delta table is at `output`.
+    """
+    if (found := find_batch(orders.sparkSession, output, batch)) is not None:
+        return found
+    check_features(orders, bundle.numeric, bundle.categorical, SCORE_COLUMNS)
+    rules = feature_rules(orders, bundle.numeric)
+    broken = count_broken(orders, rules) if rules else BrokenRows(rows=0)
+    valid = orders
+    if broken.broken > 0:
+        refuse_too_many(broken, max_quarantined)
+        refuse_columns(orders, (REASONS,), "quarantine")
+        stamps = (F.lit(model_version).alias("model_version"), F.lit(scored_at).alias("scored_at"))
+        is_broken = any_broken(rules)
+        aside = orders.where(is_broken).select("*", reasons(rules).alias(REASONS), *stamps)
+        # Before the scored rows, which say that the batch is done: after a kill in between, this write is skipped.
+        write_once(aside, quarantine, batch)
+        valid = orders.where(~is_broken)
+    scored = score_orders(valid, bundle, model_version=model_version, scored_at=scored_at)
+    return write_batch(scored, output, batch, broken)
