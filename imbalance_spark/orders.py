@@ -1,6 +1,7 @@
 """Read an order log: Delta at a pinned version, Parquet or CSV, by path or by table name."""
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import NoReturn
 
 from pyspark.errors import AnalysisException, PySparkException
@@ -9,6 +10,7 @@ from pyspark.sql import functions as F
 
 from imbalance_spark.config import SourceConfig
 from imbalance_spark.errors import ConfigError, DataContractError, nearest
+from imbalance_spark.files import files_of
 from imbalance_spark.order_columns import check_orders
 
 __all__ = ["SourceOrders", "check_orders", "read_orders"]
@@ -163,16 +165,12 @@ def _refuse_version(spark: SparkSession, source: SourceConfig, location: str, ve
 
 def _list_files(spark: SparkSession, path: str) -> list[str]:
     """Up to a thousand file names below a path; an absent or empty path is an error."""
-    java_path = spark._jvm.org.apache.hadoop.fs.Path(path)  # type: ignore[union-attr]
-    system = java_path.getFileSystem(spark._jsc.hadoopConfiguration())
-    if not system.exists(java_path):
+    files = files_of(spark, path)
+    if not files.exists(path):
         raise DataContractError(f"{_WHERE}.path: nothing is at {path!r}. Check the path, or write the orders there.")
-    if system.getFileStatus(java_path).isFile():
+    if files.size(path) is not None:
         return [path]
-    names: list[str] = []
-    found = system.listFiles(java_path, True)
-    while found.hasNext() and len(names) < 1000:
-        names.append(str(found.next().getPath().toString()))
+    names = [name for name, _, _ in islice(files.below(path), 1000)]
     # A file whose own name begins with a dot or an underscore is a marker, not data.
     if not any(name.rsplit("/", 1)[1][0] not in "._" for name in names):
         raise DataContractError(f"{_WHERE}.path: the folder {path!r} holds no data. Write the orders there first.")

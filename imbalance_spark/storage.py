@@ -5,8 +5,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
+
+from imbalance_spark.files import Files, files_of
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Folder:
 
     Args:
         spark: its Hadoop settings decide what a path without a scheme means.
-        path: such as `output/run` or `s3a://bucket/run`.
+        path: such as `output/run` or `s3a://bucket/run`; on Databricks also `/Volumes/...`.
     """
 
     spark: SparkSession
@@ -27,59 +28,29 @@ class Folder:
 
     def full_path(self) -> str:
         """The path with its scheme, as every executor understands it."""
-        path = self._java_path("")
-        return str(path.getFileSystem(self._conf()).makeQualified(path).toString())
+        return self._files.full_path(self.path)
 
     def exists(self, name: str = "") -> bool:
         """Whether the file or folder is there."""
-        path = self._java_path(name)
-        return bool(path.getFileSystem(self._conf()).exists(path))
+        return self._files.exists(self._at(name))
 
     def write_bytes(self, name: str, content: bytes) -> None:
         """Write a file: first under another name, then renamed, so that nobody reads half of it."""
-        path, hidden = self._java_path(name), self._java_path(f"{name}.writing")
-        system = path.getFileSystem(self._conf())
-        stream = system.create(hidden, True)
-        try:
-            stream.write(bytearray(content))
-        finally:
-            stream.close()
-        if system.exists(path):
-            system.delete(path, False)
-        if not system.rename(hidden, path):
-            raise OSError(5, "rename failed", f"{self.path}/{name}")
+        path, hidden = self._at(name), self._at(f"{name}.writing")
+        self._files.write(hidden, content)
+        self._files.replace(hidden, path)
 
     def create(self, name: str, content: bytes) -> bool:
         """Write a file that is not there yet; False where it is, which is left as it was."""
-        path = self._java_path(name)
-        system = path.getFileSystem(self._conf())
-        if system.exists(path):
-            return False
-        try:
-            stream = system.create(path, False)
-        except Py4JJavaError as error:
-            if "FileAlreadyExists" in str(error.java_exception.getClass().getName()):
-                return False
-            raise
-        try:
-            stream.write(bytearray(content))
-        finally:
-            stream.close()
-        return True
+        return self._files.create(self._at(name), content)
 
     def delete(self, name: str) -> None:
         """Remove a file; nothing happens where it is not there."""
-        path = self._java_path(name)
-        path.getFileSystem(self._conf()).delete(path, False)
+        self._files.delete(self._at(name))
 
     def read_bytes(self, name: str) -> bytes:
         """The file's content."""
-        path = self._java_path(name)
-        stream = path.getFileSystem(self._conf()).open(path)
-        try:
-            return bytes(self._jvm().org.apache.commons.io.IOUtils.toByteArray(stream))
-        finally:
-            stream.close()
+        return self._files.read(self._at(name))
 
     def write_json(self, name: str, content: Any) -> None:
         """Write a value as JSON, keys in the order given."""
@@ -91,26 +62,16 @@ class Folder:
 
     def names(self) -> list[str]:
         """Names of the files and folders right in this one; none where it is not there."""
-        path = self._java_path("")
-        system = path.getFileSystem(self._conf())
-        return [str(item.getPath().getName()) for item in system.listStatus(path)] if system.exists(path) else []
+        return self._files.names(self.path)
 
     def listing_hash(self) -> str:
         """A hash of the names, sizes and times of all files below, which changes when one of them does."""
-        path = self._java_path("")
-        system = path.getFileSystem(self._conf())
-        files, found = system.listFiles(path, True), []
-        while files.hasNext():
-            status = files.next()
-            found.append(f"{status.getPath().toString()} {status.getLen()} {status.getModificationTime()}")
+        found = [f"{path} {size} {time_ms}" for path, size, time_ms in self._files.below(self.path)]
         return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
 
-    def _java_path(self, name: str) -> Any:
-        full = f"{self.path}/{name}" if name else self.path
-        return self._jvm().org.apache.hadoop.fs.Path(full)
+    def _at(self, name: str) -> str:
+        return f"{self.path}/{name}" if name else self.path
 
-    def _jvm(self) -> Any:
-        return self.spark.sparkContext._jvm
-
-    def _conf(self) -> Any:
-        return self.spark.sparkContext._jsc.hadoopConfiguration()
+    @property
+    def _files(self) -> Files:
+        return files_of(self.spark, self.path)

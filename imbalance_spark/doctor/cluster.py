@@ -60,14 +60,9 @@ def check_output(spark: SparkSession, output: str) -> Finding:
     what, folder = "output folder", Folder(spark, output)
     try:
         folder.write_bytes(_PROBE, b"")
-        _remove(spark, f"{output}/{_PROBE}")
+        folder.delete(_PROBE)
         return Finding(status="ok", what=what, found=f"writable: {folder.full_path()}")
     except Exception as error:
         found = f"{output}: {Finding.of_error(what, error).found}"
         fix = "give the user of the job write access, or set output to a folder that has it"
         return Finding(status="FAIL", what=what, found=found, fix=fix)
-
-
-def _remove(spark: SparkSession, file: str) -> None:
-    path = spark._jvm.org.apache.hadoop.fs.Path(file)  # type: ignore[union-attr]
-    path.getFileSystem(spark.sparkContext._jsc.hadoopConfiguration()).delete(path, False)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from pyspark.sql import DataFrame, SparkSession
 
+from imbalance_spark.files import files_of
 from imbalance_spark.frames import COPY_NUMBER
 from imbalance_spark.hashing import key_hash
 
@@ -58,13 +59,4 @@ def _set(spark: SparkSession, settings: dict[str, str]) -> Iterator[None]:
 
 
 def _largest_file(spark: SparkSession, files: list[str]) -> int:
-    jvm, conf = spark.sparkContext._jvm, spark.sparkContext._jsc.hadoopConfiguration()
-    sizes = []
-    for file in files:
-        path = jvm.org.apache.hadoop.fs.Path(file)  # type: ignore[union-attr]
-        system = path.getFileSystem(conf)
-        if not system.exists(path):
-            # Delta names its files as they are, Parquet with spaces and the like escaped.
-            path = jvm.org.apache.hadoop.fs.Path(jvm.java.net.URI(file))  # type: ignore[union-attr]
-        sizes.append(int(system.getFileStatus(path).getLen()))
-    return max(sizes)
+    return max(files_of(spark, file).size(file) or 0 for file in files)
