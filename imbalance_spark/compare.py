@@ -74,7 +74,7 @@ def prepare_to_compare(spark: SparkSession, config: RunConfig, progress: Progres
 def check_to_compare(spark: SparkSession, config: RunConfig) -> None:
     """Refuse objectives or a cluster that no comparison can work with; the orders are not read."""
     objectives_of(config)
-    require_training_slots(spark, config.training.num_workers)
+    require_training_slots(spark, config.training.num_workers, slot_wait_s=config.training.slot_wait_s)
     check_executors(spark)
 
 

@@ -17,6 +17,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _LONGEST_FILE = 1_000_000
 _DEEPEST = 12
+_PATIENCE = {"training": {"stall_limit_s", "max_fit_attempts", "slot_wait_s"}}
 
 
 class _Loader(yaml.SafeLoader):
@@ -128,8 +129,12 @@ def dump(config: Section) -> dict[str, Any]:
 
 
 def config_hash(config: Section) -> str:
-    """A hash of all settings, defaults included; the order of keys does not matter."""
-    return hashlib.sha256(json.dumps(dump(config), sort_keys=True).encode()).hexdigest()
+    """A hash of all settings that have a say in the result, defaults included; the order of keys does not matter.
+
+    With more patience than it began with a run goes on.
+    """
+    asked = config.model_dump(mode="json", exclude=_PATIENCE)
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
 def _read(path: str) -> str:

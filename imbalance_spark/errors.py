@@ -29,6 +29,10 @@ class UnsupportedSparkError(ConfigError):
     """This Spark cannot do what was asked: Connect, dynamic allocation, too few slots, no Delta."""
 
 
+class SlotsUnavailableError(UnsupportedSparkError):
+    """Too few slots for the workers of a fit, which must all run at the same time."""
+
+
 class RunConflictError(ConfigError):
     """A run id that is taken: by another config, another input, or a process at work on it."""
 

@@ -7,16 +7,13 @@ from importlib.metadata import version
 
 from pyspark.sql import SparkSession
 
-from imbalance_spark.errors import UnsupportedSparkError
+from imbalance_spark.errors import SlotsUnavailableError, UnsupportedSparkError
 from imbalance_spark.session import refuse_connect
-
-SLOT_WAIT_S = 60.0
-"""How long executors may take to register before a fit is refused."""
 
 _PACKAGES = ("xgboost", "pandas", "pyarrow", "numpy")
 
 
-def require_training_slots(spark: SparkSession, num_workers: int, *, slot_wait_s: float = SLOT_WAIT_S) -> int:
+def require_training_slots(spark: SparkSession, num_workers: int, *, slot_wait_s: float = 60.0) -> int:
     """Refuse what barrier training cannot run on, before Spark does so 15 minutes later.
 
     A slot is a place for one task: executors x cores / `spark.task.cpus`; `local[n]` has n. On a cluster
@@ -28,7 +25,8 @@ def require_training_slots(spark: SparkSession, num_workers: int, *, slot_wait_s
     Returns:
         The slots found.
     Raises:
-        UnsupportedSparkError: Spark Connect, dynamic allocation, or too few slots after the wait.
+        SlotsUnavailableError: too few slots after the wait.
+        UnsupportedSparkError: Spark Connect, or dynamic allocation.
     """
     refuse_connect(spark)
     _refuse_dynamic_allocation(spark)
@@ -36,7 +34,7 @@ def require_training_slots(spark: SparkSession, num_workers: int, *, slot_wait_s
     while (found := count_slots(spark)) < num_workers:
         if time.monotonic() >= deadline or _is_local(spark):
             waited = "" if _is_local(spark) else f" after {slot_wait_s:g} s"
-            raise UnsupportedSparkError(
+            raise SlotsUnavailableError(
                 f"training.num_workers is {num_workers}, but Spark has {found} slots{waited} (executors x cores / "
                 "spark.task.cpus), and all workers must run at the same time. "
                 f"Set num_workers to {max(found, 1)} or less, or give Spark more cores."

@@ -19,6 +19,7 @@ from imbalance_spark.frames import IS_EARLY_STOPPING, col, require_columns
 from imbalance_spark.learners.layout import one_file_a_worker
 from imbalance_spark.learners.losses import FocalLoss
 from imbalance_spark.learners.stopping import StoppingMetric, stopping_metric
+from imbalance_spark.learners.watchdog import fit_watched
 
 _MARGIN = "start_margin"
 _OBJECTIVE = "binary:logistic"
@@ -94,7 +95,8 @@ def fit_booster(
     Raises:
         ConfigError: `base_score` or `scale_pos_weight` out of range, or the metric lacks its costs.
         MissingColumnsError: an input column is absent.
-        TrainingError: the fit failed, or its metric is not a number.
+        TrainingError: the fit failed, or its metric is not a number; see `fit_watched` for when it is tried again.
+        SlotsUnavailableError: executors were lost, and none took their place.
     """
     _check_start(base_score, scale_pos_weight, strategy, loss)
     metric = stopping_metric(training.early_stopping_metric, loss, costs)
@@ -112,7 +114,7 @@ def fit_booster(
     with one_file_a_worker(table, training.num_workers) as is_laid_out:
         settings_of_fit = {**settings, **roles, "objective": _OBJECTIVE, "force_repartition": not is_laid_out}
         callables = _callables(loss, metric)
-        model = _fit(table.select(*columns), {**settings_of_fit, **callables}, training.num_workers, strategy)
+        model = _fit(table.select(*columns), {**settings_of_fit, **callables}, training, strategy)
     return _export(model, features, settings, training, strategy)
 
 
@@ -166,24 +168,30 @@ def _settings(
     }
 
 
-def _fit(rows: DataFrame, settings: Mapping[str, Any], num_workers: int, strategy: str) -> Any:
+def _fit(rows: DataFrame, settings: Mapping[str, Any], training: TrainingConfig, strategy: str) -> Any:
     from xgboost.spark import SparkXGBClassifier, SparkXGBRegressor  # importing this package needs no xgboost
 
     # The classifier counts classes in a pass of its own; the regressor takes a classifier's objective, and does not.
     kind = SparkXGBRegressor if "objective" in settings else SparkXGBClassifier
-    with _quiet():
+
+    def fit(callbacks: list[Any]) -> Any:
+        # A new estimator for each attempt, and with it a tracker that no earlier worker knows.
         estimator = kind(
             label_col=LABEL,
             validation_indicator_col=IS_EARLY_STOPPING,
-            num_workers=num_workers,
+            num_workers=training.num_workers,
             missing=math.nan,
             device="cpu",
             verbosity=0,
             verbose=False,
+            callbacks=callbacks,
             **settings,
         )
+        return estimator.fit(rows)
+
+    with _quiet():
         try:
-            return estimator.fit(rows)
+            return fit_watched(rows.sparkSession, fit, training, strategy)
         except Exception as error:
             raise training_error(error, strategy) from error
 

@@ -1,56 +1,22 @@
 """The main job on a real standalone cluster: master and two workers, the package shipped as a zip."""
 
 import json
-import os
-import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyspark
 import pytest
+from mlflow_store import new_store
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from standalone_cluster import SPARK_HOME, environment, standalone_cluster
 
 from imbalance_spark.session import delta_package
 
 ROOT = Path(__file__).resolve().parents[2]
-SPARK_HOME = Path(pyspark.__file__).parent
 LIMIT_S = 420
 STRATEGIES = ("none", "undersample", "balanced_sketch")
-
-
-def environment(home: Path) -> dict[str, str]:
-    # No PYTHONPATH: executors must find the package in the zip, and nowhere else.
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_", "PYTHONPATH"))
-    }
-    return {
-        **kept,
-        "SPARK_HOME": str(SPARK_HOME),
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "SPARK_WORKER_DIR": str(home / "work"),
-        "SPARK_LOG_DIR": str(home / "logs"),
-        "PYSPARK_PYTHON": sys.executable,
-    }
-
-
-def start(home: Path, name: str, *arguments: str) -> tuple[subprocess.Popen[bytes], Path]:
-    log = home / f"{name}.log"
-    command = [str(SPARK_HOME / "bin/spark-class"), *arguments]
-    with log.open("wb") as out:
-        return subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment(home)), log
-
-
-def wait_for(log: Path, pattern: str) -> re.Match[str]:
-    for _ in range(120):
-        found = re.search(pattern, log.read_text("utf-8", "replace"))
-        if found:
-            return found
-        time.sleep(0.5)
-    raise AssertionError(f"no {pattern!r} in {log.name} within a minute")
 
 
 @pytest.fixture(scope="module")
@@ -60,24 +26,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def master(home: Path) -> Iterator[str]:
-    processes = []
-    try:
-        deploy = "org.apache.spark.deploy"
-        process, log = start(
-            home, "master", f"{deploy}.master.Master", "--host", "127.0.0.1", "--port", "0", "--webui-port", "0"
-        )
-        processes.append(process)
-        url = wait_for(log, r"spark://127\.0\.0\.1:\d+").group()
-        for name in ("worker-1", "worker-2"):
-            options = ("--host", "127.0.0.1", "--cores", "1", "--memory", "2g", "--webui-port", "0")
-            process, log = start(home, name, f"{deploy}.worker.Worker", *options, url)
-            processes.append(process)
-            wait_for(log, "Successfully registered with master")
-        yield url
-    finally:
-        for process in reversed(processes):
-            process.terminate()
-            process.wait(timeout=30)
+    with standalone_cluster(home) as cluster:
+        yield cluster.url
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +65,7 @@ def train(home: Path, package: Path, run_id: str, registered: str, *spark: str) 
 
 
 def store(home: Path) -> str:
-    return f"sqlite:///{home}/mlflow.db"
+    return new_store(home)
 
 
 def printed(ended: subprocess.CompletedProcess[str]) -> dict[str, object]:

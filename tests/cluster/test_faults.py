@@ -1,0 +1,58 @@
+"""A fit on a real standalone cluster while its workers are killed or stopped, by signals to real processes."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from standalone_cluster import environment, standalone_cluster
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMIT_S = 300
+PEER_GONE = "a worker's peer is gone, as it is when the system killed it for memory"
+"""What the other worker says, whose failure may come first."""
+
+# The last one takes a node away for good.
+FAULTS = ("none", "kill_executor", "kill_python", "stop_python", "kill_worker")
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What became of each fit: one cluster and one driver for all, in this order."""
+    home = tmp_path_factory.mktemp("faults")
+    with standalone_cluster(home) as cluster:
+        workers = ",".join(map(str, cluster.workers))
+        ended = subprocess.run(
+            [sys.executable, str(ROOT / "tests/cluster/watched_fits.py"), cluster.url, workers, *FAULTS],
+            env={**environment(home), "PYTHONPATH": str(ROOT)}, cwd=home, capture_output=True, text=True,
+            timeout=LIMIT_S, check=False,
+        )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    sys.stderr.write(ended.stderr[-2000:])
+    return json.loads(ended.stdout.strip().splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("kill_executor", f"an executor was lost|{PEER_GONE}"),
+        ("kill_python", f"a worker's Python process was killed, as the system does when memory runs out|{PEER_GONE}"),
+        ("stop_python", r"no progress for 5 s \(training.stall_limit_s\) after round \d+"),
+    ],
+)
+def test_a_fit_that_lost_a_worker_is_run_again_and_gives_the_same_booster(
+    outcomes: dict[str, dict[str, Any]], fault: str, said: str
+) -> None:
+    found, undisturbed = outcomes[fault], outcomes["none"]
+    assert undisturbed["said"] == []
+    assert found.get("booster") == undisturbed["booster"], found
+    assert re.fullmatch(rf"training of strategy '{fault}': attempt 1 of \d: ({said})", found["said"][0]), found
+
+
+def test_a_fit_whose_node_is_gone_ends_when_the_wait_for_slots_does(outcomes: dict[str, dict[str, Any]]) -> None:
+    found = outcomes["kill_worker"]
+    assert found["error"] == "SlotsUnavailableError"
+    assert found["line"].startswith("training.num_workers is 2, but Spark has 1 slots after 3 s")

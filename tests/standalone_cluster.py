@@ -1,0 +1,70 @@
+"""A real standalone cluster on the loopback: a master and two workers of one core each."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyspark
+
+SPARK_HOME = Path(pyspark.__file__).parent
+
+
+@dataclass(frozen=True)
+class Cluster:
+    url: str
+    workers: tuple[int, ...]
+    """Process ids of the workers' JVMs."""
+
+
+def environment(home: Path) -> dict[str, str]:
+    """What the cluster and its drivers run in: executors find no package by way of PYTHONPATH."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_", "PYTHONPATH"))
+    }
+    return {
+        **kept,
+        "SPARK_HOME": str(SPARK_HOME),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_WORKER_DIR": str(home / "work"),
+        "SPARK_LOG_DIR": str(home / "logs"),
+        "PYSPARK_PYTHON": sys.executable,
+    }
+
+
+@contextmanager
+def standalone_cluster(home: Path) -> Iterator[Cluster]:
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(name: str, *arguments: str) -> Path:
+        log = home / f"{name}.log"
+        with log.open("wb") as out:
+            command = [str(SPARK_HOME / "bin/spark-class"), f"org.apache.spark.deploy.{arguments[0]}", *arguments[1:]]
+            processes.append(subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment(home)))
+        return log
+
+    try:
+        master = start("master", "master.Master", "--host", "127.0.0.1", "--port", "0", "--webui-port", "0")
+        url = _wait_for(master, r"spark://127\.0\.0\.1:\d+")
+        options = ("--host", "127.0.0.1", "--cores", "1", "--memory", "2g", "--webui-port", "0", url)
+        for log in [start(name, "worker.Worker", *options) for name in ("worker-1", "worker-2")]:
+            _wait_for(log, "Successfully registered with master")
+        yield Cluster(url, tuple(process.pid for process in processes[1:]))
+    finally:
+        for process in reversed(processes):
+            process.terminate()
+        for process in processes:
+            process.wait(timeout=30)
+
+
+def _wait_for(log: Path, pattern: str) -> str:
+    for _ in range(300):
+        if found := re.search(pattern, log.read_text("utf-8", "replace")):
+            return found.group()
+        time.sleep(0.2)
+    raise AssertionError(f"no {pattern!r} in {log.name} within a minute")
