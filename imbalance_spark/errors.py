@@ -74,6 +74,10 @@ class TrainingError(ImbalanceSparkError):
     """A fit failed for a reason that is neither the config's nor the contract's."""
 
 
+class TrackingError(ImbalanceSparkError):
+    """The MLflow store went away while a job worked with it."""
+
+
 def nearest(unknown: Iterable[object], known: Iterable[object]) -> str:
     """A hint ` Did you mean 'x'?` for each unknown name that has a close known one, else ''."""
     by_text = {str(name): name for name in known}

@@ -211,7 +211,7 @@ def _valid_threshold(threshold: float) -> float:
 def _check_manifest(source: Path, parts: Sequence[str]) -> None:
     if absent := [name for name in (_MANIFEST, *parts) if not (source / name).is_file()]:
         raise DataContractError(f"model bundle: {absent} are missing. Fetch the model again.")
-    manifest = json.loads((source / _MANIFEST).read_text("utf-8"))
+    manifest = _read_manifest(source / _MANIFEST)
     for name in parts:
         found = _sha256(source / name)
         if found != manifest.get(name):
@@ -219,6 +219,16 @@ def _check_manifest(source: Path, parts: Sequence[str]) -> None:
                 f"model bundle: {name} was changed: expected sha256 {manifest.get(name)}, found {found}. "
                 "Fetch it again."
             )
+
+
+def _read_manifest(file: Path) -> dict[str, str]:
+    try:
+        manifest = json.loads(file.read_bytes())
+        if isinstance(manifest, dict):
+            return manifest
+    except ValueError:  # neither text nor JSON
+        pass
+    raise DataContractError(f"model bundle: {file.name} was changed: it is no list of hashes. Fetch it again.")
 
 
 def _sha256(file: Path) -> str:

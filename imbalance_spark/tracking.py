@@ -28,7 +28,7 @@ from mlflow.types.schema import AnyType
 
 from imbalance_spark import __version__
 from imbalance_spark.config import TrackingConfig
-from imbalance_spark.errors import ConfigError
+from imbalance_spark.errors import ConfigError, TrackingError
 from imbalance_spark.model import ModelBundle
 from imbalance_spark.process import is_gone, own_mark
 from imbalance_spark.pyfunc_model import NO_THRESHOLD
@@ -39,6 +39,8 @@ _RUN_ID, _STRATEGY, _MANIFEST = "imbalance_spark.run_id", "imbalance_spark.strat
 _MODEL_ID, _PROCESS = "imbalance_spark.model_id", "imbalance_spark.process"
 _LONGEST_PARAM = 500
 _LARGEST_BATCH = 1000  # MLflow refuses more metrics in one call
+_AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+"""What MLflow says of a store that does not answer, whether a server or a database."""
 _REQUIREMENTS = ("xgboost", "mlflow", "pandas", "numpy", "pyspark", "pyarrow", "pydantic")
 
 
@@ -80,7 +82,7 @@ def connect(config: TrackingConfig) -> str:
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     mlflow.set_tracking_uri(config.uri)
     try:
-        with short_waits(), _first_touch_alone(config.uri):
+        with short_waits(), store_alone(config.uri):
             experiment_id = str(mlflow.set_experiment(config.experiment).experiment_id)
             _close_lost_runs(experiment_id)
             return experiment_id
@@ -95,7 +97,11 @@ def connect(config: TrackingConfig) -> str:
 def tracked_run(
     experiment_id: str, name: str, identity: Mapping[str, str], parent_id: str | None = None
 ) -> Iterator[str]:
-    """An MLflow run that ends FINISHED, FAILED or KILLED as the block does; the same identity goes on with its run."""
+    """An MLflow run that ends FINISHED, FAILED or KILLED as the block does; the same identity goes on with its run.
+
+    Raises:
+        TrackingError: the store stopped answering. What the block raises else passes.
+    """
     client = MlflowClient()
     tags = {**identity, "imbalance_spark.version": __version__}
     if parent_id is not None:
@@ -107,13 +113,24 @@ def tracked_run(
     client.update_run(run_id, status=RunStatus.to_string(RunStatus.RUNNING))
     try:
         yield run_id
-    except Exception:
-        client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
+        client.set_terminated(run_id, RunStatus.to_string(RunStatus.FINISHED))
+    except BaseException as error:
+        _end_unfinished(client, run_id, RunStatus.FAILED if isinstance(error, Exception) else RunStatus.KILLED)
+        if isinstance(error, MlflowException) and error.error_code in _AWAY:
+            raise TrackingError(
+                f"MLflow: the store stopped answering ({type(error).__name__}). All that was fitted and counted stands "
+                "in the run's folder. Run the job again when the store is back: it logs and registers from there."
+            ) from error
         raise
-    except BaseException:
-        client.set_terminated(run_id, RunStatus.to_string(RunStatus.KILLED))
-        raise
-    client.set_terminated(run_id, RunStatus.to_string(RunStatus.FINISHED))
+
+
+def _end_unfinished(client: MlflowClient, run_id: str, status: int) -> None:
+    try:
+        with short_waits():
+            client.set_terminated(run_id, RunStatus.to_string(status))
+    except MlflowException:
+        # The error that is on its way says more than this one.
+        logger.warning("MLflow run %s still shows RUNNING: the store is away. The next job closes it.", run_id)
 
 
 def parent_identity(run_id: str) -> dict[str, str]:
@@ -247,8 +264,11 @@ def _version(name: str) -> str:
 
 
 @contextmanager
-def _first_touch_alone(uri: str) -> Iterator[None]:
-    """One process at a time for a SQLite store: two that first touch a new one crash in its migration."""
+def store_alone(uri: str) -> Iterator[None]:
+    """One process at a time within the block, where the store is a SQLite file; of a server nothing is known.
+
+    Two that first touch a new file crash in its migration; two that promote at once would both believe it done.
+    """
     if not uri.startswith("sqlite:///"):
         yield
         return

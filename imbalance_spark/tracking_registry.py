@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 
 from imbalance_spark.errors import ConfigError
 from imbalance_spark.model import ModelBundle
-from imbalance_spark.tracking import short_waits
+from imbalance_spark.tracking import short_waits, store_alone
 from imbalance_spark.tracking_models import load_bundle, refuse_absent_file
 
 _ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@]+))")
@@ -98,16 +98,23 @@ def bundle_of_version(version: RegisteredVersion) -> ModelBundle:
 def promote(name: str, version: str, against: str | None, reason: str) -> Registered:
     """Make a version champion, if the champion is still the version `against` that it was compared with.
 
-    MLflow has no compare-and-set: the champion is read again right before the alias moves. The version that was
-    champion is noted on the new one, to go back to.
+    MLflow has no compare-and-set. On a SQLite store one process at a time does this; on a server the champion is read
+    right before the alias moves, and again afterwards: of two in the same moment the later one stays, and the other
+    becomes challenger. The version that was champion is noted on the new one, to go back to.
     """
-    client, present = MlflowClient(), champion_of(name)
-    if present is not None and present.version not in (against, version):
-        moved = f"The champion became version {present.version} meanwhile: run the job again to compare with it."
-        return challenge(name, version, moved)
-    if against is not None:
-        client.set_model_version_tag(name, version, "replaced_version", against)
-    return _give_alias(client, name, version, CHAMPION, reason)
+    with store_alone(mlflow.get_tracking_uri()):
+        present = champion_of(name)
+        if present is not None and present.version not in (against, version):
+            return challenge(name, version, _moved(present))
+        if against is not None:
+            MlflowClient().set_model_version_tag(name, version, "replaced_version", against)
+        promoted = _give_alias(MlflowClient(), name, version, CHAMPION, reason)
+        found = champion_of(name)
+        return promoted if found is None or found.version == version else challenge(name, version, _moved(found))
+
+
+def _moved(champion: RegisteredVersion) -> str:
+    return f"The champion became version {champion.version} meanwhile: run the job again to compare with it."
 
 
 def challenge(name: str, version: str, reason: str) -> Registered:

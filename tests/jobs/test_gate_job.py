@@ -6,6 +6,7 @@ from pathlib import Path
 import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
+from mlflow_store import new_store
 from pyspark.sql import SparkSession
 from small_run import STRONG, WEAK, config_file, write_orders
 
@@ -23,7 +24,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Path:
 def trained(
     home: Path, capsys: pytest.CaptureFixture[str], name: str, training: dict[str, object], mode: str
 ) -> dict[str, object]:
-    file = config_file(home, name, uri=f"sqlite:///{home}/mlflow.db", training=training, mode=mode)
+    file = config_file(home, name, uri=new_store(home), training=training, mode=mode)
     assert train.main(["--config", file, "--json"]) == 0
     return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
 

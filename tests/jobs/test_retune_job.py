@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import xgboost
 from mlflow.tracking import MlflowClient
+from mlflow_store import new_store
 
 from imbalance_spark import tracking
 from imbalance_spark.calibration import LogOddsCalibration, PriorCorrection
@@ -73,7 +74,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Logged:
 
 
 def _log(folder: Path) -> Logged:
-    uri = f"sqlite:///{folder}/mlflow.db"
+    uri = new_store(folder)
     experiment_id = tracking.connect(TrackingConfig(uri=uri, experiment="retune"))
     rows = [_rows(seed) for seed in (1, 2, 3)]
     calibrate, choose, test = (ScoreCounts.from_arrays(*fold) for fold in rows)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 from mlflow.tracking import MlflowClient
+from mlflow_store import new_store
 from pyspark.sql import SparkSession
 
 from imbalance_spark.frames import TRUE_PROBABILITY
@@ -43,7 +44,7 @@ def config_of(home: Path, **changes: object) -> dict[str, object]:
         "orders": orders,
         "training": {"num_workers": 2, "rounds": 15, "early_stopping_rounds": 5, "params": {"max_depth": 4}},
         "strategies": STRATEGIES,
-        "tracking": {"uri": f"sqlite:///{home}/mlflow.db", "experiment": "small", "registered_model": "small"},
+        "tracking": {"uri": new_store(home), "experiment": "small", "registered_model": "small"},
         **changes,
     }
 
@@ -65,7 +66,7 @@ def finished(spark: SparkSession, home: Path, write: Callable[..., str]) -> Path
 
 
 def runs(home: Path) -> pd.DataFrame:
-    mlflow.set_tracking_uri(f"sqlite:///{home}/mlflow.db")
+    mlflow.set_tracking_uri(new_store(home))
     return mlflow.search_runs(experiment_names=["small"])
 
 
