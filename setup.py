@@ -38,6 +38,7 @@ setup(
             "hypothesis==6.170.15",
             "imbalanced-learn==0.14.2",
             "psycopg2-binary==2.9.13",
+            "selenium==4.51.0",
             "jsonschema==4.26.0",
             "databricks-bundles==1.22.1",
             "ruff==0.17.6",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from imbalance_spark import tracking, tracking_models, tracking_registry
+from imbalance_spark import tracking, tracking_models, tracking_registry, tracking_view
 from imbalance_spark.compare import Comparison, bundle_of
 from imbalance_spark.config_file import dump
 from imbalance_spark.frames import TEST
@@ -15,7 +15,7 @@ from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.evaluate import evaluate
 from imbalance_spark.pictures import comparison_figures, strategy_figures
-from imbalance_spark.report import comparison_table, conclusions
+from imbalance_spark.report import comparison_table, conclusions, markdown_table
 from imbalance_spark.report_page import html_page
 from imbalance_spark.tracking import Evidence
 from imbalance_spark.tracking_registry import Registered
@@ -48,6 +48,7 @@ def log_comparison(comparison: Comparison, experiment_id: str, decision: GateDec
         registered = _register_best(comparison, uris, decision)
         if decision.outcome != "standing":  # else the reasons of the promotion would be lost
             tracking.log_evidence(parent_id, _gate_evidence(decision, registered))
+        tracking_view.save_view(experiment_id, run_id, config.gate, config.serve_objective)
     return Recorded(experiment_id=experiment_id, parent_run_id=parent_id, registered=registered)
 
 
@@ -89,8 +90,14 @@ def _parent_evidence(comparison: Comparison) -> Evidence:
             "quarantine.json": dict(prepared.report.by_rule),
         },
         figures={f"plots/{name}.png": figure for name, figure in figures.items()},
-        description="\n\n".join(conclusions(comparison)),
+        description=_description(comparison),
     )
+
+
+def _description(comparison: Comparison) -> str:
+    """What the page of the run begins with: the answer, the table that it is taken from, then the doubts."""
+    answer, *others = conclusions(comparison)
+    return "\n\n".join([answer, markdown_table(comparison), *others])
 
 
 def _log_strategy(comparison: Comparison, result: StrategyResult, experiment_id: str, parent_id: str) -> str:

@@ -18,6 +18,7 @@ _COLUMNS = (
     ("log loss", f"{TEST}/log_loss"),
     ("mean p / rate", "ledger/mean_over_base_rate"),
 )
+_DECIDING = ("strategy", "AP val", "threshold", "cost", "precision", "recall", "AP test", "95 % of it")
 _AT_THRESHOLD = ("precision", "recall", "f1", "f2", "mcc", "cost")
 
 
@@ -30,6 +31,16 @@ def comparison_table(comparison: Comparison) -> pd.DataFrame:
     baseline: dict[str, Any] = {"strategy": "majority class", "threshold": None}
     baseline |= {name: comparison.baseline[name] for name in _AT_THRESHOLD}
     return pd.DataFrame([*rows, baseline])
+
+
+def markdown_table(comparison: Comparison) -> str:
+    """What decides, one row a strategy, best first, then the majority baseline: for the page of an MLflow run."""
+    table = comparison_table(comparison)[list(_DECIDING)]
+    rows = [[short_text(value) for value in row] for row in table.itertuples(index=False)]
+    # MLflow shows cells without a margin: spaces that do not break keep them apart.
+    head, *body = [[f"\u00a0{text}\u00a0" for text in line] for line in (_DECIDING, *rows)]
+    lines = [head, ["---", *["---:"] * (len(_DECIDING) - 1)], *body]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def terminal_text(comparison: Comparison) -> str:

@@ -18,6 +18,7 @@ from imbalance_spark.report import comparison_table, terminal_text
 from imbalance_spark.run_lock import locks_released
 from imbalance_spark.session import spark_session
 from imbalance_spark.tracking import connect, parent_identity, tracked_run
+from imbalance_spark.tracking_view import where_to_look
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,11 +61,11 @@ def _train(config: RunConfig, args: Namespace) -> int:
 
 
 def _as_text(comparison: Comparison, decision: GateDecision, recorded: Recorded) -> str:
-    tracking, registered = comparison.config.tracking, recorded.registered
+    registered = recorded.registered
     lines = [terminal_text(comparison), *decision.lines()]
     if registered is not None:
         lines.append(f"Registered {registered.name} version {registered.version} as {registered.alias}.")
-    lines.append(f"Look at it: mlflow ui --backend-store-uri {tracking.uri}   (experiment {tracking.experiment!r})")
+    lines.append(f"Look at it: {where_to_look(comparison.config.tracking, recorded.experiment_id)}")
     return "\n".join(lines)
 
 

@@ -35,6 +35,8 @@ class Session:
 def session(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Session:
     home = tmp_path_factory.mktemp("notebooks")
     store = f"sqlite:///{home}/mlflow.db"
+    # Else MLflow puts artifacts where the notebooks are.
+    MlflowClient(store).create_experiment("orders", artifact_location=f"{home}/artifacts")
     orders = {"rows": str(ROWS), "prevalence": "0.05", "output": str(home)}
     fits = {"strategies": "none, class_weight", "rounds": "12", "experiment": "orders"}
     costs = {"miss_cost": str(MISS), "alarm_cost": str(ALARM), "register": "yes"}
