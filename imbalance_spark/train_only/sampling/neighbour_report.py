@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 
 from imbalance_spark.train_only.sampling.neighbours import NeighbourIndex
-from imbalance_spark.train_only.sampling.neighbours.forest import CELL_ROWS, TREES
 from imbalance_spark.train_only.sampling.neighbours.lists import NEAR, nearest_lists
 from imbalance_spark.train_only.sampling.neighbours.space import HASH, PointArrays, Space
 
@@ -22,7 +21,7 @@ class NeighbourReport:
     """What a hash sample of a class's rows says of its neighbours, known before any row is made.
 
     Args:
-        engine: "exact", or "cells" of several random-projection trees.
+        engine: "exact", or "cells" of k-means.
         class_rows: rows searched. rows_to_make: synthetic rows asked for.
         recall: share of the k nearest that the engine finds, in [0, 1]; 1 for "exact".
         distance_ratio: mean distance of what it finds / mean distance of the nearest, >= 1.
@@ -67,10 +66,9 @@ def report_neighbours(index: NeighbourIndex, k: int, *, wanted: int, slots: int,
     sample = index.sample(_SPREAD_ROWS, stage)
     queries = sample.where(np.arange(len(sample)) < QUERIES)
     exact = _listed(index.brute_force(queries, k))
-    recall, ratio, compared = 1.0, 1.0, index.rows
+    recall, ratio = 1.0, 1.0
     if index.engine == "cells":
         recall, ratio = _agreement(exact, _listed(index.found(queries, k)))
-        compared = CELL_ROWS * TREES
     distances = np.array([distance for near in exact.values() for distance, _ in near])
     return NeighbourReport(
         engine=index.engine,
@@ -80,7 +78,7 @@ def report_neighbours(index: NeighbourIndex, k: int, *, wanted: int, slots: int,
         recall=recall,
         distance_ratio=ratio,
         novelty_ratio=float(distances.mean()) / (index.space.spread(sample.values) or 1.0) if len(distances) else 0.0,
-        expected_seconds=_pair_seconds(sample, index.space, k) * index.rows * compared / slots,
+        expected_seconds=_pair_seconds(sample, index.space, k) * index.rows * index.compared / slots,
         task_bytes=index.task_bytes,
     )
 

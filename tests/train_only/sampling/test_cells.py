@@ -1,5 +1,6 @@
 """Approximate cells: bounded, the same on any layout, and near enough to the truth."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from pyspark.sql import functions as F
 from imbalance_spark.train_only.sampling.feature_scale import FeatureScale
 from imbalance_spark.train_only.sampling.neighbours import held
 from imbalance_spark.train_only.sampling.neighbours.cells import search_cells
-from imbalance_spark.train_only.sampling.neighbours.forest import CELL_ROWS, fit_forest
 from imbalance_spark.train_only.sampling.neighbours.lists import nearest_lists
+from imbalance_spark.train_only.sampling.neighbours.partition import fit_partition
 from imbalance_spark.train_only.sampling.neighbours.search import collect_points, search_by_scan
 from imbalance_spark.train_only.sampling.neighbours.space import PointArrays, Space
 
@@ -32,18 +33,28 @@ def made(rows: int, seed: int = 0, repeated: int = 0) -> PointArrays:
 
 def test_cells_are_small_also_with_many_equal_rows() -> None:
     points = made(40_000, repeated=20_000)
-    forest = fit_forest(points, SPACE, len(points), seed=7)
-    for tree in range(forest.trees):
-        sizes = np.bincount(forest.cells(points)[:, tree])
-        assert sizes.max() < 3 * CELL_ROWS
+    partition = fit_partition(points, SPACE, len(points), seed=7)
+    sizes = np.bincount(partition.cells(points)[:, 0])
+    # Some 2 sqrt(rows) centres, and none with more than four times its share, but for what the sample misses.
+    assert sizes.max() < 6 * math.sqrt(len(points)) / 2
+
+
+def test_a_point_lies_with_the_nearest_centre_and_looks_at_the_next() -> None:
+    points = made(3000)
+    partition = fit_partition(points, SPACE, len(points), seed=7)
+    whole = partition._whole(points.values).astype(np.float64)
+    squares = np.square(whole[:, None] - partition.centres[None]).sum(axis=2)
+    centre = np.repeat(np.arange(len(partition.parts)), partition.parts)[partition.cells(points)]
+    found = np.take_along_axis(squares, centre, axis=1)
+    np.testing.assert_array_equal(found, np.sort(squares, axis=1)[:, : partition.probes])
 
 
 def test_the_cell_of_a_row_does_not_hang_on_the_rows_beside_it() -> None:
     points = made(5000)
-    forest = fit_forest(points, SPACE, 100_000, seed=7)
-    whole = forest.cells(points)
+    partition = fit_partition(points, SPACE, 100_000, seed=7)
+    whole = partition.cells(points)
     for start, stop in ((0, 1), (17, 24), (999, 4096)):
-        np.testing.assert_array_equal(forest.cells(points.where(np.arange(start, stop))), whole[start:stop])
+        np.testing.assert_array_equal(partition.cells(points.where(np.arange(start, stop))), whole[start:stop])
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +84,10 @@ def test_both_exact_searches_find_what_brute_force_finds(frame) -> None:  # type
 
 def test_cells_find_most_neighbours_and_the_same_on_any_layout(frame) -> None:  # type: ignore[no-untyped-def]
     table, points = frame
-    forest = fit_forest(points, SPACE, len(points), seed=7)
+    partition = fit_partition(points, SPACE, len(points), seed=7)
     every = lambda rows: np.ones(len(rows), np.bool_)  # noqa: E731
-    found = near(search_cells(table, forest, SPACE, 5, is_query=every))
-    again = near(search_cells(table.coalesce(1).orderBy(F.desc("__hash")), forest, SPACE, 5, is_query=every))
+    found = near(search_cells(table, partition, SPACE, 5, is_query=every))
+    again = near(search_cells(table.coalesce(1).orderBy(F.desc("__hash")), partition, SPACE, 5, is_query=every))
     assert found == again
     exact = {
         row["__hash"]: {n["near"] for n in row["__near"]} for row in nearest_lists(SPACE, points, points, 5).to_pylist()
@@ -88,12 +99,12 @@ def test_cells_find_most_neighbours_and_the_same_on_any_layout(frame) -> None:  
 
 def test_only_the_asked_cells_are_looked_at_and_give_the_same_lists(frame) -> None:  # type: ignore[no-untyped-def]
     table, points = frame
-    forest = fit_forest(points, SPACE, len(points), seed=7)
+    partition = fit_partition(points, SPACE, len(points), seed=7)
     asked = points.where(np.arange(40))
     only = lambda rows: np.isin(rows.hashes, asked.hashes)  # noqa: E731
-    whole = near(search_cells(table, forest, SPACE, 5, is_query=only))
+    whole = near(search_cells(table, partition, SPACE, 5, is_query=only))
     assert len(whole) == 40
-    assert near(search_cells(table, forest, SPACE, 5, is_query=only, among=forest.cells(asked))) == whole
+    assert near(search_cells(table, partition, SPACE, 5, is_query=only, among=partition.cells(asked))) == whole
 
 
 @pytest.mark.parametrize("block", [300, 1 << 17])
@@ -102,18 +113,18 @@ def test_cells_in_memory_and_on_the_cluster_give_the_same_lists(
 ) -> None:
     table, points = frame
     monkeypatch.setattr(held, "_CELL_QUERIES", block)
-    forest = fit_forest(points, SPACE, 40_000, seed=7)
+    partition = fit_partition(points, SPACE, 40_000, seed=7)
     every = lambda rows: np.ones(len(rows), np.bool_)  # noqa: E731
-    index = held.HeldIndex.by_cells(points, SPACE, forest)
+    index = held.HeldIndex.by_cells(points, SPACE, partition)
     found = index.placed(table.sparkSession, 5, "test")
-    assert near(found) == near(search_cells(table, forest, SPACE, 5, is_query=every))
+    assert near(found) == near(search_cells(table, partition, SPACE, 5, is_query=every))
     assert {row["__place"]: row["__hash"] for row in found.collect()} == dict(enumerate(points.hashes.tolist()))
 
 
 def test_cells_of_few_rows_have_lists_of_what_is_there(frame: Any) -> None:
     table, points = frame
     few = points.where(np.arange(4))
-    index = held.HeldIndex.by_cells(few, SPACE, fit_forest(few, SPACE, 4, seed=7))
+    index = held.HeldIndex.by_cells(few, SPACE, fit_partition(few, SPACE, 4, seed=7))
     found = near(index.nearest(table.sparkSession, 5))
     assert len(found) == 4
     for name, entries in found.items():

@@ -1,4 +1,4 @@
-"""Approximate neighbours of classes too large for one memory: exact inside the cells of several trees, then merged."""
+"""Approximate neighbours of classes too large for one memory: exact inside a few near cells, then merged."""
 
 from collections.abc import Callable, Iterator
 
@@ -9,48 +9,59 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from imbalance_spark.hashing import HASH_RANGE
-from imbalance_spark.train_only.sampling.neighbours.forest import SAMPLE_ROWS, Forest, fit_forest
 from imbalance_spark.train_only.sampling.neighbours.lists import ARROW, SCHEMA, merged, nearest_lists
+from imbalance_spark.train_only.sampling.neighbours.partition import SAMPLE_ROWS, Cells, Partition, fit_partition
 from imbalance_spark.train_only.sampling.neighbours.search import collect_points
-from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, Numbers, PointArrays, Space, Words
+from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, Numbers, PointArrays, Space
 
 IsQuery = Callable[[PointArrays], npt.NDArray[np.bool_]]
 
-_CELL_SCHEMA = f"__cell bigint, {HASH} bigint, {CODE} int, __point binary"
-_CELL = pa.schema([("__cell", pa.int64()), (HASH, pa.int64()), (CODE, pa.int32()), ("__point", pa.binary())])
+_CELL_SCHEMA = f"__cell int, __is_member boolean, {HASH} bigint, {CODE} int, __point binary"
+_CELL = pa.schema(
+    [
+        ("__cell", pa.int32()), ("__is_member", pa.bool_()), (HASH, pa.int64()), (CODE, pa.int32()),
+        ("__point", pa.binary()),
+    ]
+)  # fmt: skip
 
 
-def fit_cells(points: DataFrame, rows: int, space: Space, seed: int, stage: str) -> Forest:
-    """Trees from the points with the lowest hashes, at most some 262,144, which are collected; one pass."""
+def fit_cells(points: DataFrame, rows: int, space: Space, seed: int, stage: str) -> Partition:
+    """Cells from the points with the lowest hashes, at most some 262,144, which are collected; one pass."""
     share = min(1.0, SAMPLE_ROWS / rows)
     sample = collect_points(points.where(F.col(HASH) < F.lit(int(share * HASH_RANGE))), stage)
-    return fit_forest(sample, space, rows, seed)
+    return fit_partition(sample, space, rows, seed)
 
 
 def search_cells(
-    points: DataFrame, forest: Forest, space: Space, k: int, *, is_query: IsQuery, among: Words | None = None
+    points: DataFrame, partition: Partition, space: Space, k: int, *, is_query: IsQuery, among: Cells | None = None
 ) -> DataFrame:
-    """For each query its k nearest of those points that share a cell with it in some tree. Lazy, two shuffles.
+    """For each query its k nearest of those points that lie in a cell it looks at. Lazy, two shuffles.
 
-    A task holds one cell, some 512 rows and never much more, and a batch of rows to be assigned.
+    A point travels once as a member of its cell, and as a query once for each cell that it looks at. A task
+    holds one cell with its queries, and a batch of rows to be assigned.
 
     Args:
         is_query: which points are asked for; the others are only found.
-        among: cells, (points, trees), outside of which nothing is looked at.
+        among: cells outside of which nothing is looked at.
     """
-    width, trees = space.width, forest.trees
+    width = space.width
     # Without categories the vectors travel as float32: half the bytes, and their order is approximate anyway.
     dtype = np.float64 if space.categorical else np.float32
-    wanted = None if among is None else np.unique(_numbered(among))
+    wanted = None if among is None else np.unique(among)
 
     def assign(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             arrays = PointArrays.of(batch)
-            cells = _numbered(forest.cells(arrays))
-            kept = np.ones(cells.shape, np.bool_) if wanted is None else np.isin(cells, wanted)
-            row, tree = np.nonzero(kept)
-            columns = [cells[row, tree], arrays.hashes[row], arrays.codes[row], _packed(arrays.values[row], dtype)]
-            yield pa.RecordBatch.from_arrays([pa.array(c) for c in columns], schema=_CELL)
+            cells = partition.cells(arrays)
+            # The first cell is where a point lies: there it is a member, and a query if it is one anywhere.
+            kept = np.repeat(is_query(arrays)[:, None], cells.shape[1], axis=1)
+            kept[:, 0] = True
+            if wanted is not None:
+                kept &= np.isin(cells, wanted)
+            row, probe = np.nonzero(kept)
+            columns = [cells[row, probe], probe == 0, arrays.hashes[row], arrays.codes[row]]
+            packed = _packed(arrays.values[row], dtype)
+            yield pa.RecordBatch.from_arrays([*[pa.array(c) for c in columns], packed], schema=_CELL)
 
     def search(table: pa.Table) -> pa.Table:
         table = table.combine_chunks().sort_by(HASH)
@@ -58,17 +69,13 @@ def search_cells(
             hashes=table[HASH].to_numpy(), codes=table[CODE].to_numpy(), values=_unpacked(table, width, dtype)
         )
         queries = rows.where(is_query(rows))
-        if not len(queries):
+        members = rows.where(np.asarray(table["__is_member"], np.bool_))
+        if not len(queries) or not len(members):
             return ARROW.empty_table()
-        return pa.Table.from_batches([nearest_lists(space, queries, rows, k)])
+        return pa.Table.from_batches([nearest_lists(space, queries, members, k)])
 
     found = points.mapInArrow(assign, _CELL_SCHEMA).groupBy("__cell").applyInArrow(search, SCHEMA)
-    return merged(found, k) if trees > 1 else found
-
-
-def _numbered(cells: Words) -> Words:
-    """Cells of all trees under numbers of their own."""
-    return (cells << 8) + np.arange(cells.shape[1])
+    return merged(found, k)
 
 
 def _packed(values: Numbers, dtype: type) -> pa.Array:

@@ -26,8 +26,12 @@ class Neighbours:
         distances: (queries, k), Euclidean, >= 0.
     """
 
-    positions: Positions
+    positions: npt.NDArray[np.signedinteger]
     distances: Floats
+
+    def where(self, queries: Positions) -> "Neighbours":
+        """The lists of these queries."""
+        return Neighbours(positions=self.positions[queries], distances=self.distances[queries])
 
 
 def nearest(queries: Floats, rows: Floats, k: int, own: Positions | None = None) -> Neighbours:

@@ -11,8 +11,8 @@ from pyspark.sql import functions as F
 
 from imbalance_spark.hashing import HASH_RANGE
 from imbalance_spark.train_only.sampling.neighbours.cells import fit_cells, search_cells
-from imbalance_spark.train_only.sampling.neighbours.forest import CELL_ROWS, SAMPLE_ROWS, Forest, fit_forest
 from imbalance_spark.train_only.sampling.neighbours.held import BLOCK_BYTES, Engine, HeldIndex, held_bytes
+from imbalance_spark.train_only.sampling.neighbours.partition import SAMPLE_ROWS, Partition, fit_partition
 from imbalance_spark.train_only.sampling.neighbours.places import with_places
 from imbalance_spark.train_only.sampling.neighbours.search import collect_points, search_by_scan
 from imbalance_spark.train_only.sampling.neighbours.space import HASH, PointArrays, Space
@@ -39,11 +39,15 @@ class NeighbourIndex(Protocol):
         """How they are searched."""
 
     @property
+    def compared(self) -> int:
+        """Points that a query is compared with, on average."""
+
+    @property
     def task_bytes(self) -> int:
         """Most bytes of points and distances that a task holds, roughly."""
 
     def nearest(self, spark: SparkSession, k: int) -> DataFrame:
-        """Each point's k nearest others: `HASH`, `CODE` and `NEAR`. Lazy."""
+        """Each point's k nearest others: `HASH`, `CODE` and `NEAR`."""
 
     def placed(self, spark: SparkSession, k: int, stage: str) -> DataFrame:
         """As `nearest`, with `PLACE`."""
@@ -60,23 +64,32 @@ class NeighbourIndex(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterIndex:
-    """Points that stay on the cluster, searched by the cells of trees; each method but `nearest` is one pass."""
+    """Points that stay on the cluster, searched by their cells; each method but `nearest` is one pass."""
 
     frame: DataFrame
     rows: int
     space: Space
-    forest: Forest
+    partition: Partition
 
     engine: Engine = "cells"
 
     @property
+    def compared(self) -> int:
+        """Points that a query is compared with, on average."""
+        return self.partition.probes * self._cell_rows
+
+    @property
     def task_bytes(self) -> int:
-        """Of a cell, which has some 512 rows and never much more."""
-        return 8 * self.space.width * 4 * CELL_ROWS + BLOCK_BYTES
+        """Of a cell with all rows that look at it, of which there are as many as it has itself for each probe."""
+        return 16 * self.space.width * (1 + self.partition.probes) * self._cell_rows + BLOCK_BYTES
+
+    @property
+    def _cell_rows(self) -> int:
+        return self.rows // int(self.partition.parts.sum()) + 1
 
     def nearest(self, spark: SparkSession, k: int) -> DataFrame:
         """As `search_cells`."""
-        return search_cells(self.frame, self.forest, self.space, k, is_query=_all)
+        return search_cells(self.frame, self.partition, self.space, k, is_query=_all)
 
     def placed(self, spark: SparkSession, k: int, stage: str) -> DataFrame:
         """As `nearest`; one pass for the places, the rest is lazy."""
@@ -98,8 +111,8 @@ class ClusterIndex:
         def is_query(points: PointArrays) -> npt.NDArray[np.bool_]:
             return np.isin(points.hashes, names)
 
-        among = self.forest.cells(queries)
-        return search_cells(self.frame, self.forest, self.space, k, is_query=is_query, among=among).toArrow()
+        among = self.partition.cells(queries)
+        return search_cells(self.frame, self.partition, self.space, k, is_query=is_query, among=among).toArrow()
 
 
 def index_points(
@@ -113,12 +126,12 @@ def index_points(
     if is_exact(rows, space, exact_rows):
         return HeldIndex(points=collect_points(frame, stage), space=space)
     if held_bytes(rows, space, "cells") > HELD_BYTES:
-        return ClusterIndex(frame=frame, rows=rows, space=space, forest=fit_cells(frame, rows, space, seed, stage))
+        return ClusterIndex(frame=frame, rows=rows, space=space, partition=fit_cells(frame, rows, space, seed, stage))
     points = collect_points(frame, stage)
-    # The lowest hashes: the sample that trees are learnt on where rows stay on the cluster.
+    # The lowest hashes: the sample that cells are learnt on where rows stay on the cluster.
     share = min(1.0, SAMPLE_ROWS / rows)
     sample = points.where(points.hashes < int(share * HASH_RANGE))
-    return HeldIndex.by_cells(points, space, fit_forest(sample, space, rows, seed))
+    return HeldIndex.by_cells(points, space, fit_partition(sample, space, rows, seed))
 
 
 def is_exact(rows: int, space: Space, exact_rows: int) -> bool:

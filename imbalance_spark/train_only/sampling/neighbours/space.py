@@ -43,6 +43,11 @@ class Space:
         """Numbers of a point."""
         return len(self.numeric) + len(self.categorical)
 
+    @property
+    def is_euclidean(self) -> bool:
+        """Whether `vectors` have the distance of the space."""
+        return True
+
     def points(self, rows: DataFrame, hashed: Column, code: Column) -> DataFrame:
         """`HASH` (bigint), `CODE` (int) and the point's numbers (double, never null); one select, lazy."""
         numbers = [*self.scale.scaled(self.numeric), *[_category(rows, name) for name in self.categorical]]
@@ -107,6 +112,10 @@ class PointArrays:
     def as_floats(self) -> "PointArrays":
         """The same with values as float32."""
         return PointArrays(hashes=self.hashes, codes=self.codes, values=self.values.astype(np.float32))
+
+    def names(self) -> "PointArrays":
+        """The same without values."""
+        return PointArrays(hashes=self.hashes, codes=self.codes, values=np.empty((len(self), 0)))
 
     @classmethod
     def joined(cls, parts: Sequence["PointArrays"]) -> "PointArrays":

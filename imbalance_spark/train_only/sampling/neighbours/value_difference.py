@@ -22,6 +22,11 @@ class ValueDifferenceSpace(Space):
 
     classes: int
 
+    @property
+    def is_euclidean(self) -> bool:
+        """With two classes."""
+        return self.classes == 2
+
     def nearest(self, queries: Numbers, rows: Numbers, k: int, own: Words) -> Neighbours:
         """As `exact.nearest`; with two classes the distance is Euclidean, with more each row is compared."""
         if self.classes == 2:
