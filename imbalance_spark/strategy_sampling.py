@@ -23,11 +23,12 @@ from imbalance_spark.train_only.sampling import (
 from imbalance_spark.train_only.sampling.census import count_train
 from imbalance_spark.train_only.sampling.disjoint_under import disjoint_undersample
 from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport
+from imbalance_spark.train_only.sampling.synthetic_sampler import SyntheticSampler
 
 Tell = Callable[[Mapping[Label, NeighbourReport]], object]
 """Is told of a sampler's neighbours, before a row is made of them."""
 
-_SMOTES: dict[str, type[SMOTE]] = {
+_SMOTES: dict[str, type[SyntheticSampler]] = {
     "smote": SMOTE,
     "borderline_smote": BorderlineSMOTE,
     "adasyn": ADASYN,
@@ -64,7 +65,7 @@ def _synthesised(
 ) -> DataFrame:  # fmt: skip
     asked, k = strategy.sampling_strategy, strategy.k_neighbors
     if strategy.kind == "smote_nc":
-        sampler: SMOTE = SMOTENC(
+        sampler: SyntheticSampler = SMOTENC(
             key=key, label=LABEL, features=numeric, categorical_features=categorical, sampling_strategy=asked,
             k_neighbors=k, seed=seed,
         )  # fmt: skip

@@ -9,13 +9,13 @@ from imbalance_spark.train_only.sampling.neighbour_sampler import Points
 from imbalance_spark.train_only.sampling.neighbours import NeighbourIndex
 from imbalance_spark.train_only.sampling.neighbours.lists import NEAR
 from imbalance_spark.train_only.sampling.neighbours.space import HASH
-from imbalance_spark.train_only.sampling.smote import SMOTE
 from imbalance_spark.train_only.sampling.synthetic_draws import draw_for_each
+from imbalance_spark.train_only.sampling.synthetic_sampler import SyntheticSampler
 
 _TIMES, _SHARE = "__times", "__share"
 
 
-class ADASYN(SMOTE):
+class ADASYN(SyntheticSampler):
     """Adaptive synthetic sampling (He et al., 2008).
 
     Of G rows asked for, row i gets g_i = rint(G r_i / sum r), r_i being the share of other classes among its

@@ -16,14 +16,14 @@ from imbalance_spark.train_only.sampling.neighbours import EXACT_ROWS, Neighbour
 from imbalance_spark.train_only.sampling.neighbours.lists import NEAR
 from imbalance_spark.train_only.sampling.neighbours.places import with_places
 from imbalance_spark.train_only.sampling.neighbours.space import HASH
-from imbalance_spark.train_only.sampling.smote import SMOTE
 from imbalance_spark.train_only.sampling.strategy import SamplingStrategy
 from imbalance_spark.train_only.sampling.synthetic_draws import CODE_OF_NEIGHBOUR, NEIGHBOUR, draw_pairs, uniform_draw
+from imbalance_spark.train_only.sampling.synthetic_sampler import SyntheticSampler
 
 logger = logging.getLogger(__name__)
 
 
-class BorderlineSMOTE(SMOTE):
+class BorderlineSMOTE(SyntheticSampler):
     """SMOTE from the rows in danger (Han, Wang and Mao, 2005): half or more, but not all, of m neighbours are foreign.
 
     Kind "borderline-1" goes towards neighbours of the class; "borderline-2" towards the k nearest of any class,

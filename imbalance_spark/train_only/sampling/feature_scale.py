@@ -1,11 +1,13 @@
 """How features are scaled before distances, and the refusal of those that have none."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import Literal
 
-from pyspark.sql import Column, DataFrame
+import numpy as np
+import numpy.typing as npt
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
@@ -17,6 +19,8 @@ from imbalance_spark.train_only.guard import leakage_errors
 Scaling = Literal["standard", "robust", "none"]
 
 _SAMPLE_ROWS = 1 << 20
+_SWALLOWED = 1e-7
+"""Below this share of the mean's square a variance has fewer than some nine digits left."""
 _NUMBERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType, T.FloatType, T.DoubleType)
 
 
@@ -29,10 +33,12 @@ class FeatureScale:
 
     def scaled(self, features: Sequence[str]) -> list[Column]:
         """The features in these units (double); null and NaN stand at the mean of the training rows."""
-        missing = F.lit(None).cast("double")
-        present = [F.nanvl(col(name).cast("double"), missing) for name in features]
-        parts = zip(present, self.means, self.divisors, strict=True)
+        parts = zip(_present(features), self.means, self.divisors, strict=True)
         return [F.coalesce(value, F.lit(mean)) / F.lit(divisor) for value, mean, divisor in parts]
+
+    def scaled_values(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """As `scaled`, of (rows, features) in memory, NaN where there is no value."""
+        return np.asarray(np.where(np.isnan(values), self.means, values) / self.divisors, np.float64)
 
 
 def check_numeric(train: DataFrame, features: Sequence[str], stage: str) -> None:
@@ -53,16 +59,26 @@ def check_numeric(train: DataFrame, features: Sequence[str], stage: str) -> None
         )
 
 
-def fit_feature_scale(
-    rows: DataFrame, features: Sequence[str], scaling: Scaling, stage: str, *, count: int, hashed: Column
-) -> FeatureScale:
-    """Learn the divisors: population standard deviation, interquartile range, or 1; two passes.
+def feature_sums(features: Sequence[str]) -> dict[str, Column]:
+    """What `fit_feature_scale` needs of each class: three sums a feature, null and NaN left out."""
+    sums: dict[str, Column] = {}
+    for i, value in enumerate(_present(features)):
+        sums |= {f"present_{i}": F.count(value), f"sum_{i}": F.sum(value), f"squares_{i}": F.sum(value * value)}
+    return sums
 
-    Null and NaN are left out. Of more than a million rows those with the lowest hashes are enough for a scale.
+
+def fit_feature_scale(
+    rows: DataFrame, features: Sequence[str], scaling: Scaling, stage: str, *, sums: Sequence[Row], hashed: Column
+) -> FeatureScale:
+    """The divisors: population standard deviation, interquartile range, or 1.
+
+    No pass over the rows, but one for quartiles, and one for deviations that the squares of large means swallow.
+    Null and NaN are left out. Of more than a million rows those with the lowest hashes are enough for either.
     All numbers are kept to six digits, so that the order in which Spark adds never shows.
 
     Args:
-        count: number of the rows. hashed: the hash of a row's key, in [0, HASH_RANGE).
+        sums: `n` and those of `feature_sums`, of all rows in parts. hashed: the hash of a row's key, in
+            [0, HASH_RANGE).
 
     Raises:
         ConfigError: unknown `scaling`.
@@ -71,21 +87,47 @@ def fit_feature_scale(
     """
     if scaling not in ("standard", "robust", "none"):
         raise ConfigError(f"{stage}.scaling must be 'standard', 'robust' or 'none', got {scaling!r}.")
-    present = [F.nanvl(col(name).cast("double"), F.lit(None).cast("double")) for name in features]
-    is_sampled = F.lit(True) if count <= _SAMPLE_ROWS else hashed < F.lit(int(_SAMPLE_ROWS / count * HASH_RANGE))
-    averages = [F.avg(F.when(is_sampled, value)).alias(f"mean_{i}") for i, value in enumerate(present)]
-    with leakage_errors():
-        found = rows.agg(_is_any_infinite(present).alias("is_any_infinite"), *averages).collect()[0]
-        if found["is_any_infinite"]:
-            raise _infinite_values(rows, present, features, stage)
-        means = [found[f"mean_{i}"] or 0.0 for i in range(len(features))]
-        # After the means, since the deviations from a known mean are summed many times faster than `stddev_pop`.
-        spreads = [_spread(value, mean, scaling) for value, mean in zip(present, means, strict=True)]
-        widths = rows.where(is_sampled).agg(*spreads).collect()[0]
+    totals = [_total(sums, i) for i in range(len(features))]
+    if not all(math.isfinite(total.squares) for total in totals):
+        _refuse_infinite(rows, features, stage)
+    widths = [1.0] * len(features) if scaling == "none" else [total.deviation for total in totals]
+    if scaling == "robust" or any(math.isnan(width) for width in widths):
+        is_sampled = hashed < F.lit(min(HASH_RANGE, int(_SAMPLE_ROWS / sum(row["n"] for row in sums) * HASH_RANGE)))
+        spreads = [_spread(v, t.mean, scaling) for v, t in zip(_present(features), totals, strict=True)]
+        with leakage_errors():
+            widths = list(rows.where(is_sampled).agg(*spreads).collect()[0])
     return FeatureScale(
-        divisors=tuple(float(f"{spread:.6g}") or 1.0 for spread in (width or 0.0 for width in widths)),
-        means=tuple(float(f"{mean:.6g}") for mean in means),
+        divisors=tuple(float(f"{width or 0.0:.6g}") or 1.0 for width in widths),
+        means=tuple(float(f"{total.mean:.6g}") for total in totals),
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Total:
+    """Of one feature's present values."""
+
+    present: int
+    mean: float
+    squares: float
+
+    @property
+    def deviation(self) -> float:
+        """The population standard deviation; NaN where too few digits of it are left beside the mean."""
+        if not self.present:
+            return 0.0
+        variance = self.squares / self.present - self.mean**2
+        return math.sqrt(variance) if variance > _SWALLOWED * self.mean**2 or not self.squares else math.nan
+
+
+def _total(sums: Sequence[Row], number: int) -> _Total:
+    present = sum(row[f"present_{number}"] for row in sums)
+    total = math.fsum(row[f"sum_{number}"] or 0.0 for row in sums) if present else 0.0
+    squares = sum(row[f"squares_{number}"] or 0.0 for row in sums)
+    return _Total(present=present, mean=total / present if present else 0.0, squares=squares)
+
+
+def _present(features: Sequence[str]) -> list[Column]:
+    return [F.nanvl(col(name).cast("double"), F.lit(None).cast("double")) for name in features]
 
 
 def _spread(value: Column, mean: float, scaling: Scaling) -> Column:
@@ -98,22 +140,18 @@ def _spread(value: Column, mean: float, scaling: Scaling) -> Column:
             return F.max(F.lit(1.0))
 
 
-def _is_any_infinite(present: Sequence[Column]) -> Column:
-    # One aggregate for all columns; which ones they are is asked only when there is something to say.
-    return F.coalesce(F.bool_or(reduce(Column.__or__, map(_is_infinite, present))), F.lit(False))
-
-
 def _is_infinite(value: Column) -> Column:
     return F.coalesce(F.abs(value) == float("inf"), F.lit(False))
 
 
-def _infinite_values(
-    rows: DataFrame, present: Sequence[Column], features: Sequence[str], stage: str
-) -> DataContractError:
-    counted = rows.agg(*[F.count_if(_is_infinite(value)).alias(f"infinite_{i}") for i, value in enumerate(present)])
-    found = counted.collect()[0]
+def _refuse_infinite(rows: DataFrame, features: Sequence[str], stage: str) -> None:
+    """Raise where values are infinite; not where only their squares are. One pass."""
+    named = [F.count_if(_is_infinite(value)).alias(f"infinite_{i}") for i, value in enumerate(_present(features))]
+    with leakage_errors():
+        found = rows.agg(*named).collect()[0]
     counts = {name: found[f"infinite_{i}"] for i, name in enumerate(features) if found[f"infinite_{i}"]}
-    return DataContractError(
-        f"{stage}: features with infinite values, rows per column: {counts}. Replace them upstream: an infinite "
-        "value has no distance; null counts as the mean."
-    )
+    if counts:
+        raise DataContractError(
+            f"{stage}: features with infinite values, rows per column: {counts}. Replace them upstream: an infinite "
+            "value has no distance; null counts as the mean."
+        )

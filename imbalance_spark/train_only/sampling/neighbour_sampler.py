@@ -13,7 +13,13 @@ from imbalance_spark.errors import ConfigError
 from imbalance_spark.frames import col
 from imbalance_spark.hashing import key_hash
 from imbalance_spark.train_only.sampling.census import Census
-from imbalance_spark.train_only.sampling.feature_scale import FeatureScale, Scaling, check_numeric, fit_feature_scale
+from imbalance_spark.train_only.sampling.feature_scale import (
+    FeatureScale,
+    Scaling,
+    check_numeric,
+    feature_sums,
+    fit_feature_scale,
+)
 from imbalance_spark.train_only.sampling.neighbours import EXACT_ROWS, NeighbourIndex, index_points, is_exact
 from imbalance_spark.train_only.sampling.neighbours.lists import NEAR
 from imbalance_spark.train_only.sampling.neighbours.search import collect_points, search_by_scan
@@ -72,16 +78,16 @@ class NeighbourSampler(RandomSampler):
         stage = type(self).__name__
         refuse_columns(train, (*added, HASH, CODE, NEAR), stage)
         check_numeric(train, self.features, stage)
-        return self._count(train)
+        return self._count(train, feature_sums(self.features))
 
     def _space(self, census: Census, scale: FeatureScale, name: Label) -> Space:
         """The space in which the neighbours of a class are looked for."""
         return Space(numeric=self.features, scale=scale)
 
     def _scale(self, census: Census) -> FeatureScale:
-        """The scale of the features; two passes."""
+        """The scale of the features, from what was summed up with the counts; see `fit_feature_scale`."""
         return fit_feature_scale(
-            census.rows, self.features, self.scaling, type(self).__name__, count=sum(census.counts.values()),
+            census.rows, self.features, self.scaling, type(self).__name__, sums=list(census.sums.values()),
             hashed=self._hashed(),
         )  # fmt: skip
 

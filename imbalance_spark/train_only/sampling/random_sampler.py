@@ -1,6 +1,7 @@
 """What the random samplers share: roles, the classes they learn, and the hashes at which a draw ends."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar
 
 from pyspark.sql import Column, DataFrame
@@ -30,11 +31,11 @@ class RandomSampler:
         self.sampling_strategy = sampling_strategy
         self.seed = seed
 
-    def _count(self, train: DataFrame) -> Census:
+    def _count(self, train: DataFrame, aggregates: Mapping[str, Column] = MappingProxyType({})) -> Census:
         """One pass: guarded rows and their classes, from which `sampling_strategy_` is learnt."""
         stage = type(self).__name__
         check_key(train, self.key, stage)
-        census = count_train(train, self.label, stage)
+        census = count_train(train, self.label, stage, aggregates)
         self.sampling_strategy_ = check_sampling_strategy(self.sampling_strategy, census.counts, self._kind)
         self.counts_before_ = dict(census.counts)
         return census

@@ -1,6 +1,7 @@
 """SMOTEN: SMOTE for rows of categories alone."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame
@@ -18,8 +19,8 @@ from imbalance_spark.train_only.sampling.neighbours import NeighbourIndex
 from imbalance_spark.train_only.sampling.neighbours.lists import NEAR
 from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, Space
 from imbalance_spark.train_only.sampling.neighbours.value_difference import ValueDifferenceSpace
-from imbalance_spark.train_only.sampling.smote import SMOTE
 from imbalance_spark.train_only.sampling.synthetic_draws import NEIGHBOUR, draw_pairs, join_hint
+from imbalance_spark.train_only.sampling.synthetic_sampler import SyntheticSampler
 from imbalance_spark.train_only.sampling.votes import VOTERS, cell, most_frequent
 
 MOST_VALUES = 100_000
@@ -27,7 +28,7 @@ MOST_VALUES = 100_000
 _SHARES = "__shares"
 
 
-class SMOTEN(SMOTE):
+class SMOTEN(SyntheticSampler):
     """SMOTEN (Chawla et al., 2002): every category of a new row is elected by its parent and the k nearest.
 
     Parents are uniform with replacement. Of equally frequent categories the smallest wins, null being the
@@ -70,7 +71,7 @@ class SMOTEN(SMOTE):
             for i in range(len(self.features))
             for c in range(len(census.counts))
         ]
-        return super()._points(Census(rows=rows.select("*", *shares), counts=census.counts), space)
+        return super()._points(replace(census, rows=rows.select("*", *shares)), space)
 
     def _with_shares(self, rows: DataFrame, number: int) -> DataFrame:
         of_feature = self._shares.where(F.col("feature") == number)

@@ -16,13 +16,13 @@ from imbalance_spark.train_only.sampling.neighbour_sampler import Points
 from imbalance_spark.train_only.sampling.neighbours import EXACT_ROWS, NeighbourIndex
 from imbalance_spark.train_only.sampling.neighbours.lists import NEAR
 from imbalance_spark.train_only.sampling.neighbours.space import HASH, Space
-from imbalance_spark.train_only.sampling.smote import SMOTE
 from imbalance_spark.train_only.sampling.strategy import SamplingStrategy
 from imbalance_spark.train_only.sampling.synthetic_draws import draw_pairs, uniform_draw
+from imbalance_spark.train_only.sampling.synthetic_sampler import SyntheticSampler
 from imbalance_spark.train_only.sampling.votes import VOTERS, cell, most_frequent
 
 
-class SMOTENC(SMOTE):
+class SMOTENC(SyntheticSampler):
     """SMOTE-NC (Chawla et al., 2002): a differing category costs M, the median of the class's standard deviations.
 
     M is the median over the numeric features of their population standard deviation inside the class, in

@@ -9,6 +9,8 @@ from imbalance_spark.train_only.sampling.neighbours.places import PLACE
 from imbalance_spark.train_only.sampling.neighbours.space import HASH
 
 NEIGHBOUR, CODE_OF_NEIGHBOUR = "__neighbour", "__neighbour_code"
+CHOICE = "__choice"
+"""Column of the draw in [0, 1) that chooses among a parent's neighbours."""
 _BROADCAST_BYTES = 1 << 25
 _NUMBERS_OF_LIST = 24
 
@@ -30,9 +32,9 @@ def draw_pairs(placed: DataFrame, rows: int, wanted: int, seed: str) -> DataFram
         `HASH` of the parent, `NEIGHBOUR`, `CODE_OF_NEIGHBOUR`, `gap` (double, in [0, 1)) and `copy_number`
         (int, from 1 for each parent).
     """
-    draws = _draws(placed.sparkSession, wanted, rows, seed)
+    draws = numbered_draws(placed.sparkSession, wanted, rows, seed)
     of_parent = Window.partitionBy(PLACE).orderBy("__number")
-    chosen = F.get(NEAR, F.floor(F.col("__choice") * F.size(NEAR)).cast("int"))
+    chosen = F.get(NEAR, F.floor(F.col(CHOICE) * F.size(NEAR)).cast("int"))
     return draws.join(placed.hint(join_hint(rows, _NUMBERS_OF_LIST)), on=PLACE, how="inner").select(
         HASH,
         chosen["near"].alias(NEIGHBOUR),
@@ -64,11 +66,12 @@ def draw_for_each(lists: DataFrame, times: Column, seed: str) -> DataFrame:
     )
 
 
-def _draws(spark: SparkSession, wanted: int, rows: int, seed: str) -> DataFrame:
+def numbered_draws(spark: SparkSession, wanted: int, rows: int, seed: str) -> DataFrame:
+    """`wanted` draws: `__number`, the parent's `PLACE` among so many rows, `CHOICE` and `gap`, both in [0, 1). Lazy."""
     number = F.col("id")
     return spark.range(wanted).select(
         number.alias("__number"),
         F.floor(uniform_draw(seed, "parent", number) * rows).alias(PLACE),
-        uniform_draw(seed, "choice", number).alias("__choice"),
+        uniform_draw(seed, "choice", number).alias(CHOICE),
         uniform_draw(seed, "gap", number).alias("gap"),
     )

@@ -11,10 +11,12 @@ from scipy import stats
 from sklearn.neighbors import NearestNeighbors
 
 from imbalance_spark.errors import DataContractError
+from imbalance_spark.train_only.sampling import smote as smote_room
 from imbalance_spark.train_only.sampling.neighbours import places
 from imbalance_spark.train_only.sampling.neighbours.places import with_places
-from imbalance_spark.train_only.sampling.smote import PROVENANCE, SMOTE
+from imbalance_spark.train_only.sampling.smote import SMOTE
 from imbalance_spark.train_only.sampling.synthetic_draws import draw_pairs
+from imbalance_spark.train_only.sampling.synthetic_sampler import PROVENANCE
 
 ROLES: dict[str, Any] = {"key": "order_id", "label": "label", "seed": 7, "features": ["amount.eur"]}
 STRATEGY = {2: 100}
@@ -128,3 +130,24 @@ def test_a_synthetic_row_lacks_what_its_parent_lacks_and_nothing_else(spark: Spa
     only_neighbour_lacks = [r for r in rows if r["neighbour_id"] % 3 == 0 and r["parent_id"] % 3]
     assert only_neighbour_lacks
     assert all(row["n"] == row["parent_id"] for row in only_neighbour_lacks)
+
+
+def test_rows_made_in_memory_are_those_made_by_joins(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = F.when(F.col("order_id") % 5 > 0, F.rand(3)).alias("f0")
+    numbers = [
+        missing,
+        (F.rand(4) * 1000).cast("int").alias("n"),
+        F.array(F.lit("a"), F.col("order_id").cast("string")).alias("other"),
+    ]
+    train = make_train(spark).select("*", *numbers, F.lit("x").alias("shop id")).localCheckpoint()
+
+    def made() -> list[str]:
+        sampler = SMOTE(
+            **{**ROLES, "key": ["shop id", "order_id"], "features": ["f0", "n"]}, sampling_strategy={2: 300, 1: 320}
+        )
+        rows = sampler.fit_resample(train)
+        return [*sorted(map(str, rows.collect())), str(rows.schema)]
+
+    in_memory = made()
+    monkeypatch.setattr(smote_room, "HELD_BYTES", 0)
+    assert made() == in_memory

@@ -10,7 +10,8 @@ from pyspark.sql import functions as F
 
 from imbalance_spark.hashing import HASH_RANGE
 from imbalance_spark.train_only.sampling.neighbours.lists import ARROW, SCHEMA, merged, nearest_lists
-from imbalance_spark.train_only.sampling.neighbours.partition import SAMPLE_ROWS, Cells, Partition, fit_partition
+from imbalance_spark.train_only.sampling.neighbours.partition import SAMPLE_ROWS, Cells, Partition
+from imbalance_spark.train_only.sampling.neighbours.probing import fit_searched_partition
 from imbalance_spark.train_only.sampling.neighbours.search import collect_points
 from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, Numbers, PointArrays, Space
 
@@ -29,7 +30,7 @@ def fit_cells(points: DataFrame, rows: int, space: Space, seed: int, stage: str)
     """Cells from the points with the lowest hashes, at most some 262,144, which are collected; one pass."""
     share = min(1.0, SAMPLE_ROWS / rows)
     sample = collect_points(points.where(F.col(HASH) < F.lit(int(share * HASH_RANGE))), stage)
-    return fit_partition(sample, space, rows, seed)
+    return fit_searched_partition(sample, space, rows, seed)
 
 
 def search_cells(

@@ -12,8 +12,9 @@ from pyspark.sql import functions as F
 from imbalance_spark.hashing import HASH_RANGE
 from imbalance_spark.train_only.sampling.neighbours.cells import fit_cells, search_cells
 from imbalance_spark.train_only.sampling.neighbours.held import BLOCK_BYTES, Engine, HeldIndex, held_bytes
-from imbalance_spark.train_only.sampling.neighbours.partition import SAMPLE_ROWS, Partition, fit_partition
+from imbalance_spark.train_only.sampling.neighbours.partition import SAMPLE_ROWS, Partition
 from imbalance_spark.train_only.sampling.neighbours.places import with_places
+from imbalance_spark.train_only.sampling.neighbours.probing import fit_searched_partition
 from imbalance_spark.train_only.sampling.neighbours.search import collect_points, search_by_scan
 from imbalance_spark.train_only.sampling.neighbours.space import HASH, PointArrays, Space
 
@@ -123,15 +124,20 @@ def index_points(
     Raises:
         DataContractError: two rows have one key. LeakageError: a row whose split is not "train".
     """
-    if is_exact(rows, space, exact_rows):
-        return HeldIndex(points=collect_points(frame, stage), space=space)
-    if held_bytes(rows, space, "cells") > HELD_BYTES:
+    if not is_exact(rows, space, exact_rows) and held_bytes(rows, space, "cells") > HELD_BYTES:
         return ClusterIndex(frame=frame, rows=rows, space=space, partition=fit_cells(frame, rows, space, seed, stage))
-    points = collect_points(frame, stage)
+    return index_held(collect_points(frame, stage), space, exact_rows=exact_rows, seed=seed)
+
+
+def index_held(points: PointArrays, space: Space, *, exact_rows: int, seed: int) -> HeldIndex:
+    """An index of points in memory."""
+    rows = len(points)
+    if is_exact(rows, space, exact_rows):
+        return HeldIndex(points=points, space=space)
     # The lowest hashes: the sample that cells are learnt on where rows stay on the cluster.
     share = min(1.0, SAMPLE_ROWS / rows)
     sample = points.where(points.hashes < int(share * HASH_RANGE))
-    return HeldIndex.by_cells(points, space, fit_partition(sample, space, rows, seed))
+    return HeldIndex.by_cells(points, space, fit_searched_partition(sample, space, rows, seed))
 
 
 def is_exact(rows: int, space: Space, exact_rows: int) -> bool:

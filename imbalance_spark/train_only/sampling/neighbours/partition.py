@@ -11,7 +11,7 @@ import numpy.typing as npt
 from imbalance_spark.train_only.sampling.neighbours.space import Floats, Numbers, PointArrays, Space
 
 PROBES = 8
-"""Cells that a search looks at for each row: those of the nearest centres."""
+"""Most cells that a search looks at for each row: those of the nearest centres."""
 SAMPLE_ROWS = 1 << 18
 """Rows that the centres are learnt on, which the driver holds."""
 
@@ -38,6 +38,7 @@ class Partition:
         middle: (numbers of a point,), what is subtracted. step: what one whole number stands for, > 0.
         limit: the largest whole number. categories: (categorical columns, 4093, 8), a category as a random point.
         centres: (cells, numbers + 8 x categorical columns).
+        probes: how many cells a row looks at.
         parts: into how many cells each centre's rows are dealt by their hashes, where there are too many.
     """
 
@@ -46,12 +47,8 @@ class Partition:
     limit: int
     categories: _Singles
     centres: _Singles
+    probes: int
     parts: npt.NDArray[np.int64]
-
-    @property
-    def probes(self) -> int:
-        """How many cells a row looks at."""
-        return min(PROBES, len(self.centres))
 
     def cells(self, points: PointArrays, threads: int = 1) -> Cells:
         """(points, probes): the cells of the nearest centres, nearest first; a row lies in the first.
@@ -82,14 +79,13 @@ def fit_partition(sample: PointArrays, space: Space, rows: int, seed: int) -> Pa
     centres = whole[:number].copy()
     for _ in range(_ROUNDS):
         centres = _moved(whole, centres)
-    sizes = np.bincount(_nearest_centres(whole, centres, 1, driver_threads())[:, 0], minlength=number) * (
-        rows / len(whole)
-    )
+    sampled = np.bincount(_nearest_centres(whole, centres, 1, driver_threads())[:, 0], minlength=number)
+    sizes = sampled * (rows / len(whole))
     most = min(_CROWDED * rows / number, _MOST_ROWS)
     parts = np.maximum(1, np.ceil(sizes / most)).astype(np.int64)
     return Partition(
         middle=plain.middle, step=plain.step, limit=plain.limit, categories=plain.categories, centres=centres,
-        parts=parts,
+        probes=min(PROBES, number), parts=parts,
     )  # fmt: skip
 
 
@@ -110,6 +106,7 @@ def _without_centres(sample: PointArrays, space: Space, draws: np.random.Generat
         limit=limit,
         categories=np.clip(drawn, -limit, limit).astype(np.float32),
         centres=np.zeros((1, width), np.float32),
+        probes=1,
         parts=np.ones(1, np.int64),
     )
 
