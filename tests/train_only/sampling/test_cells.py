@@ -13,7 +13,9 @@ from imbalance_spark.train_only.sampling.feature_scale import FeatureScale
 from imbalance_spark.train_only.sampling.neighbours import held
 from imbalance_spark.train_only.sampling.neighbours.cells import search_cells
 from imbalance_spark.train_only.sampling.neighbours.lists import nearest_lists
-from imbalance_spark.train_only.sampling.neighbours.partition import fit_partition
+from imbalance_spark.train_only.sampling.neighbours.nearest_in_cells import CellRows, nearest_in_cells
+from imbalance_spark.train_only.sampling.neighbours.partition import PROBES, fit_partition
+from imbalance_spark.train_only.sampling.neighbours.probing import fit_searched_partition
 from imbalance_spark.train_only.sampling.neighbours.search import collect_points, search_by_scan
 from imbalance_spark.train_only.sampling.neighbours.space import PointArrays, Space
 
@@ -131,3 +133,31 @@ def test_cells_of_few_rows_have_lists_of_what_is_there(frame: Any) -> None:
         others = [other for _, other in entries]
         assert 1 <= len(others) == len(set(others)) <= 3
         assert set(others) <= set(few.hashes.tolist()) - {name}
+
+
+@pytest.mark.parametrize("levels", [0, 3])
+def test_in_its_cells_a_query_finds_what_brute_force_finds_there_ties_by_position(levels: int) -> None:
+    points = made(2500, repeated=300)
+    if levels:
+        points = PointArrays(hashes=points.hashes, codes=points.codes, values=np.rint(points.values[:, :2] * levels))
+    space = Space(
+        numeric=SPACE.numeric[: points.values.shape[1]],
+        scale=FeatureScale(divisors=(1.0,) * points.values.shape[1], means=(0.0,) * points.values.shape[1]),
+    )
+    cells = fit_partition(points, space, len(points), seed=7).cells(points)
+    places = np.arange(0, len(points), 7)
+    found = nearest_in_cells(space, points.values, CellRows.of(cells), places, 5)
+    for query, positions, distances in zip(places, found.positions, found.distances, strict=True):
+        reached = np.flatnonzero(np.isin(cells[:, 0], cells[query]) & (np.arange(len(points)) != query))
+        squares = np.square(points.values[reached] - points.values[query]).sum(axis=1)
+        order = np.argsort(squares, kind="stable")[:5]
+        np.testing.assert_array_equal(positions, reached[order])
+        np.testing.assert_array_equal(distances, np.sqrt(squares[order]))
+
+
+def test_data_of_few_dimensions_need_fewer_cells_than_data_of_many() -> None:
+    structured = made(20_000)
+    values = np.random.default_rng(1).normal(size=(len(structured), WIDTH))
+    isotropic = PointArrays(hashes=structured.hashes, codes=structured.codes, values=values)
+    probes = [fit_searched_partition(p, SPACE, len(p), seed=7).probes for p in (structured, isotropic)]
+    assert probes[0] < probes[1] == PROBES
