@@ -73,16 +73,20 @@ def printed(ended: subprocess.CompletedProcess[str]) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def orders(home: Path, package: Path) -> Path:
+def orders(home: Path, package: Path, master: str) -> Path:
     generate = ("--rows", "30000", "--prevalence", "0.02", "--seed", "7", "--output", str(home / "orders"))
-    submit(home, package, "generate_orders.py", *generate, spark=("--master", "local[2]"))
+    submit(home, package, "generate_orders.py", *generate, spark=on(master))
     return home / "orders"
 
 
 @pytest.fixture(scope="module")
 def on_cluster(home: Path, package: Path, master: str, orders: Path) -> dict[str, object]:
     """What a run on the cluster printed; its best model is version 1 of `orders`."""
-    return train(home, package, "on-cluster", "orders", "--master", master, "--executor-memory", "1g")
+    return train(home, package, "on-cluster", "orders", *on(master))
+
+
+def on(master: str) -> tuple[str, ...]:
+    return ("--master", master, "--executor-memory", "1g")
 
 
 def ledger(home: Path, run_id: str, step: str) -> object:
@@ -102,14 +106,13 @@ def test_cluster_and_local_runs_agree_on_splits_samples_and_counts(
         assert (here["rows"], here["fingerprint"]) == (there["rows"], there["fingerprint"]), table
 
 
-def test_the_champion_scores_orders_once_for_each_version_and_a_retuned_one_decides_by_its_own_threshold(
+def test_end_to_end_orders_are_generated_a_champion_trained_promoted_retuned_and_scores_before_and_after(
     spark: SparkSession, home: Path, package: Path, master: str, orders: Path, on_cluster: dict[str, object]
 ) -> None:
     def score() -> dict[str, object]:
         places = ("--input", str(orders), "--output", f"{home}/scored", "--tracking-uri", store(home))
         model = ("--model", "models:/orders@champion", "--json")
-        on = ("--master", master, "--executor-memory", "1g")
-        return printed(submit(home, package, "score.py", *model, *places, spark=on))
+        return printed(submit(home, package, "score.py", *model, *places, spark=on(master)))
 
     assert on_cluster["gate"]["outcome"] == "promote"
     assert (on_cluster["registered"]["version"], on_cluster["registered"]["alias"]) == ("1", "champion")

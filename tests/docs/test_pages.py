@@ -4,8 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
+from pyspark.sql import SparkSession
 
 from benchmarks.__main__ import NAMES
+from imbalance_spark.generate import generate_orders
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -50,3 +52,14 @@ def _anchors(file: Path) -> set[str]:
     """Headings as links name them: lower case, no punctuation, dashes for spaces."""
     names = _HEADING.findall(file.read_text("utf-8"))
     return {re.sub(r"[^\w -]", "", name.lower()).strip().replace(" ", "-") for name in names}
+
+
+def test_the_example_in_code_runs(spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    [example] = re.findall(r"```python\n(.*?)```", (ROOT / "docs/in_code.md").read_text("utf-8"), re.DOTALL)
+    made = generate_orders(spark, rows=3_000, prevalence=0.05, seed=7, partitions=2)
+    made.select("order_id", "is_fraud", "true_probability").write.parquet(f"{tmp_path}/orders")
+    orders = spark.read.parquet(f"{tmp_path}/orders")
+    # The true probability stands for a model's.
+    scored = orders.withColumnRenamed("true_probability", "probability")
+    exec(compile(example, "docs/in_code.md", "exec"), {"orders": orders, "scored": scored})
+    assert re.match(r"0\.\d+ min_cost", capsys.readouterr().out)
