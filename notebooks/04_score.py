@@ -31,8 +31,8 @@ from imbalance_spark.held_out import HeldOutCounts
 from imbalance_spark.metrics import collect_score_counts
 from imbalance_spark.metrics.plots import confusion_figure, reliability_figure, score_histogram_figure
 from imbalance_spark.orders import read_orders
-from imbalance_spark.score import score_orders
-from imbalance_spark.scored_table import batch_of, find_batch, write_batch
+from imbalance_spark.score_batch import score_batch
+from imbalance_spark.scored_table import batch_of
 from imbalance_spark.tracking_models import load_logged_model
 from imbalance_spark.tracking_registry import load_registered_model
 
@@ -61,13 +61,21 @@ print(f"{orders.description}; {model.label}, strategy {model.bundle.strategy}, t
 
 # MAGIC %md
 # MAGIC ## Score and append
-# MAGIC The table's history knows each batch by the version of the orders and of the model.
+# MAGIC The table's history knows each batch by the version of the orders and of the model. Orders with an infinite
+# MAGIC number are set aside in `scored_quarantined`, with their reasons.
 
 # COMMAND ----------
 
-scored = score_orders(orders.frame, model.bundle, model_version=model.version, scored_at=datetime.now(UTC))
-batch = batch_of(spark, source, orders, model.label)
-written = find_batch(spark, f"{output}/scored", batch) or write_batch(scored, f"{output}/scored", batch)
+written = score_batch(
+    orders.frame,
+    model.bundle,
+    batch_of(spark, source, orders, model.label),
+    output=f"{output}/scored",
+    quarantine=f"{output}/scored_quarantined",
+    max_quarantined=0.01,
+    model_version=model.version,
+    scored_at=datetime.now(UTC),
+)
 print("Nothing added: scored before." if not written.is_new else f"{written.rows:,} orders, version {written.version}.")
 
 # COMMAND ----------
