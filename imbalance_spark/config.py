@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from imbalance_spark.config_classes import class_names_problems, class_problems, two_class_problems
 from imbalance_spark.config_section import Name, Section, Share
 from imbalance_spark.config_strategy import BoosterParams, StrategyConfig, feature_problems, stacking_problems
 
@@ -48,6 +49,7 @@ class OrdersConfig(Section):
         key: columns that identify a row; splits and samples are functions of them and of the seed.
         label: column that says what happened; 0/1 or boolean as they are.
         positive_label: the value of the rare class, where the label has two other values.
+        classes: the values of a label with three or more, in the order in which they are shown; empty for two.
         group: column of rows that depend on each other, such as the customer.
         time: timestamp or date of the order.
         amount: column of money, for costs that depend on the order.
@@ -65,6 +67,7 @@ class OrdersConfig(Section):
     key: tuple[str, ...] = ("order_id",)
     label: str
     positive_label: int | str | bool | None = None
+    classes: tuple[int | str | bool, ...] = ()
     group: str | None = None
     time: str | None = None
     amount: str | None = None
@@ -81,6 +84,11 @@ class OrdersConfig(Section):
         return self.numeric + self.categorical
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """The texts of `classes`, as `encoding.label_text` has them."""
+        return tuple(str(name).lower() if isinstance(name, bool) else str(name) for name in self.classes)
+
+    @property
     def grouping(self) -> tuple[str, ...]:
         """The group's column, where there is one."""
         return () if self.group is None else (self.group,)
@@ -88,6 +96,7 @@ class OrdersConfig(Section):
     @model_validator(mode="after")
     def _roles_do_not_overlap(self) -> Self:
         problems = [*_repeated("features", self.features), *_repeated("key", self.key)]
+        problems += class_names_problems(self.class_names, has_positive=self.positive_label is not None)
         if len(self.features) > MOST_FEATURES:
             problems.append(
                 f"{len(self.features)} features, at most {MOST_FEATURES}: Spark's plans grow with them. Leave some out"
@@ -105,7 +114,9 @@ class OrdersConfig(Section):
     def _role_of(self, name: str) -> str | None:
         # An amount may be a feature: it is known when the order is placed.
         roles = {"label": (self.label,), "key": self.key, "group": (self.group,), "time": (self.time,)}
-        roles |= {"weight": (self.weight,), "gold standard": ("true_probability",)}
+        roles |= {"weight": (self.weight,)}
+        if name.startswith("true_probability"):
+            return "gold standard"
         return next((role for role, names in roles.items() if name in names), None)
 
 
@@ -275,6 +286,11 @@ class RunConfig(Section):
         problems += feature_problems(self.strategies, self.orders.numeric, self.orders.categorical)
         if self.orders.weight is not None:
             problems += stacking_problems(self.strategies, self.orders.weight)
+        if names := self.orders.class_names:
+            metric, segments = self.training.early_stopping_metric, self.scoring.segments
+            problems += class_problems(names, self.strategies, early_stopping_metric=metric, segments=segments)
+        else:
+            problems += two_class_problems(self.strategies)
         if problems:
             raise ValueError("; ".join(problems))
         return self

@@ -140,10 +140,7 @@ def _ratio_problems(sampling_strategy: float | str | dict[int | str, int]) -> li
 def _weight_problems(weights: str | dict[int | str, float]) -> list[str]:
     if isinstance(weights, str):
         return []
-    problems = [] if min(weights.values(), default=0.0) > 0.0 else [f"weights must be above 0, got {weights}"]
-    if set(weights) != {0, 1}:
-        problems.append(f"weights must name class 0 and class 1 (the positive one), and no other, got {list(weights)}")
-    return problems
+    return [] if min(weights.values(), default=0.0) > 0.0 else [f"weights must be above 0, got {weights}"]
 
 
 _SETTINGS_OF = {

@@ -51,18 +51,25 @@ def label_text(label: Column) -> Column:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelEncoding:
-    """Which label is class 1.
+    """Which label is which class.
 
     Args:
-        classes: the labels' texts (see `label_text`) in the order of their numbers: negative, positive.
+        classes: the labels' texts (see `label_text`) in the order of their numbers; of two: negative, positive.
     """
 
     classes: tuple[str, ...]
 
     @property
     def positive(self) -> str:
-        """The text of the label that counts as 1."""
+        """Of two classes the text of the label that counts as 1."""
         return self.classes[1]
+
+    @property
+    def sentence(self) -> str:
+        """The classes in words."""
+        if len(self.classes) == 2:
+            return f"Class 1 is {self.positive!r}, class 0 is {self.classes[0]!r}."
+        return f"Classes: {', '.join(f'{number} is {name!r}' for number, name in enumerate(self.classes))}."
 
     def encode(self, label: Column) -> Column:
         """The class number (int, from 0); null for a null label and for one that is no class."""
@@ -82,7 +89,7 @@ class LabelEncoding:
 
 
 def learn_label(class_counts: Mapping[str, int], config: OrdersConfig, *, is_text: bool) -> LabelEncoding:
-    """Which of two classes is the positive one.
+    """Which of two classes is the positive one; of more, the order that `orders.classes` gives.
 
     Numbers 0 and 1 (also 0.0, -0.0, decimals) and booleans say so themselves. Everything else,
     such as -1/+1, 1/2, yes/no and the texts '0'/'1', needs `orders.positive_label`.
@@ -94,12 +101,15 @@ def learn_label(class_counts: Mapping[str, int], config: OrdersConfig, *, is_tex
 
     Raises:
         DataContractError: one class only, more than two, two that differ in spaces or letter case
-            only, no `positive_label` where one is needed, or one that is not among the labels.
+            only, no `positive_label` where one is needed, or one that is not among the labels; a class of
+            `orders.classes` without rows, or rows of a class that is none of them.
     """
     found = {name: n for name, n in class_counts.items() if n > 0}
     where = f"orders.label: column {config.label!r}"
     if twins := _look_alikes(found):
         raise DataContractError(f"{where} has labels that look alike: {twins}. Give each class one spelling upstream.")
+    if config.classes:
+        return _named_classes(found, config.class_names, where)
     if len(found) != 2:
         raise DataContractError(f"{where} {_wrong_number(found)}")
     positive = _positive(found, config, where, is_text)
@@ -171,12 +181,32 @@ def _positive(found: Mapping[str, int], config: OrdersConfig, where: str, is_tex
     return text
 
 
+def _named_classes(found: Mapping[str, int], names: tuple[str, ...], where: str) -> LabelEncoding:
+    problems = []
+    if absent := [name for name in names if name not in found]:
+        problems.append(
+            f"{where} has no valid row of {absent}, which orders.classes names; it has {_shown(found)}."
+            f"{nearest(absent, found)} Take more orders, or name the classes that there are."
+        )
+    if unknown := sorted(set(found) - set(names)):
+        problems.append(
+            f"{where} has {_shown({name: found[name] for name in unknown})}, which orders.classes {list(names)} does "
+            "not name. Name them there, or map them upstream."
+        )
+    if problems:
+        raise DataContractError.of_all(problems)
+    return LabelEncoding(classes=names)
+
+
 def _wrong_number(found: Mapping[str, int]) -> str:
     if not found:
         return "has no class: every label is null. Check the label column."
     if len(found) == 1:
         return f"has only one class, {_shown(found)}: there is nothing to separate. Check the label and the filters."
-    return f"has {len(found)} classes, {_shown(found)}; two are expected. Map them to two upstream, or filter."
+    return (
+        f"has {len(found)} classes, {_shown(found)}; two are expected. "
+        "Name all of them under orders.classes, or map them to two."
+    )
 
 
 def _look_alikes(found: Mapping[str, int]) -> list[list[str]]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pyspark.sql import DataFrame, SparkSession
 
 from imbalance_spark.config import RunConfig
-from imbalance_spark.diagnose import Diagnosis, diagnose
+from imbalance_spark.diagnose import Diagnosis
+from imbalance_spark.multiclass.diagnosis import ClassDiagnosis, diagnosis_of
 from imbalance_spark.orders import SourceOrders, read_orders
 from imbalance_spark.prepare import CLASS_NUMBER, class_rows, split_counts, with_class_number
 from imbalance_spark.progress import Progress
@@ -24,7 +25,7 @@ class ExaminedOrders:
     source: SourceOrders
     report: ValidationReport
     plan: SplitPlan
-    diagnosis: Diagnosis
+    diagnosis: Diagnosis | ClassDiagnosis
     valid: DataFrame
 
 
@@ -44,5 +45,5 @@ def examine(spark: SparkSession, config: RunConfig, progress: Progress) -> Exami
     with progress.step("split"):
         valid = with_class_number(validated, config.orders.label)
         plan = fit_split_by_config(valid, config.split, config.orders, label=CLASS_NUMBER)
-    diagnosis = diagnose(class_rows(report), split_counts(plan))
+    diagnosis = diagnosis_of(class_rows(report), split_counts(plan), report.label.classes)
     return ExaminedOrders(source=source, report=report, plan=plan, diagnosis=diagnosis, valid=valid)

@@ -11,9 +11,10 @@ from imbalance_spark.audit import Audit, audit
 from imbalance_spark.checks import refuse_columns
 from imbalance_spark.config import RunConfig
 from imbalance_spark.config_file import config_hash
-from imbalance_spark.diagnose import Diagnosis, diagnose
+from imbalance_spark.diagnose import Diagnosis
 from imbalance_spark.encoding import CategoryEncoding, fit_categories, model_inputs
 from imbalance_spark.frames import FOLDS, SPLIT, TRAIN, col
+from imbalance_spark.multiclass.diagnosis import ClassDiagnosis, diagnosis_of
 from imbalance_spark.orders import SourceOrders, check_orders, read_orders
 from imbalance_spark.progress import Progress
 from imbalance_spark.split import SplitPlan
@@ -44,7 +45,7 @@ class PreparedOrders:
     report: ValidationReport
     plan: SplitPlan
     categories: CategoryEncoding
-    diagnosis: Diagnosis
+    diagnosis: Diagnosis | ClassDiagnosis
     audit: Audit
     orders: DataFrame
     """The valid orders as they came, with `split`."""
@@ -94,7 +95,7 @@ def prepare(spark: SparkSession, config: RunConfig, progress: Progress) -> Prepa
         report=validated.report,
         plan=plan,
         categories=categories,
-        diagnosis=diagnose(class_rows(validated.report), counts),
+        diagnosis=diagnosis_of(class_rows(validated.report), counts, validated.report.label.classes),
         audit=audited,
         orders=split,
         kept=keep,
@@ -103,7 +104,7 @@ def prepare(spark: SparkSession, config: RunConfig, progress: Progress) -> Prepa
 
 
 def with_class_number(validated: ValidatedOrders, label: str) -> DataFrame:
-    """The valid orders with `class_number` (int, 0 or 1), by which they are split; lazy."""
+    """The valid orders with `class_number` (int, from 0), by which they are split; lazy."""
     refuse_columns(validated.valid, (CLASS_NUMBER,), "orders")
     number = validated.report.label.encode(col(label))
     return validated.valid.select("*", number.alias(CLASS_NUMBER))
@@ -115,7 +116,7 @@ def split_counts(plan: SplitPlan) -> dict[str, dict[int, int]]:
 
 
 def class_rows(report: ValidationReport) -> dict[int, int]:
-    """Valid rows of class 0 and of class 1."""
+    """Valid rows of each class."""
     return {number: report.class_counts[name] for number, name in enumerate(report.label.classes)}
 
 

@@ -39,7 +39,7 @@ def _lines(found: ExaminedOrders) -> Iterator[str]:
     yield f"Orders: {found.source.description}; {report.rows:,} rows, {report.quarantined:,} break a rule."
     for rule, rows in report.by_rule.items():
         yield f"  {rule}: {rows:,} rows"
-    yield f"Class 1 is {report.label.positive!r}, class 0 is {report.label.classes[0]!r}."
+    yield report.label.sentence
     yield ""
     yield from found.diagnosis.lines()
     missing = {name: n for name, n in report.missing.items() if n > 0}

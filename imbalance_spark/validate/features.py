@@ -1,6 +1,7 @@
 """What the features' ranges per class tell: a label that leaked in, columns that teach nothing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
 
 from pyspark.sql import types as T
 
@@ -12,21 +13,31 @@ _EXACT_INTEGERS = 1 << 24  # float32 has 24 bits for digits
 _MOST_NAMES = 20
 
 
-def leaked_features(negative: LabelCounts, positive: LabelCounts) -> Iterator[str]:
-    """A sentence for each feature that alone separates the classes.
+def leaked_features(*classes: LabelCounts) -> Iterator[str]:
+    """A sentence for each feature that alone separates a class from all others.
 
-    Found are features whose values in one class lie all below those in the other (categorical: that
-    have no value in common), and those whose being missing separates the classes with a ROC-AUC of
+    Found are features whose values in the class lie all below or above those in the others (categorical: that
+    have no value in common), and those whose being missing separates them with a ROC-AUC of
     0.999 or more: copies of the label, rescaled, inverted, or null for one class. At least 30 rows
-    with a value in each class are asked, so that chance does not do it. A leak with exceptions, such
+    with a value on each side are asked, so that chance does not do it. A leak with exceptions, such
     as a status that is changed by hand, is not found here.
     """
-    for name, below in negative.features.items():
-        above = positive.features[name]
-        if _lie_apart(below, above):
+    # Of two classes, the first against the second says it all.
+    sides = [_sides(classes, number) for number in range(1 if len(classes) == 2 else len(classes))]
+    for name in classes[0].features:
+        if any(_lie_apart(one[name], other[name]) for _, one, _, other in sides):
             yield f"orders: column {name!r} gives the label away: its values alone separate the classes. {_FIX}"
-        elif _missing_separates(negative.rows, below.values, positive.rows, above.values):
+        elif any(_missing_separates(n, one[name].values, m, other[name].values) for n, one, m, other in sides):
             yield f"orders: column {name!r} gives the label away: whether it is null separates the classes. {_FIX}"
+
+
+def _sides(
+    classes: Sequence[LabelCounts], number: int
+) -> tuple[int, Mapping[str, FeatureRange], int, Mapping[str, FeatureRange]]:
+    """Rows and ranges of one class, and of all others together."""
+    one, others = classes[number], [*classes[:number], *classes[number + 1 :]]
+    ranges = {name: reduce(FeatureRange.joined, [counts.features[name] for counts in others]) for name in one.features}
+    return one.rows, one.features, sum(counts.rows for counts in others), ranges
 
 
 _FIX = "Take it out of the features if it is known only after the outcome, or is a copy of it."

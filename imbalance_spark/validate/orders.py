@@ -38,7 +38,7 @@ class ValidationReport:
         missing: per feature the rows without a usable value, of all rows.
         large_integers: features of integers beyond 2^24, which float32 rounds.
         warnings: sentences on features that teach nothing or lose digits.
-        label: which label is class 1.
+        label: which label is which class.
     """
 
     rows: int
@@ -76,7 +76,7 @@ def validate_orders(orders: DataFrame, config: OrdersConfig) -> ValidatedOrders:
 
     A row is quarantined for the rules of `validate.rules.row_rules`, and for `duplicate_key`: all
     rows of a key that comes more than once, since none is known to be the right one. A null or NaN
-    feature is legal. A label that is a third class stops the job and is not quarantined: rare
+    feature is legal. A label that is one class too many stops the job and is not quarantined: rare
     classes are what this package is about.
 
     Two passes: an aggregate per label over the columns in use (one more for each 200 features after
@@ -115,8 +115,8 @@ def _report(
     refuse_too_many(BrokenRows(rows=rows, broken=quarantined, by_rule=by_rule), config.max_quarantined)
     class_counts = _valid_rows(per_label, repeated)
     label = learn_label(class_counts, config, is_text=isinstance(orders.schema[config.label].dataType, T.StringType))
-    negative, positive = (per_label[name] for name in label.classes)
-    if problems := [*_weight_problems(config.weight, negative, positive), *leaked_features(negative, positive)]:
+    classes = [per_label[name] for name in label.classes]
+    if problems := [*_weight_problems(config.weight, *classes), *leaked_features(*classes)]:
         raise DataContractError.of_all(problems)
     ranges = _joined(per_label)
     return ValidationReport(

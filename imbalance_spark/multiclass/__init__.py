@@ -1,0 +1,1 @@
+"""The main job for three classes and more: what differs from two."""
