@@ -82,14 +82,14 @@ def fit_strategy(run: Run, train: DataFrame, strategy: StrategyConfig, config: R
 def _fit_one(
     run: Run, train: DataFrame, strategy: StrategyConfig, config: RunConfig, member: int = 0
 ) -> FittedStrategy:
-    table = _strategy_table(run, train, strategy, config, member)
-    before, after = _class_sums(run, "train", train), _class_sums(run, table_name(strategy), table)
+    table = strategy_table(run, train, strategy, config, member)
+    before, after = class_sums(run, "train", train), class_sums(run, table_name(strategy), table)
     kept = kept_shares(strategy, *[{label: sums["rows"] for label, sums in found.items()} for found in (before, after)])
     rows = {label: int(sums["rows"]) for label, sums in before.items()}
     weights = {label: sums["weight"] for label, sums in before.items()} if config.orders.weight else None
     recipe = resolve(strategy, rows, config.training, kept, weights)
     fit_rows = {label: int(sums["rows"]) for label, sums in after.items()}
-    booster = _fitted(run, recipe.name, lambda: _fit(table, strategy, recipe, fit_rows, config))
+    booster = kept_booster(run, recipe.name, lambda: _fit(table, strategy, recipe, fit_rows, config))
     neighbours = run.read_document(_neighbours_step(strategy)) if strategy.kind in SYNTHETIC_KINDS else {}
     return FittedStrategy(config=strategy, recipe=recipe, booster=booster, fit_rows=fit_rows, neighbours=neighbours)
 
@@ -106,7 +106,10 @@ def _averaged(strategy: StrategyConfig, members: Sequence[FittedStrategy]) -> Fi
     )
 
 
-def _strategy_table(run: Run, train: DataFrame, strategy: StrategyConfig, config: RunConfig, member: int) -> DataFrame:
+def strategy_table(
+    run: Run, train: DataFrame, strategy: StrategyConfig, config: RunConfig, member: int = 0
+) -> DataFrame:
+    """The rows that a strategy trains on: `train`, or a table of its own, written once."""
     name = table_name(strategy)
     if name == "train":
         return train
@@ -132,7 +135,7 @@ def _neighbours_step(strategy: StrategyConfig) -> str:
     return f"neighbours_{strategy.name}"
 
 
-def _class_sums(run: Run, name: str, table: DataFrame) -> Mapping[int, Mapping[str, float]]:
+def class_sums(run: Run, name: str, table: DataFrame) -> Mapping[int, Mapping[str, float]]:
     """`rows` and business `weight` per class of the rows to fit on; one pass, kept in the ledger."""
 
     def summed() -> Any:
@@ -144,7 +147,8 @@ def _class_sums(run: Run, name: str, table: DataFrame) -> Mapping[int, Mapping[s
     return {int(label): sums for label, sums in run.document(f"{name}_sums", summed).items()}
 
 
-def _fitted(run: Run, name: str, fit: Callable[[], FittedBooster]) -> FittedBooster:
+def kept_booster(run: Run, name: str, fit: Callable[[], FittedBooster]) -> FittedBooster:
+    """The booster of a recipe's name, fitted once and kept in the run."""
     file = f"models/{name}.ubj"
 
     def fit_and_write() -> Any:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -181,7 +181,27 @@ def training_table(
     return sampled.unionByName(stopping, allowMissingColumns=True)
 
 
-def with_recipe_weight(table: DataFrame, recipe: Recipe) -> DataFrame:
+class Weighing(Protocol):
+    """What a recipe says of the weights of rows, for as many classes as there are."""
+
+    @property
+    def name(self) -> str:
+        """The strategy's."""
+
+    @property
+    def weights(self) -> Mapping[int, float] | None:
+        """Class weights that go into the weight column; None where the strategy has none."""
+
+    @property
+    def has_row_weight(self) -> bool:
+        """Whether rows have a business weight."""
+
+    @property
+    def weight_column(self) -> str | None:
+        """The column to add, or None when no row has a weight."""
+
+
+def with_recipe_weight(table: DataFrame, recipe: Weighing) -> DataFrame:
     """The training table with the recipe's `weight_column` (double, > 0), or as it is without one. Lazy.
 
     The column is the class weight times the business weight; on the early-stopping slice, whose log

@@ -10,6 +10,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from imbalance_spark.config import TrainingConfig
+from imbalance_spark.config_classes import two_class_problems
 from imbalance_spark.config_strategy import BoosterParams, StrategyConfig
 from imbalance_spark.errors import ConfigError, DataContractError, LeakageError, MissingColumnsError
 from imbalance_spark.strategy import (
@@ -172,8 +173,11 @@ def test_business_weights_move_the_starting_point_and_are_not_corrected() -> Non
 
 @pytest.mark.parametrize("weights", [{1: 10.0}, {0: 1.0, 1: 10.0, 2: 3.0}])
 def test_weights_must_name_both_classes_and_no_other(weights: dict[int, float]) -> None:
-    with pytest.raises(ValueError, match="weights must name class 0 and class 1"):
-        strategy("class_weight", weights=weights)
+    asked = strategy("class_weight", weights=weights)
+    [problem] = two_class_problems([asked])
+    assert "weights must name class 0 and class 1" in problem
+    with pytest.raises(ConfigError, match="class"):
+        resolve(asked, COUNTS, TRAINING)
 
 
 @pytest.mark.parametrize("counts", [{0: 10}, {0: 10, 1: 0}, {}])

@@ -23,7 +23,7 @@ from imbalance_spark.learners.watchdog import fit_watched
 
 _MARGIN = "start_margin"
 _OBJECTIVE = "binary:logistic"
-_FIRST_FEATURE = "values"
+FIRST_FEATURE = "values"
 # XGBoost 3.2 looks this column up in each Arrow batch that has no row of the slice, or none to fit on, and fails
 # with a KeyError where features come as columns of other names. Nothing but the lookup depends on the name.
 
@@ -103,7 +103,7 @@ def fit_booster(
     inputs = [feature_column(i) for i in range(len(features))]
     weights = [] if weight_col is None else [weight_col]
     require_columns(table, [*inputs, LABEL, IS_EARLY_STOPPING, *weights], "fit_booster")
-    fit_names = [_FIRST_FEATURE, *inputs[1:]]
+    fit_names = [FIRST_FEATURE, *inputs[1:]]
     columns = [col(name).cast("float").alias(alias) for name, alias in zip(inputs, fit_names, strict=True)]
     columns += [col(name) for name in (LABEL, IS_EARLY_STOPPING, *weights)]
     if logit_shift != 0.0:
@@ -114,8 +114,8 @@ def fit_booster(
     with one_file_a_worker(table, training.num_workers) as is_laid_out:
         settings_of_fit = {**settings, **roles, "objective": _OBJECTIVE, "force_repartition": not is_laid_out}
         callables = _callables(loss, metric)
-        model = _fit(table.select(*columns), {**settings_of_fit, **callables}, training, strategy)
-    return _export(model, features, settings, training, strategy)
+        model = fit_estimator(table.select(*columns), {**settings_of_fit, **callables}, training, strategy)
+    return export_booster(model, features, settings, training, strategy)
 
 
 def _check_start(base_score: float, scale_pos_weight: float, strategy: str, loss: FocalLoss | None) -> None:
@@ -168,7 +168,8 @@ def _settings(
     }
 
 
-def _fit(rows: DataFrame, settings: Mapping[str, Any], training: TrainingConfig, strategy: str) -> Any:
+def fit_estimator(rows: DataFrame, settings: Mapping[str, Any], training: TrainingConfig, strategy: str) -> Any:
+    """XGBoost's Spark estimator, fitted quietly; a failure says which strategy's, in one line."""
     from xgboost.spark import SparkXGBClassifier, SparkXGBRegressor  # importing this package needs no xgboost
 
     # The classifier counts classes in a pass of its own; the regressor takes a classifier's objective, and does not.
@@ -208,9 +209,10 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _export(
+def export_booster(
     model: Any, features: Sequence[str], settings: Mapping[str, Any], training: TrainingConfig, strategy: str
 ) -> FittedBooster:
+    """A fitted estimator's trees up to the best round; a metric that is no number in some round is refused."""
     history = model.training_summary
     [training_curve], [validation_curve] = (
         part.values() for part in (history.train_objective_history, history.validation_objective_history)
