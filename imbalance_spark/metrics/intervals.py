@@ -56,7 +56,7 @@ def bucket_intervals(sample: BucketedCurve, metrics: Metrics, *, level: float = 
     values, without = metrics(sample.curve), _without(sample, metrics)
     warning = sample_warning(sample)
     return {
-        name: _interval(value, _column(without, name), scale_of(name), level, sample, warning)
+        name: jackknife_interval(value, _column(without, name), scale_of(name), level, sample, warning)
         for name, value in values.items()
         if math.isfinite(value)
     }
@@ -94,7 +94,7 @@ def paired_differences(
     for name in values:
         if name in others and math.isfinite(difference := values[name] - others[name]):
             again = _column(without, name) - _column(others_without, name)
-            found[name] = _interval(difference, again, REAL, level, one, warning)
+            found[name] = jackknife_interval(difference, again, REAL, level, one, warning)
     return found
 
 
@@ -132,9 +132,10 @@ def _column(without: Sequence[Mapping[str, float]], name: str) -> FloatArray:
     return np.array([values.get(name, math.nan) for values in without], dtype=np.float64)
 
 
-def _interval(
+def jackknife_interval(
     value: float, without: FloatArray, scale: Scale, level: float, sample: BucketedCurve, warning: str | None
 ) -> Interval:
+    """The interval of a number that is `without[b]` without bucket b; `sample` says on how many positives it rests."""
     low, high, notes = _limits(value, without, scale, level, sample.buckets_with_positives)
     return Interval(
         value=value,

@@ -1,5 +1,6 @@
 """Pictures of curves, decisions and comparisons, as matplotlib figures that hold no global state."""
 
+from imbalance_spark.metrics.plots.class_confusion import class_confusion_figure
 from imbalance_spark.metrics.plots.confusion import confusion_figure
 from imbalance_spark.metrics.plots.cost import cost_figure
 from imbalance_spark.metrics.plots.gain import gain_figure
@@ -9,6 +10,7 @@ from imbalance_spark.metrics.plots.strategies import comparison_figure, differen
 from imbalance_spark.metrics.plots.thresholds import threshold_figure
 
 __all__ = [
+    "class_confusion_figure",
     "comparison_figure",
     "confusion_figure",
     "cost_figure",

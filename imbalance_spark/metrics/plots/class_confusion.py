@@ -1,0 +1,28 @@
+"""A confusion matrix of several classes in which the rare ones are as visible as the largest."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from imbalance_spark.metrics.multiclass_confusion import MulticlassConfusion
+from imbalance_spark.metrics.plots.drawing import plain
+
+
+def class_confusion_figure(confusion: MulticlassConfusion, classes: Sequence[str], title: str) -> Figure:
+    """Counts and shares of the true class; shading is the share."""
+    size = len(classes)
+    figure = Figure(figsize=(2.4 + 1.2 * size, 1.6 + 0.9 * size), layout="constrained")
+    axes = figure.subplots()
+    share = confusion.weight / np.maximum(confusion.weight.sum(axis=1, keepdims=True), 1e-300)
+    axes.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
+    for (row, column), count in np.ndenumerate(confusion.weight):
+        colour = "white" if share[row, column] > 0.55 else "black"
+        text = f"{count:,.0f}\n{100.0 * share[row, column]:.3g} %"
+        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=10)
+    names = [plain(name) for name in classes]
+    axes.set_xticks(range(size), names)
+    axes.set_yticks(range(size), names)
+    axes.set(xlabel="Decided", ylabel="True class")
+    axes.set_title(f"{plain(title)}\nmacro recall {confusion.macro.recall:.4g}, MCC {confusion.mcc:.4g}", fontsize=11)
+    return figure

@@ -1,0 +1,185 @@
+"""Margins, temperature, counts and confusions from Spark against the same numbers worked out in memory."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import xgboost
+from class_rows import FEATURES, class_rows, truth
+from model_rows import as_spark, matrix
+from pyspark.sql import DataFrame, SparkSession
+from sklearn import metrics as sk
+
+from imbalance_spark.calibration import MulticlassTemperature
+from imbalance_spark.calibration.softmax import SoftmaxCorrection
+from imbalance_spark.errors import DataContractError
+from imbalance_spark.frames import TEST, VALIDATION
+from imbalance_spark.metrics.grid import LogitGrid
+from imbalance_spark.metrics.multiclass_confusion import MulticlassConfusion
+from imbalance_spark.multiclass.held_out import ClassHeldOut
+from imbalance_spark.multiclass.judge import class_gain, decision_metrics, ranking_of
+from imbalance_spark.multiclass.margins import ClassContender, held_out_margins
+from imbalance_spark.multiclass.probabilities import ClassProbabilities
+from imbalance_spark.multiclass.scan import CountedModel, count_classes, count_decisions
+from imbalance_spark.multiclass.temperature import TEMPERATURES, choose_temperatures
+from imbalance_spark.multiclass_threshold import ClassThresholds, CostMatrix
+
+LIKELIEST = CostMatrix(costs=((0, 1, 1), (1, 0, 1), (1, 1, 0)))
+COSTLY = CostMatrix(costs=((0, 5, 80), (1, 0, 80), (8, 8, 0)))
+CORRECTIONS = {
+    "sure": SoftmaxCorrection(factors=(1.0, 1.0, 1.0)),
+    "weighed": SoftmaxCorrection(factors=(1.0, 3.0, 20.0)),
+}
+THRESHOLDS = ClassThresholds(thresholds=(1.0000000000000002, 0.2, 0.1), default_class=0)
+
+
+@pytest.fixture(scope="module")
+def boosters() -> dict[str, bytes]:
+    rows, found = class_rows(1500, seed=3), {}
+    for name, weights in (("sure", (1.0, 1.0, 1.0)), ("weighed", (1.0, 3.0, 20.0))):
+        data = xgboost.DMatrix(matrix(rows), rows.y, weight=np.array(weights)[rows.y])
+        params = {"objective": "multi:softprob", "num_class": 3, "max_depth": 6, "learning_rate": 0.5}
+        # Too many deep trees for so few rows: too sure of themselves.
+        found[name] = bytes(xgboost.train(params, data, 40).save_raw("ubj"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def rows() -> pd.DataFrame:
+    return pd.concat([class_rows(3000, seed=4, split=VALIDATION), class_rows(2000, seed=5, split=TEST)])
+
+
+@pytest.fixture(scope="module")
+def margins(spark: SparkSession, rows: pd.DataFrame, boosters: dict[str, bytes]) -> DataFrame:
+    contenders = [ClassContender(name=name, ubj=ubj, features=FEATURES) for name, ubj in boosters.items()]
+    return held_out_margins(as_spark(spark, rows), contenders, key=["order_id"], has_weight=True).persist()
+
+
+@pytest.fixture(scope="module")
+def in_memory(margins: DataFrame) -> pd.DataFrame:
+    return margins.toPandas()
+
+
+def probabilities(frame: pd.DataFrame, name: str, temperature: float = 1.0) -> np.ndarray:
+    column = f"margins_{list(CORRECTIONS).index(name)}"
+    margin = np.vstack(frame[column]).astype(float)
+    share = np.exp(margin - margin.max(axis=1, keepdims=True)) / np.array(CORRECTIONS[name].factors)
+    share = (share / share.sum(axis=1, keepdims=True)) ** (1 / temperature)
+    return share / share.sum(axis=1, keepdims=True)
+
+
+def test_margins_are_those_of_the_boosters_and_rows_keep_label_weight_and_fold(
+    in_memory: pd.DataFrame, rows: pd.DataFrame, boosters: dict[str, bytes]
+) -> None:
+    found, wanted = in_memory.sort_values("row_weight"), rows.sort_values("row_weight")
+    assert found.y.tolist() == wanted.y.tolist()
+    assert found.fold.tolist() == (wanted.split == TEST).astype(int).tolist()
+    assert found.bucket.between(0, 63).all()
+    for number, ubj in enumerate(boosters.values()):
+        direct = xgboost.Booster(model_file=bytearray(ubj)).predict(xgboost.DMatrix(matrix(wanted)), output_margin=True)
+        np.testing.assert_array_equal(np.vstack(found[f"margins_{number}"]).astype(np.float32), direct)
+
+
+def test_the_temperature_is_the_best_of_its_grid_and_is_confirmed_on_the_other_half(
+    margins: DataFrame, in_memory: pd.DataFrame
+) -> None:
+    models = {name: ClassProbabilities(correction=correction) for name, correction in CORRECTIONS.items()}
+    chosen = choose_temperatures(margins, models, has_weight=True)
+    validation = in_memory[in_memory.fold == 0]
+    for name, found in chosen.items():
+        calibrate, choose = (validation[validation.bucket % 2 == half] for half in (0, 1))
+        exact = MulticlassTemperature.fit(calibrate.y, probabilities(calibrate, name), calibrate.row_weight).temperature
+        assert abs(np.log2(found.temperature / exact)) < 1 / 12
+        assert found.temperature in TEMPERATURES
+        assert found.temperature > 1.2  # the models are too sure
+        for value, temperature in ((found.log_loss, found.temperature), (found.log_loss_before, 1.0)):
+            p = probabilities(choose, name, temperature)
+            assert value == pytest.approx(sk.log_loss(choose.y, p, sample_weight=choose.row_weight), rel=1e-9)
+
+
+def test_a_model_that_is_right_already_keeps_its_temperature(spark: SparkSession) -> None:
+    draw = np.random.default_rng(6)
+    p = truth(draw.normal(size=(4000, 4)))
+    y = (draw.random(4000)[:, None] > p.cumsum(axis=1)).sum(axis=1)
+    rows = [(0, i % 64, int(y[i]), np.log(p[i]).tolist()) for i in range(4000)]
+    frame = spark.createDataFrame(rows, "fold int, bucket int, y int, margins_0 array<float>")
+    models = {"truth": ClassProbabilities(correction=CORRECTIONS["sure"])}
+    found = choose_temperatures(frame, models, has_weight=False)["truth"]
+    assert found.temperature == 1.0
+    assert found.sentence.startswith("Not calibrated: temperature ")
+    with pytest.raises(DataContractError, match="a half of validation has no row"):
+        choose_temperatures(frame.where("bucket % 2 = 0"), models, has_weight=False)
+
+
+@pytest.fixture(scope="module")
+def counted(margins: DataFrame) -> dict[str, ClassHeldOut]:
+    models = {
+        name: CountedModel(
+            probabilities=ClassProbabilities(correction=correction, temperature=2.0),
+            rules={"likeliest": LIKELIEST, "cost_matrix": COSTLY},
+        )
+        for name, correction in CORRECTIONS.items()
+    }
+    grid = LogitGrid(bins=1 << 16)
+    found = count_classes(margins, models, classes=3, grid=grid, has_weight=True)
+    # As a run keeps them.
+    return {name: ClassHeldOut.from_records(json.loads(json.dumps(c.to_records()))) for name, c in found.items()}
+
+
+@pytest.mark.parametrize("name", CORRECTIONS)
+def test_counts_are_those_of_scikit_learn(counted: dict[str, ClassHeldOut], in_memory: pd.DataFrame, name: str) -> None:
+    for number, fold in enumerate((VALIDATION, TEST)):
+        part = in_memory[in_memory.fold == number]
+        p, weight, found = probabilities(part, name, 2.0), part.row_weight.to_numpy(), counted[name]
+        assert found.mean_loss(fold, "log_loss") == pytest.approx(
+            sk.log_loss(part.y, p, sample_weight=weight), rel=1e-9
+        )
+        brier = np.average(((p - np.eye(3)[part.y]) ** 2).sum(axis=1), weights=weight)
+        assert found.mean_loss(fold, "brier") == pytest.approx(brier, rel=1e-9)
+        for rule, matrix_ in (("likeliest", LIKELIEST), ("cost_matrix", COSTLY)):
+            decided = (p @ np.array(matrix_.costs).T).argmin(axis=1)
+            confusion = found.counts(fold, rule)
+            wanted = sk.confusion_matrix(part.y, decided, labels=[0, 1, 2])
+            np.testing.assert_array_equal(confusion.rows, wanted)
+            weighed = sk.confusion_matrix(part.y, decided, labels=[0, 1, 2], sample_weight=weight)
+            np.testing.assert_allclose(confusion.confusion.weight, weighed, rtol=1e-9)
+        ranked = ranking_of(["a", "b", "c"])(found.curves(fold))
+        for k, class_name in enumerate("abc"):
+            wanted_ap = sk.average_precision_score(part.y == k, p[:, k], sample_weight=weight)
+            certified = found.curves(fold)[k].average_precision_bracket()
+            assert certified.low - 1e-9 <= wanted_ap <= certified.high + 1e-9
+            assert ranked[f"average_precision/{class_name}"] == certified.value
+        wanted_auc = sk.roc_auc_score(part.y, p, sample_weight=weight, multi_class="ovr", average="macro")
+        assert ranked["macro_roc_auc"] == pytest.approx(wanted_auc, abs=1e-3)
+
+
+def test_thresholds_chosen_later_are_counted_alike(margins: DataFrame, in_memory: pd.DataFrame) -> None:
+    model = CountedModel(probabilities=ClassProbabilities(correction=CORRECTIONS["sure"]), rules={"mine": THRESHOLDS})
+    found = count_decisions(margins, {"sure": model}, classes=3, has_weight=True)["sure"]["mine"]
+    decided = THRESHOLDS.decide(probabilities(in_memory, "sure"))
+    for bucket in (0, 17):
+        is_here = (in_memory.fold == 1) & (in_memory.bucket == bucket)
+        wanted = sk.confusion_matrix(in_memory.y[is_here], decided[is_here], labels=[0, 1, 2])
+        np.testing.assert_array_equal(found.rows[64 + bucket], wanted)
+
+
+def test_costs_are_paid_by_true_class_and_decision() -> None:
+    confusion = MulticlassConfusion(weight=np.array([[90.0, 5.0, 5.0], [2.0, 6.0, 0.0], [1.0, 0.0, 3.0]]))
+    costs = np.array(COSTLY.costs).T  # by true class, then decision
+    # 5 ok taken for late at 1, 5 for fraud at 8; 2 late for ok at 5; 1 fraud for ok at 80.
+    assert decision_metrics(confusion, costs)["cost"] == 5 * 1 + 5 * 8 + 2 * 5 + 80
+    assert "cost" not in decision_metrics(confusion, None)
+
+
+def test_a_model_gains_nothing_over_itself_and_models_of_other_rows_are_refused(
+    counted: dict[str, ClassHeldOut],
+) -> None:
+    class Result:
+        held_out = counted["sure"]
+
+    gain = class_gain(Result(), counted["sure"], "average_precision")  # type: ignore[arg-type]
+    assert (gain.value, gain.low, gain.high) == (0.0, 0.0, 0.0)
+    other = ClassHeldOut(by_class=counted["weighed"].by_class[:2], confusions={}, losses={})
+    with pytest.raises(DataContractError, match="other classes, or their buckets hold different rows"):
+        class_gain(Result(), other, "average_precision")  # type: ignore[arg-type]
