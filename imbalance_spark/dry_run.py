@@ -14,7 +14,9 @@ from imbalance_spark.config_strategy import SAMPLING_KINDS, StrategyConfig
 from imbalance_spark.errors import ConfigError
 from imbalance_spark.examine import STEPS as EXAMINE_STEPS
 from imbalance_spark.examine import ExaminedOrders, examine
-from imbalance_spark.frames import IS_EARLY_STOPPING, SPLIT, TRAIN, col
+from imbalance_spark.frames import IS_EARLY_STOPPING, SPLIT, TEST, TRAIN, VALIDATION, col
+from imbalance_spark.multiclass.compare import check_classes
+from imbalance_spark.multiclass.strategy import by_number
 from imbalance_spark.objectives import AlertBudget
 from imbalance_spark.prepare import CLASS_NUMBER, identity_of, run_id_of
 from imbalance_spark.progress import Progress
@@ -76,13 +78,15 @@ class RunPlan:
         report, source = self.examined.report, self.examined.source
         yield f"Orders: {source.description}; {report.rows:,} rows, {report.quarantined:,} break a rule."
         yield from (f"  {rule}: {rows:,} rows" for rule, rows in report.by_rule.items() if rows)
-        yield f"Class 1 is {report.label.positive!r}, class 0 is {report.label.classes[0]!r}."
+        yield report.label.sentence
         yield ""
         yield from self.examined.diagnosis.lines()
         yield ""
-        yield f"{'strategy':<20}{'fits on table':<28}{'class 0':>16}{'class 1':>14}  passes over it"
+        names = report.label.classes
+        titles = "".join(f"{f'class {k}' if len(names) == 2 else name[:14]:>16}" for k, name in enumerate(names))
+        yield f"{'strategy':<20}{'fits on table':<28}{titles}  passes over it"
         for planned in self.strategies:
-            rows = f"{planned.rows[0]:>16,}{planned.rows[1]:>14,}"
+            rows = "".join(f"{planned.rows[k]:>16,}" for k in range(len(names)))
             yield f"{planned.name:<20}{planned.table:<28}{rows}  {planned.passes} ({planned.precision})"
         yield f"Each table has {self.stopping_rows:,} more rows, for early stopping."
         yield f"Tables below {self.location}:"
@@ -120,7 +124,7 @@ def plan_run(spark: SparkSession, config: RunConfig, progress: Progress) -> RunP
         DataContractError: as the run.
     """
     with progress.step("cluster"):
-        check_to_compare(spark, config)
+        (check_classes if config.orders.classes else check_to_compare)(spark, config)
     examined = examine(spark, config, progress)
     with progress.step("training rows") as step:
         fit_rows = _fit_rows(examined, config)
@@ -131,6 +135,8 @@ def plan_run(spark: SparkSession, config: RunConfig, progress: Progress) -> RunP
     run_id = run_id_of(config, identity_of(spark, examined.source, config))
     own = {planned.table: sum(planned.rows.values()) + stopping_rows for planned in strategies}
     copied = {"orders": examined.report.rows} if examined.source.version is None else {}
+    held_out = sum(sum(examined.diagnosis.by_split[fold].values()) for fold in (VALIDATION, TEST))
+    scored = {"margins": held_out} if config.orders.classes else {}
     return RunPlan(
         run_id=run_id,
         location=f"{config.output}/{run_id}/tables",
@@ -138,7 +144,7 @@ def plan_run(spark: SparkSession, config: RunConfig, progress: Progress) -> RunP
         fit_rows=fit_rows,
         stopping_rows=stopping_rows,
         strategies=strategies,
-        tables={**copied, "quarantined": examined.report.quarantined, **own, "train": train_rows},
+        tables={**copied, "quarantined": examined.report.quarantined, **own, "train": train_rows, **scored},
         passes=_passes_over_orders(examined, config),
     )
 
@@ -159,7 +165,7 @@ def _planned_strategies(config: RunConfig, fit_rows: Mapping[Label, int]) -> tup
     planned, problems = [], []
     for strategy in strategies_of(config):
         try:
-            rows = _sampled_rows(strategy, fit_rows)
+            rows = _sampled_rows(by_number(strategy, config.orders.class_names), fit_rows)
         except ConfigError as error:
             problems.append(f"strategy {strategy.name!r}: {error}")
             continue
@@ -212,7 +218,8 @@ def _passes_over_orders(examined: ExaminedOrders, config: RunConfig) -> dict[str
     A search for cut-offs that misses adds one. The gate's is for a champion of another run, which may not be there.
     """
     orders, report, source = config.orders, examined.report, examined.source
-    counts_days = any(isinstance(o, AlertBudget) and o.days is None for o in objectives_of(config))
+    objectives = () if config.orders.classes else objectives_of(config)
+    counts_days = any(isinstance(o, AlertBudget) and o.days is None for o in objectives)
     compares_champion = config.tracking.registered_model is not None and config.gate.mode != "disabled"
     return {
         "read": (source.format == "csv") + 2 * (source.version is None),

@@ -124,6 +124,8 @@ def _compared(comparison: Comparison, champion: RegisteredVersion, counts: HeldO
 def _champion_counts(comparison: Comparison, champion: RegisteredVersion) -> HeldOutCounts:
     def scanned() -> Any:
         bundle = tracking_registry.bundle_of_version(champion)
+        if not isinstance(bundle, ModelBundle):
+            raise DataContractError(f"it knows {len(bundle.classes)} classes, {list(bundle.classes)}; here are two.")
         return _scanned(comparison, bundle).to_records()
 
     step = f"counts_champion_{champion.model_id}"

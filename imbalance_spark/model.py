@@ -1,12 +1,9 @@
 """The model as files: booster, encodings, prior correction and threshold, each with its hash; no pickle."""
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +20,13 @@ from imbalance_spark.encoding import CategoryEncoding, LabelEncoding
 from imbalance_spark.errors import ConfigError, DataContractError, MissingColumnsError
 from imbalance_spark.linear_model import LinearModel
 from imbalance_spark.metrics.grid import FloatArray
+from imbalance_spark.model_files import BOOSTER, LINEAR, read_parts, write_parts
 from imbalance_spark.score_rows import load_booster, probabilities
 
 _FORMAT = 2
-_BOOSTER, _LINEAR = "model.ubj", "linear.json"
-_DESCRIPTION, _THRESHOLD, _MANIFEST = "model.json", "threshold.json", "manifest.json"
+
+NO_THRESHOLD = -1.0
+"""Default of the predict parameter `threshold`: the bundle's own cut-off decides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +60,21 @@ class ModelBundle:
         """Predict positive where probability >= threshold."""
         return self.thresholds[self.serve_objective]
 
+    @property
+    def decides(self) -> str:
+        """How it decides, in words."""
+        return f"threshold {self.threshold:.6g}"
+
+    @property
+    def output_columns(self) -> dict[str, str]:
+        """What scoring a frame gives, with MLflow's names of the types."""
+        return {"probability": "double", "decision": "long", "threshold": "double"}
+
+    @property
+    def predict_parameters(self) -> dict[str, float | str]:
+        """What a call of `predict` may change, with the defaults, which change nothing."""
+        return {"threshold": NO_THRESHOLD}
+
     def probabilities(self, corrected: FloatArray) -> FloatArray:
         """What is served: calibrated, then at the base rate that holds now. Rising in `corrected`."""
         found = self.calibrator.apply(corrected)
@@ -68,21 +82,14 @@ class ModelBundle:
 
     def save(self, folder: str) -> dict[str, str]:
         """Write the parts and a manifest of their sha256; give the manifest."""
-        target = Path(folder)
-        target.mkdir(parents=True, exist_ok=True)
-        model = _LINEAR if LinearModel.is_in(self.booster_ubj) else _BOOSTER
-        (target / model).write_bytes(self.booster_ubj)
-        (target / _DESCRIPTION).write_text(json.dumps(self._description(), indent=1), "utf-8")
         shift = None if self.base_rate_shift is None else self.base_rate_shift.to_dict()
         threshold = {
             "thresholds": dict(self.thresholds),
             "serve_objective": self.serve_objective,
             "base_rate_shift": shift,
         }
-        (target / _THRESHOLD).write_text(json.dumps(threshold, indent=1), "utf-8")
-        manifest = {name: _sha256(target / name) for name in (model, _DESCRIPTION, _THRESHOLD)}
-        (target / _MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
-        return manifest
+        model = LINEAR if LinearModel.is_in(self.booster_ubj) else BOOSTER
+        return write_parts(folder, model, self.booster_ubj, self._description(), threshold)
 
     @classmethod
     def load(cls, folder: str) -> "ModelBundle":
@@ -91,20 +98,16 @@ class ModelBundle:
         Raises:
             DataContractError: a part is missing, or is not what the manifest says.
         """
-        source = Path(folder)
-        model = _LINEAR if (source / _LINEAR).is_file() else _BOOSTER
-        _check_manifest(source, (model, _DESCRIPTION, _THRESHOLD))
-        described = json.loads((source / _DESCRIPTION).read_text("utf-8"))
+        model, described, threshold = read_parts(folder)
         if described["format"] != _FORMAT:
             raise DataContractError(
                 f"model bundle: format {described['format']}, this package reads {_FORMAT}. "
                 "Use the package that wrote it."
             )
-        threshold = json.loads((source / _THRESHOLD).read_text("utf-8"))
         shift = threshold.get("base_rate_shift")
         return cls(
             strategy=described["strategy"],
-            booster_ubj=(source / model).read_bytes(),
+            booster_ubj=model,
             numeric=tuple(described["numeric"]),
             categorical=tuple(described["categorical"]),
             categories=CategoryEncoding.from_dict(described["categories"]),
@@ -145,8 +148,13 @@ class Scorer:
         Raises:
             DataContractError: a numeric feature holds infinities.
         """
-        _refuse_infinite(self.bundle.numeric, matrix)
+        refuse_infinite(self.bundle.numeric, matrix)
         return self.bundle.probabilities(probabilities(self._booster, matrix, self.bundle.correction))
+
+    def predict(self, orders: pd.DataFrame, parameters: Mapping[str, Any]) -> pd.DataFrame:
+        """`score`, with the threshold that `parameters` may name."""
+        asked = parameters.get("threshold", NO_THRESHOLD)
+        return self.score(orders, None if asked == NO_THRESHOLD else float(asked))
 
     def score(self, orders: pd.DataFrame, threshold: float | None = None) -> pd.DataFrame:
         """Probability and decision of each order.
@@ -166,18 +174,36 @@ class Scorer:
             ConfigError: the threshold is not in [0, 1].
         """
         cut_off = self.bundle.threshold if threshold is None else _valid_threshold(threshold)
-        found = self.probabilities(self._matrix(orders))
+        found = self.probabilities(order_matrix(orders, self.bundle))
         columns = {"probability": found, "decision": (found >= cut_off).astype(np.int64), "threshold": cut_off}
         return pd.DataFrame(columns, index=orders.index)
 
-    def _matrix(self, orders: pd.DataFrame) -> npt.NDArray[np.float32]:
-        needed = self.bundle.numeric + self.bundle.categorical
-        if missing := set(needed) - set(orders.columns):
-            raise MissingColumnsError.of("scoring", missing, [str(name) for name in orders.columns])
-        numeric = [_numbers(orders[name], name) for name in self.bundle.numeric]
-        codes = [self.bundle.categories.encode_pandas(name, orders[name]) for name in self.bundle.categorical]
-        with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is refused as such
-            return np.column_stack([*numeric, *codes]).astype(np.float32)
+
+class OrderFeatures(Protocol):
+    """What a model reads of an order."""
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        """Names of the numeric features, which come first."""
+
+    @property
+    def categorical(self) -> tuple[str, ...]:
+        """Names of the categorical features."""
+
+    @property
+    def categories(self) -> CategoryEncoding:
+        """Their values."""
+
+
+def order_matrix(orders: pd.DataFrame, features: OrderFeatures) -> npt.NDArray[np.float32]:
+    """Orders as rows by features, in the booster's order; see `Scorer.score` for what is read and refused."""
+    needed = features.numeric + features.categorical
+    if missing := set(needed) - set(orders.columns):
+        raise MissingColumnsError.of("scoring", missing, [str(name) for name in orders.columns])
+    numeric = [_numbers(orders[name], name) for name in features.numeric]
+    codes = [features.categories.encode_pandas(name, orders[name]) for name in features.categorical]
+    with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is refused as such
+        return np.column_stack([*numeric, *codes]).astype(np.float32)
 
 
 def _numbers(column: "pd.Series[Any]", name: str) -> npt.NDArray[np.float64]:
@@ -195,7 +221,8 @@ def _numbers(column: "pd.Series[Any]", name: str) -> npt.NDArray[np.float64]:
         ) from None
 
 
-def _refuse_infinite(names: Sequence[str], matrix: npt.NDArray[np.float32]) -> None:
+def refuse_infinite(names: Sequence[str], matrix: npt.NDArray[np.float32]) -> None:
+    """Raise `DataContractError` for infinities in the columns of the matrix that have these names."""
     # Training quarantines these; scored, they would pass for a huge value.
     found = {name: int(np.isinf(matrix[:, number]).sum()) for number, name in enumerate(names)}
     if bad := {name: rows for name, rows in found.items() if rows}:
@@ -206,30 +233,3 @@ def _valid_threshold(threshold: float) -> float:
     if not (math.isfinite(threshold) and threshold >= 0.0):
         raise ConfigError(f"threshold must be a number in [0, 1], or above 1 to flag nobody, got {threshold!r}.")
     return float(threshold)
-
-
-def _check_manifest(source: Path, parts: Sequence[str]) -> None:
-    if absent := [name for name in (_MANIFEST, *parts) if not (source / name).is_file()]:
-        raise DataContractError(f"model bundle: {absent} are missing. Fetch the model again.")
-    manifest = _read_manifest(source / _MANIFEST)
-    for name in parts:
-        found = _sha256(source / name)
-        if found != manifest.get(name):
-            raise DataContractError(
-                f"model bundle: {name} was changed: expected sha256 {manifest.get(name)}, found {found}. "
-                "Fetch it again."
-            )
-
-
-def _read_manifest(file: Path) -> dict[str, str]:
-    try:
-        manifest = json.loads(file.read_bytes())
-        if isinstance(manifest, dict):
-            return manifest
-    except ValueError:  # neither text nor JSON
-        pass
-    raise DataContractError(f"model bundle: {file.name} was changed: it is no list of hashes. Fetch it again.")
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()

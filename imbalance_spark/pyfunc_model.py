@@ -6,23 +6,19 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
-from imbalance_spark.model import ModelBundle, Scorer
-
-NO_THRESHOLD = -1.0
-"""Default of the predict parameter `threshold`: the bundle's own cut-off decides."""
+from imbalance_spark.bundles import read_bundle, scorer_of
 
 
 class OrdersModel(PythonModel):
-    """Orders in, `probability`, `decision` and `threshold` out."""
+    """Orders in; out come `probability`, `decision` and `threshold`, or each class's probability and the decision."""
 
     def load_context(self, context: Any) -> None:
         """Read the bundle beside the model; a changed part is refused."""
-        self.scorer = Scorer(ModelBundle.load(context.artifacts["bundle"]))
+        self.scorer = scorer_of(read_bundle(context.artifacts["bundle"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Score; `params["threshold"]` replaces the stored cut-off for this call."""
-        asked = (params or {}).get("threshold", NO_THRESHOLD)
-        return self.scorer.score(model_input, None if asked == NO_THRESHOLD else float(asked))
+        """Score; `params["threshold"]`, or `params["objective"]`, decides instead of what is stored, for this call."""
+        return self.scorer.predict(model_input, params or {})
 
 
 set_model(OrdersModel())

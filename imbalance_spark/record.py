@@ -45,9 +45,11 @@ def log_comparison(comparison: Comparison, experiment_id: str, decision: GateDec
         uris = {
             result.name: _log_strategy(comparison, result, experiment_id, parent_id) for result in comparison.results
         }
-        registered = _register_best(comparison, uris, decision)
+        registered = None
+        if config.tracking.registered_model is not None and not gate_problems(comparison):
+            registered = register_best(config.tracking.registered_model, uris[comparison.best.name], decision)
         if decision.outcome != "standing":  # else the reasons of the promotion would be lost
-            tracking.log_evidence(parent_id, _gate_evidence(decision, registered))
+            tracking.log_evidence(parent_id, gate_evidence(decision, registered))
         tracking_view.save_view(experiment_id, run_id, config.gate, config.serve_objective)
     return Recorded(experiment_id=experiment_id, parent_run_id=parent_id, registered=registered)
 
@@ -214,11 +216,9 @@ def _precision_recall(result: StrategyResult) -> Mapping[str, Any]:
     }
 
 
-def _register_best(comparison: Comparison, uris: Mapping[str, str], decision: GateDecision) -> Registered | None:
-    name, best = comparison.config.tracking.registered_model, comparison.best
-    if name is None or gate_problems(comparison):
-        return None
-    version, reason = tracking_models.register_version(name, uris[best.name], {}), " ".join(decision.reasons)
+def register_best(name: str, uri: str, decision: GateDecision) -> Registered:
+    """A version of the registered model with the alias that the gate decided on."""
+    version, reason = tracking_models.register_version(name, uri, {}), " ".join(decision.reasons)
     if decision.outcome == "standing":
         return Registered(name=name, version=version, alias=tracking_registry.CHAMPION, reason=reason)
     if decision.moves_alias:
@@ -226,7 +226,8 @@ def _register_best(comparison: Comparison, uris: Mapping[str, str], decision: Ga
     return tracking_registry.challenge(name, version, reason)
 
 
-def _gate_evidence(decision: GateDecision, registered: Registered | None) -> Evidence:
+def gate_evidence(decision: GateDecision, registered: Registered | None) -> Evidence:
+    """What the gate found, and the alias that came of it."""
     gain = decision.gain
     found = {} if gain is None else {"gate/gain": gain.value, "gate/gain/low": gain.low, "gate/gain/high": gain.high}
     alias = "-" if registered is None else registered.alias

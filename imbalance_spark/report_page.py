@@ -51,7 +51,7 @@ class Cell:
 
 def html_page(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
     """The whole comparison as one self-contained page; every name in it is escaped."""
-    pictures = {name: (_CAPTIONS.get(name, name), _as_data(figure)) for name, figure in figures.items()}
+    pictures = {name: (_CAPTIONS.get(name, name), figure_data(figure)) for name, figure in figures.items()}
     placed = {name for names in _AFTER_TABLES.values() for name in names}
     by_section = {section: [pictures[n] for n in names if n in pictures] for section, names in _AFTER_TABLES.items()}
     page = Environment(autoescape=True).from_string(_PAGE)
@@ -136,7 +136,8 @@ def _warnings(comparison: Comparison) -> list[str]:
     return [f"- Warning: {warning}" for warning in comparison.prepared.warnings]
 
 
-def _as_data(figure: Figure) -> str:
+def figure_data(figure: Figure) -> str:
+    """A picture as an address that holds it."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
 from imbalance_spark.frames import col
-from imbalance_spark.model import ModelBundle, Scorer
+from imbalance_spark.model import ModelBundle, OrderFeatures, Scorer
 from imbalance_spark.order_columns import check_features
 from imbalance_spark.score_rows import ArrowFunction, matrix_of
 
@@ -40,7 +40,7 @@ def score_orders(orders: DataFrame, bundle: ModelBundle, *, model_version: str, 
             is read: a numeric feature holds infinities.
     """
     check_features(orders, bundle.numeric, bundle.categorical, SCORE_COLUMNS)
-    features = _features(bundle)
+    features = model_features(bundle)
     rows = orders.select(*features, *[col(name) for name in orders.columns])
     schema = T.StructType([*orders.schema.fields, T.StructField(PROBABILITY, T.DoubleType())])
     # The plan is lazy and may run long after this call: the model lives as long as the frame does.
@@ -55,7 +55,8 @@ def score_orders(orders: DataFrame, bundle: ModelBundle, *, model_version: str, 
     )
 
 
-def _features(bundle: ModelBundle) -> list[Column]:
+def model_features(bundle: OrderFeatures) -> list[Column]:
+    """The model's inputs from the orders' columns (float, null is missing), under names that none of these has."""
     numeric = [col(name).cast("double") for name in bundle.numeric]
     categorical = [bundle.categories.encode(name) for name in bundle.categorical]
     # By way of double, as in training: a decimal or a long would round otherwise.

@@ -5,10 +5,10 @@ from datetime import datetime
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from imbalance_spark.bundles import Bundle
 from imbalance_spark.checks import refuse_columns
-from imbalance_spark.model import ModelBundle
 from imbalance_spark.order_columns import check_features
-from imbalance_spark.score import SCORE_COLUMNS, score_orders
+from imbalance_spark.score_bundles import added_columns, score_with
 from imbalance_spark.scored_table import Batch, Written, find_batch, write_batch, write_once
 from imbalance_spark.validate.broken import BrokenRows, count_broken, refuse_too_many
 from imbalance_spark.validate.rules import any_broken, feature_rules, reasons
@@ -19,7 +19,7 @@ REASONS = "reasons"
 
 def score_batch(
     orders: DataFrame,
-    bundle: ModelBundle,
+    bundle: Bundle,
     batch: Batch,
     *,
     output: str,
@@ -36,7 +36,7 @@ def score_batch(
     are any, one to write them; one to score the others.
 
     Args:
-        orders: one row an order, see `score_orders`.
+        orders: one row an order, see `score_with`.
         max_quarantined: share of rows (0 to 1) that may be set aside.
 
     Raises:
@@ -46,7 +46,7 @@ def score_batch(
     """
     if (found := find_batch(orders.sparkSession, output, batch)) is not None:
         return found
-    check_features(orders, bundle.numeric, bundle.categorical, SCORE_COLUMNS)
+    check_features(orders, bundle.numeric, bundle.categorical, added_columns(bundle))
     rules = feature_rules(orders, bundle.numeric)
     broken = count_broken(orders, rules) if rules else BrokenRows(rows=0)
     valid = orders
@@ -59,5 +59,5 @@ def score_batch(
         # Before the scored rows, which say that the batch is done: after a kill in between, this write is skipped.
         write_once(aside, quarantine, batch)
         valid = orders.where(~is_broken)
-    scored = score_orders(valid, bundle, model_version=model_version, scored_at=scored_at)
+    scored = score_with(valid, bundle, model_version=model_version, scored_at=scored_at)
     return write_batch(scored, output, batch, broken)

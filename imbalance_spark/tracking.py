@@ -27,11 +27,10 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 
 from imbalance_spark import __version__
+from imbalance_spark.bundles import Bundle
 from imbalance_spark.config import TrackingConfig
 from imbalance_spark.errors import ConfigError, TrackingError
-from imbalance_spark.model import ModelBundle
 from imbalance_spark.process import is_gone, own_mark
-from imbalance_spark.pyfunc_model import NO_THRESHOLD
 
 logger = logging.getLogger(__name__)
 
@@ -178,7 +177,7 @@ def log_orders_input(run_id: str, name: str, path: str, version: int) -> None:
         mlflow.log_input(dataset, context="training")
 
 
-def log_bundle(run_id: str, bundle: ModelBundle) -> str:
+def log_bundle(run_id: str, bundle: Bundle) -> str:
     """Log the model of a strategy's run, once; give its model URI."""
     client = MlflowClient()
     known = client.get_run(run_id).data.tags.get(_MODEL_ID)
@@ -208,17 +207,18 @@ def run_of_model(model_uri: str) -> str:
     return str(MlflowClient().get_logged_model(model_uri.removeprefix("models:/")).source_run_id)
 
 
-def signature(bundle: ModelBundle) -> ModelSignature:
-    """Features of any type, which the model checks itself, and the threshold as a parameter.
+def signature(bundle: Bundle) -> ModelSignature:
+    """Features of any type, which the model checks itself, and what a call may change as parameters.
 
     A fixed type would refuse integers where the training data had fractions, and nulls in integers.
     """
     any_type = AnyType()  # type: ignore[no-untyped-call]
-    outputs = [("double", "probability"), ("long", "decision"), ("double", "threshold")]
+    kinds = {float: DataType.double, str: DataType.string}
+    params = [ParamSpec(name, kinds[type(value)], value) for name, value in bundle.predict_parameters.items()]
     return ModelSignature(
         inputs=Schema([ColSpec(any_type, name) for name in bundle.numeric + bundle.categorical]),
-        outputs=Schema([ColSpec(kind, name) for kind, name in outputs]),
-        params=ParamSchema([ParamSpec("threshold", DataType.double, NO_THRESHOLD)]),
+        outputs=Schema([ColSpec(kind, name) for name, kind in bundle.output_columns.items()]),
+        params=ParamSchema(params),
     )
 
 

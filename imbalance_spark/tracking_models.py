@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from imbalance_spark import tracking
+from imbalance_spark.bundles import Bundle, read_bundle
 from imbalance_spark.config import TrackingConfig
 from imbalance_spark.errors import ConfigError
 from imbalance_spark.model import ModelBundle
@@ -73,11 +74,17 @@ def load_logged_model(uri: str, run_id: str) -> LoggedModel:
         if not models:
             raise _no_model(run_id)
         name, number = _registered(MlflowClient(), run.info.run_id)
+        bundle = load_bundle(models[0].model_id)
+        if not isinstance(bundle, ModelBundle):
+            raise ConfigError(
+                f"--run {run_id}: its model has {len(bundle.classes)} classes, a threshold moves between two. Decide "
+                "by another of its objectives at predict time, or train with another serve_objective."
+            )
         return LoggedModel(
             run_id=run.info.run_id,
             experiment_id=run.info.experiment_id,
             parent_run_id=run.data.tags.get("mlflow.parentRunId"),
-            bundle=load_bundle(models[0].model_id),
+            bundle=bundle,
             documents=_documents(run.info.run_id),
             registered_name=name,
             registered_version=number,
@@ -123,12 +130,12 @@ def _no_model(run_id: str) -> ConfigError:
     )
 
 
-def load_bundle(model_id: str) -> ModelBundle:
+def load_bundle(model_id: str) -> Bundle:
     """The parts of a logged model, fetched and checked against their manifest."""
     # A models:/ URI would fetch the whole model, this package's code with it.
     place = MlflowClient().get_logged_model(model_id).artifact_location
     with tempfile.TemporaryDirectory() as folder:
-        return ModelBundle.load(mlflow.artifacts.download_artifacts(f"{place}/artifacts/bundle", dst_path=folder))
+        return read_bundle(mlflow.artifacts.download_artifacts(f"{place}/artifacts/bundle", dst_path=folder))
 
 
 def _documents(run_id: str) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from imbalance_spark.bundles import Bundle
 from imbalance_spark.errors import ConfigError
-from imbalance_spark.model import ModelBundle
 from imbalance_spark.tracking import short_waits, store_alone
 from imbalance_spark.tracking_models import load_bundle, refuse_absent_file
 
@@ -41,7 +41,7 @@ class RegisteredVersion:
 class RegisteredModel(RegisteredVersion):
     """A version with its parts."""
 
-    bundle: ModelBundle
+    bundle: Bundle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ def champion_of(name: str) -> RegisteredVersion | None:
         raise
 
 
-def bundle_of_version(version: RegisteredVersion) -> ModelBundle:
+def bundle_of_version(version: RegisteredVersion) -> Bundle:
     """The version's parts.
 
     Raises:

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from urllib.parse import urlsplit, urlunsplit
 
 from mlflow.tracking import MlflowClient
@@ -19,14 +20,19 @@ _CHARACTER, _MARGIN = 6.3, 35
 """Pixels of a letter in a column's head, and of what stands beside the name."""
 
 
-def save_view(experiment_id: str, run_id: str, gate: GateConfig, serve_objective: str) -> None:
+def save_view(
+    experiment_id: str, run_id: str, gate: GateConfig, serve_objective: str, metrics: Sequence[str] = ()
+) -> None:
     """Keep the view in the experiment, where the UI lists it; the last comparison's replaces the one before it.
 
     By itself the UI shows no metric of a run in its list. A view is JSON in a tag of the experiment: the settings of
     the page, those that are left out at their defaults.
+
+    Args:
+        metrics: what to show, by the first of which runs are ordered; by default those of two classes.
     """
     (run, value), (strategy, none) = tracking.parent_identity(run_id).items()
-    columns = {f"metrics.`{name}`": name for name in _metrics(gate.metric, serve_objective)}
+    columns = {f"metrics.`{name}`": name for name in metrics or _metrics(gate.metric, serve_objective)}
     state = {
         "searchFilter": f"tags.`{run}` = '{value}' AND tags.`{strategy}` != '{none}'",
         "orderByKey": next(iter(columns)),

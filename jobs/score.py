@@ -12,6 +12,7 @@ from imbalance_spark.command_line import set_up_logging, write_status
 from imbalance_spark.config import SourceConfig
 from imbalance_spark.errors import ConfigError, DataContractError
 from imbalance_spark.failures import run_job
+from imbalance_spark.multiclass.model import ClassBundle
 from imbalance_spark.orders import SourceOrders, read_orders
 from imbalance_spark.progress import Progress
 from imbalance_spark.score_batch import score_batch
@@ -34,7 +35,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="jobs/score.py",
         description=__doc__,
         epilog="The output is a Delta table to which each run appends: the orders' columns, then probability, "
-        "decision, threshold, model_version and scored_at. The same version of the orders and of the model is in it "
+        "decision and threshold (of several classes probability_<class>, decision and decided_by), model_version and "
+        "scored_at. The same version of the orders and of the model is in it "
         "once, whatever is run again. Rows with a number that no model can read, an infinite one or one beyond "
         "float32, go to the quarantine with their reasons; too many of them end the job with exit code 3.",
     )
@@ -78,7 +80,7 @@ def _run(args: argparse.Namespace) -> int:
     progress = Progress(3, quiet=args.json)
     with progress.step("model") as step:
         model = load_registered_model(args.tracking_uri, args.model)
-        step.says(f"{model.label}, strategy {model.bundle.strategy}, threshold {model.bundle.threshold:.6g}")
+        step.says(f"{model.label}, strategy {model.bundle.strategy}, {model.bundle.decides}")
     with spark_session(f"score {model.label}", args.master) as spark, _said_of_arguments():
         with progress.step("read") as step:
             source = _source(args)
@@ -125,7 +127,7 @@ def _as_json(args: argparse.Namespace, orders: SourceOrders, model: RegisteredMo
         {
             "model": model.name,
             "model_version": model.version,
-            "threshold": model.bundle.threshold,
+            **_decision(model),
             "input": orders.location,
             "input_version": orders.version,
             "output": args.output,
@@ -136,6 +138,13 @@ def _as_json(args: argparse.Namespace, orders: SourceOrders, model: RegisteredMo
             "quarantined": written.quarantined,
         }
     )
+
+
+def _decision(model: RegisteredModel) -> dict[str, float | str]:
+    bundle = model.bundle
+    if isinstance(bundle, ClassBundle):
+        return {"decided_by": bundle.serve_objective}
+    return {"threshold": bundle.threshold}
 
 
 @contextmanager

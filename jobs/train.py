@@ -4,17 +4,17 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from typing import Any
 
 from imbalance_spark.command_line import parser, run_configured
-from imbalance_spark.compare import Comparison, compare_prepared, objectives_of, prepare_to_compare, steps
 from imbalance_spark.config import RunConfig
 from imbalance_spark.dry_run import STEPS as PLAN_STEPS
 from imbalance_spark.dry_run import plan_run
 from imbalance_spark.errors import QualityGateError
-from imbalance_spark.gate import GateDecision, decide_promotion, gate_problems
+from imbalance_spark.flow import Flow, flow_of
+from imbalance_spark.gate import GateDecision
 from imbalance_spark.progress import Progress
-from imbalance_spark.record import Recorded, log_comparison
-from imbalance_spark.report import comparison_table, terminal_text
+from imbalance_spark.record import Recorded
 from imbalance_spark.run_lock import locks_released
 from imbalance_spark.session import spark_session
 from imbalance_spark.tracking import connect, parent_identity, tracked_run
@@ -39,38 +39,39 @@ def _plan(config: RunConfig, args: Namespace) -> int:
 
 
 def _train(config: RunConfig, args: Namespace) -> int:
-    objectives_of(config)
+    flow = flow_of(config)
+    flow.check(config)
     experiment_id = connect(config.tracking)
-    progress = Progress(steps(config) + 2, quiet=args.json)
+    progress = Progress(flow.steps(config) + 2, quiet=args.json)
     with spark_session(f"train {config.name}", config.spark.master, config.spark.settings) as spark, locks_released():
-        prepared = prepare_to_compare(spark, config, progress)
+        prepared = flow.prepare(spark, config, progress)
         run_id = prepared.run.run_id
         # From here on MLflow shows that the run works, and how it ended.
         with tracked_run(experiment_id, run_id, parent_identity(run_id)):
-            comparison = compare_prepared(prepared, config, progress)
+            comparison = flow.compare(prepared, config, progress)
             with progress.step("gate") as step:
-                decision = decide_promotion(comparison)
+                decision = flow.decide(comparison)
                 step.says(decision.outcome)
             with progress.step("log to MLflow"):
-                recorded = log_comparison(comparison, experiment_id, decision)
+                recorded = flow.log(comparison, experiment_id, decision)
     show = _as_json if args.json else _as_text
-    print(show(comparison, decision, recorded))
-    if problems := gate_problems(comparison):
+    print(show(flow, comparison, decision, recorded))
+    if problems := flow.problems(comparison):
         raise QualityGateError.of_all([f"{problem}. Nothing was registered." for problem in problems])
     return 0
 
 
-def _as_text(comparison: Comparison, decision: GateDecision, recorded: Recorded) -> str:
+def _as_text(flow: Flow, comparison: Any, decision: GateDecision, recorded: Recorded) -> str:
     registered = recorded.registered
-    lines = [terminal_text(comparison), *decision.lines()]
+    lines = [flow.text(comparison), *decision.lines()]
     if registered is not None:
         lines.append(f"Registered {registered.name} version {registered.version} as {registered.alias}.")
     lines.append(f"Look at it: {where_to_look(comparison.config.tracking, recorded.experiment_id)}")
     return "\n".join(lines)
 
 
-def _as_json(comparison: Comparison, decision: GateDecision, recorded: Recorded) -> str:
-    table = json.loads(comparison_table(comparison).to_json(orient="records"))
+def _as_json(flow: Flow, comparison: Any, decision: GateDecision, recorded: Recorded) -> str:
+    table = json.loads(flow.table(comparison).to_json(orient="records"))
     return json.dumps(
         {
             "run_id": comparison.prepared.run.run_id,
