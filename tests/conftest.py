@@ -4,19 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 from pyspark.sql import SparkSession
+from spark_settings import SETTINGS
 
 from imbalance_spark.session import spark_session
-
-SETTINGS = {
-    "spark.ui.enabled": "false",
-    "spark.sql.shuffle.partitions": "2",
-    "spark.default.parallelism": "2",
-    "spark.driver.bindAddress": "127.0.0.1",
-    "spark.driver.host": "127.0.0.1",
-    "spark.driver.memory": "3g",
-    "spark.ui.showConsoleProgress": "false",
-    "spark.log.level": "ERROR",
-}
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from delta.tables import DeltaTable
 from mlflow.tracking import MlflowClient
+from mlflow_store import new_store
 from orders_to_score import CATEGORICAL, NUMERIC, as_table, bundle, orders
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -47,7 +48,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Itera
 
 
 def store(home: Path) -> str:
-    return f"sqlite:///{home}/mlflow.db"
+    return new_store(home)
 
 
 def log(experiment_id: str, name: str, model: ModelBundle) -> None:
