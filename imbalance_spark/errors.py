@@ -78,6 +78,12 @@ class TrackingError(ImbalanceSparkError):
     """The MLflow store went away while a job worked with it."""
 
 
+class SparkEndedError(ImbalanceSparkError):
+    """Spark was ended from outside while a job worked with it."""
+
+    exit_code = 143
+
+
 def nearest(unknown: Iterable[object], known: Iterable[object]) -> str:
     """A hint ` Did you mean 'x'?` for each unknown name that has a close known one, else ''."""
     by_text = {str(name): name for name in known}

@@ -15,7 +15,7 @@ from pyspark.java_gateway import launch_gateway
 
 from imbalance_spark.databricks import runtime
 from imbalance_spark.errors import DataContractError, ImbalanceSparkError, LeakageError, TrainingError
-from imbalance_spark.interrupts import raising_on
+from imbalance_spark.interrupts import causes, ending_with_spark_submit, is_end_of_spark, raising_on
 
 logger = logging.getLogger(__name__)
 
@@ -74,15 +74,14 @@ def run_job(name: str, body: Callable[[], int], record: Callable[[dict[str, obje
     """
     state = "failed"
     try:
-        with raising_on(signal.SIGTERM, _Terminated):
+        with raising_on(signal.SIGTERM, _Terminated), ending_with_spark_submit():
             code, line = body(), None
         state = "done" if code == 0 else "failed"
-    except Exception as error:
+    except BaseException as error:
         logger.debug("%s failed", name, exc_info=True)
-        code, line = describe(error)
-    except (KeyboardInterrupt, SystemExit) as error:
-        state = "killed"
-        code, line = _describe_end(error)
+        end = _end_behind(error)
+        state = "failed" if end is None else "killed"
+        code, line = describe(error) if end is None else _describe_end(end)
     if record is not None:
         record({"job": name, "state": state, "exit_code": code, "error": line})
     if line is not None:
@@ -97,7 +96,13 @@ class JobFailedError(Exception):
 
 
 class _Terminated(SystemExit):
-    """SIGTERM came: everything on the way out is closed as after Ctrl-C."""
+    """SIGTERM came, here or to Spark: everything on the way out is closed as after Ctrl-C."""
+
+
+def _end_behind(error: BaseException) -> BaseException | None:
+    """The signal or `sys.exit` on whose way out an error came up, such as that a JVM that is gone cannot be stopped."""
+    found = next((each for each in causes(error) if not isinstance(each, Exception)), None)
+    return _Terminated() if found is None and is_end_of_spark(error) else found
 
 
 def _describe_end(error: BaseException) -> tuple[int, str]:
@@ -105,7 +110,7 @@ def _describe_end(error: BaseException) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt):
         return 130, f"interrupted. {again}"
     if isinstance(error, _Terminated):
-        return 143, f"stopped by SIGTERM. {again}"
+        return 143, f"stopped by SIGTERM, or Spark was. {again}"
     code = error.code if isinstance(error, SystemExit) and isinstance(error.code, int) else 1
     return code or 1, f"the job left through sys.exit. {again}"
 
@@ -119,7 +124,10 @@ def _say_last(line: str) -> None:
             logger.debug("the JVM of spark-submit is gone", exc_info=True)
         else:
             return
-    print(line, file=sys.stderr, flush=True)  # noqa: T201  # the job's last word
+    try:
+        print(line, file=sys.stderr, flush=True)  # noqa: T201  # the job's last word
+    except BrokenPipeError:
+        logger.debug("nobody is left to read the last word", exc_info=True)
 
 
 def describe(error: BaseException) -> tuple[int, str]:
@@ -138,13 +146,9 @@ def describe(error: BaseException) -> tuple[int, str]:
 
 def as_own_error(error: BaseException) -> ImbalanceSparkError | None:
     """The error of this package that an exception is, wraps, or carried out of a Spark task."""
-    seen: set[int] = set()
-    current: BaseException | None = error
-    while current is not None and id(current) not in seen:
-        if isinstance(current, ImbalanceSparkError):
-            return current
-        seen.add(id(current))
-        current = current.__cause__ or current.__context__
+    for each in causes(error):
+        if isinstance(each, ImbalanceSparkError):
+            return each
     leak = re.search(r"LeakageError: ([^\n]*?)(?: SQLSTATE|\n|$)", str(error))
     if leak:
         return LeakageError(leak.group(1))

@@ -1,5 +1,6 @@
 """One process at a time on a run: the second one is refused while the first one lives."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,6 +9,7 @@ from imbalance_spark.process import is_gone, own_mark
 from imbalance_spark.storage import Folder
 
 LOCK = "run.lock"
+_SETTLE_S = 0.5
 _held: dict[str, Folder] = {}
 
 
@@ -19,13 +21,21 @@ def claim(folder: Folder, run_id: str) -> None:
     """
     mark = own_mark()
     if not folder.create(LOCK, mark.encode()):
-        holder = folder.read_bytes(LOCK).decode()
-        if holder != mark and not is_gone(holder):
+        if (holder := _holder(folder)) == mark:
+            return
+        if not is_gone(holder):
             raise _conflict(folder, run_id, holder)
-        folder.write_bytes(LOCK, mark.encode())
-    if (holder := folder.read_bytes(LOCK).decode()) != mark:
+        folder.delete(LOCK)
+        folder.create(LOCK, mark.encode())
+    # Two that start together may both find no lock, or a dead one's: of the two, the mark that stands decides.
+    time.sleep(_SETTLE_S)
+    if (holder := _holder(folder)) != mark:
         raise _conflict(folder, run_id, holder)
     _held[folder.path] = folder
+
+
+def _holder(folder: Folder) -> str:
+    return folder.read_bytes(LOCK).decode() if folder.exists(LOCK) else ""
 
 
 @contextmanager

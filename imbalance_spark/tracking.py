@@ -29,7 +29,8 @@ from mlflow.types.schema import AnyType
 from imbalance_spark import __version__
 from imbalance_spark.bundles import Bundle
 from imbalance_spark.config import TrackingConfig
-from imbalance_spark.errors import ConfigError, TrackingError
+from imbalance_spark.errors import ConfigError, SparkEndedError, TrackingError
+from imbalance_spark.interrupts import is_end_of_spark
 from imbalance_spark.process import is_gone, own_mark
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,8 @@ def tracked_run(
     """An MLflow run that ends FINISHED, FAILED or KILLED as the block does; the same identity goes on with its run.
 
     Raises:
-        TrackingError: the store stopped answering. What the block raises else passes.
+        TrackingError: the store stopped answering.
+        SparkEndedError: Spark was ended from outside. What the block raises else passes.
     """
     client = MlflowClient()
     tags = {**identity, "imbalance_spark.version": __version__}
@@ -114,7 +116,11 @@ def tracked_run(
         yield run_id
         client.set_terminated(run_id, RunStatus.to_string(RunStatus.FINISHED))
     except BaseException as error:
-        _end_unfinished(client, run_id, RunStatus.FAILED if isinstance(error, Exception) else RunStatus.KILLED)
+        has_no_spark = is_end_of_spark(error)
+        is_killed = has_no_spark or not isinstance(error, Exception)
+        _end_unfinished(client, run_id, RunStatus.KILLED if is_killed else RunStatus.FAILED)
+        if has_no_spark and isinstance(error, Exception):
+            raise SparkEndedError("Spark was ended under the job.") from error
         if isinstance(error, MlflowException) and error.error_code in _AWAY:
             raise TrackingError(
                 f"MLflow: the store stopped answering ({type(error).__name__}). All that was fitted and counted stands "

@@ -1,11 +1,15 @@
 """What a job says when it fails: one line, the right code, and never a row's value."""
 
+from types import SimpleNamespace
+
 import pytest
+from py4j.protocol import Py4JError, Py4JNetworkError
+from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from imbalance_spark.errors import ConfigError, DataContractError, LeakageError, QualityGateError
+from imbalance_spark.errors import ConfigError, DataContractError, LeakageError, QualityGateError, TrainingError
 from imbalance_spark.failures import describe, run_job
 from imbalance_spark.frames import SPLIT
 from imbalance_spark.train_only.guard import only_train
@@ -68,3 +72,47 @@ def test_a_row_of_another_fold_is_a_leakage_error_with_code_3(spark: SparkSessio
 
 def test_a_hostile_name_cannot_forge_a_line_of_the_log() -> None:
     assert "\n" not in ends(ConfigError("column 'a\nERROR 0: all well\x1b[2J'"))[1]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_end"),
+    [
+        (Py4JNetworkError("Answer from Java side is empty"), True),
+        (Py4JError("An error occurred while calling o57.count"), True),
+        (Py4JError("An error occurred while calling o57.count. Trace:\npy4j.Py4JException: no such method"), False),
+        (PySparkException("Job 3 cancelled because SparkContext was shut down"), True),
+        (PySparkException("Job aborted due to stage failure"), False),
+        (ConnectionRefusedError(111, "Connection refused"), False),
+    ],
+)
+def test_a_job_whose_spark_was_ended_is_killed_not_failed(error: Exception, is_end: bool) -> None:
+    status: dict[str, object] = {}
+
+    def body() -> int:
+        try:
+            raise error
+        except Exception as cause:
+            raise TrainingError("training of strategy 'none'") from cause
+
+    assert run_job("train", body, status.update) == (143 if is_end else 1)
+    assert status["state"] == ("killed" if is_end else "failed")
+
+
+def test_an_error_whose_text_the_jvm_can_no_longer_give_is_the_end_of_spark() -> None:
+    class _MuteError(Exception):
+        def __str__(self) -> str:
+            raise Py4JNetworkError("Answer from Java side is empty")
+
+    def body() -> int:
+        raise _MuteError
+
+    assert run_job("train", body) == 143
+
+
+def test_the_shell_of_a_context_that_failed_to_stop_is_no_spark(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SparkContext, "_active_spark_context", SimpleNamespace(_jsc=None))
+
+    def body() -> int:
+        raise KeyError("anything")
+
+    assert run_job("train", body) == 1

@@ -1,0 +1,58 @@
+"""Processes that start on one run at the same moment: one of them works, the others are refused."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from imbalance_spark import process, run_lock
+from imbalance_spark.errors import RunConflictError
+from imbalance_spark.run_lock import LOCK, claim
+from imbalance_spark.storage import Folder
+
+HOST = process.own_mark().split(":")[0]
+
+
+@pytest.fixture(scope="module")
+def marks() -> Iterator[list[str]]:
+    """Of three processes that live."""
+    command = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    living = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(3)]
+    yield [f"{HOST}:{each.pid}:{process._start_of(each.pid)}" for each in living]
+    for each in living:
+        each.communicate()
+
+
+@pytest.mark.parametrize("left_over", [None, f"{HOST}:999999999:1"])
+def test_of_three_that_start_together_one_gets_the_run(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marks: list[str], left_over: str | None
+) -> None:
+    own, start = threading.local(), threading.Barrier(3)
+    monkeypatch.setattr(run_lock, "own_mark", lambda: own.mark)
+    monkeypatch.setattr(run_lock, "_held", {})
+    folder = Folder(spark, str(tmp_path))
+    if left_over is not None:
+        folder.create(LOCK, left_over.encode())
+    ends: dict[str, str] = {}
+
+    def run(mark: str) -> None:
+        own.mark = mark
+        start.wait()
+        try:
+            claim(folder, "r1")
+            ends[mark] = "works"
+        except RunConflictError as refused:
+            ends[mark] = str(refused)
+
+    threads = [threading.Thread(target=run, args=(mark,)) for mark in marks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    [winner] = [mark for mark in marks if ends[mark] == "works"]
+    assert folder.read_bytes(LOCK).decode() == winner
+    assert all("another process works on it" in ends[mark] for mark in marks if mark != winner)
