@@ -37,8 +37,8 @@ def test_cells_are_small_also_with_many_equal_rows() -> None:
     points = made(40_000, repeated=20_000)
     partition = fit_partition(points, SPACE, len(points), seed=7)
     sizes = np.bincount(partition.cells(points)[:, 0])
-    # Some 2 sqrt(rows) centres, and none with more than four times its share, but for what the sample misses.
-    assert sizes.max() < 6 * math.sqrt(len(points)) / 2
+    # Some 1.4 sqrt(rows) centres, and none with more than four times its share, but for what the sample misses.
+    assert sizes.max() < 6 * math.sqrt(len(points)) / 1.4
 
 
 def test_a_point_lies_with_the_nearest_centre_and_looks_at_the_next() -> None:
@@ -155,9 +155,10 @@ def test_in_its_cells_a_query_finds_what_brute_force_finds_there_ties_by_positio
         np.testing.assert_array_equal(distances, np.sqrt(squares[order]))
 
 
-def test_data_of_few_dimensions_need_fewer_cells_than_data_of_many() -> None:
-    structured = made(20_000)
-    values = np.random.default_rng(1).normal(size=(len(structured), WIDTH))
-    isotropic = PointArrays(hashes=structured.hashes, codes=structured.codes, values=values)
-    probes = [fit_searched_partition(p, SPACE, len(p), seed=7).probes for p in (structured, isotropic)]
-    assert probes[0] < probes[1] == PROBES
+@pytest.mark.parametrize(("dimensions", "probes"), [(2, PROBES // 2), (16, PROBES)])
+def test_data_of_few_dimensions_need_fewer_cells_than_data_of_many(dimensions: int, probes: int) -> None:
+    draws = np.random.default_rng(1)
+    values = draws.normal(size=(20_000, dimensions)) @ np.linalg.qr(draws.normal(size=(16, dimensions)))[0].T
+    points = PointArrays(hashes=made(20_000).hashes, codes=np.zeros(20_000, np.int32), values=values)
+    space = Space(numeric=("f",) * 16, scale=FeatureScale(divisors=(1.0,) * 16, means=(0.0,) * 16))
+    assert fit_searched_partition(points, space, len(points), seed=7).probes == probes

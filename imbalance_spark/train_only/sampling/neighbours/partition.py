@@ -18,6 +18,7 @@ SAMPLE_ROWS = 1 << 18
 Cells = npt.NDArray[np.int32]
 _Singles = npt.NDArray[np.float32]
 
+_CENTRES = 1.4
 _ROWS_OF_CELL, _SAMPLED_OF_CELL = 128, 32
 _ROUNDS = 4
 _REACH = 8.0
@@ -72,12 +73,12 @@ class Partition:
 def fit_partition(sample: PointArrays, space: Space, rows: int, seed: int) -> Partition:
     """Learn the cells of so many rows from a sample of them, by a few rounds of k-means.
 
-    Some 2 sqrt(rows) centres, so that finding the nearest costs about as much as looking into their cells; one
+    Some 1.4 sqrt(rows) centres, so that finding the nearest costs about as much as looking into their cells; one
     where there are few rows.
     """
     draws = np.random.default_rng([seed, rows])
     plain = _without_centres(sample, space, draws)
-    number = min(round(2 * math.sqrt(rows)), rows // _ROWS_OF_CELL, len(sample) // 4)
+    number = min(round(_CENTRES * math.sqrt(rows)), rows // _ROWS_OF_CELL, len(sample) // 4)
     number = number if number > PROBES else 1
     chosen = draws.permutation(len(sample))[: number * _SAMPLED_OF_CELL]
     whole = plain._whole(sample.values[chosen])
