@@ -67,7 +67,9 @@ def compare(spark: SparkSession, config: RunConfig, progress: Progress) -> Compa
 
 def prepare_to_compare(spark: SparkSession, config: RunConfig, progress: Progress) -> PreparedOrders:
     """What must hold before anything is fitted, cheapest first: objectives, slots, executors, then the orders."""
-    check_to_compare(spark, config)
+    with progress.step("cluster") as step:
+        check_to_compare(spark, config)
+        step.says(f"{config.training.num_workers} workers fit")
     return prepare(spark, config, progress)
 
 
@@ -114,7 +116,7 @@ def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Prog
 
 def steps(config: RunConfig) -> int:
     """How many stages `compare` announces."""
-    return PREPARE_STEPS + 3 + len(strategies_of(config))
+    return 1 + PREPARE_STEPS + 3 + len(strategies_of(config))
 
 
 def strategies_of(config: RunConfig) -> tuple[StrategyConfig, ...]:

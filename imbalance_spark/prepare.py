@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 CLASS_NUMBER = "class_number"
 
-STEPS = 4
+STEPS = 5
 """Stages that `prepare` announces."""
 
 
@@ -81,7 +81,10 @@ def prepare(spark: SparkSession, config: RunConfig, progress: Progress) -> Prepa
         counts = split_counts(plan)
         step.says(", ".join(f"{fold} {sum(counts[fold].values()):,}" for fold in FOLDS))
     split = plan.assign(coded)
-    categories = _categories(run, split, config)
+    with progress.step("categories") as step:
+        categories = _categories(run, split, config)
+        found = ", ".join(f"{name} {len(values):,}" for name, values in categories.values.items())
+        step.says(f"in train: {found}" if found else "no such feature")
     roles = [name for name in (config.orders.group, config.orders.time) if name is not None]
     keep = tuple(dict.fromkeys([*config.orders.key, *roles, *config.scoring.segments, SPLIT]))
     inputs = model_inputs(split, config.orders, validated.report.label, categories, keep=keep)

@@ -48,7 +48,8 @@ class Progress:
             yield step
         finally:
             _describe_spark_jobs(None)
-        self._print(f"{number} {name}  {'; '.join([*step.notes, ''])}{time.monotonic() - started:.0f} s")
+        parts = [f"{number} {name}", "; ".join(step.notes), f"{time.monotonic() - started:.0f} s"]
+        self._print("  ".join(filter(None, parts)))
 
     def _print(self, line: str) -> None:
         if not self.quiet:

@@ -48,6 +48,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--overwrite", action="store_true", help="replace a table that was made otherwise")
     parser.add_argument("--master", help="Spark master when not set by spark-submit (local[*])")
     parser.add_argument("--quiet", action="store_true", help="do not print the stages")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object, and no stages")
     return parser.parse_args(argv)
 
 
@@ -60,15 +61,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     with spark_session("generate_orders", args.master) as spark:
         asked = _description(args)
-        progress = Progress(2, quiet=args.quiet)
-        with progress.step(f"generate {args.rows:,} rows") as step:
-            if _is_there(spark, args.output, asked, overwrite=args.overwrite):
-                step.says("already there")
-            else:
+        progress = Progress(2, quiet=args.quiet or args.json)
+        with progress.step("generate") as step:
+            is_new = not _is_there(spark, args.output, asked, overwrite=args.overwrite)
+            if is_new:
                 _write(_orders(spark, args), args.output, asked, overwrite=args.overwrite)
-        with progress.step("count classes"):
+            step.says(f"{args.rows:,} rows" if is_new else f"{args.rows:,} rows already there")
+        with progress.step("count") as step:
             counts = _class_counts(spark, args.output, "is_fraud" if args.outcomes is None else "outcome")
-    print(_summary(counts, args.output))
+            step.says(f"{sum(counts.values()):,} rows -> {len(counts)} classes")
+    record = {"output": args.output, "is_new": is_new, "rows": sum(counts.values()), "classes": counts}
+    print(json.dumps(record) if args.json else _summary(counts, args.output))
     return 0
 
 

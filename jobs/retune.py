@@ -13,6 +13,7 @@ from imbalance_spark.failures import run_job
 from imbalance_spark.held_out import HeldOutCounts
 from imbalance_spark.judge import constant_costs
 from imbalance_spark.objectives import OBJECTIVES, MinCost, Objective, objective_from_config
+from imbalance_spark.progress import Progress
 from imbalance_spark.retune import Retuned, retune
 from imbalance_spark.retune_record import change_record, retuned_evidence, retuned_identity, version_tags
 from imbalance_spark.tracking_models import LoggedModel, load_logged_model, log_retuned, register_version
@@ -60,22 +61,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     objective, cost = _objectives(args)
-    source = load_logged_model(args.tracking_uri, args.run)
+    progress = Progress(2 if args.dry_run else 3, quiet=args.json)
+    with progress.step("load") as step:
+        source = load_logged_model(args.tracking_uri, args.run)
+        step.says(f"strategy {source.bundle.strategy}, threshold {source.bundle.threshold:.6g}")
     name = args.register or source.registered_name
     if name is None and not args.dry_run:
         raise ConfigError(f"--run {args.run}: its model is not registered. Name a registered model with --register.")
-    held_out = HeldOutCounts.from_records(source.documents["counts.json"])
-    retuned = retune(
-        source.bundle,
-        held_out,
-        objective,
-        base_rate=args.base_rate,
-        cost=cost,
-        orders_per_day=args.orders_per_day,
-    )
+    with progress.step("choose") as step:
+        held_out = HeldOutCounts.from_records(source.documents["counts.json"])
+        retuned = retune(
+            source.bundle,
+            held_out,
+            objective,
+            base_rate=args.base_rate,
+            cost=cost,
+            orders_per_day=args.orders_per_day,
+        )
+        step.says(f"{objective.name}, threshold {retuned.bundle.threshold:.6g}")
     number = None
     if retuned.change.chosen.reachable and not args.dry_run and name is not None:
-        number = _register(args, source, held_out, retuned, name, [cost or objective])
+        with progress.step("register") as step:
+            number = _register(args, source, held_out, retuned, name, [cost or objective])
+            step.says(f"{name} version {number}")
     _print(args, source, retuned, name, number)
     if not retuned.change.chosen.reachable:
         raise QualityGateError(f"{retuned.change.chosen.sentence} Nothing was registered.")

@@ -1,3 +1,4 @@
+import json
 from datetime import date
 from pathlib import Path
 
@@ -202,7 +203,7 @@ def test_job_writes_once_and_says_what_it_wrote(
     assert job.main(arguments) == 0
     assert "2,000 orders" in capsys.readouterr().out
     assert job.main(arguments) == 0
-    assert "already there" in capsys.readouterr().err
+    assert "[1/2] generate  2,000 rows already there  " in capsys.readouterr().err
     assert _versions(spark, output) == 1
 
     assert job.main([*arguments, "--seed", "6"]) == 2
@@ -212,8 +213,12 @@ def test_job_writes_once_and_says_what_it_wrote(
     assert "'seed': 5" in last
     assert _versions(spark, output) == 1
 
-    assert job.main([*arguments, "--seed", "6", "--overwrite"]) == 0
+    assert job.main([*arguments, "--seed", "6", "--overwrite", "--json"]) == 0
     assert _versions(spark, output) == 2
+    printed, stages = capsys.readouterr()
+    record = json.loads(printed)
+    assert (record["is_new"], record["rows"], sum(record["classes"].values())) == (True, 2000, 2000)
+    assert not stages
     made = generate_orders(spark, rows=2000, prevalence=0.1, seed=6, days=30).select("order_id", "customer_id")
     written = spark.read.format("delta").load(output).select("order_id", "customer_id")
     assert set(written.collect()) == set(made.collect())

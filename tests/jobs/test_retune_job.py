@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -179,7 +180,9 @@ def test_the_parent_run_stands_for_its_best_strategy(kept: Logged, capsys: pytes
 def test_a_dry_run_tells_the_change_and_leaves_the_store(kept: Logged, capsys: pytest.CaptureFixture[str]) -> None:
     argv = _argv(kept, "--objective", "max_f_beta", "--beta", "2", "--fn", "25", "--fp", "1", "--dry-run")
     assert main([*argv, "--orders-per-day", "60"]) == 0
-    printed = capsys.readouterr().out
+    printed, stages = capsys.readouterr()
+    assert re.search(r"^\[1/2\] load  strategy .+, threshold 0.3  \d+ s$", stages, re.MULTILINE)
+    assert re.search(r"^\[2/2\] choose  max_f2, threshold .+  \d+ s$", stages, re.MULTILINE)
     for part in ("threshold 0.3 ->", "max_f2", "alerts a day", "validation before", "test after", "cost"):
         assert part in printed
     assert main(argv) == 0

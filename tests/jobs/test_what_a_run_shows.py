@@ -1,8 +1,12 @@
-"""What a person sees of a run in MLflow's UI, in a real browser: which strategy, at what threshold, at what cost."""
+"""What a person sees of a run: its stages, and in MLflow's UI, in a real browser, its answer.
+
+The answer is which strategy, at what threshold, at what cost.
+"""
 
 import contextlib
 import io
 import os
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -64,30 +68,58 @@ class Pages:
         assert self.browser.save_screenshot(str(SCREENSHOTS / f"mlflow_{name}.png"))
 
 
+@dataclass(frozen=True)
+class Ran:
+    """One run of the main job, and what it printed."""
+
+    home: Path
+    store: str
+    said: str
+    stages: list[str]
+
+
 @pytest.fixture(scope="module")
-def pages(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
+def ran(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    home = tmp_path_factory.mktemp("ran")
+    store = f"sqlite:///{home}/mlflow.db"
+    write_orders(spark, home)
+    config = config_file(home, "ui", uri=store, training=STRONG)
+    said, stages = io.StringIO(), io.StringIO()
+    # MLflow puts artifacts below it.
+    with contextlib.chdir(home), contextlib.redirect_stdout(said), contextlib.redirect_stderr(stages):
+        assert train.main(["--config", config, "--set", f"strategies=[{', '.join(STRATEGIES)}]"]) == 0
+    return Ran(home, store, said.getvalue(), stages.getvalue().splitlines())
+
+
+@pytest.fixture(scope="module")
+def pages(ran: Ran) -> Iterator[Pages]:
     found = chromium.binaries()
     if found is None and not os.environ.get(chromium.REQUIRED):
         pytest.skip("Chromium is not installed, on Debian: apt-get install chromium chromium-driver")
     assert found is not None, f"{chromium.REQUIRED} is set, and Chromium or its driver is not installed"
-    home = tmp_path_factory.mktemp("ui")
-    store = f"sqlite:///{home}/mlflow.db"
-    write_orders(spark, home)
-    config = config_file(home, "ui", uri=store, training=STRONG)
-    said = io.StringIO()
-    with contextlib.chdir(home), contextlib.redirect_stdout(said):  # MLflow puts artifacts below it
-        assert train.main(["--config", config, "--set", f"strategies=[{', '.join(STRATEGIES)}]"]) == 0
-    command, link = said.getvalue().strip().splitlines()[-1].removeprefix("Look at it: ").split("   then ")
-    client = MlflowClient(store)
+    command, link = ran.said.strip().splitlines()[-1].removeprefix("Look at it: ").split("   then ")
+    client = MlflowClient(ran.store)
     runs = client.search_runs([client.get_experiment_by_name("small").experiment_id])
     strategies = [run for run in runs if "strategy" in run.data.params]
     [parent] = [run for run in runs if run not in strategies]
     strategies.sort(key=lambda run: -run.data.metrics["validation/average_precision"])
     with (
-        mlflow_server.running(shlex.split(command), home / "server.log") as address,
+        mlflow_server.running(shlex.split(command), ran.home / "server.log") as address,
         chromium.running(*found) as browser,
     ):
-        yield Pages(browser, address, link.partition("5000/")[2], store, parent, strategies)
+        yield Pages(browser, address, link.partition("5000/")[2], ran.store, parent, strategies)
+
+
+def test_every_stage_is_announced_and_says_what_came_out_and_how_long_it_took(ran: Ran) -> None:
+    begun = [match.groups() for line in ran.stages if (match := re.fullmatch(r"\[(\d+)/(\d+)\] (.+) \.\.\.", line))]
+    numbers, totals, names = zip(*begun, strict=True)
+    assert [int(number) for number in numbers] == list(range(1, len(begun) + 1))
+    assert {int(total) for total in totals} == {len(begun)}
+    for number, total, name in begun:
+        ended = rf"\[{number}/{total}\] {name}(  \S.*\S)?  \d+ s"
+        assert any(re.fullmatch(ended, line) for line in ran.stages), name
+    assert [name.removeprefix("fit ") for name in names if name.startswith("fit ")] == list(STRATEGIES)
+    assert any("validate  12,000 -> 12,000 rows, 0 quarantined  " in line for line in ran.stages)
 
 
 def test_the_printed_link_lists_the_strategies_best_first_with_what_decides(pages: Pages) -> None:
