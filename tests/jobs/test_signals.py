@@ -3,17 +3,20 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
+import pyspark
 import pytest
-from forks import Forks
+from forks import ROOT, Forks
 from pyspark.sql import SparkSession
 from resumable import client, config_file, runs_of
 
 from imbalance_spark.failures import run_job
-from imbalance_spark.session import spark_session
+from imbalance_spark.session import delta_package, spark_session
 
 
 @pytest.mark.parametrize(
@@ -33,6 +36,31 @@ def test_a_signal_in_the_middle_of_spark_ends_the_job_and_its_run_as_killed(
     status = json.loads((home / name / "status.json").read_text("utf-8"))
     assert (status["state"], said in status["error"]) == ("killed", True)
     assert runs_of(client(home, name)) == {name: "KILLED"}
+
+
+def test_a_job_whose_spark_submit_is_told_to_end_ends_too(resumable_home: Path) -> None:
+    home, name = resumable_home, "submitted"
+    command = [str(Path(pyspark.__file__).parent / "bin/spark-submit"), "--packages", delta_package()]
+    command += [str(ROOT / "jobs/train.py"), "--config", config_file(home, name), "--json"]
+    place = {**os.environ, "PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
+    with (home / "submitted.out").open("wb") as out:
+        submit = subprocess.Popen(command, env=place, cwd=home, stdout=out, stderr=out)
+        while not (home / name / name / "ledger" / "train.json").exists():
+            assert submit.poll() is None, (home / "submitted.out").read_text("utf-8")[-2000:]
+            time.sleep(0.05)
+        # Only the JVM is told: as `kill` does, or a scheduler that knows this process alone.
+        submit.terminate()
+        submit.wait(timeout=60)
+    file = home / name / "status.json"
+    for _ in range(600):
+        if file.exists():
+            break
+        time.sleep(0.1)
+    status = json.loads(file.read_text("utf-8"))
+    assert (status["state"], status["exit_code"]) == ("killed", 143)
+    store = client(home, name)
+    assert runs_of(store) == {name: "KILLED"}
+    assert store.search_model_versions("name = 'resume'") == []
 
 
 @pytest.mark.parametrize(
