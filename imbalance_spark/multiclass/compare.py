@@ -63,7 +63,7 @@ class ClassComparison:
 def check_classes(spark: SparkSession, config: RunConfig) -> None:
     """Refuse objectives or a cluster that no comparison can work with; the orders are not read."""
     decisions_of(config)
-    require_training_slots(spark, config.training.num_workers)
+    require_training_slots(spark, config.training.num_workers, slot_wait_s=config.training.slot_wait_s)
     check_executors(spark)
 
 
@@ -73,7 +73,9 @@ def prepare_classes(spark: SparkSession, config: RunConfig, progress: Progress) 
     Raises:
         DataContractError: a fold lacks a class; see also `prepare`.
     """
-    check_classes(spark, config)
+    with progress.step("cluster") as step:
+        check_classes(spark, config)
+        step.says(f"{config.training.num_workers} workers fit")
     prepared = prepare(spark, config, progress)
     require_classes_in_folds(prepared.diagnosis.by_split, config.orders.class_names)
     return prepared
@@ -130,7 +132,7 @@ def compare_classes(prepared: PreparedOrders, config: RunConfig, progress: Progr
 
 def class_steps(config: RunConfig) -> int:
     """How many stages `compare_classes` announces, with those of `prepare_classes`."""
-    return PREPARE_STEPS + 3 + len(strategies_of(config))
+    return 1 + PREPARE_STEPS + 3 + len(strategies_of(config))
 
 
 def _fit(
