@@ -40,7 +40,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     [
         ("kill_executor", f"an executor was lost|{PEER_GONE}"),
         ("kill_python", f"a worker's Python process was killed, as the system does when memory runs out|{PEER_GONE}"),
-        ("stop_python", r"no progress for 5 s \(training.stall_limit_s\) after round \d+"),
+        ("stop_python", r"no progress for 15 s \(training.stall_limit_s\) after round \d+"),
     ],
 )
 def test_a_fit_that_lost_a_worker_is_run_again_and_gives_the_same_booster(
@@ -49,7 +49,9 @@ def test_a_fit_that_lost_a_worker_is_run_again_and_gives_the_same_booster(
     found, undisturbed = outcomes[fault], outcomes["none"]
     assert undisturbed["said"] == []
     assert found.get("booster") == undisturbed["booster"], found
-    assert re.fullmatch(rf"training of strategy '{fault}': attempt 1 of \d: ({said})", found["said"][0]), found
+    # A busy machine may stall an attempt of its own before the fault befalls one.
+    lines = rf"training of strategy '{fault}': attempt \d of \d: ({said})"
+    assert any(re.fullmatch(lines, line) for line in found["said"]), found
 
 
 def test_a_fit_whose_node_is_gone_ends_when_the_wait_for_slots_does(outcomes: dict[str, dict[str, Any]]) -> None:

@@ -90,7 +90,7 @@ FAULTS: dict[str, tuple[Callable[[int], None] | None, TrainingConfig]] = {
     "kill_executor": (kill_executor, TRAINING),
     "kill_python": (kill_python, TRAINING),
     # On a busy machine a new Python may take as long to start: that counts as a stall, and is survived, too.
-    "stop_python": (stop_python, TRAINING.model_copy(update={"stall_limit_s": 5.0, "max_fit_attempts": 5})),
+    "stop_python": (stop_python, TRAINING.model_copy(update={"stall_limit_s": 15.0, "max_fit_attempts": 5})),
     "kill_worker": (kill_worker, TRAINING.model_copy(update={"slot_wait_s": 3.0})),
 }
 
