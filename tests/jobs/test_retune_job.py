@@ -235,9 +235,11 @@ def test_what_cannot_be_is_code_2_and_one_line(
     kept: Logged, capsys: pytest.CaptureFixture[str], more: tuple[str, ...], run: str | None, said: str
 ) -> None:
     assert main(_argv(kept, *more, run=run)) == 2
-    (line,) = capsys.readouterr().err.splitlines()
+    # Stages that were begun are told before; the error is one line, the last.
+    *stages, line = capsys.readouterr().err.splitlines()
     assert line.startswith("ERROR 2: ")
     assert said in line
+    assert all(stage.startswith("[") for stage in stages)
 
 
 def test_a_store_that_is_not_there_is_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
