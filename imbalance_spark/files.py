@@ -31,7 +31,7 @@ class Files(Protocol):
         """Remove a file if it is there."""
 
     def read(self, path: str) -> bytes:
-        """The file's content."""
+        """The file's content; FileNotFoundError where it is not there."""
 
     def size(self, path: str) -> int | None:
         """Bytes of a file; None where there is a folder, or nothing."""

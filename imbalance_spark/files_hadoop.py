@@ -37,7 +37,7 @@ class HadoopFiles:
         try:
             stream = system.create(java_path, False)
         except Py4JJavaError as error:
-            if "FileAlreadyExists" in str(error.java_exception.getClass().getName()):
+            if _is(error, "FileAlreadyExists"):
                 return False
             raise
         _fill(stream, content)
@@ -57,9 +57,14 @@ class HadoopFiles:
         system.delete(java_path, False)
 
     def read(self, path: str) -> bytes:
-        """The file's content."""
+        """The file's content; FileNotFoundError where it is not there."""
         system, java_path = self._open(path)
-        stream = system.open(java_path)
+        try:
+            stream = system.open(java_path)
+        except Py4JJavaError as error:
+            if _is(error, "FileNotFound"):
+                raise FileNotFoundError(2, "no such file", path) from error
+            raise
         try:
             return bytes(self._jvm().org.apache.commons.io.IOUtils.toByteArray(stream))
         finally:
@@ -108,6 +113,10 @@ class HadoopFiles:
 
     def _jvm(self) -> Any:
         return self.spark.sparkContext._jvm
+
+
+def _is(error: Py4JJavaError, name: str) -> bool:
+    return name in str(error.java_exception.getClass().getName())
 
 
 def _fill(stream: Any, content: bytes) -> None:

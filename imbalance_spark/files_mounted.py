@@ -50,7 +50,7 @@ class MountedFiles:
             Path(_plain(path)).unlink()
 
     def read(self, path: str) -> bytes:
-        """The file's content."""
+        """The file's content; FileNotFoundError where it is not there."""
         return Path(_plain(path)).read_bytes()
 
     def size(self, path: str) -> int | None:

@@ -21,11 +21,13 @@ def claim(folder: Folder, run_id: str) -> None:
     """
     mark = own_mark()
     if not folder.create(LOCK, mark.encode()):
-        if (holder := _holder(folder)) == mark:
+        holder = _holder(folder)
+        if holder == mark:
             return
-        if not is_gone(holder):
-            raise _conflict(folder, run_id, holder)
-        folder.delete(LOCK)
+        if holder is not None:
+            if not is_gone(holder):
+                raise _conflict(folder, run_id, holder)
+            folder.delete(LOCK)
         folder.create(LOCK, mark.encode())
     # Two that start together may both find no lock, or a dead one's: of the two, the mark that stands decides.
     time.sleep(_SETTLE_S)
@@ -34,8 +36,12 @@ def claim(folder: Folder, run_id: str) -> None:
     _held[folder.path] = folder
 
 
-def _holder(folder: Folder) -> str:
-    return folder.read_bytes(LOCK).decode() if folder.exists(LOCK) else ""
+def _holder(folder: Folder) -> str | None:
+    """The mark in the lock; None where there is none, or another process has just removed it."""
+    try:
+        return folder.read_bytes(LOCK).decode()
+    except FileNotFoundError:
+        return None
 
 
 @contextmanager
@@ -48,8 +54,9 @@ def locks_released() -> Iterator[None]:
             _held.popitem()[1].delete(LOCK)
 
 
-def _conflict(folder: Folder, run_id: str, holder: str) -> RunConflictError:
+def _conflict(folder: Folder, run_id: str, holder: str | None) -> RunConflictError:
+    named = f"{holder}, as host:pid:start" if holder else "it has not signed its lock yet"
     return RunConflictError(
-        f"run_id {run_id!r}: another process works on it ({holder}, as host:pid:start). Wait for it, or use another "
+        f"run_id {run_id!r}: another process works on it ({named}). Wait for it, or use another "
         f"run_id. If that process is gone, delete {folder.path}/{LOCK}."
     )

@@ -49,7 +49,7 @@ class Folder:
         self._files.delete(self._at(name))
 
     def read_bytes(self, name: str) -> bytes:
-        """The file's content."""
+        """The file's content; FileNotFoundError where it is not there."""
         return self._files.read(self._at(name))
 
     def write_json(self, name: str, content: Any) -> None:

@@ -37,6 +37,8 @@ def test_a_file_is_written_read_replaced_and_removed(files: Files, tmp_path: Pat
     files.delete(other)
     files.delete(other)
     assert not files.exists(other)
+    with pytest.raises(FileNotFoundError, match=r"b\.bin"):
+        files.read(other)
 
 
 def test_only_one_process_creates_a_file(files: Files, tmp_path: Path) -> None:

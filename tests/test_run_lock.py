@@ -56,3 +56,25 @@ def test_of_three_that_start_together_one_gets_the_run(
     [winner] = [mark for mark in marks if ends[mark] == "works"]
     assert folder.read_bytes(LOCK).decode() == winner
     assert all("another process works on it" in ends[mark] for mark in marks if mark != winner)
+
+
+def test_a_lock_that_vanishes_while_it_is_read_is_taken(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, create = Folder(spark, str(tmp_path)), Folder.create
+    monkeypatch.setattr(run_lock, "_held", {})
+    answers = iter([False])
+
+    def refused_once(folder: Folder, name: str, content: bytes) -> bool:
+        return next(answers, True) and create(folder, name, content)
+
+    monkeypatch.setattr(Folder, "create", refused_once)
+    claim(folder, "r1")
+    assert folder.read_bytes(LOCK).decode() == process.own_mark()
+
+
+def test_a_lock_that_is_not_signed_yet_is_respected(spark: SparkSession, tmp_path: Path) -> None:
+    folder = Folder(spark, str(tmp_path))
+    folder.create(LOCK, b"")
+    with pytest.raises(RunConflictError, match=r"has not signed its lock yet.*delete"):
+        claim(folder, "r1")
