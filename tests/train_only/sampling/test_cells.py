@@ -14,7 +14,7 @@ from imbalance_spark.train_only.sampling.neighbours import held
 from imbalance_spark.train_only.sampling.neighbours.cells import search_cells
 from imbalance_spark.train_only.sampling.neighbours.lists import nearest_lists
 from imbalance_spark.train_only.sampling.neighbours.nearest_in_cells import CellRows, nearest_in_cells
-from imbalance_spark.train_only.sampling.neighbours.partition import PROBES, fit_partition
+from imbalance_spark.train_only.sampling.neighbours.partition import PROBES, _nearest_centres, fit_partition
 from imbalance_spark.train_only.sampling.neighbours.probing import fit_searched_partition
 from imbalance_spark.train_only.sampling.neighbours.search import collect_points, search_by_scan
 from imbalance_spark.train_only.sampling.neighbours.space import PointArrays, Space
@@ -117,7 +117,7 @@ def test_cells_in_memory_and_on_the_cluster_give_the_same_lists(
     monkeypatch.setattr(held, "_CELL_QUERIES", block)
     partition = fit_partition(points, SPACE, 40_000, seed=7)
     every = lambda rows: np.ones(len(rows), np.bool_)  # noqa: E731
-    index = held.HeldIndex.by_cells(points, SPACE, partition)
+    index = held.HeldIndex.by_cells(points, SPACE, partition.cells(points))
     found = index.placed(table.sparkSession, 5, "test")
     assert near(found) == near(search_cells(table, partition, SPACE, 5, is_query=every))
     assert {row["__place"]: row["__hash"] for row in found.collect()} == dict(enumerate(points.hashes.tolist()))
@@ -126,7 +126,7 @@ def test_cells_in_memory_and_on_the_cluster_give_the_same_lists(
 def test_cells_of_few_rows_have_lists_of_what_is_there(frame: Any) -> None:
     table, points = frame
     few = points.where(np.arange(4))
-    index = held.HeldIndex.by_cells(few, SPACE, fit_partition(few, SPACE, 4, seed=7))
+    index = held.HeldIndex.by_cells(few, SPACE, fit_partition(few, SPACE, 4, seed=7).cells(few))
     found = near(index.nearest(table.sparkSession, 5))
     assert len(found) == 4
     for name, entries in found.items():
@@ -155,10 +155,22 @@ def test_in_its_cells_a_query_finds_what_brute_force_finds_there_ties_by_positio
         np.testing.assert_array_equal(distances, np.sqrt(squares[order]))
 
 
+@pytest.mark.parametrize("wanted", [1, 4, 8])
+def test_of_equally_near_centres_those_of_the_lowest_numbers_are_kept(wanted: int) -> None:
+    draws = np.random.default_rng(3)
+    centres = draws.integers(0, 4, (150, 2)).astype(np.float32)
+    whole = draws.integers(0, 4, (500, 2)).astype(np.float32)
+    squares = np.square(whole[:, None, :] - centres[None, :, :]).sum(axis=2)
+    expected = np.argsort(squares, axis=1, kind="stable")[:, :wanted]
+    np.testing.assert_array_equal(_nearest_centres(whole, centres, wanted, threads=2), expected)
+
+
 @pytest.mark.parametrize(("dimensions", "probes"), [(2, PROBES // 2), (16, PROBES)])
 def test_data_of_few_dimensions_need_fewer_cells_than_data_of_many(dimensions: int, probes: int) -> None:
     draws = np.random.default_rng(1)
     values = draws.normal(size=(20_000, dimensions)) @ np.linalg.qr(draws.normal(size=(16, dimensions)))[0].T
     points = PointArrays(hashes=made(20_000).hashes, codes=np.zeros(20_000, np.int32), values=values)
     space = Space(numeric=("f",) * 16, scale=FeatureScale(divisors=(1.0,) * 16, means=(0.0,) * 16))
-    assert fit_searched_partition(points, space, len(points), seed=7).probes == probes
+    partition, cells = fit_searched_partition(points, space, len(points), seed=7)
+    assert partition.probes == probes
+    np.testing.assert_array_equal(cells, partition.cells(points))

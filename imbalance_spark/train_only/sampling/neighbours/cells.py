@@ -30,7 +30,7 @@ def fit_cells(points: DataFrame, rows: int, space: Space, seed: int, stage: str)
     """Cells from the points with the lowest hashes, at most some 262,144, which are collected; one pass."""
     share = min(1.0, SAMPLE_ROWS / rows)
     sample = collect_points(points.where(F.col(HASH) < F.lit(int(share * HASH_RANGE))), stage)
-    return fit_searched_partition(sample, space, rows, seed)
+    return fit_searched_partition(sample, space, rows, seed)[0]
 
 
 def search_cells(

@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from imbalance_spark.train_only.sampling.neighbours.exact import Neighbours
 from imbalance_spark.train_only.sampling.neighbours.lists import SCHEMA, listed, nearest_in, nearest_lists
 from imbalance_spark.train_only.sampling.neighbours.nearest_in_cells import CellRows, nearest_in_cells
-from imbalance_spark.train_only.sampling.neighbours.partition import PROBES, Partition, driver_threads
+from imbalance_spark.train_only.sampling.neighbours.partition import PROBES, Cells
 from imbalance_spark.train_only.sampling.neighbours.places import PLACE
 from imbalance_spark.train_only.sampling.neighbours.space import PointArrays, Space, Words
 
@@ -34,13 +34,13 @@ class HeldIndex:
     cells: CellRows | None = None
 
     @classmethod
-    def by_cells(cls, points: PointArrays, space: Space, partition: Partition) -> Self:
-        """Points to be searched by their cells, as `search_cells` does on the cluster."""
+    def by_cells(cls, points: PointArrays, space: Space, cells: Cells) -> Self:
+        """Points to be searched by their cells (`Partition.cells`), as `search_cells` does on the cluster."""
         # Without categories float32: half the bytes, and their order is approximate anyway.
         return cls(
             points=points if space.categorical else points.as_floats(),
             space=space,
-            cells=CellRows.of(partition.cells(points, driver_threads())),
+            cells=CellRows.of(cells),
         )
 
     @property

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from imbalance_spark.hashing import HASH_RANGE
 from imbalance_spark.train_only.sampling.neighbours.cells import fit_cells, search_cells
 from imbalance_spark.train_only.sampling.neighbours.held import BLOCK_BYTES, Engine, HeldIndex, held_bytes
-from imbalance_spark.train_only.sampling.neighbours.partition import SAMPLE_ROWS, Partition
+from imbalance_spark.train_only.sampling.neighbours.partition import SAMPLE_ROWS, Partition, driver_threads
 from imbalance_spark.train_only.sampling.neighbours.places import with_places
 from imbalance_spark.train_only.sampling.neighbours.probing import fit_searched_partition
 from imbalance_spark.train_only.sampling.neighbours.search import collect_points, search_by_scan
@@ -137,7 +137,10 @@ def index_held(points: PointArrays, space: Space, *, exact_rows: int, seed: int)
     # The lowest hashes: the sample that cells are learnt on where rows stay on the cluster.
     share = min(1.0, SAMPLE_ROWS / rows)
     sample = points.where(points.hashes < int(share * HASH_RANGE))
-    return HeldIndex.by_cells(points, space, fit_searched_partition(sample, space, rows, seed))
+    partition, cells = fit_searched_partition(sample, space, rows, seed)
+    if len(sample) < rows:
+        cells = partition.cells(points, driver_threads())
+    return HeldIndex.by_cells(points, space, cells)
 
 
 def is_exact(rows: int, space: Space, exact_rows: int) -> bool:

@@ -129,7 +129,7 @@ def _moved(whole: _Singles, centres: _Singles) -> _Singles:
 
 
 def _nearest_centres(whole: _Singles, centres: _Singles, wanted: int, threads: int) -> npt.NDArray[np.int64]:
-    """The numbers of the nearest centres, nearest first, of equally near ones in a fixed order."""
+    """The numbers of the nearest centres, nearest first; equally near ones by number."""
     width = -(-len(centres) // _GROUPED) * _GROUPED
     columns = np.zeros((centres.shape[1] + 1, width), np.float32)
     columns[:-1, : len(centres)] = -2 * centres.T
@@ -167,5 +167,9 @@ def _lowest(scores: _Singles, wanted: int) -> npt.NDArray[np.int64]:
         columns = (near[:, None, :] + groups * np.arange(_GROUPED)[None, :, None]).reshape(len(scores), -1)
         inside = np.argpartition(np.take_along_axis(scores, columns, axis=1), wanted - 1, axis=1)[:, :wanted]
         chosen = np.take_along_axis(columns, inside, axis=1)
+    # A selection keeps any of equally low scores, on another processor others.
+    limits = np.take_along_axis(scores, chosen, axis=1).max(axis=1, keepdims=True)
+    is_open = np.count_nonzero(scores <= limits, axis=1) > wanted
+    chosen[is_open] = np.argsort(scores[is_open], axis=1, kind="stable")[:, :wanted]
     order = np.lexsort((chosen, np.take_along_axis(scores, chosen, axis=1)), axis=1)
     return np.take_along_axis(chosen, order, axis=1)
