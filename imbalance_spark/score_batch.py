@@ -1,15 +1,17 @@
 """A batch of orders to a table of scored ones, once; what no model can read is set aside with its reasons."""
 
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from imbalance_spark.bundles import Bundle
 from imbalance_spark.checks import refuse_columns
 from imbalance_spark.order_columns import check_features
 from imbalance_spark.score_bundles import added_columns, score_with
-from imbalance_spark.scored_table import Batch, Written, find_batch, write_batch, write_once
+from imbalance_spark.scored_table import Batch, Written, check_output, find_batch, write_batch, write_once
 from imbalance_spark.validate.broken import BrokenRows, count_broken, refuse_too_many
 from imbalance_spark.validate.rules import any_broken, feature_rules, reasons
 
@@ -46,13 +48,11 @@ def score_batch(
     """
     if (found := find_batch(orders.sparkSession, output, batch)) is not None:
         return found
-    check_features(orders, bundle.numeric, bundle.categorical, added_columns(bundle))
-    rules = feature_rules(orders, bundle.numeric)
+    rules = _checked(orders, bundle)
     broken = count_broken(orders, rules) if rules else BrokenRows(rows=0)
     valid = orders
     if broken.broken > 0:
-        refuse_too_many(broken, max_quarantined)
-        refuse_columns(orders, (REASONS,), "quarantine")
+        _check_aside(orders, broken, max_quarantined)
         stamps = (F.lit(model_version).alias("model_version"), F.lit(scored_at).alias("scored_at"))
         is_broken = any_broken(rules)
         aside = orders.where(is_broken).select("*", reasons(rules).alias(REASONS), *stamps)
@@ -61,3 +61,50 @@ def score_batch(
         valid = orders.where(~is_broken)
     scored = score_with(valid, bundle, model_version=model_version, scored_at=scored_at)
     return write_batch(scored, output, batch, broken)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedBatch:
+    """What `score_batch` would do.
+
+    Args:
+        done: where the batch stands already: nothing would be added then.
+        counted: rows read, and those to set aside by the rule that they break.
+        columns: that the table would have.
+    """
+
+    done: Written | None
+    counted: BrokenRows
+    columns: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows that would be appended."""
+        return 0 if self.done else self.counted.rows - self.counted.broken
+
+
+def plan_batch(
+    orders: DataFrame, bundle: Bundle, batch: Batch, *, output: str, max_quarantined: float, model_version: str
+) -> PlannedBatch:
+    """All checks of `score_batch` and its counts; one pass over the orders, nothing is written.
+
+    Raises: as `score_batch`.
+    """
+    done = find_batch(orders.sparkSession, output, batch)
+    counted = count_broken(orders, _checked(orders, bundle))
+    if counted.broken > 0:
+        _check_aside(orders, counted, max_quarantined)
+    scored = score_with(orders, bundle, model_version=model_version, scored_at=datetime.now(UTC))
+    check_output(scored, output)
+    return PlannedBatch(done=done, counted=counted, columns=tuple(scored.columns))
+
+
+def _checked(orders: DataFrame, bundle: Bundle) -> Mapping[str, Column]:
+    """The rules by which rows are set aside, of orders whose columns the model can read."""
+    check_features(orders, bundle.numeric, bundle.categorical, added_columns(bundle))
+    return feature_rules(orders, bundle.numeric)
+
+
+def _check_aside(orders: DataFrame, broken: BrokenRows, max_quarantined: float) -> None:
+    refuse_too_many(broken, max_quarantined)
+    refuse_columns(orders, (REASONS,), "quarantine")

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import uuid
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from delta.tables import DeltaTable
@@ -62,8 +63,11 @@ def batch_of(spark: SparkSession, source: SourceConfig, orders: SourceOrders, mo
     return Batch(location=orders.location, state=f"{described['id']} version {orders.version}", model=model)
 
 
-def find_batch(spark: SparkSession, output: str, batch: Batch) -> Written | None:
+def find_batch(spark: SparkSession, output: str, batch: Batch, writer: str | None = None) -> Written | None:
     """The batch as the table's history has it; None where there is no table, or no such commit in its history.
+
+    Args:
+        writer: whose commit of it is new.
 
     Raises:
         ConfigError: something else than a Delta table is at `output`.
@@ -76,11 +80,12 @@ def find_batch(spark: SparkSession, output: str, batch: Batch) -> Written | None
     found = history.where(is_batch).select("version", "operationMetrics", "userMetadata").first()
     if found is None:
         return None
+    note = json.loads(found["userMetadata"])
     return Written(
         version=found["version"],
         rows=int(found["operationMetrics"]["numOutputRows"]),
-        is_new=False,
-        quarantined=json.loads(found["userMetadata"]).get("quarantined", {}),
+        is_new=writer is not None and note.get("writer") == writer,
+        quarantined=note.get("quarantined", {}),
     )
 
 
@@ -95,11 +100,11 @@ def write_batch(scored: DataFrame, output: str, batch: Batch, aside: BrokenRows 
         ConfigError: something else than a Delta table is at `output`.
     """
     quarantined = {} if aside is None else dict(aside.by_rule)
-    write_once(scored, output, batch, {"quarantined": quarantined})
-    found = find_batch(scored.sparkSession, output, batch)
-    if found is None:
-        return Written(version=None, rows=None, is_new=False, quarantined=None)
-    return replace(found, is_new=True)
+    # Delta does not say whether it skipped the commit: the one in its history names who made it.
+    writer = uuid.uuid4().hex
+    write_once(scored, output, batch, {"quarantined": quarantined, "writer": writer})
+    found = find_batch(scored.sparkSession, output, batch, writer)
+    return found or Written(version=None, rows=None, is_new=False, quarantined=None)
 
 
 def write_once(rows: DataFrame, output: str, batch: Batch, note: Mapping[str, Any] | None = None) -> None:
@@ -107,6 +112,22 @@ def write_once(rows: DataFrame, output: str, batch: Batch, note: Mapping[str, An
 
     Delta itself keeps the batch's identity and skips a second commit of it, also one that began meanwhile or whose
     first commit has left the history.
+
+    Raises: as `check_output`.
+    """
+    check_output(rows, output)
+    (
+        rows.write.format("delta")
+        .mode("append")
+        .option("txnAppId", batch.identity)
+        .option("txnVersion", 1)
+        .option("userMetadata", json.dumps({"batch": batch.identity, **asdict(batch), **(note or {})}))
+        .save(output)
+    )
+
+
+def check_output(rows: DataFrame, output: str) -> None:
+    """Refuse a place where these rows cannot be appended to a Delta table, nor begin one.
 
     Raises:
         DataContractError: the table has other columns than the scored orders.
@@ -117,14 +138,6 @@ def write_once(rows: DataFrame, output: str, batch: Batch, note: Mapping[str, An
         _refuse_other_columns(rows, spark.read.format("delta").load(output), output)
     else:
         _refuse_other_files(spark, output)
-    (
-        rows.write.format("delta")
-        .mode("append")
-        .option("txnAppId", batch.identity)
-        .option("txnVersion", 1)
-        .option("userMetadata", json.dumps({"batch": batch.identity, **asdict(batch), **(note or {})}))
-        .save(output)
-    )
 
 
 def _refuse_other_files(spark: SparkSession, output: str) -> None:

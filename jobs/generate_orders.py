@@ -47,6 +47,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", required=True, help="path of the Delta table")
     parser.add_argument("--overwrite", action="store_true", help="replace a table that was made otherwise")
     parser.add_argument("--master", help="Spark master when not set by spark-submit (local[*])")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be written; write nothing")
     parser.add_argument("--quiet", action="store_true", help="do not print the stages")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object, and no stages")
     return parser.parse_args(argv)
@@ -61,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     with spark_session("generate_orders", args.master) as spark:
         asked = _description(args)
+        if args.dry_run:
+            return _plan(spark, args, asked)
         progress = Progress(2, quiet=args.quiet or args.json)
         with progress.step("generate") as step:
             is_new = not _is_there(spark, args.output, asked, overwrite=args.overwrite)
@@ -73,6 +76,28 @@ def _run(args: argparse.Namespace) -> int:
     record = {"output": args.output, "is_new": is_new, "rows": sum(counts.values()), "classes": counts}
     print(json.dumps(record) if args.json else _summary(counts, args.output))
     return 0
+
+
+def _plan(spark: SparkSession, args: argparse.Namespace, asked: dict[str, object]) -> int:
+    is_new = not _is_there(spark, args.output, asked, overwrite=args.overwrite)
+    expected = _expected_counts(args)
+    columns = _orders(spark, args).columns
+    record = {"output": args.output, "dry_run": True, "is_new": is_new, "rows": args.rows, "expected": expected}
+    if args.json:
+        print(json.dumps({**record, "columns": columns}))
+        return 0
+    print(f"{args.output}: " + ("would be written in one pass." if is_new else "is there already, nothing to write."))
+    print(f"{args.rows:,} orders, about " + ", ".join(f"{n:,} {name}" for name, n in expected.items()) + ".")
+    print(f"Columns: {', '.join(columns)}.")
+    print("Dry run: nothing was written.")
+    return 0
+
+
+def _expected_counts(args: argparse.Namespace) -> dict[str, int]:
+    """Rows per class on average; the draws decide which they are."""
+    shares = {"fraud": args.prevalence} if args.outcomes is None else args.outcomes
+    rare = {name: round(args.rows * share) for name, share in shares.items()}
+    return {"honest" if args.outcomes is None else OUTCOMES[0]: args.rows - sum(rare.values()), **rare}
 
 
 def _orders(spark: SparkSession, args: argparse.Namespace) -> DataFrame:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 from imbalance_spark.command_line import set_up_logging, write_status
 from imbalance_spark.config import SourceConfig
@@ -15,8 +16,8 @@ from imbalance_spark.failures import run_job
 from imbalance_spark.multiclass.model import ClassBundle
 from imbalance_spark.orders import SourceOrders, read_orders
 from imbalance_spark.progress import Progress
-from imbalance_spark.score_batch import score_batch
-from imbalance_spark.scored_table import Written, batch_of
+from imbalance_spark.score_batch import PlannedBatch, plan_batch, score_batch
+from imbalance_spark.scored_table import Batch, Written, batch_of
 from imbalance_spark.session import spark_session
 from imbalance_spark.tracking_registry import RegisteredModel, load_registered_model
 
@@ -57,6 +58,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--tracking-uri", default="sqlite:///mlflow.db", help="MLflow store (%(default)s)")
     parser.add_argument("--master", help="Spark master when not set by spark-submit (local[*])")
+    parser.add_argument("--dry-run", action="store_true", help="check all, print what would be added; write nothing")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     parser.add_argument("--verbose", action="store_true", help="log in detail, with tracebacks, to stderr")
     args = parser.parse_args(argv)
@@ -73,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Orders are not for other users of the machine.
     os.umask(0o077)
     set_up_logging(args.verbose)
+    if args.dry_run:
+        return run_job("score", lambda: _run(args))
     return run_job("score", lambda: _run(args), lambda status: write_status([args.output], status))
 
 
@@ -87,6 +91,8 @@ def _run(args: argparse.Namespace) -> int:
             orders = read_orders(spark, source)
             batch = batch_of(spark, source, orders, model.label)
             step.says(orders.description)
+        if args.dry_run:
+            return _plan(args, model, orders, batch, progress)
         with progress.step("score") as step:
             written = score_batch(
                 orders.frame,
@@ -99,8 +105,33 @@ def _run(args: argparse.Namespace) -> int:
                 scored_at=datetime.now(UTC),
             )
             step.says(_outcome(written))
-    print(_as_json(args, orders, model, written) if args.json else f"{args.output}: {_outcome(written)}.")
+    record = _record(args, orders, model, written)
+    print(json.dumps(record) if args.json else f"{args.output}: {_outcome(written)}.")
     return 0
+
+
+def _plan(
+    args: argparse.Namespace, model: RegisteredModel, orders: SourceOrders, batch: Batch, progress: Progress
+) -> int:
+    with progress.step("plan") as step:
+        planned = plan_batch(
+            orders.frame, model.bundle, batch, output=args.output, max_quarantined=args.max_quarantined,
+            model_version=model.version,
+        )  # fmt: skip
+        step.says(f"{planned.counted.rows:,} -> {planned.rows:,} rows")
+    print(json.dumps(_planned_record(args, orders, model, planned)) if args.json else "\n".join(_lines(args, planned)))
+    return 0
+
+
+def _lines(args: argparse.Namespace, planned: PlannedBatch) -> Iterator[str]:
+    yield f"{planned.counted.rows:,} orders read, {planned.counted.broken:,} to set aside in {args.quarantine}."
+    yield from (f"  {rule}: {rows:,} rows" for rule, rows in planned.counted.by_rule.items())
+    if planned.done:
+        yield f"{args.output}: {_outcome(planned.done)}."
+    else:
+        yield f"{args.output}: {planned.rows:,} orders would be added."
+    yield f"Columns: {', '.join(planned.columns)}."
+    yield "Dry run: nothing was scored or written."
 
 
 def _source(args: argparse.Namespace) -> SourceConfig:
@@ -122,22 +153,40 @@ def _outcome(written: Written) -> str:
     return f"nothing added: these orders were scored by this model version before{where}"
 
 
-def _as_json(args: argparse.Namespace, orders: SourceOrders, model: RegisteredModel, written: Written) -> str:
-    return json.dumps(
-        {
-            "model": model.name,
-            "model_version": model.version,
-            **_decision(model),
-            "input": orders.location,
-            "input_version": orders.version,
-            "output": args.output,
-            "output_version": written.version,
-            "rows": written.rows,
-            "is_new": written.is_new,
-            "quarantine": args.quarantine,
-            "quarantined": written.quarantined,
-        }
-    )
+def _record(args: argparse.Namespace, orders: SourceOrders, model: RegisteredModel, written: Written) -> dict[str, Any]:
+    return {
+        **_asked(args, orders, model),
+        "output_version": written.version,
+        "rows": written.rows,
+        "is_new": written.is_new,
+        "quarantined": written.quarantined,
+    }
+
+
+def _planned_record(
+    args: argparse.Namespace, orders: SourceOrders, model: RegisteredModel, planned: PlannedBatch
+) -> dict[str, Any]:
+    return {
+        **_asked(args, orders, model),
+        "dry_run": True,
+        "rows_read": planned.counted.rows,
+        "rows": planned.rows,
+        "is_new": planned.done is None,
+        "quarantined": dict(planned.counted.by_rule),
+        "columns": planned.columns,
+    }
+
+
+def _asked(args: argparse.Namespace, orders: SourceOrders, model: RegisteredModel) -> dict[str, Any]:
+    return {
+        "model": model.name,
+        "model_version": model.version,
+        **_decision(model),
+        "input": orders.location,
+        "input_version": orders.version,
+        "output": args.output,
+        "quarantine": args.quarantine,
+    }
 
 
 def _decision(model: RegisteredModel) -> dict[str, float | str]:

@@ -224,6 +224,39 @@ def test_job_writes_once_and_says_what_it_wrote(
     assert set(written.collect()) == set(made.collect())
 
 
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        (["--prevalence", "0.01"], {"honest": 1980, "fraud": 20}),
+        (
+            ["--outcomes", "late_return=0.1,chargeback=0.05,fraud=0.01"],
+            {"ok": 1680, "late_return": 200, "chargeback": 100, "fraud": 20},
+        ),
+    ],
+)
+def test_a_dry_run_says_what_would_be_written_and_writes_nothing(
+    spark: SparkSession,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    shares: list[str],
+    expected: dict[str, int],
+) -> None:
+    output = tmp_path / "orders"
+    argv = ["--rows", "2e3", "--days", "30", "--output", str(output), *shares]
+    assert job.main([*argv, "--dry-run", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert not output.exists()
+    assert (plan["is_new"], plan["rows"], plan["expected"]) == (True, 2000, expected)
+    assert job.main(argv) == 0
+    assert spark.read.format("delta").load(str(output)).columns == plan["columns"]
+    capsys.readouterr()
+    assert job.main([*argv, "--dry-run"]) == 0
+    assert "is there already, nothing to write." in capsys.readouterr().out
+    assert job.main([*argv, "--seed", "6", "--dry-run"]) == 2
+    assert "already holds another table" in capsys.readouterr().err
+    assert _versions(spark, str(output)) == 1
+
+
 def test_job_refuses_a_table_that_it_did_not_write(
     spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

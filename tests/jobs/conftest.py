@@ -1,9 +1,10 @@
-"""What tests of jobs that die share: the orders, and the processes that run the jobs."""
+"""What tests of jobs share: orders, a store with a registered model, and the processes that run the jobs."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import scoring_store
 from forks import Forks, forks
 from pyspark.sql import SparkSession
 
@@ -23,3 +24,11 @@ def resumable_home(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession
 def forked_jobs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
     with forks(tmp_path_factory.mktemp("forks") / "jobs") as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def scoring_home(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Path:
+    """What `scoring_store.fill` makes."""
+    home = tmp_path_factory.mktemp("scoring")
+    scoring_store.fill(spark, home)
+    return home
