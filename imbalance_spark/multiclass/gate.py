@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from imbalance_spark import tracking, tracking_registry
+from imbalance_spark import tracking_registry
 from imbalance_spark.encoding import model_inputs
 from imbalance_spark.errors import DataContractError
 from imbalance_spark.frames import VALIDATION
-from imbalance_spark.gate import GateDecision
+from imbalance_spark.gate_decision import Challenge, GateDecision, decide
 from imbalance_spark.multiclass.compare import ClassComparison
 from imbalance_spark.multiclass.counting import contender_margins, counts_of_margins
 from imbalance_spark.multiclass.held_out import ClassHeldOut
@@ -19,32 +19,20 @@ from imbalance_spark.tracking_registry import RegisteredVersion
 
 
 def decide_class_promotion(comparison: ClassComparison) -> GateDecision:
-    """Compare the best strategy with the registry's champion on this run's validation rows; see `decide_promotion`.
-
-    The metric is the macro average over the classes of `gate.metric`. A champion of other classes cannot be compared.
+    """As `decide`, by the macro average over the classes of `gate.metric`; other classes cannot be compared.
 
     Passes: two over validation and test, where there is a champion of another run; its counts are kept in the ledger.
     """
-    mode, name = comparison.config.gate.mode, comparison.config.tracking.registered_model
-    if name is None:
-        return GateDecision(mode=mode, outcome="keep", reasons=("tracking.registered_model is not set.",))
-    if problems := class_gate_problems(comparison):
-        return GateDecision(mode=mode, outcome="keep", reasons=tuple(problems))
-    if mode == "disabled":
-        return GateDecision(mode=mode, outcome="keep", reasons=("gate.mode is disabled: nothing was compared.",))
-    champion = tracking_registry.champion_of(name)
-    if champion is None:
-        first = f"{name} has no champion yet: this is the first."
-        return GateDecision(mode=mode, outcome="promote", reasons=(first, *ledger_sentences(comparison)))
-    identity = tracking.strategy_identity(comparison.prepared.run.run_id, comparison.best.name)
-    if tracking.has_identity(champion.run_id, identity):
-        return GateDecision(mode=mode, outcome="standing", reasons=(f"{champion.label} is this model.",))
-    try:
-        counts = _champion_counts(comparison, champion)
-    except DataContractError as error:
-        reason = f"{champion.label} cannot be compared on these rows: {error}"
-        return GateDecision(mode=mode, outcome="keep", reasons=(reason,), against=champion.version)
-    return _compared(comparison, champion, counts)
+    best, metric = comparison.best, comparison.config.gate.metric
+    rarest = "on validation, {:,} rows of the rarest class,"
+    challenge = Challenge(
+        problems=class_gate_problems(comparison),
+        ledger_passed=best.ledger_passed,
+        ledger=_ledger_sentences(comparison),
+        gain_over=lambda champion: class_gain(best, _champion_counts(comparison, champion), metric),
+        measured=lambda gain: f"macro {metric} of {best.name} {rarest.format(gain.positives)}",
+    )
+    return decide(comparison, challenge)
 
 
 def class_gate_problems(comparison: ClassComparison) -> list[str]:
@@ -63,34 +51,16 @@ def class_gate_problems(comparison: ClassComparison) -> list[str]:
             if not chosen.reachable
         ]
     if gate.require_ledger and not best.ledger_passed:
-        problems += ledger_sentences(comparison)
+        problems += _ledger_sentences(comparison)
     return problems
 
 
-def ledger_sentences(comparison: ClassComparison) -> list[str]:
+def _ledger_sentences(comparison: ClassComparison) -> list[str]:
     """The ledger check of each class of the best strategy; where all pass, in one sentence."""
     best = comparison.best
     failed = [f"{best.name}, {name}: {check.sentence}" for name, check in best.ledger.items() if not check.passed]
     ratios = ", ".join(f"{name} {check.ratio:.3g}" for name, check in best.ledger.items())
     return failed or [f"The mean probability over the rate of each class is {ratios}: calibrated as a whole."]
-
-
-def _compared(comparison: ClassComparison, champion: RegisteredVersion, counts: ClassHeldOut) -> GateDecision:
-    gate, best = comparison.config.gate, comparison.best
-    gain = class_gain(best, counts, gate.metric)
-    is_better = gain.low > 0.0
-    found = (
-        f"macro {gate.metric} of {best.name} on validation, {gain.positives:,} rows of the rarest class, is "
-        f"{gain.value:+.4f} against {champion.label}, 95 % interval {gain.low:+.4f} to {gain.high:+.4f}: "
-        f"{'better' if is_better else 'not better than chance gives'}."
-    )
-    return GateDecision(
-        mode=gate.mode,
-        outcome="promote" if is_better and best.ledger_passed else "keep",
-        reasons=(found, *ledger_sentences(comparison), *([gain.warning] if gain.warning else [])),
-        against=champion.version,
-        gain=gain,
-    )
 
 
 def _champion_counts(comparison: ClassComparison, champion: RegisteredVersion) -> ClassHeldOut:

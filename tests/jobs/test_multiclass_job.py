@@ -130,6 +130,20 @@ def test_a_second_run_redoes_nothing(finished: Path, monkeypatch: pytest.MonkeyP
     assert len(nested(finished)) == before
 
 
+def test_a_champion_that_knows_the_classes_otherwise_is_not_compared_and_stays(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    turned = [OUTCOMES[0], *reversed(OUTCOMES[1:])]
+    changes = [f"orders.classes=[{', '.join(turned)}]", "strategies=[none]", "training.rounds=1", "run_id=turned"]
+    settings = [word for change in changes for word in ("--set", change)]
+    assert train.main(["--config", written(finished), "--json", *settings]) == 0
+    gate = json.loads(capsys.readouterr().out)["gate"]
+    assert gate["outcome"] == "keep"
+    assert f"cannot be compared on these rows: it knows the classes {list(OUTCOMES)}" in gate["reasons"][0]
+    uri = f"sqlite:///{finished}/mlflow.db"
+    assert str(MlflowClient(uri).get_model_version_by_alias("outcome_orders", "champion").version) == "1"
+
+
 def test_a_threshold_of_several_classes_is_not_moved_by_retune(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -70,12 +70,13 @@ class Pages:
 
 @dataclass(frozen=True)
 class Ran:
-    """One run of the main job, and what it printed."""
+    """One run of the main job, what it printed, and the descriptions of its Spark jobs in their order."""
 
     home: Path
     store: str
     said: str
     stages: list[str]
+    jobs: list[str | None]
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +86,21 @@ def ran(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     write_orders(spark, home)
     config = config_file(home, "ui", uri=store, training=STRONG)
     said, stages = io.StringIO(), io.StringIO()
+    before = set(_spark_jobs(spark))
     # MLflow puts artifacts below it.
     with contextlib.chdir(home), contextlib.redirect_stdout(said), contextlib.redirect_stderr(stages):
         assert train.main(["--config", config, "--set", f"strategies=[{', '.join(STRATEGIES)}]"]) == 0
-    return Ran(home, store, said.getvalue(), stages.getvalue().splitlines())
+    jobs = [description for number, description in sorted(_spark_jobs(spark).items()) if number not in before]
+    return Ran(home, store, said.getvalue(), stages.getvalue().splitlines(), jobs)
+
+
+def _spark_jobs(spark: SparkSession) -> dict[int, str | None]:
+    """Descriptions by number, as Spark's own UI lists the last thousand."""
+    context = spark.sparkContext._jsc.sc()
+    context.listenerBus().waitUntilEmpty()
+    found = context.statusStore().jobsList(None)
+    jobs = [found.apply(number) for number in range(found.size())]
+    return {job.jobId(): job.description().get() if job.description().isDefined() else None for job in jobs}
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +132,17 @@ def test_every_stage_is_announced_and_says_what_came_out_and_how_long_it_took(ra
         assert any(re.fullmatch(ended, line) for line in ran.stages), name
     assert [name.removeprefix("fit ") for name in names if name.startswith("fit ")] == list(STRATEGIES)
     assert any("validate  12,000 -> 12,000 rows, 0 quarantined  " in line for line in ran.stages)
+
+
+def test_spark_names_each_job_after_its_stage_in_the_order_of_the_stages(ran: Ran) -> None:
+    assert None not in ran.jobs
+    # Delta writes its own name before the stage, and what it is about behind.
+    named = [re.sub("^(Delta: )*", "", str(description)).partition(": ")[0] for description in ran.jobs]
+    stages = [line.partition("] ")[2].removesuffix(" ...") for line in ran.stages if line.endswith(" ...")]
+    assert set(named) <= set(stages)
+    assert [stages.index(name) for name in named] == sorted(stages.index(name) for name in named)
+    busy = {"cluster", "validate", "split", "categories", "audit", "training rows", "score"}
+    assert busy | {f"fit {name}" for name in STRATEGIES} <= set(named)
 
 
 def test_the_printed_link_lists_the_strategies_best_first_with_what_decides(pages: Pages) -> None:
