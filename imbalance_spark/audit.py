@@ -7,7 +7,7 @@ from typing import Any, Self
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from imbalance_spark.config import OrdersConfig
+from imbalance_spark.config_orders import OrdersConfig
 from imbalance_spark.encoding import LABEL, feature_column
 from imbalance_spark.errors import DataContractError
 from imbalance_spark.frames import SPLIT, TEST, TRAIN, VALIDATION, col

@@ -20,9 +20,9 @@ from imbalance_spark.objectives import OBJECTIVES
 _HEAD = """# Configuration
 
 Every setting of a run's YAML file, written by `python -m imbalance_spark.config_reference docs/configuration.md` from
-the classes in `imbalance_spark/config.py`. An unknown key is an error that names the nearest known one; all problems of
-a file are said at once. `--set section.key=value` overrides a setting on the command line. *needed* marks what has no
-default."""
+the classes in `imbalance_spark/config*.py`. An unknown key is an error that names the nearest known one; all problems
+of a file are said at once. `--set section.key=value` overrides a setting on the command line. *needed* marks what has
+no default."""
 
 _OBJECTIVES = """## Objectives
 

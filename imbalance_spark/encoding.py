@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from imbalance_spark.categories import CategoryEncoding, fit_categories
 from imbalance_spark.class_counts import show_counts
-from imbalance_spark.config import OrdersConfig
+from imbalance_spark.config_orders import OrdersConfig
 from imbalance_spark.errors import DataContractError, nearest
 from imbalance_spark.frames import col, require_columns
 

@@ -7,6 +7,8 @@ from typing import Any
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
+from imbalance_spark.files_mounted import MountedFiles
+
 
 @dataclass(frozen=True)
 class HadoopFiles:
@@ -32,8 +34,9 @@ class HadoopFiles:
     def create(self, path: str, content: bytes) -> bool:
         """Write a file that is not there; False where it is."""
         system, java_path = self._open(path)
-        if system.exists(java_path):
-            return False
+        if system.getScheme() == "file":
+            # Hadoop looks and creates in two steps there, between which another process may do the same.
+            return MountedFiles().create(str(java_path.toUri().getPath()), content)
         try:
             stream = system.create(java_path, False)
         except Py4JJavaError as error:

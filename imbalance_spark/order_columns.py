@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import types as T
 
 from imbalance_spark.checks import taken_columns
-from imbalance_spark.config import OrdersConfig
+from imbalance_spark.config_orders import OrdersConfig
 from imbalance_spark.errors import DataContractError, nearest
 from imbalance_spark.frames import CLASS_WEIGHT, IS_EARLY_STOPPING, SAMPLING_WEIGHT, SPLIT
 from imbalance_spark.hashing import check_key

@@ -8,7 +8,7 @@ from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from imbalance_spark.config import SourceConfig
+from imbalance_spark.config_orders import SourceConfig
 from imbalance_spark.errors import ConfigError, DataContractError, nearest
 from imbalance_spark.files import files_of
 from imbalance_spark.order_columns import check_orders

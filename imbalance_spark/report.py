@@ -1,6 +1,7 @@
 """The comparison as people read it: a table for the terminal and a CSV, and what follows from it in sentences."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -93,9 +94,14 @@ def short_text(value: Any) -> str:
 
 def _doubts(best: StrategyResult) -> list[str]:
     """Why the best strategy's numbers are rough, each reason once."""
-    said = [interval.warning for interval in best.intervals.values()]
-    said += [chosen.warning for chosen in best.thresholds.values()]
-    return [f"{best.name}: {warning}" for warning in dict.fromkeys(said) if warning is not None]
+    chosen = [f"{best.name}: {chosen.warning}" for chosen in best.thresholds.values() if chosen.warning]
+    return list(dict.fromkeys([*interval_doubts(best.name, best.intervals), *chosen]))
+
+
+def interval_doubts(name: str, intervals: Mapping[str, Interval]) -> list[str]:
+    """Why a strategy's intervals are rough, once for each fold."""
+    found = ((metric.partition("/")[0], interval.warning) for metric, interval in intervals.items())
+    return [f"{name} on {fold}: {warning}" for fold, warning in dict.fromkeys(found) if warning is not None]
 
 
 def _row(comparison: Comparison, result: StrategyResult) -> dict[str, Any]:

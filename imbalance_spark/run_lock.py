@@ -1,7 +1,8 @@
 """One process at a time on a run: the second one is refused while the first one lives."""
 
+import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from imbalance_spark.errors import RunConflictError
@@ -10,38 +11,35 @@ from imbalance_spark.storage import Folder
 
 LOCK = "run.lock"
 _SETTLE_S = 0.5
-_held: dict[str, Folder] = {}
+_held: dict[str, tuple[Folder, Sequence[str]]] = {}
 
 
 def claim(folder: Folder, run_id: str) -> None:
     """Take the run's lock, or go on with it where this process has it; of a process that died it is taken over.
 
+    The lock of a dead process is not removed but followed by another, named after it: where two take it over at the
+    same time, only one creates the next, and nobody removes what a third has just made.
+
     Raises:
         RunConflictError: another process works on the run, or one on another host did and left its lock.
     """
-    mark = own_mark()
-    if not folder.create(LOCK, mark.encode()):
-        holder = _holder(folder)
+    mark, names = own_mark(), [LOCK]
+    while not folder.create(names[-1], mark.encode()):
+        holder = _mark_in(folder, names[-1])
         if holder == mark:
             return
-        if holder is not None:
-            if not is_gone(holder):
-                raise _conflict(folder, run_id, holder)
-            folder.delete(LOCK)
-        folder.create(LOCK, mark.encode())
-    # Two that start together may both find no lock, or a dead one's: of the two, the mark that stands decides.
+        if holder is None:  # released meanwhile
+            names = [LOCK]
+        elif is_gone(holder):
+            names.append(_next(holder))
+        else:
+            raise _conflict(folder, run_id, holder)
+    # Where a store has no exclusive creation, two that start together may both find no lock: the mark that stands
+    # decides.
     time.sleep(_SETTLE_S)
     if (holder := _holder(folder)) != mark:
-        raise _conflict(folder, run_id, holder)
-    _held[folder.path] = folder
-
-
-def _holder(folder: Folder) -> str | None:
-    """The mark in the lock; None where there is none, or another process has just removed it."""
-    try:
-        return folder.read_bytes(LOCK).decode()
-    except FileNotFoundError:
-        return None
+        raise _conflict(folder, run_id, holder or "")
+    _held[folder.path] = (folder, names)
 
 
 @contextmanager
@@ -51,12 +49,33 @@ def locks_released() -> Iterator[None]:
         yield
     finally:
         while _held:
-            _held.popitem()[1].delete(LOCK)
+            folder, names = _held.popitem()[1]
+            for name in names:
+                folder.delete(name)
 
 
-def _conflict(folder: Folder, run_id: str, holder: str | None) -> RunConflictError:
+def _holder(folder: Folder) -> str | None:
+    """The last mark of the locks that follow one another from the first on."""
+    last, name = None, LOCK
+    while (mark := _mark_in(folder, name)) is not None:
+        last, name = mark, _next(mark)
+    return last
+
+
+def _mark_in(folder: Folder, name: str) -> str | None:
+    try:
+        return folder.read_bytes(name).decode()
+    except FileNotFoundError:
+        return None
+
+
+def _next(mark: str) -> str:
+    return f"{LOCK}.{hashlib.sha256(mark.encode()).hexdigest()[:16]}"
+
+
+def _conflict(folder: Folder, run_id: str, holder: str) -> RunConflictError:
     named = f"{holder}, as host:pid:start" if holder else "it has not signed its lock yet"
     return RunConflictError(
-        f"run_id {run_id!r}: another process works on it ({named}). Wait for it, or use another "
-        f"run_id. If that process is gone, delete {folder.path}/{LOCK}."
+        f"run_id {run_id!r}: another process works on it ({named}). Wait for it, or use another run_id. If that "
+        f"process is gone, delete {folder.path}/{LOCK}."
     )

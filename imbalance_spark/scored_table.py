@@ -11,7 +11,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from imbalance_spark.config import SourceConfig
+from imbalance_spark.config_orders import SourceConfig
 from imbalance_spark.errors import ConfigError, DataContractError
 from imbalance_spark.orders import SourceOrders
 from imbalance_spark.storage import Folder

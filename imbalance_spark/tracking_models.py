@@ -22,6 +22,7 @@ from imbalance_spark.tracking import Evidence
 
 _TOUCHED = "imbalance_spark.touched_ms"
 _RUN_ID, _STRATEGY = tracking.strategy_identity("", "")
+_PARENT = "mlflow.parentRunId"
 _NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
@@ -38,6 +39,8 @@ class LoggedModel:
     registered_name: str | None
     """None when the model was not registered."""
     registered_version: str | None
+    orders_per_day: float | None
+    """Of the log that it learnt from; None where that has no time column."""
 
 
 def touch_store(config: TrackingConfig) -> None:
@@ -83,11 +86,12 @@ def load_logged_model(uri: str, run_id: str) -> LoggedModel:
         return LoggedModel(
             run_id=run.info.run_id,
             experiment_id=run.info.experiment_id,
-            parent_run_id=run.data.tags.get("mlflow.parentRunId"),
+            parent_run_id=run.data.tags.get(_PARENT),
             bundle=bundle,
             documents=_documents(run.info.run_id),
             registered_name=name,
             registered_version=number,
+            orders_per_day=_orders_per_day(MlflowClient(), run.data.tags.get(_PARENT)),
         )
 
 
@@ -122,6 +126,13 @@ def _strategy_run(client: MlflowClient, run_id: str) -> Run:
     if not found:
         raise _no_model(run_id)
     return client.get_run(found[0].info.run_id)
+
+
+def _orders_per_day(client: MlflowClient, parent_run_id: str | None) -> float | None:
+    found = {} if parent_run_id is None else client.get_run(parent_run_id).data.metrics
+    if "orders/days" not in found:
+        return None
+    return float((found["orders/rows"] - found["orders/quarantined_rows"]) / found["orders/days"])
 
 
 def _no_model(run_id: str) -> ConfigError:

@@ -38,7 +38,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     for name in _SETTINGS:
         settings.add_argument(f"--{name.replace('_', '-')}", type=_number_or_text, metavar="X", help=_users_of(name))
     parser.add_argument("--base-rate", type=float, metavar="P", help="share of positives from now on, such as 0.004")
-    parser.add_argument("--orders-per-day", type=float, metavar="N", help="orders scored a day: tells alerts a day")
+    parser.add_argument("--orders-per-day", type=float, metavar="N", help="orders scored a day (as in the log)")
     parser.add_argument("--tracking-uri", default="sqlite:///mlflow.db", help="MLflow store (%(default)s)")
     parser.add_argument("--register", metavar="NAME", help="registered model (the one that has the run's model)")
     parser.add_argument("--alias", metavar="NAME", help="alias to move to the new version, such as champion (none)")
@@ -68,6 +68,7 @@ def _run(args: argparse.Namespace) -> int:
     name = args.register or source.registered_name
     if name is None and not args.dry_run:
         raise ConfigError(f"--run {args.run}: its model is not registered. Name a registered model with --register.")
+    per_day = source.orders_per_day if args.orders_per_day is None else args.orders_per_day
     with progress.step("choose") as step:
         held_out = HeldOutCounts.from_records(source.documents["counts.json"])
         retuned = retune(
@@ -76,7 +77,7 @@ def _run(args: argparse.Namespace) -> int:
             objective,
             base_rate=args.base_rate,
             cost=cost,
-            orders_per_day=args.orders_per_day,
+            orders_per_day=per_day,
         )
         step.says(f"{objective.name}, threshold {retuned.bundle.threshold:.6g}")
     number = None
@@ -84,7 +85,7 @@ def _run(args: argparse.Namespace) -> int:
         with progress.step("register") as step:
             number = _register(args, source, held_out, retuned, name, [cost or objective])
             step.says(f"{name} version {number}")
-    _print(args, source, retuned, name, number)
+    _print(args, source, retuned, per_day, name, number)
     if not retuned.change.chosen.reachable:
         raise QualityGateError(f"{retuned.change.chosen.sentence} Nothing was registered.")
     return 0
@@ -114,15 +115,23 @@ def _register(
 
 
 def _print(
-    args: argparse.Namespace, source: LoggedModel, retuned: Retuned, name: str | None, number: str | None
+    args: argparse.Namespace,
+    source: LoggedModel,
+    retuned: Retuned,
+    per_day: float | None,
+    name: str | None,
+    number: str | None,
 ) -> None:
     if args.json:
         registered = None if number is None else {"name": name, "version": number, "alias": args.alias}
-        print(json.dumps({"run": source.run_id, **change_record(retuned), "registered": registered}))
+        found = {"run": source.run_id, "orders_per_day": per_day, **change_record(retuned), "registered": registered}
+        print(json.dumps(found))
         return
     print("\n".join(retuned.lines()))
-    if args.orders_per_day is None:
-        print("Alerts a day need the orders that are scored a day: --orders-per-day N.")
+    if per_day is None:
+        print("Alerts a day need the orders that are scored a day, the log has no time: --orders-per-day N.")
+    elif args.orders_per_day is None:
+        print(f"Alerts a day at {per_day:,.0f} orders a day, as in the log; --orders-per-day N is for another number.")
     if args.base_rate is not None:
         print(f"Expected at a share of positives of {args.base_rate:g}.")
     if number is not None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from imbalance_spark.command_line import set_up_logging, write_status
-from imbalance_spark.config import SourceConfig
+from imbalance_spark.config_orders import SourceConfig
 from imbalance_spark.errors import ConfigError, DataContractError
 from imbalance_spark.failures import run_job
 from imbalance_spark.multiclass.model import ClassBundle

@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 import pandas as pd
 from pyspark.sql import functions as F
 
-from imbalance_spark.config import SourceConfig
+from imbalance_spark.config_orders import SourceConfig
 from imbalance_spark.generate import generate_orders
 from imbalance_spark.held_out import HeldOutCounts
 from imbalance_spark.metrics import collect_score_counts

@@ -5,7 +5,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from imbalance_spark.audit import Audit, Twins, audit
-from imbalance_spark.config import OrdersConfig, SourceConfig
+from imbalance_spark.config_orders import OrdersConfig, SourceConfig
 from imbalance_spark.errors import DataContractError
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from imbalance_spark.compare import objectives_of
-from imbalance_spark.config import OrdersConfig, RunConfig
+from imbalance_spark.config import RunConfig
 from imbalance_spark.config_file import config_hash, dump, load_config, parse, parse_yaml
+from imbalance_spark.config_orders import OrdersConfig
 from imbalance_spark.errors import ConfigError
 
 MINIMAL = """

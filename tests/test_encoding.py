@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from imbalance_spark.config import OrdersConfig, SourceConfig
+from imbalance_spark.config_orders import OrdersConfig, SourceConfig
 from imbalance_spark.encoding import (
     CategoryEncoding,
     LabelEncoding,

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from imbalance_spark.config import OrdersConfig, SourceConfig
+from imbalance_spark.config_orders import OrdersConfig, SourceConfig
 from imbalance_spark.errors import ConfigError, DataContractError
 from imbalance_spark.orders import check_orders, read_orders
 

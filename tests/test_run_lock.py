@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 
 from imbalance_spark import process, run_lock
 from imbalance_spark.errors import RunConflictError
-from imbalance_spark.run_lock import LOCK, claim
+from imbalance_spark.run_lock import LOCK, claim, locks_released
 from imbalance_spark.storage import Folder
 
 HOST = process.own_mark().split(":")[0]
@@ -53,8 +53,9 @@ def test_of_three_that_start_together_one_gets_the_run(
         thread.start()
     for thread in threads:
         thread.join()
+    assert set(ends) == set(marks)
     [winner] = [mark for mark in marks if ends[mark] == "works"]
-    assert folder.read_bytes(LOCK).decode() == winner
+    assert run_lock._holder(folder) == winner
     assert all("another process works on it" in ends[mark] for mark in marks if mark != winner)
 
 
@@ -78,3 +79,20 @@ def test_a_lock_that_is_not_signed_yet_is_respected(spark: SparkSession, tmp_pat
     folder.create(LOCK, b"")
     with pytest.raises(RunConflictError, match=r"has not signed its lock yet.*delete"):
         claim(folder, "r1")
+
+
+def test_a_lock_that_was_taken_over_is_respected_and_all_of_it_is_released(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, marks: list[str]
+) -> None:
+    folder, held = Folder(spark, str(tmp_path)), dict[str, object]()
+    monkeypatch.setattr(run_lock, "_held", held)
+    folder.create(LOCK, f"{HOST}:999999999:1".encode())
+    with locks_released():
+        claim(folder, "r1")
+        claim(folder, "r1")
+        own = process.own_mark()
+        with monkeypatch.context() as other:
+            other.setattr(run_lock, "own_mark", lambda: marks[0])
+            with pytest.raises(RunConflictError, match=own):
+                claim(folder, "r1")
+    assert folder.names() == []

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
-from imbalance_spark.config import OrdersConfig, SourceConfig
+from imbalance_spark.config_orders import OrdersConfig, SourceConfig
 from imbalance_spark.encoding import LabelEncoding
 from imbalance_spark.errors import DataContractError
 from imbalance_spark.validate import counts as validate_counts
@@ -81,6 +81,13 @@ def test_each_broken_rule_is_found_and_counted_and_the_rest_stays(spark: SparkSe
     assert found.quarantined.dtypes == [("key_hash", "bigint"), ("reasons", "array<string>")]
     again = validate_orders(found.valid, config(time="time", weight="w", amount="amount")).report
     assert (again.quarantined, again.rows) == (0, len(valid))
+
+
+def test_days_are_those_from_the_first_valid_order_to_the_last(spark: SparkSession) -> None:
+    later = [{"time": "2026-01-31 23:59:59"}, {"time": "2027-01-01 00:00:00", "w": -1.0}]
+    assert validate_orders(log(spark, later), config(time="time", weight="w")).report.days == 31
+    assert validate_orders(log(spark, []), config(time="time")).report.days == 1
+    assert validate_orders(log(spark, []), config()).report.days is None
 
 
 def test_composite_keys_are_told_apart(spark: SparkSession) -> None:

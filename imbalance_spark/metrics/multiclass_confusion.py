@@ -62,7 +62,9 @@ class MulticlassConfusion:
         """R_K, the Matthews coefficient of K classes (Gorodkin, 2004), in [-1, 1]; 0 when one class takes a margin."""
         total, true, predicted = self.total, self.support, self._predicted
         covariance = self._hits.sum() * total - true @ predicted
-        spread = math.sqrt(total**2 - predicted @ predicted) * math.sqrt(total**2 - true @ true)
+        # The square of the total less those of the parts, as products of different parts: never below 0.
+        others = 1.0 - np.eye(len(true))
+        spread = math.sqrt(predicted @ others @ predicted) * math.sqrt(true @ others @ true)
         return float(covariance / spread) if spread > 0.0 else 0.0
 
     @property

@@ -11,7 +11,7 @@ from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.multiclass.compare import ClassComparison
 from imbalance_spark.multiclass.decisions import LIKELIEST
 from imbalance_spark.multiclass.judge import ClassResult
-from imbalance_spark.report import short_text
+from imbalance_spark.report import interval_doubts, short_text
 
 _AT_DECISION = (
     ("macro F1", "macro_f1"), ("macro recall", "macro_recall"), ("macro precision", "macro_precision"), ("mcc", "mcc"),
@@ -97,8 +97,7 @@ def class_conclusions(comparison: ClassComparison) -> list[str]:
         lines += [
             f"{result.name}, {name}: {check.sentence}" for name, check in result.ledger.items() if not check.passed
         ]
-    warnings = dict.fromkeys(interval.warning for interval in best.intervals.values() if interval.warning)
-    return lines + [f"{best.name}: {warning}" for warning in warnings]
+    return lines + interval_doubts(f"{best.name}, the rarest class,", best.intervals)
 
 
 def _cost(comparison: ClassComparison, best: ClassResult, serving: str) -> str:

@@ -2,7 +2,8 @@
 
 from pyspark.sql import DataFrame
 
-from imbalance_spark.config import OrdersConfig, SplitConfig
+from imbalance_spark.config import SplitConfig
+from imbalance_spark.config_orders import OrdersConfig
 from imbalance_spark.split.plan import SplitPlan
 from imbalance_spark.split.stratified import fit_split
 

@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from imbalance_spark.config import OrdersConfig
+from imbalance_spark.config_orders import OrdersConfig
 from imbalance_spark.encoding import label_text
 from imbalance_spark.errors import DataContractError
 from imbalance_spark.frames import col
@@ -39,7 +39,7 @@ class FeatureRange:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelCounts:
-    """One label's rows; weights are those of the rows that break no rule (None without rows)."""
+    """One label's rows; weights and days (since 1970) are those of the rows that break no rule (None without rows)."""
 
     rows: int
     broken: int
@@ -48,6 +48,8 @@ class LabelCounts:
     weight_sum: float | None = None
     weight_low: float | None = None
     weight_high: float | None = None
+    first_day: int | None = None
+    last_day: int | None = None
 
 
 def collect_label_counts(
@@ -95,6 +97,10 @@ def _row_aggregates(config: OrdersConfig, rules: Mapping[str, Column]) -> Iterat
         yield F.sum(weight).alias("weight_sum")
         yield F.min(F.when(weight > 0, weight)).alias("weight_low")
         yield F.max(weight).alias("weight_high")
+    if config.time is not None:
+        day = F.when(~is_broken, F.unix_date(F.to_date(col(config.time))))
+        yield F.min(day).alias("first_day")
+        yield F.max(day).alias("last_day")
 
 
 def _range_aggregates(orders: DataFrame, config: OrdersConfig, features: tuple[str, ...]) -> Iterator[Column]:
@@ -130,4 +136,6 @@ def _label_counts(values: Mapping[str, Any], config: OrdersConfig, rules: Mappin
         weight_sum=values.get("weight_sum"),
         weight_low=values.get("weight_low"),
         weight_high=values.get("weight_high"),
+        first_day=values.get("first_day"),
+        last_day=values.get("last_day"),
     )

@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from imbalance_spark.config import OrdersConfig
+from imbalance_spark.config_orders import OrdersConfig
 from imbalance_spark.encoding import label_text
 from imbalance_spark.errors import DataContractError
 from imbalance_spark.frames import col

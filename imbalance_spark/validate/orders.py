@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from imbalance_spark.config import OrdersConfig
+from imbalance_spark.config_orders import OrdersConfig
 from imbalance_spark.encoding import LabelEncoding, learn_label
 from imbalance_spark.errors import DataContractError
 from imbalance_spark.order_columns import check_orders
@@ -39,6 +39,7 @@ class ValidationReport:
         large_integers: features of integers beyond 2^24, which float32 rounds.
         warnings: sentences on features that teach nothing or lose digits.
         label: which label is which class.
+        days: calendar days from the first valid order to the last; None without a time column.
     """
 
     rows: int
@@ -49,6 +50,7 @@ class ValidationReport:
     large_integers: tuple[str, ...]
     warnings: tuple[str, ...]
     label: LabelEncoding
+    days: int | None
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON values."""
@@ -128,7 +130,13 @@ def _report(
         large_integers=tuple(large_integers(ranges, orders.schema)),
         warnings=tuple(feature_warnings(ranges, orders.schema)),
         label=label,
+        days=_days(per_label),
     )
+
+
+def _days(per_label: Mapping[str | None, LabelCounts]) -> int | None:
+    days = [day for counts in per_label.values() for day in (counts.first_day, counts.last_day) if day is not None]
+    return max(days) - min(days) + 1 if days else None
 
 
 def _by_rule(per_label: Mapping[str | None, LabelCounts], repeated: RepeatedKeys) -> dict[str, int]:

@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from imbalance_spark.config import OrdersConfig
+from imbalance_spark.config_orders import OrdersConfig
 from imbalance_spark.frames import col
 
 FLOAT32_MAX = 3.4028234663852886e38

@@ -192,6 +192,24 @@ def test_a_dry_run_tells_the_change_and_leaves_the_store(kept: Logged, capsys: p
     assert len(MlflowClient().search_runs([experiment.experiment_id])) == 2
 
 
+def test_alerts_a_day_are_those_at_the_rate_of_the_log_unless_another_is_given(
+    logged: Logged, capsys: pytest.CaptureFixture[str]
+) -> None:
+    days = {"orders/rows": 1210.0, "orders/quarantined_rows": 10.0, "orders/days": 30.0}
+    tracking.log_evidence(logged.parent_id, Evidence(metrics=days))
+
+    def told(*more: str) -> dict[str, float]:
+        assert main(_argv(logged, *MIN_COST, "--dry-run", "--json", *more)) == 0
+        found = json.loads(capsys.readouterr().out)
+        after = found["folds"]["test"]["after"]
+        return {"orders_per_day": found["orders_per_day"], "share": after["alerts_per_day"] / after["alerts"]}
+
+    assert told() == {"orders_per_day": 40.0, "share": pytest.approx(40 / 600)}
+    assert told("--orders-per-day", "60") == {"orders_per_day": 60.0, "share": pytest.approx(60 / 600)}
+    assert main(_argv(logged, *MIN_COST, "--dry-run")) == 0
+    assert "Alerts a day at 40 orders a day, as in the log" in capsys.readouterr().out
+
+
 def test_a_retuned_run_can_be_retuned(logged: Logged) -> None:
     assert main(_argv(logged, *MIN_COST)) == 0
     run_id = MlflowClient().get_model_version(NAME, "2").run_id

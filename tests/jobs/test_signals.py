@@ -1,5 +1,6 @@
 """How a job ends that is told to end: by SIGTERM, by Ctrl-C, by sys.exit, and with spark-submit gone."""
 
+import contextlib
 import json
 import os
 import signal
@@ -38,29 +39,44 @@ def test_a_signal_in_the_middle_of_spark_ends_the_job_and_its_run_as_killed(
     assert runs_of(client(home, name)) == {name: "KILLED"}
 
 
-def test_a_job_whose_spark_submit_is_told_to_end_ends_too(resumable_home: Path) -> None:
-    home, name = resumable_home, "submitted"
+@pytest.mark.parametrize("told", ["spark-submit", "group"])
+def test_a_job_whose_spark_submit_is_told_to_end_ends_too_and_leaves_no_process(
+    resumable_home: Path, told: str
+) -> None:
+    home, name = resumable_home, f"submitted-{told}"
     command = [str(Path(pyspark.__file__).parent / "bin/spark-submit"), "--packages", delta_package()]
     command += [str(ROOT / "jobs/train.py"), "--config", config_file(home, name), "--json"]
     place = {**os.environ, "PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
-    with (home / "submitted.out").open("wb") as out:
-        submit = subprocess.Popen(command, env=place, cwd=home, stdout=out, stderr=out)
+    said = home / f"{name}.out"
+    with said.open("wb") as out:
+        submit = subprocess.Popen(command, env=place, cwd=home, stdout=out, stderr=out, start_new_session=True)
         while not (home / name / name / "ledger" / "train.json").exists():
-            assert submit.poll() is None, (home / "submitted.out").read_text("utf-8")[-2000:]
+            assert submit.poll() is None, said.read_text("utf-8")[-2000:]
             time.sleep(0.05)
-        # Only the JVM is told: as `kill` does, or a scheduler that knows this process alone.
-        submit.terminate()
+        # The JVM alone, as `kill` does or a scheduler that knows this process; or all, as a shell or a container does.
+        (os.kill if told == "spark-submit" else os.killpg)(submit.pid, signal.SIGTERM)
         submit.wait(timeout=60)
-    file = home / name / "status.json"
     for _ in range(600):
-        if file.exists():
+        if (home / name / "status.json").exists() and not living(submit.pid):
             break
         time.sleep(0.1)
-    status = json.loads(file.read_text("utf-8"))
-    assert (status["state"], status["exit_code"]) == ("killed", 143)
+    assert not living(submit.pid)
+    status = json.loads((home / name / "status.json").read_text("utf-8"))
+    assert (status["state"], status["exit_code"]) == ("killed", 143), said.read_text("utf-8")[-2000:]
     store = client(home, name)
     assert runs_of(store) == {name: "KILLED"}
     assert store.search_model_versions("name = 'resume'") == []
+
+
+def living(session: int) -> list[int]:
+    """Processes of a session that still run; Spark's Python workers are in groups of their own, but not in sessions."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, of_session = file.read_text("utf-8").rpartition(")")[2].split()[:4]
+            if int(of_session) == session and state != "Z":
+                found.append(int(file.parent.name))
+    return found
 
 
 @pytest.mark.parametrize(

@@ -168,3 +168,12 @@ def test_shapes_and_names_that_do_not_fit_are_refused(spark: SparkSession) -> No
         collect_multiclass_counts(frame, scores=["p"], label="label")
     with pytest.raises(DataContractError, match="'label' is string, not a number"):
         collect_multiclass_counts(frame, scores=["p", "p"], label="label")
+
+
+def test_mcc_is_0_where_one_class_takes_all_whatever_the_rounding() -> None:
+    draws = np.random.default_rng(1)
+    for place in range(200):
+        weight = np.zeros((4, 4))
+        weight[:, place % 4] = draws.random(4)
+        assert MulticlassConfusion(weight=weight).mcc == 0.0
+        assert MulticlassConfusion(weight=weight.T).mcc == 0.0

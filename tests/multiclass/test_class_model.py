@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 
 from imbalance_spark.bundles import read_bundle, scorer_of
 from imbalance_spark.calibration.softmax import SoftmaxCorrection
-from imbalance_spark.config import OrdersConfig, SourceConfig
+from imbalance_spark.config_orders import OrdersConfig, SourceConfig
 from imbalance_spark.encoding import CategoryEncoding, LabelEncoding, learn_label
 from imbalance_spark.errors import ConfigError, DataContractError
 from imbalance_spark.failures import as_own_error

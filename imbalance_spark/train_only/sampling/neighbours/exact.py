@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from imbalance_spark.train_only.sampling.neighbours.lowest import lowest
+
 Floats = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.int64]
 
@@ -124,37 +126,19 @@ class _Proposal:
         has_own = np.flatnonzero(own >= 0)
         scores[has_own, own[has_own]] = np.inf
         wanted = min(k + _SPARE[self.has_few], self.rows)
-        candidates, last = _lowest(scores, wanted, _GROUPED[self.has_few])
+        candidates, proposed = lowest(scores, wanted, _GROUPED[self.has_few])
         squares = np.square(rows[np.minimum(candidates, self.rows - 1)] - queries[:, None, :]).sum(axis=2)
         squares[(candidates == own[:, None]) | (candidates >= self.rows)] = np.inf
         order = np.lexsort((candidates, squares), axis=1)[:, :k]
         found, found_squares = np.take_along_axis(candidates, order, 1), np.take_along_axis(squares, order, 1)
-        return found_squares[:, -1] < self._least_hidden(scaled, last), found, found_squares
+        return found_squares[:, -1] < self._least_hidden(scaled, proposed.max(axis=1)), found, found_squares
 
-    def _least_hidden(self, scaled: Floats, last: Floats) -> Floats:
+    def _least_hidden(self, scaled: Floats, last: npt.NDArray[np.floating]) -> Floats:
         """What the square of a row that is no candidate is at least, whatever the rounding did."""
         lengths = np.square(scaled).sum(axis=1)
         steps = 4 * (scaled.shape[1] + 4) * float(np.finfo(self.columns.dtype).eps)
         error = steps * np.square(np.sqrt(lengths) + self.longest)
-        return np.asarray((last + lengths - error) * self.unit**2, np.float64)
-
-
-def _lowest(scores: npt.NDArray[np.floating], wanted: int, grouped: int) -> tuple[Positions, Floats]:
-    """Columns of the `wanted` lowest scores of each row, in any order, and the highest score among them.
-
-    The lowest scores lie in the groups with the lowest minima: a minimum is much cheaper than a selection.
-    """
-    groups = scores.shape[1] // grouped
-    if groups <= wanted:
-        lowest = np.argpartition(scores, wanted - 1, axis=1)[:, :wanted]
-        return lowest, np.take_along_axis(scores, lowest, axis=1).max(axis=1).astype(np.float64)
-    minima = scores.reshape(len(scores), grouped, groups).min(axis=1)
-    chosen = np.argpartition(minima, wanted - 1, axis=1)[:, :wanted]
-    columns = (chosen[:, None, :] + groups * np.arange(grouped)[None, :, None]).reshape(len(scores), -1)
-    inside = np.take_along_axis(scores, columns, axis=1)
-    lowest = np.argpartition(inside, wanted - 1, axis=1)[:, :wanted]
-    values = np.take_along_axis(inside, lowest, axis=1)
-    return np.take_along_axis(columns, lowest, axis=1), values.max(axis=1).astype(np.float64)
+        return np.asarray((last.astype(np.float64) + lengths - error) * self.unit**2, np.float64)
 
 
 def _against_each(query: Floats, rows: Floats, own: int, k: int) -> tuple[Positions, Floats]:

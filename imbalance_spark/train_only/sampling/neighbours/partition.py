@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from imbalance_spark.train_only.sampling.neighbours.lowest import lowest
 from imbalance_spark.train_only.sampling.neighbours.space import Floats, Numbers, PointArrays, Space
 
 PROBES = 8
@@ -155,21 +156,12 @@ def driver_threads() -> int:
 
 
 def _lowest(scores: _Singles, wanted: int) -> npt.NDArray[np.int64]:
+    """Columns of the lowest scores of each row, ascending; equally low ones by number."""
     if wanted == 1:
         return np.asarray(scores.argmin(axis=1)[:, None], np.int64)
-    groups = scores.shape[1] // _GROUPED
-    if groups <= wanted:
-        chosen = np.argpartition(scores, wanted - 1, axis=1)[:, :wanted]
-    else:
-        # The lowest scores lie in the groups with the lowest minima: a minimum is much cheaper than a selection.
-        minima = scores.reshape(len(scores), _GROUPED, groups).min(axis=1)
-        near = np.argpartition(minima, wanted - 1, axis=1)[:, :wanted]
-        columns = (near[:, None, :] + groups * np.arange(_GROUPED)[None, :, None]).reshape(len(scores), -1)
-        inside = np.argpartition(np.take_along_axis(scores, columns, axis=1), wanted - 1, axis=1)[:, :wanted]
-        chosen = np.take_along_axis(columns, inside, axis=1)
-    # A selection keeps any of equally low scores, on another processor others.
-    limits = np.take_along_axis(scores, chosen, axis=1).max(axis=1, keepdims=True)
-    is_open = np.count_nonzero(scores <= limits, axis=1) > wanted
+    chosen, values = lowest(scores, wanted, _GROUPED)
+    # Any of equally low scores were selected, on another processor others: those rows are sorted.
+    is_open = np.count_nonzero(scores <= values.max(axis=1, keepdims=True), axis=1) > wanted
     chosen[is_open] = np.argsort(scores[is_open], axis=1, kind="stable")[:, :wanted]
     order = np.lexsort((chosen, np.take_along_axis(scores, chosen, axis=1)), axis=1)
     return np.take_along_axis(chosen, order, axis=1)
