@@ -11,7 +11,8 @@ from imbalance_spark.errors import DataContractError, MissingColumnsError
 RECIPE = 2
 """Version of what is hashed; a change of it must change this number, since it moves every row."""
 
-HASH_RANGE = 1 << 62
+_BITS = 62
+HASH_RANGE = 1 << _BITS
 """Hashes are in [0, HASH_RANGE): a power of two, so `pmod` favours no value."""
 
 _KEY_TYPES = (T.ByteType, T.ShortType, T.IntegerType, T.LongType, T.StringType, T.DateType)
@@ -79,3 +80,8 @@ def _hashed_part(name: str) -> tuple[Column, Column]:
 def quoted(name: str) -> str:
     """The name as a column reference that means exactly that column, dots and backticks included."""
     return "`" + name.replace("`", "``") + "`"
+
+
+def hash_bucket(hashed: str, rows: int, of_bucket: int) -> Column:
+    """A number (bigint, from 0) by the highest bits of a hash, so that a bucket has at most `of_bucket` of the rows."""
+    return F.shiftright(hashed, _BITS - max(0, (rows // of_bucket).bit_length()))

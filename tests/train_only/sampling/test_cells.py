@@ -5,14 +5,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from imbalance_spark.train_only.sampling.feature_scale import FeatureScale
-from imbalance_spark.train_only.sampling.neighbours import held
+from imbalance_spark.train_only.sampling.neighbours import held, lists, search
 from imbalance_spark.train_only.sampling.neighbours.cells import search_cells
-from imbalance_spark.train_only.sampling.neighbours.lists import nearest_lists
+from imbalance_spark.train_only.sampling.neighbours.lists import merged_in_memory, nearest_lists
 from imbalance_spark.train_only.sampling.neighbours.nearest_in_cells import CellRows, nearest_in_cells
 from imbalance_spark.train_only.sampling.neighbours.partition import PROBES, _nearest_centres, fit_partition
 from imbalance_spark.train_only.sampling.neighbours.probing import fit_searched_partition
@@ -67,12 +68,17 @@ def frame(spark: SparkSession):  # type: ignore[no-untyped-def]  # a fixture of 
     return spark.createDataFrame(pd.DataFrame(columns)).repartition(5).localCheckpoint(), points
 
 
-def near(lists) -> dict[int, list[tuple[float, int]]]:  # type: ignore[no-untyped-def]
-    return {row["__hash"]: [(n["distance"], n["near"]) for n in row["__near"]] for row in lists.collect()}
+def near(found) -> dict[int, list[tuple[float, int]]]:  # type: ignore[no-untyped-def]
+    return {row["__hash"]: [(n["distance"], n["near"]) for n in row["__near"]] for row in found.collect()}
 
 
-def test_both_exact_searches_find_what_brute_force_finds(frame) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("lists_of_task", [100, 1 << 18])
+def test_both_exact_searches_find_what_brute_force_finds(
+    frame: Any, monkeypatch: pytest.MonkeyPatch, lists_of_task: int
+) -> None:
     table, points = frame
+    monkeypatch.setattr(lists, "_LISTS_OF_TASK", lists_of_task)
+    monkeypatch.setattr(search, "_SCAN_ROWS", 500)
     squares = np.square(points.values[:300, None] - points.values[None]).sum(axis=2)
     squares[np.arange(300), np.arange(300)] = np.inf
     order = np.argsort(squares, axis=1, kind="stable")[:, :5]
@@ -88,8 +94,12 @@ def test_cells_find_most_neighbours_and_the_same_on_any_layout(frame) -> None:  
     table, points = frame
     partition = fit_partition(points, SPACE, len(points), seed=7)
     every = lambda rows: np.ones(len(rows), np.bool_)  # noqa: E731
-    found = near(search_cells(table, partition, SPACE, 5, is_query=every))
-    again = near(search_cells(table.coalesce(1).orderBy(F.desc("__hash")), partition, SPACE, 5, is_query=every))
+    found = near(search_cells(table, partition, SPACE, 5, queries=len(points), is_query=every))
+    again = near(
+        search_cells(
+            table.coalesce(1).orderBy(F.desc("__hash")), partition, SPACE, 5, queries=len(points), is_query=every
+        )
+    )
     assert found == again
     exact = {
         row["__hash"]: {n["near"] for n in row["__near"]} for row in nearest_lists(SPACE, points, points, 5).to_pylist()
@@ -104,9 +114,11 @@ def test_only_the_asked_cells_are_looked_at_and_give_the_same_lists(frame) -> No
     partition = fit_partition(points, SPACE, len(points), seed=7)
     asked = points.where(np.arange(40))
     only = lambda rows: np.isin(rows.hashes, asked.hashes)  # noqa: E731
-    whole = near(search_cells(table, partition, SPACE, 5, is_query=only))
+    whole = near(search_cells(table, partition, SPACE, 5, queries=40, is_query=only))
     assert len(whole) == 40
-    assert near(search_cells(table, partition, SPACE, 5, is_query=only, among=partition.cells(asked))) == whole
+    assert (
+        near(search_cells(table, partition, SPACE, 5, queries=40, is_query=only, among=partition.cells(asked))) == whole
+    )
 
 
 @pytest.mark.parametrize("block", [300, 1 << 17])
@@ -119,7 +131,7 @@ def test_cells_in_memory_and_on_the_cluster_give_the_same_lists(
     every = lambda rows: np.ones(len(rows), np.bool_)  # noqa: E731
     index = held.HeldIndex.by_cells(points, SPACE, partition.cells(points))
     found = index.placed(table.sparkSession, 5, "test")
-    assert near(found) == near(search_cells(table, partition, SPACE, 5, is_query=every))
+    assert near(found) == near(search_cells(table, partition, SPACE, 5, queries=len(points), is_query=every))
     assert {row["__place"]: row["__hash"] for row in found.collect()} == dict(enumerate(points.hashes.tolist()))
 
 
@@ -153,6 +165,26 @@ def test_in_its_cells_a_query_finds_what_brute_force_finds_there_ties_by_positio
         order = np.argsort(squares, kind="stable")[:5]
         np.testing.assert_array_equal(positions, reached[order])
         np.testing.assert_array_equal(distances, np.sqrt(squares[order]))
+
+
+def test_lists_merge_to_the_nearest_of_all_and_empty_ones_stay() -> None:
+    draws = np.random.default_rng(5)
+    rows = []
+    for query in draws.integers(0, 20, 200).tolist():
+        entries = sorted(
+            (float(d), int(n), 1) for d, n in zip(draws.integers(0, 4, 3), draws.permutation(99), strict=False)
+        )
+        names = ("distance", "near", "code")
+        rows.append({"__hash": query, "__code": 1, "__near": [dict(zip(names, e, strict=True)) for e in entries]})
+    rows += [{"__hash": 50, "__code": 2, "__near": []}]
+    expected = {
+        query: sorted(tuple(entry.values()) for row in rows if row["__hash"] == query for entry in row["__near"])[:4]
+        for query in {row["__hash"] for row in rows}
+    }
+    found = merged_in_memory(pa.Table.from_pylist(rows, schema=lists.ARROW), 4).to_pylist()
+    assert {row["__hash"]: [tuple(entry.values()) for entry in row["__near"]] for row in found} == expected
+    assert {row["__code"] for row in found if row["__hash"] == 50} == {2}
+    assert merged_in_memory(lists.ARROW.empty_table(), 4).num_rows == 0
 
 
 @pytest.mark.parametrize("wanted", [1, 4, 8])

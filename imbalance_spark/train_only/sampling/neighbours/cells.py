@@ -34,7 +34,14 @@ def fit_cells(points: DataFrame, rows: int, space: Space, seed: int, stage: str)
 
 
 def search_cells(
-    points: DataFrame, partition: Partition, space: Space, k: int, *, is_query: IsQuery, among: Cells | None = None
+    points: DataFrame,
+    partition: Partition,
+    space: Space,
+    k: int,
+    *,
+    queries: int,
+    is_query: IsQuery,
+    among: Cells | None = None,
 ) -> DataFrame:
     """For each query its k nearest of those points that lie in a cell it looks at. Lazy, two shuffles.
 
@@ -42,7 +49,7 @@ def search_cells(
     holds one cell with its queries, and a batch of rows to be assigned.
 
     Args:
-        is_query: which points are asked for; the others are only found.
+        queries: points that are asked for. is_query: which they are; the others are only found.
         among: cells outside of which nothing is looked at.
     """
     width = space.width
@@ -69,14 +76,14 @@ def search_cells(
         rows = PointArrays(
             hashes=table[HASH].to_numpy(), codes=table[CODE].to_numpy(), values=_unpacked(table, width, dtype)
         )
-        queries = rows.where(is_query(rows))
+        asked = rows.where(is_query(rows))
         members = rows.where(np.asarray(table["__is_member"], np.bool_))
-        if not len(queries) or not len(members):
+        if not len(asked) or not len(members):
             return ARROW.empty_table()
-        return pa.Table.from_batches([nearest_lists(space, queries, members, k)])
+        return pa.Table.from_batches([nearest_lists(space, asked, members, k)])
 
     found = points.mapInArrow(assign, _CELL_SCHEMA).groupBy("__cell").applyInArrow(search, SCHEMA)
-    return merged(found, k)
+    return merged(found, k, queries * partition.probes)
 
 
 def _packed(values: Numbers, dtype: type) -> pa.Array:

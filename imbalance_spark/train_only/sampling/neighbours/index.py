@@ -90,7 +90,7 @@ class ClusterIndex:
 
     def nearest(self, spark: SparkSession, k: int) -> DataFrame:
         """As `search_cells`."""
-        return search_cells(self.frame, self.partition, self.space, k, is_query=_all)
+        return search_cells(self.frame, self.partition, self.space, k, queries=self.rows, is_query=_all)
 
     def placed(self, spark: SparkSession, k: int, stage: str) -> DataFrame:
         """As `nearest`; one pass for the places, the rest is lazy."""
@@ -113,7 +113,10 @@ class ClusterIndex:
             return np.isin(points.hashes, names)
 
         among = self.partition.cells(queries)
-        return search_cells(self.frame, self.partition, self.space, k, is_query=is_query, among=among).toArrow()
+        found = search_cells(
+            self.frame, self.partition, self.space, k, queries=len(queries), is_query=is_query, among=among
+        )
+        return found.toArrow()
 
 
 def index_points(

@@ -1,10 +1,11 @@
-"""Neighbour lists as they travel: one array of (distance, near, code) a query, nearest first, merged by Spark."""
+"""Neighbour lists as they travel: one array of (distance, near, code) a query, nearest first; and how they merge."""
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
+from imbalance_spark.hashing import hash_bucket
 from imbalance_spark.train_only.sampling.neighbours.exact import Neighbours
 from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, Numbers, PointArrays, Space, Words
 
@@ -12,6 +13,7 @@ NEAR = "__near"
 """Column of a query's neighbours: distance (double, >= 0), near (their hash) and code (their class)."""
 SCHEMA = f"{HASH} bigint, {CODE} int, {NEAR} array<struct<distance: double, near: bigint, code: int>>"
 _ITEM = pa.struct([("distance", pa.float64()), ("near", pa.int64()), ("code", pa.int32())])
+_LISTS_OF_TASK = 1 << 18
 ARROW = pa.schema([(HASH, pa.int64()), (CODE, pa.int32()), (NEAR, pa.list_(_ITEM))])
 
 
@@ -33,18 +35,50 @@ def nearest_in(space: Space, queries: Numbers, rows: Numbers, k: int, own: Words
     return Neighbours(positions=order, distances=np.take_along_axis(distances, order, axis=1))
 
 
-def merged(lists: DataFrame, k: int) -> DataFrame:
-    """One list a query: the k nearest of all its lists; equally near rows by hash. Lazy, one shuffle."""
-    together = F.array_sort(F.array_distinct(F.flatten(F.collect_list(NEAR))))
-    return lists.groupBy(HASH, CODE).agg(F.slice(together, 1, k).alias(NEAR))
+def merged(lists: DataFrame, k: int, number: int) -> DataFrame:
+    """One list a query: the k nearest of all its lists; equally near rows by hash. Lazy, one shuffle.
+
+    A row is in one of a query's lists at most. A task merges some 262,144 lists at a time, in NumPy: Spark's own
+    expressions on arrays of structs are interpreted, entry by entry.
+
+    Args:
+        number: of lists, about.
+    """
+
+    def merge(table: pa.Table) -> pa.Table:
+        return merged_in_memory(table, k)
+
+    bucket = hash_bucket(HASH, number, _LISTS_OF_TASK).alias("__bucket")
+    return lists.select("*", bucket).groupBy("__bucket").applyInArrow(merge, SCHEMA)
+
+
+def merged_in_memory(lists: pa.Table, k: int) -> pa.Table:
+    """As `merged`, in the order of the queries' hashes."""
+    lists = lists.combine_chunks()
+    entries = lists[NEAR].chunk(0)
+    hashes, first, query = np.unique(np.asarray(lists[HASH]), return_index=True, return_inverse=True)
+    query = np.repeat(query, np.diff(entries.offsets))
+    distance, near, code = (np.asarray(column) for column in entries.flatten().flatten())
+    order = np.lexsort((near, distance, query))
+    query = query[order]
+    rank = np.arange(len(order)) - np.searchsorted(query, query)
+    kept, sizes = order[rank < k], np.bincount(query[rank < k], minlength=len(hashes))
+    columns = (distance[kept], near[kept], code[kept])
+    return pa.Table.from_batches([_batch(hashes, np.asarray(lists[CODE])[first], sizes, columns)])
 
 
 def listed(queries: PointArrays, rows: PointArrays, found: Neighbours) -> pa.RecordBatch:
     """The lists of `ARROW`, without what is at infinity."""
     is_there = np.isfinite(found.distances)
-    offsets = np.concatenate([[0], np.cumsum(is_there.sum(axis=1))]).astype(np.int32)
     flat = found.positions[is_there]
     columns = (found.distances[is_there], rows.hashes[flat], rows.codes[flat])
+    return _batch(queries.hashes, queries.codes, is_there.sum(axis=1), columns)
+
+
+def _batch(
+    hashes: Words, codes: npt.NDArray[np.int32], sizes: Words, columns: tuple[npt.NDArray[np.generic], ...]
+) -> pa.RecordBatch:
+    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)
     items = pa.StructArray.from_arrays([pa.array(column) for column in columns], fields=list(_ITEM))
     lists = pa.ListArray.from_arrays(pa.array(offsets), items, type=pa.list_(_ITEM))
-    return pa.RecordBatch.from_arrays([pa.array(queries.hashes), pa.array(queries.codes), lists], schema=ARROW)
+    return pa.RecordBatch.from_arrays([pa.array(hashes), pa.array(codes), lists], schema=ARROW)

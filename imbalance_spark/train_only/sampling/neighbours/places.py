@@ -4,6 +4,7 @@ from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from imbalance_spark.errors import DataContractError
+from imbalance_spark.hashing import hash_bucket
 from imbalance_spark.train_only.guard import leakage_errors
 from imbalance_spark.train_only.sampling.neighbours.lists import NEAR
 from imbalance_spark.train_only.sampling.neighbours.space import HASH
@@ -11,7 +12,6 @@ from imbalance_spark.train_only.sampling.neighbours.space import HASH
 PLACE = "__place"
 """Column of a row's place, from 0, in the order of hashes."""
 _BUCKET_ROWS = 1 << 15
-_HASH_BITS = 62
 
 
 def with_places(lists: DataFrame, ids: DataFrame, rows: int, stage: str) -> DataFrame:
@@ -25,8 +25,7 @@ def with_places(lists: DataFrame, ids: DataFrame, rows: int, stage: str) -> Data
     Raises:
         DataContractError: two rows have one key.
     """
-    bits = max(0, (rows // _BUCKET_ROWS).bit_length())
-    bucket = F.shiftright(HASH, _HASH_BITS - bits)
+    bucket = hash_bucket(HASH, rows, _BUCKET_ROWS)
     per_bucket = ids.groupBy(bucket.alias("__bucket")).agg(
         F.count(HASH).alias("rows"), F.size(F.array_distinct(F.collect_list(HASH))).alias("distinct")
     )

@@ -8,7 +8,13 @@ from pyspark.sql import DataFrame
 
 from imbalance_spark.errors import DataContractError
 from imbalance_spark.train_only.guard import leakage_errors
-from imbalance_spark.train_only.sampling.neighbours.lists import SCHEMA, merged, nearest_lists
+from imbalance_spark.train_only.sampling.neighbours.lists import (
+    ARROW,
+    SCHEMA,
+    merged,
+    merged_in_memory,
+    nearest_lists,
+)
 from imbalance_spark.train_only.sampling.neighbours.space import PointArrays, Space
 
 _SCAN_ROWS = 1 << 15
@@ -40,13 +46,20 @@ def search_by_scan(points: DataFrame, queries: PointArrays, space: Space, k: int
     shared = context.broadcast(queries)
 
     def compare(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        best = ARROW.empty_table()
         for block in _blocks(batches):
-            for start in range(0, len(shared.value), _QUERY_ROWS):
-                part = shared.value.where(np.arange(start, min(start + _QUERY_ROWS, len(shared.value))))
-                yield nearest_lists(space, part, block, k)
+            best = merged_in_memory(pa.concat_tables([best, _against(block, shared.value, space, k)]), k)
+        yield from best.to_batches()
 
     gathered = points.coalesce(4 * context.defaultParallelism)
-    return merged(gathered.mapInArrow(compare, SCHEMA), k)
+    lists = len(queries) * gathered.rdd.getNumPartitions()
+    return merged(gathered.mapInArrow(compare, SCHEMA), k, lists)
+
+
+def _against(block: PointArrays, queries: PointArrays, space: Space, k: int) -> pa.Table:
+    parts = range(0, len(queries), _QUERY_ROWS)
+    places = [np.arange(start, min(start + _QUERY_ROWS, len(queries))) for start in parts]
+    return pa.Table.from_batches([nearest_lists(space, queries.where(part), block, k) for part in places])
 
 
 def _blocks(batches: Iterator[pa.RecordBatch]) -> Iterator[PointArrays]:
