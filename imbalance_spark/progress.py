@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TextIO
 
-from pyspark.sql import SparkSession
+from pyspark import SparkContext
 
 
 @dataclass
@@ -57,6 +57,7 @@ class Progress:
 
 
 def _describe_spark_jobs(name: str | None) -> None:
-    spark = SparkSession.getActiveSession()
-    if spark is not None:
-        spark.sparkContext.setLocalProperty("spark.job.description", name)  # type: ignore[arg-type]
+    # Not the active session: a thread that goes on with a session begun elsewhere has none.
+    context = SparkContext._active_spark_context
+    if context is not None:
+        context.setLocalProperty("spark.job.description", name)  # type: ignore[arg-type]

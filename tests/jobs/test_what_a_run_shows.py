@@ -24,6 +24,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 from small_run import STRONG, config_file, write_orders
 
+from imbalance_spark.progress import Progress
 from jobs import train
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
@@ -143,6 +144,17 @@ def test_spark_names_each_job_after_its_stage_in_the_order_of_the_stages(ran: Ra
     assert [stages.index(name) for name in named] == sorted(stages.index(name) for name in named)
     busy = {"cluster", "validate", "split", "categories", "audit", "training rows", "score"}
     assert busy | {f"fit {name}" for name in STRATEGIES} <= set(named)
+
+
+def test_jobs_are_named_also_where_the_thread_has_no_active_session(spark: SparkSession) -> None:
+    sessions, context = spark._jvm.SparkSession, spark.sparkContext
+    sessions.clearActiveSession()
+    try:
+        with Progress(1, quiet=True).step("counting"):
+            assert context.getLocalProperty("spark.job.description") == "counting"
+    finally:
+        sessions.setActiveSession(spark._jsparkSession)
+    assert context.getLocalProperty("spark.job.description") is None
 
 
 def test_the_printed_link_lists_the_strategies_best_first_with_what_decides(pages: Pages) -> None:

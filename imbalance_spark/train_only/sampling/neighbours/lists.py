@@ -14,6 +14,7 @@ NEAR = "__near"
 SCHEMA = f"{HASH} bigint, {CODE} int, {NEAR} array<struct<distance: double, near: bigint, code: int>>"
 _ITEM = pa.struct([("distance", pa.float64()), ("near", pa.int64()), ("code", pa.int32())])
 _LISTS_OF_TASK = 1 << 18
+"""Lists that a task merges at a time, at most."""
 ARROW = pa.schema([(HASH, pa.int64()), (CODE, pa.int32()), (NEAR, pa.list_(_ITEM))])
 
 
@@ -38,11 +39,11 @@ def nearest_in(space: Space, queries: Numbers, rows: Numbers, k: int, own: Words
 def merged(lists: DataFrame, k: int, number: int) -> DataFrame:
     """One list a query: the k nearest of all its lists; equally near rows by hash. Lazy, one shuffle.
 
-    A row is in one of a query's lists at most. A task merges some 262,144 lists at a time, in NumPy: Spark's own
-    expressions on arrays of structs are interpreted, entry by entry.
+    A row is in one of a query's lists at most. They are merged in NumPy: Spark's own expressions on arrays of structs
+    are interpreted, entry by entry.
 
     Args:
-        number: of lists, about.
+        number: of lists, at most.
     """
 
     def merge(table: pa.Table) -> pa.Table:

@@ -39,11 +39,11 @@ def collect_points(points: DataFrame, stage: str) -> PointArrays:
 def search_by_scan(points: DataFrame, queries: PointArrays, space: Space, k: int) -> DataFrame:
     """The k nearest points of each query, exactly; queries are broadcast, one scan, lists merged after it. Lazy.
 
-    A task holds the queries and 32,768 rows; the merge moves k entries a query and task, so tasks are
-    gathered to four a core.
+    A task holds the queries, k entries for each, and 32,768 rows; the merge moves k entries a query and task, so tasks
+    are gathered to four a core.
     """
     context = points.sparkSession.sparkContext
-    shared = context.broadcast(queries)
+    shared, tasks = context.broadcast(queries), 4 * context.defaultParallelism
 
     def compare(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         best = ARROW.empty_table()
@@ -51,15 +51,13 @@ def search_by_scan(points: DataFrame, queries: PointArrays, space: Space, k: int
             best = merged_in_memory(pa.concat_tables([best, _against(block, shared.value, space, k)]), k)
         yield from best.to_batches()
 
-    gathered = points.coalesce(4 * context.defaultParallelism)
-    lists = len(queries) * gathered.rdd.getNumPartitions()
-    return merged(gathered.mapInArrow(compare, SCHEMA), k, lists)
+    return merged(points.coalesce(tasks).mapInArrow(compare, SCHEMA), k, len(queries) * tasks)
 
 
 def _against(block: PointArrays, queries: PointArrays, space: Space, k: int) -> pa.Table:
     parts = range(0, len(queries), _QUERY_ROWS)
     places = [np.arange(start, min(start + _QUERY_ROWS, len(queries))) for start in parts]
-    return pa.Table.from_batches([nearest_lists(space, queries.where(part), block, k) for part in places])
+    return pa.Table.from_batches([nearest_lists(space, queries.where(part), block, k) for part in places], ARROW)
 
 
 def _blocks(batches: Iterator[pa.RecordBatch]) -> Iterator[PointArrays]:
