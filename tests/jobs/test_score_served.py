@@ -1,17 +1,11 @@
 """The registered model through Spark's user-defined function and through a real server: what the job gives."""
 
-import contextlib
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
+import mlflow_server
 import pandas as pd
 from orders_to_score import CATEGORICAL, NUMERIC, orders
 from pyspark.sql import SparkSession
@@ -19,8 +13,6 @@ from pyspark.sql import functions as F
 from scoring_store import CHAMPION, arguments, in_memory, store, table
 
 from jobs import score
-
-SERVER_LIMIT_S = 120
 
 
 def test_spark_udf_and_a_real_server_give_what_the_job_gives(
@@ -40,7 +32,10 @@ def test_spark_udf_and_a_real_server_give_what_the_job_gives(
     )  # fmt: skip
     pd.testing.assert_frame_equal(answers.orderBy("order_id").select("answer.*").toPandas(), job)
 
-    with served(scoring_home) as url:
+    command = ["mlflow", "models", "serve", "-m", CHAMPION, "--env-manager", "local"]
+    log, at = scoring_home / "server.log", store(scoring_home)
+    with mlflow_server.running(command, log, page="ping", MLFLOW_TRACKING_URI=at) as address:
+        url = f"{address}/invocations"
         features = frame[[*NUMERIC, *CATEGORICAL]]
         split = post(url, {"dataframe_split": json.loads(features.to_json(orient="split", index=False))})
         records = post(url, {"dataframe_records": json.loads(features.to_json(orient="records"))})
@@ -49,42 +44,6 @@ def test_spark_udf_and_a_real_server_give_what_the_job_gives(
     pd.testing.assert_frame_equal(pd.DataFrame(split["predictions"]), job)
     assert records == split
     assert [row["decision"] for row in flagged["predictions"]] == [1, 1, 1]
-
-
-@contextlib.contextmanager
-def served(scoring_home: Path) -> Iterator[str]:
-    """`mlflow models serve` in a process of its own, on a free port of this machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", CHAMPION, "--env-manager", "local"]
-    # The command looks for its server, uvicorn, on the PATH; a virtual environment need not be active here.
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "MLFLOW_TRACKING_URI": store(scoring_home)}
-    log = scoring_home / "server.log"
-    with log.open("wb") as out:
-        server = subprocess.Popen(
-            [*command, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"],
-            env=environment, stdout=out, stderr=subprocess.STDOUT, cwd=scoring_home, start_new_session=True,
-        )  # fmt: skip
-    try:
-        wait_until_up(server, f"http://127.0.0.1:{port}/ping", log)
-        yield f"http://127.0.0.1:{port}/invocations"
-    finally:
-        # The command starts the server as its child: both are of the session that it began.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, 15)
-        server.wait(timeout=30)
-
-
-def wait_until_up(server: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
-    deadline = time.monotonic() + SERVER_LIMIT_S
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):
-            return
-        assert server.poll() is None, log.read_text("utf-8")[-2000:]
-        time.sleep(0.3)
-    raise AssertionError(log.read_text("utf-8")[-2000:])
 
 
 def post(url: str, body: dict[str, object]) -> dict[str, list[dict[str, float]]]:

@@ -2,28 +2,21 @@
 
 import contextlib
 import json
-import os
 import select
-import signal
 import socket
 import socketserver
-import subprocess
-import sys
 import threading
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
+from mlflow_server import free_port, running
 from mlflow_store import new_store
 from resumable import config_file, ledger, runs_of
 
 from imbalance_spark import tracking, tracking_registry
 from jobs import train
-
-SERVER_LIMIT_S = 120
 
 
 class Line:
@@ -64,41 +57,22 @@ class Line:
         self._open.clear()
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Line]:
     """To a real MLflow server on a new store."""
-    home, port = tmp_path_factory.mktemp("server"), free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", new_store(home), "--workers", "1"]
-    command += ["--artifacts-destination", f"{home}/artifacts", "--host", "127.0.0.1", "--port", str(port)]
-    # The command looks for its server, uvicorn, on the PATH; a virtual environment need not be active here.
-    path = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    with (home / "server.log").open("wb") as out:
-        server = subprocess.Popen(command, env=path, cwd=home, stdout=out, stderr=out, start_new_session=True)
-    try:
-        wait_until_up(server, f"http://127.0.0.1:{port}/health", home / "server.log")
-        made = Line(port)
+    home = tmp_path_factory.mktemp("server")
+    command = [
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        new_store(home),
+        "--artifacts-destination",
+        f"{home}/artifacts",
+    ]
+    with running(command, home / "server.log") as address:
+        made = Line(int(address.rpartition(":")[2]))
         yield made
         made.cut()
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGKILL)  # told to end, it would wait for its clients
-        server.wait(timeout=30)
-
-
-def wait_until_up(server: "subprocess.Popen[bytes]", url: str, log: Path) -> None:
-    deadline = time.monotonic() + SERVER_LIMIT_S
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):
-            return
-        assert server.poll() is None, log.read_text("utf-8")[-2000:]
-        time.sleep(0.2)
-    raise AssertionError(log.read_text("utf-8")[-2000:])
 
 
 def test_a_job_goes_on_from_where_the_store_went_away(
