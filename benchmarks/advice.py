@@ -13,18 +13,18 @@ from pyspark.sql import functions as F
 from sklearn.metrics import average_precision_score
 
 from benchmarks.native import fit_native
-from imbalance_spark.advice import Advice, advise, joint_level
-from imbalance_spark.config import TrainingConfig
-from imbalance_spark.config_strategy import BoosterParams, StrategyConfig
-from imbalance_spark.frames import TRUE_PROBABILITY, VALIDATION
-from imbalance_spark.generate import generate_orders
-from imbalance_spark.held_out import HeldOutCounts
-from imbalance_spark.judge import gains
+from imbalance_spark.comparison.advice import Advice, advise, joint_level
+from imbalance_spark.comparison.evaluate import gains
+from imbalance_spark.core.columns import TRUE_PROBABILITY, VALIDATION
+from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.intervals import Interval
-from imbalance_spark.session import spark_session
-from imbalance_spark.strategy import resolve
+from imbalance_spark.orders.datasets.synthetic import generate_orders
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
+from imbalance_spark.train_only.strategies.base import resolve
+from imbalance_spark.train_only.strategies.config import StrategyConfig
 
 SETTINGS = {"spark.driver.memory": "3g", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
 _METRIC = "average_precision"

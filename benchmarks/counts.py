@@ -15,9 +15,9 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from sklearn import metrics as sk
 
-from imbalance_spark.hashing import uniform
+from imbalance_spark.core.hashing import uniform
+from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.metrics import ScoreCounts, collect_score_counts, evaluate
-from imbalance_spark.session import spark_session
 from imbalance_spark.threshold import MaxFBeta, MaxRecall, MinCost, sweep
 
 OBJECTIVES = (MaxFBeta(), MinCost(fn=100.0, fp=1.0), MaxRecall(precision=0.5))

@@ -8,7 +8,7 @@ from pathlib import Path
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from imbalance_spark.session import spark_session
+from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.split import stratified_split
 
 SETTINGS = {"spark.driver.memory": "4g", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}

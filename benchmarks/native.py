@@ -3,7 +3,7 @@
 import numpy as np
 import xgboost
 
-from imbalance_spark.strategy import Recipe
+from imbalance_spark.train_only.strategies.base import Recipe
 
 
 def fit_native(recipe: Recipe, inputs: np.ndarray, label: np.ndarray, *, rounds: int) -> xgboost.Booster:

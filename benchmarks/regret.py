@@ -15,10 +15,11 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import confusion_matrix, make_scorer
 from sklearn.model_selection import TunedThresholdClassifierCV
 
-from imbalance_spark.frames import TRUE_PROBABILITY
-from imbalance_spark.generate import CATEGORICAL_FEATURES, NUMERIC_FEATURES, generate_orders
+from imbalance_spark.core.columns import TRUE_PROBABILITY
+from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.metrics import ScoreCounts
-from imbalance_spark.session import spark_session
+from imbalance_spark.orders.datasets.population import CATEGORICAL_FEATURES, NUMERIC_FEATURES
+from imbalance_spark.orders.datasets.synthetic import generate_orders
 from imbalance_spark.threshold import BayesCost, MinCost, sweep
 
 MISS_COSTS = (10, 100, 500, 2000)

@@ -10,9 +10,9 @@ import numpy as np
 from sklearn.metrics import average_precision_score
 
 from benchmarks.native import fit_native
-from imbalance_spark.config import TrainingConfig
-from imbalance_spark.config_strategy import StrategyConfig
-from imbalance_spark.strategy import resolve
+from imbalance_spark.train_only.config import TrainingConfig
+from imbalance_spark.train_only.strategies.base import resolve
+from imbalance_spark.train_only.strategies.config import StrategyConfig
 
 _KINDS = ("none", "scale_pos_weight", "class_weight", "balanced_sketch")
 _STEPS = (0, 1)

@@ -15,7 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from benchmarks.fit import SETTINGS
 from benchmarks.timing import alternately, compared, show
-from imbalance_spark.session import spark_session
+from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.train_only.sampling import SMOTE
 
 _OURS, _PEER = "SMOTE on Spark", "imbalanced-learn"

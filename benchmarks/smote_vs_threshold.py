@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.fit import SETTINGS
-from imbalance_spark.compare import compare, steps
-from imbalance_spark.config import RunConfig
-from imbalance_spark.frames import TEST
-from imbalance_spark.generate import NUMERIC_FEATURES, generate_orders
-from imbalance_spark.judge import StrategyResult
-from imbalance_spark.progress import Progress
-from imbalance_spark.session import spark_session
+from imbalance_spark.comparison.compare import compare, steps
+from imbalance_spark.comparison.evaluate import StrategyResult
+from imbalance_spark.config.run import RunConfig
+from imbalance_spark.core.columns import TEST
+from imbalance_spark.core.progress import Progress
+from imbalance_spark.core.spark_session import spark_session
+from imbalance_spark.orders.datasets.population import NUMERIC_FEATURES
+from imbalance_spark.orders.datasets.synthetic import generate_orders
 
 STRATEGIES = ("none", "class_weight", "balanced_sketch", "smote")
 _OBJECTIVE = "max_f1"

@@ -11,7 +11,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from benchmarks import timing
-from imbalance_spark.session import spark_session
+from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.split import fit_split, stratified_split
 
 FEATURES = 15

@@ -11,13 +11,12 @@ from pyspark.sql import functions as F
 from sklearn.metrics import average_precision_score
 
 from benchmarks.fit import make_inputs
-from imbalance_spark.config import TrainingConfig
-from imbalance_spark.config_strategy import BoosterParams
-from imbalance_spark.encoding import LABEL, feature_column
-from imbalance_spark.frames import IS_EARLY_STOPPING
-from imbalance_spark.learners.xgboost import fit_booster
-from imbalance_spark.score_rows import load_booster
-from imbalance_spark.session import spark_session
+from imbalance_spark.core.columns import IS_EARLY_STOPPING
+from imbalance_spark.core.spark_session import spark_session
+from imbalance_spark.orders.model_inputs import LABEL, feature_column
+from imbalance_spark.scoring.boosters import load_booster
+from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
+from imbalance_spark.train_only.learners.xgboost import fit_booster
 
 SETTINGS = {"spark.driver.memory": "4g", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
 _PATIENCE = 3

@@ -14,12 +14,13 @@ from pyspark.sql import functions as F
 
 from benchmarks.fit import SETTINGS, as_arrays, make_inputs, written
 from imbalance_spark.calibration import PriorCorrection
-from imbalance_spark.encoding import feature_column
-from imbalance_spark.frames import SPLIT, TEST, VALIDATION
-from imbalance_spark.held_out import HeldOutCounts
+from imbalance_spark.core.columns import SPLIT, TEST, VALIDATION
+from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.metrics import DEFAULT_GRID
-from imbalance_spark.scan import Contender, scan_held_out
-from imbalance_spark.session import spark_session
+from imbalance_spark.orders.model_inputs import feature_column
+from imbalance_spark.scoring.boosters import Contender
+from imbalance_spark.scoring.held_out import scan_held_out
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 
 NUMBERS = (1, 4, 8)
 

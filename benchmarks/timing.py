@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from imbalance_spark.config import TrainingConfig
+from imbalance_spark.train_only.config import TrainingConfig
 
 Seconds = Mapping[str, Sequence[float]]
 

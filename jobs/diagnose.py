@@ -6,11 +6,12 @@ from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from imbalance_spark.command_line import parser, run_configured
-from imbalance_spark.config import RunConfig
-from imbalance_spark.examine import STEPS, ExaminedOrders, examine
-from imbalance_spark.progress import Progress
-from imbalance_spark.session import spark_session
+from imbalance_spark.cli.arguments import parser, run_configured
+from imbalance_spark.comparison.prepare import EXAMINE_STEPS as STEPS
+from imbalance_spark.comparison.prepare import ExaminedOrders, examine
+from imbalance_spark.config.run import RunConfig
+from imbalance_spark.core.progress import Progress
+from imbalance_spark.core.spark_session import spark_session
 
 
 def main(argv: Sequence[str] | None = None) -> int:

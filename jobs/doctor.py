@@ -8,11 +8,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from imbalance_spark.config import RunConfig
-from imbalance_spark.config_file import load_config
-from imbalance_spark.doctor import Finding, examine, is_healthy
-from imbalance_spark.failures import run_job
-from imbalance_spark.session import delta_package
+from imbalance_spark.cli.doctor import examine
+from imbalance_spark.cli.doctor_checks import Finding, is_healthy
+from imbalance_spark.cli.exit_codes import run_job
+from imbalance_spark.config.run import RunConfig
+from imbalance_spark.config.yaml_file import load_config
+from imbalance_spark.core.spark_session import delta_package
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -10,12 +10,13 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from imbalance_spark.errors import ConfigError
-from imbalance_spark.failures import run_job
-from imbalance_spark.generate import OUTCOME_SHARES, OUTCOMES, generate_orders, generate_outcomes
-from imbalance_spark.generate.draws import RECIPE
-from imbalance_spark.progress import Progress
-from imbalance_spark.session import spark_session
+from imbalance_spark.cli.exit_codes import run_job
+from imbalance_spark.core.errors import ConfigError
+from imbalance_spark.core.progress import Progress
+from imbalance_spark.core.spark_session import spark_session
+from imbalance_spark.orders.datasets.distributions import RECIPE
+from imbalance_spark.orders.datasets.population import OUTCOMES
+from imbalance_spark.orders.datasets.synthetic import OUTCOME_SHARES, generate_orders, generate_outcomes
 
 _GENERATOR = "imbalance_spark.generate"
 _PREVALENCE = 0.005

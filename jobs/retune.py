@@ -8,15 +8,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 
-from imbalance_spark.errors import ConfigError, QualityGateError
-from imbalance_spark.failures import run_job
-from imbalance_spark.held_out import HeldOutCounts
-from imbalance_spark.judge import constant_costs
-from imbalance_spark.objectives import OBJECTIVES, MinCost, Objective, objective_from_config
-from imbalance_spark.progress import Progress
-from imbalance_spark.retune import Retuned, retune
-from imbalance_spark.retune_record import change_record, retuned_evidence, retuned_identity, version_tags
-from imbalance_spark.tracking_models import LoggedModel, load_logged_model, log_retuned, register_version
+from imbalance_spark.cli.exit_codes import run_job
+from imbalance_spark.comparison.evaluate import constant_costs
+from imbalance_spark.comparison.retune import Retuned, retune
+from imbalance_spark.comparison.retune_record import change_record, retuned_evidence, retuned_identity, version_tags
+from imbalance_spark.core.errors import ConfigError, QualityGateError
+from imbalance_spark.core.progress import Progress
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.threshold.objective import Objective
+from imbalance_spark.threshold.objectives import OBJECTIVES, MinCost, objective_from_config
+from imbalance_spark.tracking.models import LoggedModel, load_logged_model, log_retuned, register_version
 
 _SETTINGS = sorted({field.name for kind in OBJECTIVES.values() for field in fields(kind)} - {"days"})
 """Every setting that some objective has; days follow from --orders-per-day."""

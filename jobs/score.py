@@ -9,17 +9,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from imbalance_spark.command_line import set_up_logging, write_status
-from imbalance_spark.config_orders import SourceConfig
-from imbalance_spark.errors import ConfigError, DataContractError
-from imbalance_spark.failures import run_job
+from imbalance_spark.cli.arguments import set_up_logging, write_status
+from imbalance_spark.cli.exit_codes import run_job
+from imbalance_spark.core.errors import ConfigError, DataContractError
+from imbalance_spark.core.progress import Progress
+from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.multiclass.model import ClassBundle
-from imbalance_spark.orders import SourceOrders, read_orders
-from imbalance_spark.progress import Progress
-from imbalance_spark.score_batch import PlannedBatch, plan_batch, score_batch
-from imbalance_spark.scored_table import Batch, Written, batch_of
-from imbalance_spark.session import spark_session
-from imbalance_spark.tracking_registry import RegisteredModel, load_registered_model
+from imbalance_spark.orders.config import SourceConfig
+from imbalance_spark.orders.read import SourceOrders, read_orders
+from imbalance_spark.scoring.batch import PlannedBatch, plan_batch, score_batch
+from imbalance_spark.scoring.scored_table import Batch, Written, batch_of
+from imbalance_spark.tracking.registry import RegisteredModel, load_registered_model
 
 _ARGUMENTS = {
     "orders.source.path": "--input",

@@ -6,19 +6,19 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import Any
 
-from imbalance_spark.command_line import parser, run_configured
-from imbalance_spark.config import RunConfig
-from imbalance_spark.dry_run import STEPS as PLAN_STEPS
-from imbalance_spark.dry_run import plan_run
-from imbalance_spark.errors import QualityGateError
-from imbalance_spark.flow import Flow, flow_of
-from imbalance_spark.gate_decision import GateDecision
-from imbalance_spark.progress import Progress
-from imbalance_spark.record_run import Recorded
-from imbalance_spark.run_lock import locks_released
-from imbalance_spark.session import spark_session
-from imbalance_spark.tracking import connect, parent_identity, tracked_run
-from imbalance_spark.tracking_view import where_to_look
+from imbalance_spark.cli.arguments import parser, run_configured
+from imbalance_spark.comparison.dry_run import STEPS as PLAN_STEPS
+from imbalance_spark.comparison.dry_run import plan_run
+from imbalance_spark.comparison.flow import Flow, flow_of
+from imbalance_spark.comparison.gate_decision import GateDecision
+from imbalance_spark.comparison.record_run import Recorded
+from imbalance_spark.config.run import RunConfig
+from imbalance_spark.core.errors import QualityGateError
+from imbalance_spark.core.progress import Progress
+from imbalance_spark.core.run_lock import locks_released
+from imbalance_spark.core.spark_session import spark_session
+from imbalance_spark.tracking.runs import connect, parent_identity, tracked_run
+from imbalance_spark.tracking.view import where_to_look
 
 
 def main(argv: Sequence[str] | None = None) -> int:

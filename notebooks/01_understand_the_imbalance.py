@@ -24,15 +24,16 @@ import sys
 import pandas as pd
 from pyspark.sql import functions as F
 
-from imbalance_spark.config import RunConfig
-from imbalance_spark.config_file import load_config
-from imbalance_spark.examine import STEPS, examine
-from imbalance_spark.frames import TRUE_PROBABILITY
-from imbalance_spark.generate import generate_orders
+from imbalance_spark.comparison.prepare import EXAMINE_STEPS as STEPS
+from imbalance_spark.comparison.prepare import examine
+from imbalance_spark.config.run import RunConfig
+from imbalance_spark.config.yaml_file import load_config
+from imbalance_spark.core.columns import TRUE_PROBABILITY
+from imbalance_spark.core.progress import Progress
 from imbalance_spark.metrics import collect_score_counts, majority_baseline
 from imbalance_spark.metrics.evaluate import matrix_metrics
 from imbalance_spark.metrics.plots import precision_recall_figure, roc_figure, score_histogram_figure, threshold_figure
-from imbalance_spark.progress import Progress
+from imbalance_spark.orders.datasets.synthetic import generate_orders
 
 # COMMAND ----------
 

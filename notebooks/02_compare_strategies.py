@@ -27,17 +27,17 @@ import sys
 
 import mlflow
 
-from imbalance_spark.compare import compare, steps
-from imbalance_spark.config import RunConfig
-from imbalance_spark.config_file import load_config
-from imbalance_spark.gate import decide_promotion
-from imbalance_spark.generate import generate_orders
-from imbalance_spark.pictures import comparison_figures
-from imbalance_spark.progress import Progress
-from imbalance_spark.record import log_comparison
-from imbalance_spark.report import comparison_table, conclusions
-from imbalance_spark.run_lock import locks_released
-from imbalance_spark.tracking import connect
+from imbalance_spark.comparison.compare import compare, steps
+from imbalance_spark.comparison.gate import decide_promotion
+from imbalance_spark.comparison.record import log_comparison
+from imbalance_spark.comparison.report.figures import comparison_figures
+from imbalance_spark.comparison.report.tables import comparison_table, conclusions
+from imbalance_spark.config.run import RunConfig
+from imbalance_spark.config.yaml_file import load_config
+from imbalance_spark.core.progress import Progress
+from imbalance_spark.core.run_lock import locks_released
+from imbalance_spark.orders.datasets.synthetic import generate_orders
+from imbalance_spark.tracking.runs import connect
 
 # COMMAND ----------
 

@@ -20,14 +20,14 @@ dbutils.widgets.dropdown("register", "no", ["no", "yes"], "Register as champion"
 import pandas as pd
 
 from imbalance_spark.calibration import ledger_check
-from imbalance_spark.held_out import HeldOutCounts
-from imbalance_spark.metrics.bootstrap_threshold import threshold_interval
+from imbalance_spark.comparison.retune import retune
+from imbalance_spark.comparison.retune_record import retuned_evidence, retuned_identity, version_tags
 from imbalance_spark.metrics.plots import confusion_figure, cost_figure, threshold_figure
-from imbalance_spark.retune import retune
-from imbalance_spark.retune_record import retuned_evidence, retuned_identity, version_tags
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.threshold import MaxFBeta, MaxMCC, MaxRecall, MinCost, sweep, sweep_segments
-from imbalance_spark.tracking_models import load_logged_model, log_retuned, register_version
-from imbalance_spark.tracking_registry import load_registered_model
+from imbalance_spark.threshold.uncertainty import threshold_interval
+from imbalance_spark.tracking.models import load_logged_model, log_retuned, register_version
+from imbalance_spark.tracking.registry import load_registered_model
 
 # COMMAND ----------
 

@@ -25,16 +25,16 @@ from datetime import UTC, datetime
 import pandas as pd
 from pyspark.sql import functions as F
 
-from imbalance_spark.config_orders import SourceConfig
-from imbalance_spark.generate import generate_orders
-from imbalance_spark.held_out import HeldOutCounts
 from imbalance_spark.metrics import collect_score_counts
 from imbalance_spark.metrics.plots import confusion_figure, reliability_figure, score_histogram_figure
-from imbalance_spark.orders import read_orders
-from imbalance_spark.score_batch import score_batch
-from imbalance_spark.scored_table import batch_of
-from imbalance_spark.tracking_models import load_logged_model
-from imbalance_spark.tracking_registry import load_registered_model
+from imbalance_spark.orders.config import SourceConfig
+from imbalance_spark.orders.datasets.synthetic import generate_orders
+from imbalance_spark.orders.read import read_orders
+from imbalance_spark.scoring.batch import score_batch
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.scoring.scored_table import batch_of
+from imbalance_spark.tracking.models import load_logged_model
+from imbalance_spark.tracking.registry import load_registered_model
 
 # COMMAND ----------
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
-from spark_settings import SETTINGS
+from support.spark_settings import SETTINGS
 
-from imbalance_spark.session import spark_session
+from imbalance_spark.core.spark_session import spark_session
 
 
 @pytest.fixture(scope="session")

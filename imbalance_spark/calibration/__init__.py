@@ -1,14 +1,17 @@
 """From raw scores to probabilities: prior correction in closed form, calibration from counts, and the check of both."""
 
-from imbalance_spark.calibration.calibrators import Calibrator, calibrator_from_dict
-from imbalance_spark.calibration.choose import ChosenCalibration, choose_calibrator
-from imbalance_spark.calibration.correction import Correction, correction_from_dict
-from imbalance_spark.calibration.focal import FocalCorrection
+from imbalance_spark.calibration.choose import Calibrator, ChosenCalibration, calibrator_from_dict, choose_calibrator
+from imbalance_spark.calibration.correction import (
+    Correction,
+    FocalCorrection,
+    PriorCorrection,
+    correct_prior,
+    correction_from_dict,
+)
+from imbalance_spark.calibration.in_the_large import LedgerCheck, ledger_check
 from imbalance_spark.calibration.isotonic import IsotonicCalibration
-from imbalance_spark.calibration.ledger import LedgerCheck, ledger_check
 from imbalance_spark.calibration.log_odds import LogOddsCalibration
-from imbalance_spark.calibration.multiclass import MulticlassTemperature
-from imbalance_spark.calibration.prior import PriorCorrection, correct_prior
+from imbalance_spark.calibration.temperature import MulticlassTemperature
 
 __all__ = [
     "Calibrator",

@@ -1,19 +1,45 @@
-"""Which calibration to use: fitted on one half of validation, judged on the other."""
+"""What every calibration can do, and how one is read back."""
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from imbalance_spark.calibration.calibrators import Calibrator
 from imbalance_spark.calibration.isotonic import IsotonicCalibration
 from imbalance_spark.calibration.log_odds import LogOddsCalibration
-from imbalance_spark.errors import DataContractError
+from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.grid import FloatArray
+
+
+class Calibrator(Protocol):
+    """A rising map of probabilities that can be written down."""
+
+    @property
+    def method(self) -> str:
+        """Its name: identity, intercept, temperature, platt, beta or isotonic."""
+
+    def apply(self, probabilities: npt.ArrayLike) -> FloatArray:
+        """Calibrated probabilities, float64 in [0, 1]; order stays, NaN stays."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values; `calibrator_from_dict` reads them back."""
+
+
+def calibrator_from_dict(record: Mapping[str, Any]) -> Calibrator:
+    """The calibration that `to_dict` wrote.
+
+    Raises:
+        ConfigError: it is of no known method, or its parameters make no rising map.
+    """
+    if record["method"] == "isotonic":
+        return IsotonicCalibration.from_dict(record)
+    return LogOddsCalibration.from_dict(record)
+
 
 _METHODS: Mapping[str, tuple[int, Callable[[ScoreCounts], Calibrator]]] = {
     "identity": (0, partial(LogOddsCalibration.fit, method="identity")),
@@ -24,6 +50,7 @@ _METHODS: Mapping[str, tuple[int, Callable[[ScoreCounts], Calibrator]]] = {
     "isotonic": (1000, IsotonicCalibration.fit),
 }
 """From simple to free, with the fewest positive rows that each is fitted on: the freer, the more it takes for noise."""
+
 
 _EPS = 2.0**-53
 

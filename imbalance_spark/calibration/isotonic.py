@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from imbalance_spark.errors import ConfigError, DataContractError
+from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.grid import FloatArray
 

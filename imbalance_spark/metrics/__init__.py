@@ -1,26 +1,27 @@
 """Counts of scores, and every metric, curve and picture that follows from them."""
 
-from imbalance_spark.metrics.areas import partial_roc_auc, pr_auc_trapezoid, pr_gain_auc
-from imbalance_spark.metrics.bracket import Bracket
-from imbalance_spark.metrics.confusion import ClassAverages, ConfusionMatrix
+from imbalance_spark.metrics.areas import h_measure, partial_roc_auc, pr_auc_trapezoid, pr_gain_auc
+from imbalance_spark.metrics.binning import DEFAULT_GRID, bin_counts
+from imbalance_spark.metrics.bounds import Bracket
+from imbalance_spark.metrics.confusion import ClassAverages, ConfusionMatrix, MulticlassConfusion
 from imbalance_spark.metrics.counts import EXACT_LIMIT, ScoreCounts
 from imbalance_spark.metrics.curve import FLAG_NOBODY, LOG_LOSS_EPS, Curve
 from imbalance_spark.metrics.evaluate import evaluate, majority_baseline, undefined
-from imbalance_spark.metrics.evaluate_multiclass import evaluate_multiclass, undefined_multiclass
+from imbalance_spark.metrics.evaluate_multiclass import (
+    MulticlassCounts,
+    collect_multiclass_counts,
+    evaluate_multiclass,
+    undefined_multiclass,
+)
 from imbalance_spark.metrics.grid import LogitGrid
-from imbalance_spark.metrics.h_measure import h_measure
-from imbalance_spark.metrics.kernel import DEFAULT_GRID, bin_counts
-from imbalance_spark.metrics.multiclass import MulticlassCounts
-from imbalance_spark.metrics.multiclass_confusion import MulticlassConfusion
-from imbalance_spark.metrics.multiclass_scan import collect_multiclass_counts
+from imbalance_spark.metrics.logistic import Reliability
 from imbalance_spark.metrics.probability import (
     brier_skill,
     expected_calibration_error,
     expected_calibration_error_equal_mass,
     expected_cost,
 )
-from imbalance_spark.metrics.recalibration import Reliability
-from imbalance_spark.metrics.scan import (
+from imbalance_spark.metrics.spark_counts import (
     COUNT_COLUMNS,
     collect_score_counts,
     collect_score_counts_by,

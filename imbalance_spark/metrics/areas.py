@@ -1,10 +1,81 @@
-"""Areas under curves other than average precision and the whole ROC curve."""
+"""Areas under curves, each after its own definition, and the H-measure."""
 
 import numpy as np
 
-from imbalance_spark.errors import ConfigError
+from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.grid import FloatArray
+
+
+def h_measure(curve: Curve, *, severity_ratio: float | None = None) -> float | None:
+    """Hand's H: 1 - the loss at the best threshold over that of the best constant answer, averaged over costs.
+
+    The share c of the cost that a false alarm has is drawn from Beta(2, 1 + 1 / SR): the same for every model, which
+    is what the ROC-AUC lacks (Hand, 2009; the prior of Hand and Anagnostopoulos, 2014, and of their R package).
+
+    Args:
+        severity_ratio: SR, cost of a false alarm over that of a miss where costs are likeliest; above 0. None is
+            positives / negatives: a miss is as much dearer as positives are rarer.
+    Returns:
+        In [0, 1]: 0 is no better than a constant answer. None when a class has no row.
+    Raises:
+        ConfigError: `severity_ratio` is not above 0.
+    """
+    if curve.missing_class:
+        return None
+    ratio = curve.positives / curve.negatives if severity_ratio is None else severity_ratio
+    if not 0.0 < ratio < np.inf:
+        raise ConfigError(f"h_measure: severity_ratio must be above 0 and finite, got {severity_ratio!r}.")
+    share, shape = curve.prevalence(), 1.0 + 1.0 / ratio
+    chance = np.array([0.0, 1.0])
+    return 1.0 - _least_loss(*_convex_hull(curve), share, shape) / _least_loss(chance, chance, share, shape)
+
+
+def _least_loss(recall: FloatArray, fpr: FloatArray, share: float, shape: float) -> float:
+    """Mean loss over c ~ Beta(2, shape) when the best corner of a convex ROC curve serves each c.
+
+    The loss is c x alarms + (1 - c) x misses, as shares of all rows. A corner is best for the c between the slopes of
+    its two sides, which fall from left to right.
+    """
+    rise, run = share * np.diff(recall), (1.0 - share) * np.diff(fpr)
+    switch = np.concatenate([[1.0], rise / (rise + run), [0.0]])
+    mean, rest = 2.0 / (2.0 + shape), shape / (2.0 + shape)
+    of_alarms = -mean * np.diff(_beta_3(switch, shape))
+    of_misses = -rest * np.diff(_beta_2(switch, shape + 1.0))
+    return float((1.0 - share) * fpr @ of_alarms + share * (1.0 - recall) @ of_misses)
+
+
+def _convex_hull(curve: Curve) -> tuple[FloatArray, FloatArray]:
+    """Recall and false positive rate at the corners of the upper convex hull of the ROC curve, ends included."""
+    hits, alarms = curve.counts.positive_weight, curve.counts.negative_weight
+    used = hits + alarms > 0.0
+    hits, alarms = hits[used], alarms[used]
+    # A corner turns right: positives come before it and negatives after it. Where positives are rare, so are corners.
+    is_corner = (hits[:-1] > 0.0) & (alarms[1:] > 0.0)
+    corners = np.concatenate([[True], is_corner, [True]])
+    tp, fp = (np.concatenate([[0.0], np.cumsum(weight)])[corners].tolist() for weight in (hits, alarms))
+    hull: list[tuple[float, float]] = []
+    for x, y in zip(fp, tp, strict=True):
+        while len(hull) > 1 and _turns_left(hull[-2], hull[-1], (x, y)):
+            hull.pop()
+        hull.append((x, y))
+    points = np.array(hull)
+    return points[:, 1] / curve.positives, points[:, 0] / curve.negatives
+
+
+def _turns_left(one: tuple[float, float], two: tuple[float, float], three: tuple[float, float]) -> bool:
+    return (two[0] - one[0]) * (three[1] - one[1]) >= (two[1] - one[1]) * (three[0] - one[0])
+
+
+def _beta_2(x: FloatArray, shape: float) -> FloatArray:
+    """Distribution function of Beta(2, shape)."""
+    return np.asarray(1.0 - (1.0 - x) ** shape * (1.0 + shape * x), dtype=np.float64)
+
+
+def _beta_3(x: FloatArray, shape: float) -> FloatArray:
+    """Distribution function of Beta(3, shape)."""
+    rest = 1.0 + shape * x + 0.5 * shape * (shape + 1.0) * x**2
+    return np.asarray(1.0 - (1.0 - x) ** shape * rest, dtype=np.float64)
 
 
 def pr_auc_trapezoid(curve: Curve) -> float | None:

@@ -9,16 +9,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from imbalance_spark.errors import ConfigError, DataContractError
+from imbalance_spark.core.errors import ConfigError, DataContractError
+from imbalance_spark.metrics.binning import as_columns, describe_invalid, invalid_code
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.grid import FloatArray, IntArray, LogitGrid
-from imbalance_spark.metrics.kernel import as_columns, describe_invalid, invalid_code
 
 BUCKETS = 64
 """Hash buckets of the rows: enough for a t quantile near the normal one, few enough to count each on its own."""
 
+
 COARSE_GRID = LogitGrid(bins=512)
 """Steps of 0.08 in logit: inside one, rows of a group are taken to lie as all rows of their class do."""
+
 
 SUM_COLUMNS = ("positives", "negatives", "positive_weight", "negative_weight", "positive_amount", "negative_amount")
 """The columns of `ScoreCounts` that add up."""

@@ -9,15 +9,16 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from imbalance_spark.errors import ConfigError, DataContractError
-from imbalance_spark.metrics.bracket import Bracket, average_precision_bracket, roc_auc_bracket
+from imbalance_spark.core.errors import ConfigError, DataContractError
+from imbalance_spark.metrics.bounds import Bracket, average_precision_bracket, roc_auc_bracket
 from imbalance_spark.metrics.confusion import ConfusionMatrix
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.grid import FloatArray, IntArray
-from imbalance_spark.metrics.recalibration import Reliability, intercept_of, reliability_of, slope_of
+from imbalance_spark.metrics.logistic import Reliability, intercept_of, reliability_of, slope_of
 
 FLAG_NOBODY = float(np.nextafter(1.0, 2.0))
 """A threshold that no score in [0, 1] reaches: the next double above 1, a plain number in JSON, unlike infinity."""
+
 
 LOG_LOSS_EPS = 2.0**-52
 """Scores are clipped to [eps, 1 - eps] in the log loss: scikit-learn's eps for float64, whatever their type was."""

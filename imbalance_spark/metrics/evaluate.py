@@ -2,10 +2,9 @@
 
 import math
 
-from imbalance_spark.metrics.areas import partial_roc_auc, pr_auc_trapezoid, pr_gain_auc
+from imbalance_spark.metrics.areas import h_measure, partial_roc_auc, pr_auc_trapezoid, pr_gain_auc
 from imbalance_spark.metrics.confusion import ConfusionMatrix
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.h_measure import h_measure
 from imbalance_spark.metrics.probability import (
     brier_skill,
     expected_calibration_error,
@@ -17,8 +16,10 @@ from imbalance_spark.metrics.top import top_share
 MAX_FPR = 0.01
 """False positive rate up to which `partial_roc_auc` looks."""
 
+
 TOP_SHARES = {"0.1_percent": 0.001, "1_percent": 0.01}
 """Shares of the rows whose precision, recall and lift are told."""
+
 
 NEEDS_BOTH_CLASSES = (
     *("average_precision", "roc_auc", "calibration_intercept", "calibration_slope", "brier_skill", "h_measure"),
@@ -31,6 +32,7 @@ NEEDS_BOTH_CLASSES = (
 
 Accuracy is one of them: it never comes without the recall beside it.
 """
+
 
 NEEDS_FLAGGED_ROWS = ("precision", "mcc")
 """Metrics that are 0 / 0 when no row is flagged."""

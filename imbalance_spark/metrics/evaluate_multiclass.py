@@ -1,10 +1,141 @@
-"""The flat, named metrics of a model of several classes."""
+"""Counts of several classes: who was taken for whom, the scores of each class against the rest, and their metrics."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Self
 
-from imbalance_spark.errors import ConfigError
-from imbalance_spark.metrics.multiclass import MulticlassCounts
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from imbalance_spark.core.columns import col
+from imbalance_spark.core.errors import ConfigError, DataContractError
+from imbalance_spark.metrics.binning import DEFAULT_GRID
+from imbalance_spark.metrics.confusion import MulticlassConfusion
+from imbalance_spark.metrics.counts import EXACT_LIMIT, ScoreCounts
+from imbalance_spark.metrics.curve import Curve
+from imbalance_spark.metrics.grid import INVALID_LABEL, INVALID_SCORE, INVALID_WEIGHT, FloatArray, IntArray, LogitGrid
+from imbalance_spark.metrics.spark_counts import check_columns, score_counts
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MulticlassCounts:
+    """What metrics of K classes need; classes are numbered 0 to K - 1.
+
+    A row is predicted to be of the class of highest probability, of equal ones the first.
+    """
+
+    rows: IntArray
+    """Rows by true and predicted class, K x K."""
+    confusion: MulticlassConfusion
+    """The same by weight."""
+    one_vs_rest: tuple[ScoreCounts, ...]
+    """For each class its score, with the rows of that class as positives."""
+
+    @classmethod
+    def from_arrays(
+        cls,
+        labels: npt.ArrayLike,
+        probabilities: npt.ArrayLike,
+        weights: npt.ArrayLike | None = None,
+        *,
+        grid: LogitGrid = DEFAULT_GRID,
+        exact_limit: int = EXACT_LIMIT,
+    ) -> Self:
+        """Count rows held in memory; each class exact up to `exact_limit` distinct scores.
+
+        Args:
+            labels: class number per row. probabilities: n x K, in [0, 1]. weights: finite, not negative.
+        Raises:
+            ConfigError: `probabilities` is not n x K with K >= 2.
+            DataContractError: a label, probability or weight breaks these rules, or there is no row.
+        """
+        score, label = np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+        if score.ndim != 2 or score.shape[1] < 2 or len(score) != len(label):
+            raise ConfigError(f"MulticlassCounts: {len(label)} labels need probabilities n x K, got {score.shape}.")
+        weight = np.ones(len(label)) if weights is None else np.asarray(weights, dtype=np.float64)
+        classes = score.shape[1]
+        refuse_invalid(_invalid_rows(label, score, weight), len(label), classes)
+        cell = label.astype(np.int64) * classes + score.argmax(axis=1)
+        one_vs_rest = [
+            ScoreCounts.from_arrays(label == k, score[:, k], weight, grid=grid, exact_limit=exact_limit)
+            for k in range(classes)
+        ]
+        return cls.of_cells(cell, np.ones(len(cell)), weight, one_vs_rest)
+
+    @classmethod
+    def of_cells(
+        cls, cell: IntArray, rows: npt.NDArray[np.generic], weight: FloatArray, one_vs_rest: Sequence[ScoreCounts]
+    ) -> Self:
+        """Sums by `cell` = true class * K + predicted class; a cell that comes twice is added up."""
+        classes = len(one_vs_rest)
+
+        def by_cell(values: npt.NDArray[np.generic]) -> FloatArray:
+            return np.bincount(cell, values, minlength=classes**2).astype(np.float64).reshape(classes, classes)
+
+        return cls(
+            rows=by_cell(rows).astype(np.int64),
+            confusion=MulticlassConfusion(weight=by_cell(weight)),
+            one_vs_rest=tuple(one_vs_rest),
+        )
+
+    @property
+    def classes(self) -> int:
+        """Number of classes, K."""
+        return len(self.one_vs_rest)
+
+    def average_precision(self) -> FloatArray:
+        """One-vs-rest average precision of each class; NaN where a class has no row or all rows."""
+        return self._of_each(Curve.average_precision)
+
+    def roc_auc(self) -> FloatArray:
+        """One-vs-rest ROC-AUC of each class; NaN where a class has no row or all rows."""
+        return self._of_each(Curve.roc_auc)
+
+    def macro(self, per_class: FloatArray) -> float:
+        """Plain mean of a number of each class, of those that define it; NaN when none does."""
+        return self._mean(per_class, np.ones(self.classes))
+
+    def weighted(self, per_class: FloatArray) -> float:
+        """Mean of a number of each class by their rows, of those that define it; NaN when none does."""
+        return self._mean(per_class, self.confusion.support)
+
+    def _of_each(self, metric: Callable[[Curve], float | None]) -> FloatArray:
+        values = [metric(counts.curve()) for counts in self.one_vs_rest]
+        return np.array([math.nan if value is None else value for value in values])
+
+    def _mean(self, per_class: FloatArray, share: FloatArray) -> float:
+        used = ~np.isnan(per_class)
+        return float(np.average(per_class[used], weights=share[used])) if share[used].any() else math.nan
+
+
+def refuse_invalid(broken: Mapping[int, int], rows: int, classes: int) -> None:
+    """Raise `DataContractError` that says how many rows break which rule; `broken` is by code, of `rows` rows."""
+    rules = {
+        INVALID_SCORE: "have a probability that is null, NaN or outside [0, 1]",
+        INVALID_LABEL: f"have a label that is no class number, 0 to {classes - 1}",
+        INVALID_WEIGHT: "have a weight that is null, NaN, infinite or negative",
+    }
+    if not rows:
+        raise DataContractError("multi-class counts: there is no row to count. Check that the split left some.")
+    problems = [f"{broken[code]} rows {rule}" for code, rule in rules.items() if broken.get(code)]
+    if problems:
+        raise DataContractError(f"multi-class counts: {', '.join(problems)}, of {rows} rows. Quarantine these rows.")
+
+
+def _invalid_rows(label: FloatArray, score: FloatArray, weight: FloatArray) -> dict[int, int]:
+    """Rows by the first rule that they break."""
+    rules = {
+        INVALID_SCORE: np.all((score >= 0.0) & (score <= 1.0), axis=1),
+        INVALID_LABEL: (label >= 0.0) & (label < score.shape[1]) & (np.rint(label) == label),
+        INVALID_WEIGHT: (weight >= 0.0) & (weight < np.inf),
+    }
+    first = np.select([~is_kept for is_kept in rules.values()], list(rules), 0)
+    return {code: int(np.sum(first == code)) for code in rules}
 
 
 def evaluate_multiclass(counts: MulticlassCounts, classes: Sequence[str] | None = None) -> dict[str, float]:
@@ -70,3 +201,77 @@ def _names(counts: MulticlassCounts, classes: Sequence[str] | None) -> Sequence[
     if len(names) != counts.classes or len(set(names)) != len(names):
         raise ConfigError(f"evaluate_multiclass: {counts.classes} classes need as many different names, got {names}.")
     return names
+
+
+_INVALID_CELL = -1
+
+
+def collect_multiclass_counts(
+    scored: DataFrame,
+    *,
+    scores: Sequence[str],
+    label: str,
+    weight: str | None = None,
+    grid: LogitGrid = DEFAULT_GRID,
+) -> MulticlassCounts:
+    """Confusion matrix and score counts of each class, from one pass; scores are counted in bins.
+
+    Each row becomes one row a class, and one more for the confusion matrix. At most K x 2 x bins + K x K rows come to
+    the driver, and a few that count invalid rows.
+
+    Args:
+        scored: one row per order.
+        scores: probability columns in [0, 1], one a class, in the order of the class numbers; at least two.
+        label: class number, 0 to K - 1, numeric. weight: numeric, finite and not negative.
+    Raises:
+        ConfigError: fewer than two score columns.
+        MissingColumnsError: a column named here is absent.
+        DataContractError: labels, scores or weights break the rules (with the number of rows), or no rows.
+    """
+    if len(scores) < 2:
+        raise ConfigError(f"collect_multiclass_counts: scores {list(scores)} name fewer than two classes.")
+    check_columns(scored, [*scores, label, *([weight] if weight else [])], stage="collect_multiclass_counts")
+    weight_column = [] if weight is None else [col(weight).alias("weight")]
+    each = scored.select(F.inline(_one_a_class(scores, col(label).cast("double"))), *weight_column)
+    counted = score_counts(
+        each,
+        score="score",
+        label="is_class",
+        weight=None if weight is None else "weight",
+        by=("class", "cell"),
+        grid=grid,
+    )
+    return _of_table(counted.toArrow().to_pandas(), len(scores), grid)
+
+
+def _one_a_class(scores: Sequence[str], label: Column) -> Column:
+    """An array of structs: one of each class's score, and a last one whose cell is (true class, predicted class).
+
+    A label that is no class number is null in all of them, which the counts tell.
+    """
+    number = len(scores)
+    is_label = label.between(0.0, number - 1.0) & (F.rint(label) == label)
+    known = F.when(is_label, label)
+    values = [col(name).cast("double") for name in scores]
+    # The first of equal ones, as numpy's argmax.
+    predicted = F.array_position(F.array(*values), F.greatest(*values)) - F.lit(1)
+    cell = F.coalesce((known * F.lit(float(number)) + predicted).cast("int"), F.lit(_INVALID_CELL))
+    each = [_struct(F.lit(k), F.lit(0), values[k], (known == F.lit(float(k))).cast("double")) for k in range(number)]
+    # One row tells what the row breaks: its score is null unless all are valid, its class null unless the label is.
+    score = F.when(reduce(Column.__and__, [value.between(0.0, 1.0) for value in values]), F.lit(0.0))
+    return F.array(*each, _struct(F.lit(number), cell, score, known * F.lit(0.0)))
+
+
+def _struct(number: Column, cell: Column, score: Column, is_class: Column) -> Column:
+    return F.struct(number.alias("class"), cell.alias("cell"), score.alias("score"), is_class.alias("is_class"))
+
+
+def _of_table(table: pd.DataFrame, classes: int, grid: LogitGrid) -> MulticlassCounts:
+    cells, of_scores = table[table["class"] == classes], table[table["class"] < classes]
+    broken = {
+        code: int(cells["n"][cells["bin"] == code].sum()) for code in (INVALID_SCORE, INVALID_LABEL, INVALID_WEIGHT)
+    }
+    refuse_invalid(broken, int(cells["n"].sum()), classes)
+    one_vs_rest = [ScoreCounts.from_table(of_scores[of_scores["class"] == k], grid) for k in range(classes)]
+    cell, rows, weight = (cells[name].to_numpy() for name in ("cell", "n", "weight"))
+    return MulticlassCounts.of_cells(cell, rows, weight, one_vs_rest)

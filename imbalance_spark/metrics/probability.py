@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from imbalance_spark.errors import ConfigError
+from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.grid import FloatArray, IntArray
 

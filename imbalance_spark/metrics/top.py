@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imbalance_spark.errors import ConfigError
+from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.curve import Curve
 
 

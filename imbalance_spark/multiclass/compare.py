@@ -9,23 +9,23 @@ from typing import Any
 import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 
-from imbalance_spark.advice import Advice, advise, joint_level
-from imbalance_spark.compare import strategies_of
-from imbalance_spark.config import RunConfig
-from imbalance_spark.errors import DataContractError
-from imbalance_spark.fit import write_train_table
-from imbalance_spark.frames import FOLDS, TEST, VALIDATION
-from imbalance_spark.learners.slots import check_executors, require_training_slots
+from imbalance_spark.comparison.advice import Advice, advise, joint_level
+from imbalance_spark.comparison.compare import strategies_of
+from imbalance_spark.comparison.prepare import STEPS as PREPARE_STEPS
+from imbalance_spark.comparison.prepare import PreparedOrders, prepare
+from imbalance_spark.config.run import RunConfig
+from imbalance_spark.core.columns import FOLDS, TEST, VALIDATION
+from imbalance_spark.core.errors import DataContractError
+from imbalance_spark.core.progress import Progress
+from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.intervals import Interval
-from imbalance_spark.metrics.multiclass_confusion import MulticlassConfusion
 from imbalance_spark.multiclass.counting import contender_margins, judged_strategies
 from imbalance_spark.multiclass.decisions import Decisions, decisions_of
 from imbalance_spark.multiclass.fit import FittedClasses, fit_classes
 from imbalance_spark.multiclass.judge import ClassResult, class_gains, decision_metrics
 from imbalance_spark.multiclass.margins import ClassContender
-from imbalance_spark.prepare import STEPS as PREPARE_STEPS
-from imbalance_spark.prepare import PreparedOrders, prepare
-from imbalance_spark.progress import Progress
+from imbalance_spark.train_only.learners.executors import check_executors, require_training_slots
+from imbalance_spark.train_only.strategies.fit import write_train_table
 
 
 @dataclass(frozen=True, kw_only=True)

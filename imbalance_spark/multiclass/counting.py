@@ -5,20 +5,20 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from imbalance_spark.config import RunConfig
-from imbalance_spark.errors import DataContractError
-from imbalance_spark.frames import SPLIT, col
+from imbalance_spark.calibration.temperature import ClassProbabilities
+from imbalance_spark.comparison.prepare import PreparedOrders
+from imbalance_spark.config.run import RunConfig
+from imbalance_spark.core.columns import SPLIT, col
+from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.multiclass.decisions import Decisions, Rule, thresholds_for
 from imbalance_spark.multiclass.fit import FittedClasses
 from imbalance_spark.multiclass.held_out import ClassHeldOut, Confusions, classes_without_rows, confusions_from_records
 from imbalance_spark.multiclass.judge import HELD_OUT, ClassResult, judge_classes
 from imbalance_spark.multiclass.margins import ClassContender, held_out_margins
-from imbalance_spark.multiclass.probabilities import ClassProbabilities
 from imbalance_spark.multiclass.scan import CountedModel, count_classes, count_decisions
 from imbalance_spark.multiclass.temperature import ChosenTemperature, choose_temperatures
-from imbalance_spark.multiclass_threshold import ChosenClassThresholds
-from imbalance_spark.prepare import PreparedOrders
+from imbalance_spark.threshold.class_rules import ChosenClassThresholds
 
 
 def contender_margins(inputs: DataFrame, contenders: Sequence[ClassContender], config: RunConfig) -> DataFrame:

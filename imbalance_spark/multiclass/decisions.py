@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from imbalance_spark.config import RunConfig
-from imbalance_spark.errors import ConfigError, nearest
+from imbalance_spark.config.run import RunConfig
+from imbalance_spark.core.errors import ConfigError, nearest
 from imbalance_spark.metrics.curve import FLAG_NOBODY, Curve
 from imbalance_spark.metrics.grid import FloatArray
-from imbalance_spark.multiclass_threshold import ChosenClassThresholds, ClassThresholds, CostMatrix, sweep_classes
-from imbalance_spark.objectives import OBJECTIVES, AlertBudget, BayesCost, MinCost, Objective, objective_from_config
+from imbalance_spark.threshold.class_rules import ChosenClassThresholds, ClassThresholds, CostMatrix, sweep_classes
+from imbalance_spark.threshold.objective import Objective
+from imbalance_spark.threshold.objectives import OBJECTIVES, AlertBudget, BayesCost, MinCost, objective_from_config
 
 Rule = CostMatrix | ClassThresholds
+
 
 COST_MATRIX, LIKELIEST = "cost_matrix", "likeliest"
 

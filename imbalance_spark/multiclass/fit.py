@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
 
-from imbalance_spark.config import RunConfig
-from imbalance_spark.config_strategy import StrategyConfig
-from imbalance_spark.fit import class_sums, kept_booster, strategy_table
-from imbalance_spark.learners.class_booster import fit_class_booster
-from imbalance_spark.learners.xgboost import FittedBooster
+from imbalance_spark.config.run import RunConfig
+from imbalance_spark.core.run import Run
 from imbalance_spark.multiclass.strategy import ClassRecipe, by_number, resolve_classes
-from imbalance_spark.steps import Run
-from imbalance_spark.strategy import table_name, with_recipe_weight
+from imbalance_spark.train_only.learners.xgboost import FittedBooster, fit_class_booster
+from imbalance_spark.train_only.strategies.base import table_name, with_recipe_weight
+from imbalance_spark.train_only.strategies.config import StrategyConfig
+from imbalance_spark.train_only.strategies.fit import class_sums, kept_booster, strategy_table
 
 
 @dataclass(frozen=True, kw_only=True)

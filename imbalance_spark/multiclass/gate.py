@@ -2,11 +2,9 @@
 
 from typing import Any
 
-from imbalance_spark import tracking_registry
-from imbalance_spark.encoding import model_inputs
-from imbalance_spark.errors import DataContractError
-from imbalance_spark.frames import VALIDATION
-from imbalance_spark.gate_decision import Challenge, GateDecision, decide
+from imbalance_spark.comparison.gate_decision import Challenge, GateDecision, decide
+from imbalance_spark.core.columns import VALIDATION
+from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.multiclass.compare import ClassComparison
 from imbalance_spark.multiclass.counting import contender_margins, counts_of_margins
 from imbalance_spark.multiclass.held_out import ClassHeldOut
@@ -14,8 +12,9 @@ from imbalance_spark.multiclass.judge import class_gain
 from imbalance_spark.multiclass.margins import ClassContender
 from imbalance_spark.multiclass.model import ClassBundle
 from imbalance_spark.multiclass.scan import CountedModel
-from imbalance_spark.order_columns import check_features
-from imbalance_spark.tracking_registry import RegisteredVersion
+from imbalance_spark.orders.model_inputs import model_inputs
+from imbalance_spark.orders.schema import check_features
+from imbalance_spark.tracking.registry import RegisteredVersion, bundle_of_version
 
 
 def decide_class_promotion(comparison: ClassComparison) -> GateDecision:
@@ -65,7 +64,7 @@ def _ledger_sentences(comparison: ClassComparison) -> list[str]:
 
 def _champion_counts(comparison: ClassComparison, champion: RegisteredVersion) -> ClassHeldOut:
     def scanned() -> Any:
-        return _scanned(comparison, tracking_registry.bundle_of_version(champion)).to_records()
+        return _scanned(comparison, bundle_of_version(champion)).to_records()
 
     step = f"counts_champion_{champion.model_id}"
     return ClassHeldOut.from_records(comparison.prepared.run.document(step, scanned))

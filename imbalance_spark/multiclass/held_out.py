@@ -6,14 +6,14 @@ from typing import Any, Self
 
 import numpy as np
 
-from imbalance_spark.frames import TEST, VALIDATION
-from imbalance_spark.held_out import HeldOutCounts
-from imbalance_spark.metrics.bootstrap import BucketedCurve
+from imbalance_spark.core.columns import TEST, VALIDATION
+from imbalance_spark.metrics.bucket_draws import BucketedCurve
 from imbalance_spark.metrics.buckets import BUCKETS
+from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.curve import Curve
+from imbalance_spark.metrics.evaluate_multiclass import MulticlassCounts
 from imbalance_spark.metrics.grid import FloatArray, IntArray
-from imbalance_spark.metrics.multiclass import MulticlassCounts
-from imbalance_spark.metrics.multiclass_confusion import MulticlassConfusion
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 
 _PLACE = {VALIDATION: slice(0, BUCKETS), TEST: slice(BUCKETS, 2 * BUCKETS)}
 

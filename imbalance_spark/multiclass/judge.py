@@ -7,25 +7,35 @@ from dataclasses import dataclass
 import numpy as np
 
 from imbalance_spark.calibration import LedgerCheck, ledger_check
-from imbalance_spark.frames import TEST, VALIDATION
-from imbalance_spark.metrics.class_intervals import class_differences, class_intervals, class_scale
+from imbalance_spark.core.columns import TEST, VALIDATION
+from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.evaluate_multiclass import evaluate_multiclass
 from imbalance_spark.metrics.grid import FloatArray
-from imbalance_spark.metrics.intervals import Interval, jackknife_interval, sample_warning
-from imbalance_spark.metrics.multiclass_confusion import MulticlassConfusion
+from imbalance_spark.metrics.intervals import (
+    Interval,
+    class_differences,
+    class_intervals,
+    class_scale,
+    jackknife_interval,
+    sample_warning,
+)
 from imbalance_spark.multiclass.decisions import Rule
 from imbalance_spark.multiclass.fit import FittedClasses
 from imbalance_spark.multiclass.held_out import ClassHeldOut
 from imbalance_spark.multiclass.temperature import ChosenTemperature
-from imbalance_spark.multiclass_threshold import ChosenClassThresholds
+from imbalance_spark.threshold.class_rules import ChosenClassThresholds
 
 HELD_OUT = (VALIDATION, TEST)
+
 
 RANKING = ("average_precision", "roc_auc")
 """What neither decision nor temperature is part of; of each class, and as macro average."""
 
+
 DECIDED = ("macro_f1", "macro_recall", "macro_precision", "mcc", "accuracy", "cost")
+
+
 _WITH_INTERVAL = ("macro_f1", "macro_recall", "cost")
 
 

@@ -10,13 +10,13 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from imbalance_spark.encoding import LABEL, ROW_WEIGHT, feature_column
-from imbalance_spark.frames import SPLIT, VALIDATION, col, require_columns
-from imbalance_spark.hashing import check_key
+from imbalance_spark.core.columns import SPLIT, VALIDATION, col, require_columns
+from imbalance_spark.core.hashing import check_key
 from imbalance_spark.metrics.buckets import BUCKETS
-from imbalance_spark.scan import bucket_hash
-from imbalance_spark.scan_sums import FOLDS
-from imbalance_spark.score_rows import ArrowFunction, as_float, load_booster, matrix_of
+from imbalance_spark.orders.model_inputs import LABEL, ROW_WEIGHT, feature_column
+from imbalance_spark.scoring.boosters import ArrowFunction, as_float, load_booster, matrix_of
+from imbalance_spark.scoring.count_kernel import FOLDS
+from imbalance_spark.scoring.held_out import bucket_hash
 
 FOLD, BUCKET = "fold", "bucket"
 

@@ -9,18 +9,23 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from imbalance_spark.calibration.softmax import SoftmaxCorrection
-from imbalance_spark.encoding import CategoryEncoding, LabelEncoding
-from imbalance_spark.errors import ConfigError, DataContractError, nearest
+from imbalance_spark.calibration.correction import SoftmaxCorrection
+from imbalance_spark.calibration.temperature import ClassProbabilities
+from imbalance_spark.core.errors import ConfigError, DataContractError, nearest
 from imbalance_spark.metrics.grid import FloatArray, IntArray
-from imbalance_spark.model import order_matrix, refuse_infinite
-from imbalance_spark.model_files import BOOSTER, read_parts, write_parts
 from imbalance_spark.multiclass.decisions import Rule, rule_from_dict, rule_to_dict
-from imbalance_spark.multiclass.probabilities import ClassProbabilities
-from imbalance_spark.score_rows import load_booster
+from imbalance_spark.orders.categories import CategoryEncoding
+from imbalance_spark.orders.labels import LabelEncoding
+from imbalance_spark.scoring.boosters import load_booster
+from imbalance_spark.scoring.bundle_files import BOOSTER, read_parts, write_parts
+from imbalance_spark.scoring.scorer import order_matrix, refuse_infinite
 
 FORMAT = 3
+
+
 DECISION, DECIDED_BY = "decision", "decided_by"
+
+
 SERVED = ""
 """Default of the predict parameter `objective`: the bundle's own one decides."""
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from imbalance_spark.frames import TEST, VALIDATION
+from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.metrics import plots
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.intervals import Interval

@@ -5,19 +5,19 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from imbalance_spark.frames import TEST, VALIDATION
-from imbalance_spark.gate_decision import GateDecision
+from imbalance_spark.calibration.temperature import ClassProbabilities
+from imbalance_spark.comparison.gate_decision import GateDecision
+from imbalance_spark.comparison.record_run import Recorded, Recording, interval_ends, log_run, parent_evidence
+from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.multiclass.compare import ClassComparison
 from imbalance_spark.multiclass.decisions import rule_to_dict
 from imbalance_spark.multiclass.gate import class_gate_problems
 from imbalance_spark.multiclass.judge import ClassResult
 from imbalance_spark.multiclass.model import ClassBundle
 from imbalance_spark.multiclass.pictures import class_comparison_figures, class_strategy_figures
-from imbalance_spark.multiclass.probabilities import ClassProbabilities
 from imbalance_spark.multiclass.report import class_conclusions, class_lines, class_table, confusion_table
 from imbalance_spark.multiclass.report_page import class_html_page
-from imbalance_spark.record_run import Recorded, Recording, interval_ends, log_run, parent_evidence
-from imbalance_spark.tracking import Evidence
+from imbalance_spark.tracking.runs import Evidence
 
 
 def log_class_comparison(comparison: ClassComparison, experiment_id: str, decision: GateDecision) -> Recorded:

@@ -5,13 +5,13 @@ from typing import Any
 
 import pandas as pd
 
-from imbalance_spark.frames import TEST, VALIDATION
+from imbalance_spark.comparison.report.tables import interval_doubts, short_text
+from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.metrics.curve import FLAG_NOBODY
 from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.multiclass.compare import ClassComparison
 from imbalance_spark.multiclass.decisions import LIKELIEST
 from imbalance_spark.multiclass.judge import ClassResult
-from imbalance_spark.report import interval_doubts, short_text
 
 _AT_DECISION = (
     ("macro F1", "macro_f1"), ("macro recall", "macro_recall"), ("macro precision", "macro_precision"), ("mcc", "mcc"),

@@ -6,10 +6,10 @@ import pandas as pd
 from jinja2 import Environment
 from matplotlib.figure import Figure
 
+from imbalance_spark.comparison.report.page import figure_data
+from imbalance_spark.comparison.report.tables import short_text
 from imbalance_spark.multiclass.compare import ClassComparison
 from imbalance_spark.multiclass.report import class_conclusions, class_lines, class_table, confusion_table
-from imbalance_spark.report import short_text
-from imbalance_spark.report_page import figure_data
 
 _CAPTIONS = {
     "comparison": "How good is each strategy, and how sure is that? Validation decides, test confirms.",

@@ -10,18 +10,19 @@ import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from imbalance_spark.encoding import LABEL, ROW_WEIGHT
+from imbalance_spark.calibration.temperature import ClassProbabilities
 from imbalance_spark.metrics.buckets import BUCKETS
 from imbalance_spark.metrics.grid import FloatArray, IntArray, LogitGrid
 from imbalance_spark.multiclass.decisions import Rule
 from imbalance_spark.multiclass.held_out import ClassHeldOut, Confusions
 from imbalance_spark.multiclass.margins import BUCKET, FOLD, margins_of
-from imbalance_spark.multiclass.probabilities import ClassProbabilities
-from imbalance_spark.scan_sums import KEYS, MEASURES, SUMS_SCHEMA, ScanRows, StrategySums
-from imbalance_spark.scan_table import held_out_counts
-from imbalance_spark.score_rows import ArrowFunction, column_of
+from imbalance_spark.orders.model_inputs import LABEL, ROW_WEIGHT
+from imbalance_spark.scoring.boosters import ArrowFunction, column_of
+from imbalance_spark.scoring.count_kernel import KEYS, MEASURES, SUMS_SCHEMA, ScanRows, StrategySums, held_out_counts
 
 _CONFUSION, _LOSS = -1, -2
+
+
 _SMALLEST_LOG = -700.0
 
 

@@ -10,13 +10,13 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from imbalance_spark.frames import col
+from imbalance_spark.core.columns import col
 from imbalance_spark.multiclass.model import DECIDED_BY, DECISION, ClassBundle, ClassScorer
-from imbalance_spark.order_columns import check_features
-from imbalance_spark.score import model_features
-from imbalance_spark.score_rows import ArrowFunction, matrix_of
+from imbalance_spark.orders.schema import check_features
+from imbalance_spark.scoring.boosters import ArrowFunction, matrix_of
+from imbalance_spark.scoring.score_orders import model_features
 
-_MARK = "imbalance_spark.errors.DataContractError: "
+_MARK = "imbalance_spark.core.errors.DataContractError: "
 """How a failed job tells which error of this package it means."""
 
 

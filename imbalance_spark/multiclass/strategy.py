@@ -6,16 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from imbalance_spark.calibration.softmax import SoftmaxCorrection
-from imbalance_spark.class_counts import Label
-from imbalance_spark.config import TrainingConfig
-from imbalance_spark.config_strategy import SAMPLING_KINDS, BoosterParams, StrategyConfig
-from imbalance_spark.errors import ConfigError, DataContractError
-from imbalance_spark.learners.class_booster import ClassLoss
-from imbalance_spark.learners.class_losses import BalancedSketchLoss
-from imbalance_spark.learners.losses import SoftmaxFocalLoss, effective_number_weights
-from imbalance_spark.strategy import FIT_WEIGHT
-from imbalance_spark.strategy_settings import by_label, own_params
+from imbalance_spark.calibration.correction import SoftmaxCorrection
+from imbalance_spark.core.class_counts import Label
+from imbalance_spark.core.errors import ConfigError, DataContractError
+from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
+from imbalance_spark.train_only.learners.losses import BalancedSketchLoss, SoftmaxFocalLoss, effective_number_weights
+from imbalance_spark.train_only.learners.xgboost import ClassLoss
+from imbalance_spark.train_only.strategies.base import FIT_WEIGHT, by_label, own_params
+from imbalance_spark.train_only.strategies.config import SAMPLING_KINDS, StrategyConfig
 from imbalance_spark.train_only.weights import class_weights
 
 

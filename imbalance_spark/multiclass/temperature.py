@@ -10,18 +10,23 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from imbalance_spark.encoding import LABEL, ROW_WEIGHT
-from imbalance_spark.errors import DataContractError
+from imbalance_spark.calibration.temperature import ClassProbabilities, heated
+from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.grid import FloatArray
 from imbalance_spark.multiclass.margins import BUCKET, FOLD, margins_of
-from imbalance_spark.multiclass.probabilities import ClassProbabilities, heated
-from imbalance_spark.score_rows import ArrowFunction, column_of
+from imbalance_spark.orders.model_inputs import LABEL, ROW_WEIGHT
+from imbalance_spark.scoring.boosters import ArrowFunction, column_of
 
 TEMPERATURES = tuple(float(2.0 ** (step / 12.0)) for step in range(-24, 25))
 """A quarter to 4 in steps of 6 %: the loss is flat around its least, so that no finer step is worth a pass."""
 
+
 _UNCHANGED = TEMPERATURES.index(1.0)
+
+
 _SCHEMA = "model int, half int, step int, n bigint, weight double, loss double, more double, square double"
+
+
 _KEYS, _SUMS = ("model", "half", "step"), ("n", "weight", "loss", "more", "square")
 
 

@@ -1,6 +1,6 @@
 """Train, validation and test: a pure function of key and seed, or of time."""
 
-from imbalance_spark.class_counts import count_splits
+from imbalance_spark.core.class_counts import count_splits
 from imbalance_spark.split.plan import SplitPlan
 from imbalance_spark.split.stratified import early_stopping_slice, fit_split, stratified_split
 

@@ -5,12 +5,11 @@ from itertools import accumulate
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 
-from imbalance_spark.class_counts import count_folds
-from imbalance_spark.errors import DataContractError
-from imbalance_spark.frames import GAP
-from imbalance_spark.ranks import largest_remainder
-from imbalance_spark.split.clock import DAY_US, SECOND_US, time_us
-from imbalance_spark.split.plan import SplitPlan
+from imbalance_spark.core.class_counts import count_folds
+from imbalance_spark.core.columns import GAP
+from imbalance_spark.core.errors import DataContractError
+from imbalance_spark.core.hash_ranks import largest_remainder
+from imbalance_spark.split.plan import DAY_US, SECOND_US, SplitPlan, time_us
 from imbalance_spark.split.rules import SplitRules
 
 

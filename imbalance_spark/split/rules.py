@@ -8,10 +8,9 @@ from itertools import accumulate
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from imbalance_spark.checks import check_seed, is_number
-from imbalance_spark.errors import ConfigError, nearest
-from imbalance_spark.frames import FOLDS, TEST, TRAIN, col
-from imbalance_spark.hashing import HASH_RANGE, key_hash
+from imbalance_spark.core.columns import FOLDS, TEST, TRAIN, check_seed, col, is_number
+from imbalance_spark.core.errors import ConfigError, nearest
+from imbalance_spark.core.hashing import HASH_RANGE, key_hash
 
 _ROUNDING = 1e-9  # what adding a few decimals as doubles may miss
 

@@ -5,22 +5,32 @@ from math import ceil
 
 from pyspark.sql import DataFrame
 
-from imbalance_spark.checks import is_number, refuse_columns
-from imbalance_spark.class_counts import count_splits, refuse_one_class
-from imbalance_spark.errors import ConfigError, DataContractError
-from imbalance_spark.frames import IS_EARLY_STOPPING, TEST, TRAIN, VALIDATION, require_columns
-from imbalance_spark.hashing import check_key
+from imbalance_spark.core.class_counts import refuse_one_class
+from imbalance_spark.core.columns import (
+    IS_EARLY_STOPPING,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    is_number,
+    refuse_columns,
+    require_columns,
+)
+from imbalance_spark.core.errors import ConfigError, DataContractError
+from imbalance_spark.core.hashing import check_key
+from imbalance_spark.orders.config import OrdersConfig
+from imbalance_spark.split.by_groups import fit_groups
+from imbalance_spark.split.by_rows import fit_rows
 from imbalance_spark.split.by_time import fit_time
-from imbalance_spark.split.groups import fit_groups
+from imbalance_spark.split.config import SplitConfig
 from imbalance_spark.split.plan import SplitPlan
-from imbalance_spark.split.rows import fit_rows
 from imbalance_spark.split.rules import SplitRules, fold_fractions
-
-__all__ = ["SplitPlan", "count_splits", "early_stopping_slice", "fit_split", "stratified_split"]
 
 DEFAULT_FRACTIONS: Mapping[str, float] = {TRAIN: 0.7, VALIDATION: 0.15, TEST: 0.15}
 
+
 _FIT, _STOP = "fit", "early stopping"
+
+
 _MOST_PROBLEMS = 10
 
 
@@ -175,3 +185,27 @@ def _names(columns: str | Sequence[str] | None) -> tuple[str, ...]:
     if columns is None:
         return ()
     return (columns,) if isinstance(columns, str) else tuple(columns)
+
+
+def fit_split_by_config(
+    orders: DataFrame, split: SplitConfig, config: OrdersConfig, *, label: str | None = None
+) -> SplitPlan:
+    """Learn the split by key, by group or by time, as `split.by` says; passes and errors as `fit_split`.
+
+    Args:
+        orders: valid orders, or the model's inputs with key, group and time kept.
+        split: how rows fall into the folds.
+        config: the columns' roles.
+        label: the class column, where it is not `config.label`, such as the encoded one.
+    """
+    return fit_split(
+        orders,
+        key=config.key,
+        label=label or config.label,
+        fractions=split.fractions,
+        seed=split.seed,
+        group=config.group if split.by == "group" else None,
+        time=config.time if split.by == "time" else None,
+        exact_below=split.exact_below,
+        gap_days=split.gap_days,
+    )

@@ -1,6 +1,10 @@
 """Choose a threshold: one for all rows, one for each segment, or another one later."""
 
-from imbalance_spark.objectives import (
+from imbalance_spark.threshold.base_rate import at_base_rate, base_rate_correction
+from imbalance_spark.threshold.change import ThresholdChange, ThresholdOutcome, change_threshold
+from imbalance_spark.threshold.choice import ChosenThreshold, sweep
+from imbalance_spark.threshold.objective import Objective
+from imbalance_spark.threshold.objectives import (
     OBJECTIVES,
     AlertBudget,
     BayesCost,
@@ -10,14 +14,10 @@ from imbalance_spark.objectives import (
     MaxPrecision,
     MaxRecall,
     MinCost,
-    Objective,
     Youden,
     count_days,
     objective_from_config,
 )
-from imbalance_spark.threshold.base_rate import at_base_rate, base_rate_correction
-from imbalance_spark.threshold.change import ThresholdChange, ThresholdOutcome, change_threshold
-from imbalance_spark.threshold.choice import ChosenThreshold, sweep
 from imbalance_spark.threshold.segments import SegmentThresholds, sweep_segments
 
 __all__ = [

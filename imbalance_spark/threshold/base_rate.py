@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from imbalance_spark.calibration import PriorCorrection
-from imbalance_spark.errors import DataContractError
+from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.curve import FLAG_NOBODY, Curve
-from imbalance_spark.objectives.base import require_number
+from imbalance_spark.threshold.objective import require_number
 
 
 def base_rate_correction(old_rate: float, new_rate: float) -> PriorCorrection:

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from imbalance_spark.calibration import LedgerCheck, PriorCorrection
-from imbalance_spark.errors import ConfigError
+from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.objectives import Objective
-from imbalance_spark.objectives.base import require_number
 from imbalance_spark.threshold.base_rate import at_base_rate, base_rate_correction
 from imbalance_spark.threshold.choice import ChosenThreshold, cut_at, sweep
+from imbalance_spark.threshold.objective import Objective, require_number
 
 
 @dataclass(frozen=True, kw_only=True)

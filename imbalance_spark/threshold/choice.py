@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imbalance_spark.errors import ConfigError, DataContractError
+from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics.confusion import ConfusionMatrix
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.objectives import Objective
-from imbalance_spark.objectives.base import SAME, BoolArray
+from imbalance_spark.threshold.objective import SAME, BoolArray, Objective
 
 if TYPE_CHECKING:
     from imbalance_spark.calibration import LedgerCheck

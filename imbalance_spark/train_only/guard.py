@@ -8,10 +8,12 @@ from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from imbalance_spark.errors import LeakageError
-from imbalance_spark.frames import SPLIT, TRAIN, col, require_columns
+from imbalance_spark.core.columns import SPLIT, TRAIN, col, require_columns
+from imbalance_spark.core.errors import LeakageError
 
 _MARK = "LeakageError: "
+
+
 _LEAK = re.compile(rf"{_MARK}([^\n]*?)(?: SQLSTATE|\n|$)")
 
 

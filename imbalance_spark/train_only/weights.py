@@ -6,13 +6,12 @@ from typing import Literal
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from imbalance_spark.checks import is_number, refuse_columns
-from imbalance_spark.class_counts import Label, as_labels, check_label, refuse_one_class, show_counts
-from imbalance_spark.errors import ConfigError, DataContractError, nearest
-from imbalance_spark.frames import CLASS_WEIGHT, col
+from imbalance_spark.core.class_counts import Label, as_labels, check_label, refuse_one_class, show_counts
+from imbalance_spark.core.columns import CLASS_WEIGHT, col, is_number, refuse_columns
+from imbalance_spark.core.errors import ConfigError, DataContractError, nearest
 from imbalance_spark.train_only.guard import only_train
 
-_MARK = "imbalance_spark.errors.DataContractError: "
+_MARK = "imbalance_spark.core.errors.DataContractError: "
 """How a failed job tells which error of this package it means."""
 
 

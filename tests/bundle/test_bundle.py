@@ -15,8 +15,8 @@ import yaml
 from databricks.bundles.jobs import Job
 from jsonschema import Draft202012Validator
 
-from imbalance_spark.config import RunConfig
-from imbalance_spark.config_file import load_config
+from imbalance_spark.config.run import RunConfig
+from imbalance_spark.config.yaml_file import load_config
 from jobs import score
 
 ROOT = Path(__file__).resolve().parents[2]

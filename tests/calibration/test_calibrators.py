@@ -19,7 +19,7 @@ from imbalance_spark.calibration import (
     choose_calibrator,
 )
 from imbalance_spark.calibration.isotonic import TIE_BREAK
-from imbalance_spark.errors import ConfigError, DataContractError
+from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics import ScoreCounts
 
 METHODS = ["identity", "intercept", "temperature", "platt", "beta", "isotonic"]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from imbalance_spark.calibration import FocalCorrection, MulticlassTemperature, correct_prior
-from imbalance_spark.errors import ConfigError, DataContractError
+from imbalance_spark.core.errors import ConfigError, DataContractError
 
 
 @pytest.mark.parametrize(("gamma", "score"), [(1.0, 0.0730), (2.0, 0.1536), (5.0, 0.3047)])

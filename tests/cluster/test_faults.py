@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from standalone_cluster import environment, standalone_cluster
+from support.standalone_cluster import environment, standalone_cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 300
@@ -26,7 +26,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     with standalone_cluster(home) as cluster:
         workers = ",".join(map(str, cluster.workers))
         ended = subprocess.run(
-            [sys.executable, str(ROOT / "tests/cluster/watched_fits.py"), cluster.url, workers, *FAULTS],
+            [sys.executable, str(ROOT / "tests/support/watched_fits.py"), cluster.url, workers, *FAULTS],
             env={**environment(home), "PYTHONPATH": str(ROOT)}, cwd=home, capture_output=True, text=True,
             timeout=LIMIT_S, check=False,
         )  # fmt: skip

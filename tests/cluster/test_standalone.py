@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from mlflow_store import new_store
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from standalone_cluster import SPARK_HOME, environment, standalone_cluster
+from support.mlflow_store import new_store
+from support.standalone_cluster import SPARK_HOME, environment, standalone_cluster
 
-from imbalance_spark.session import delta_package
+from imbalance_spark.core.spark_session import delta_package
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT_S = 420

@@ -7,7 +7,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from benchmarks.__main__ import NAMES
-from imbalance_spark.generate import generate_orders
+from imbalance_spark.orders.datasets.synthetic import generate_orders
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import scoring_store
-from forks import Forks, forks
 from pyspark.sql import SparkSession
+from support import scoring_store
+from support.forks import Forks, forks
 
-from imbalance_spark.generate import generate_orders
+from imbalance_spark.orders.datasets.synthetic import generate_orders
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from imbalance_spark.session import delta_package
+from imbalance_spark.core.spark_session import delta_package
 from jobs.doctor import main
 
 YAML = """

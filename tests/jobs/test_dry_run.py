@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 import yaml
 from pyspark.sql import SparkSession
-from small_run import STRONG, config_file, write_orders
+from support.small_run import STRONG, config_file, write_orders
 
-from imbalance_spark.compare import prepare_to_compare, strategies_of
-from imbalance_spark.config import RunConfig
-from imbalance_spark.config_file import load_config
-from imbalance_spark.fit import fit_strategy, write_train_table
-from imbalance_spark.prepare import STEPS as PREPARE_STEPS
-from imbalance_spark.progress import Progress
-from imbalance_spark.run_lock import locks_released
+from imbalance_spark.comparison.compare import prepare_to_compare, strategies_of
+from imbalance_spark.comparison.prepare import STEPS as PREPARE_STEPS
+from imbalance_spark.config.run import RunConfig
+from imbalance_spark.config.yaml_file import load_config
+from imbalance_spark.core.progress import Progress
+from imbalance_spark.core.run_lock import locks_released
+from imbalance_spark.train_only.strategies.fit import fit_strategy, write_train_table
 from jobs import train
 
 STRATEGIES = [

@@ -6,11 +6,11 @@ from pathlib import Path
 import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
-from mlflow_store import new_store
 from pyspark.sql import SparkSession
-from small_run import STRONG, WEAK, config_file, write_orders
+from support.mlflow_store import new_store
+from support.small_run import STRONG, WEAK, config_file, write_orders
 
-from imbalance_spark import tracking_registry
+from imbalance_spark.tracking import registry as tracking_registry
 from jobs import train
 
 

@@ -11,8 +11,9 @@ import yaml
 from mlflow.tracking import MlflowClient
 from pyspark.sql import SparkSession
 
-from imbalance_spark.generate import OUTCOMES, generate_outcomes
-from imbalance_spark.steps import Run
+from imbalance_spark.core.run import Run
+from imbalance_spark.orders.datasets.population import OUTCOMES
+from imbalance_spark.orders.datasets.synthetic import generate_outcomes
 from jobs import diagnose, retune, score, train
 
 SHARES = {"late_return": 0.1, "chargeback": 0.08, "fraud": 0.05}

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import postgres_server
 import pytest
 from mlflow.tracking import MlflowClient
 from pyspark.sql import SparkSession
-from small_run import STRONG, WEAK, config_file, write_orders
+from support import postgres_server
+from support.small_run import STRONG, WEAK, config_file, write_orders
 
 from jobs import score, train
 

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from forks import Forks, die_in_a_write
 from mlflow.tracking import MlflowClient
-from mlflow_store import new_store
 from pyspark.sql import SparkSession
-from resumable import client, config_file, ledger, runs_of
+from support.forks import Forks, die_in_a_write
+from support.mlflow_store import new_store
+from support.resumable import client, config_file, ledger, runs_of
 
-from imbalance_spark import process, tracking
-from imbalance_spark.run_lock import LOCK
+from imbalance_spark.core import run_lock as process
+from imbalance_spark.core.run_lock import LOCK
+from imbalance_spark.tracking.runs import connect
 from jobs import train
 
 # In the order in which a run comes by them. A step's name is where its result is written down: before it, a table
@@ -71,10 +72,10 @@ def test_a_second_process_on_a_run_is_refused_while_the_first_one_lives(undistur
 
 
 def test_runs_that_a_dead_process_left_running_are_closed_by_the_next_job(tmp_path: Path) -> None:
-    from imbalance_spark.config import TrackingConfig
+    from imbalance_spark.tracking.config import TrackingConfig
 
     config = TrackingConfig(uri=new_store(tmp_path), experiment="lost")
-    experiment = tracking.connect(config)
+    experiment = connect(config)
     store = MlflowClient()
     host = process.own_mark().split(":")[0]
     marks = {"dead": f"{host}:999999999:1", "alive": process.own_mark(), "elsewhere": "other-host:1:1"}
@@ -82,6 +83,6 @@ def test_runs_that_a_dead_process_left_running_are_closed_by_the_next_job(tmp_pa
         name: store.create_run(experiment, tags={"imbalance_spark.process": mark}).info.run_id
         for name, mark in marks.items()
     }
-    tracking.connect(config)
+    connect(config)
     found = {name: mlflow.get_run(run_id).info.status for name, run_id in runs.items()}
     assert found == {"dead": "KILLED", "alive": "RUNNING", "elsewhere": "RUNNING"}

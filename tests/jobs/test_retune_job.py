@@ -12,19 +12,19 @@ import pandas as pd
 import pytest
 import xgboost
 from mlflow.tracking import MlflowClient
-from mlflow_store import new_store
+from support.mlflow_store import new_store
 
-from imbalance_spark import tracking
 from imbalance_spark.calibration import LogOddsCalibration, PriorCorrection
-from imbalance_spark.categories import CategoryEncoding
-from imbalance_spark.config import TrackingConfig
-from imbalance_spark.encoding import LabelEncoding
-from imbalance_spark.held_out import HeldOutCounts
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.curve import FLAG_NOBODY
-from imbalance_spark.model import ModelBundle, Scorer
-from imbalance_spark.tracking import Evidence
-from imbalance_spark.tracking_models import register_version
+from imbalance_spark.orders.categories import CategoryEncoding
+from imbalance_spark.orders.labels import LabelEncoding
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.scoring.scorer import ModelBundle, Scorer
+from imbalance_spark.tracking import models, runs
+from imbalance_spark.tracking.config import TrackingConfig
+from imbalance_spark.tracking.models import register_version
+from imbalance_spark.tracking.runs import Evidence
 from jobs.retune import main
 
 CALIBRATOR = LogOddsCalibration(method="platt", a=1.3, b=1.3, c=0.4)
@@ -76,7 +76,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Logged:
 
 def _log(folder: Path) -> Logged:
     uri = new_store(folder)
-    experiment_id = tracking.connect(TrackingConfig(uri=uri, experiment="retune"))
+    experiment_id = runs.connect(TrackingConfig(uri=uri, experiment="retune"))
     rows = [_rows(seed) for seed in (1, 2, 3)]
     calibrate, choose, test = (ScoreCounts.from_arrays(*fold) for fold in rows)
     held_out = HeldOutCounts(calibrate=calibrate, choose=choose, test=test, buckets={}, segments={})
@@ -92,15 +92,15 @@ def _log(folder: Path) -> Logged:
         thresholds={"max_f1": 0.3},
         serve_objective="max_f1",
     )
-    with tracking.tracked_run(experiment_id, "job", tracking.parent_identity("job")) as parent_id:
-        tracking.log_evidence(parent_id, Evidence(params={"best_strategy": "undersample"}))
-        identity = tracking.strategy_identity("job", "undersample")
-        with tracking.tracked_run(experiment_id, "undersample", identity, parent_id) as run_id:
+    with runs.tracked_run(experiment_id, "job", runs.parent_identity("job")) as parent_id:
+        runs.log_evidence(parent_id, Evidence(params={"best_strategy": "undersample"}))
+        identity = runs.strategy_identity("job", "undersample")
+        with runs.tracked_run(experiment_id, "undersample", identity, parent_id) as run_id:
             evidence = Evidence(
                 documents={"counts.json": held_out.to_records()}, metrics={"validation/average_precision": 0.5}
             )
-            tracking.log_evidence(run_id, evidence)
-            model_uri = tracking.log_bundle(run_id, bundle)
+            runs.log_evidence(run_id, evidence)
+            model_uri = models.log_bundle(run_id, bundle)
         register_version(NAME, model_uri, {}, "champion")
     return Logged(
         uri=uri, parent_id=parent_id, run_id=run_id, label=rows[1][0], probability=CALIBRATOR.apply(rows[1][1])
@@ -154,7 +154,7 @@ def test_the_new_version_names_where_it_comes_from_and_no_alias_moves(logged: Lo
     assert run.data.tags["mlflow.parentRunId"] == logged.parent_id
     assert run.info.status == "FINISHED"
     # The resume of the job that logged the model must not take the retuned run for its own.
-    assert tracking.strategy_identity("job", "undersample").items().isdisjoint(run.data.tags.items())
+    assert runs.strategy_identity("job", "undersample").items().isdisjoint(run.data.tags.items())
 
 
 def test_the_alias_that_is_asked_for_moves(logged: Logged) -> None:
@@ -196,7 +196,7 @@ def test_alerts_a_day_are_those_at_the_rate_of_the_log_unless_another_is_given(
     logged: Logged, capsys: pytest.CaptureFixture[str]
 ) -> None:
     days = {"orders/rows": 1210.0, "orders/quarantined_rows": 10.0, "orders/days": 30.0}
-    tracking.log_evidence(logged.parent_id, Evidence(metrics=days))
+    runs.log_evidence(logged.parent_id, Evidence(metrics=days))
 
     def told(*more: str) -> dict[str, float]:
         assert main(_argv(logged, *MIN_COST, "--dry-run", "--json", *more)) == 0

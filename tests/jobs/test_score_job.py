@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
-from orders_to_score import as_table, orders
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-from scoring_store import CHAMPION, NAME, arguments, commits, ending, in_memory, printed, rows_of, store, table
+from support.orders_to_score import as_table, orders
+from support.scoring_store import CHAMPION, NAME, arguments, commits, ending, in_memory, printed, rows_of, store, table
 
-from imbalance_spark.score import SCORE_COLUMNS
+from imbalance_spark.scoring.score_orders import SCORE_COLUMNS
 from jobs import score
 
 
@@ -45,7 +45,7 @@ def test_a_rerun_says_that_nothing_was_added(
     assert "nothing added: these orders were scored by this model version before" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("rooms", [("score_batch",), ("score_batch", "scored_table")])
+@pytest.mark.parametrize("rooms", [("batch",), ("batch", "scored_table")])
 def test_a_batch_of_another_process_or_one_that_left_the_history_is_not_added_again(
     spark: SparkSession,
     scoring_home: Path,
@@ -58,7 +58,7 @@ def test_a_batch_of_another_process_or_one_that_left_the_history_is_not_added_ag
     assert score.main(arguments(scoring_home, output)) == 0
     # As if another process had committed the batch while this one scored it, and history had forgotten it since.
     for room in rooms:
-        monkeypatch.setattr(f"imbalance_spark.{room}.find_batch", lambda *_: None)
+        monkeypatch.setattr(f"imbalance_spark.scoring.{room}.find_batch", lambda *_: None)
     assert score.main(arguments(scoring_home, output)) == 0
     assert printed(capsys)["is_new"] is False
     assert (table(spark, output).count(), commits(spark, output)) == (200, 1)

@@ -3,9 +3,9 @@
 import signal
 from pathlib import Path
 
-from forks import Forks, die_in_a_write
 from pyspark.sql import SparkSession
-from scoring_store import arguments, commits, table
+from support.forks import Forks, die_in_a_write
+from support.scoring_store import arguments, commits, table
 
 
 def test_a_job_that_died_around_its_write_has_each_order_once_after_all(

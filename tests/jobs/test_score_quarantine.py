@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 from delta.tables import DeltaTable
-from orders_to_score import as_table, orders
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from scoring_store import arguments, ending, in_memory, printed, table
+from support.orders_to_score import as_table, orders
+from support.scoring_store import arguments, ending, in_memory, printed, table
 
 from jobs import score
 

@@ -5,12 +5,12 @@ import urllib.request
 from pathlib import Path
 
 import mlflow
-import mlflow_server
 import pandas as pd
-from orders_to_score import CATEGORICAL, NUMERIC, orders
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-from scoring_store import CHAMPION, arguments, in_memory, store, table
+from support import mlflow_server
+from support.orders_to_score import CATEGORICAL, NUMERIC, orders
+from support.scoring_store import CHAMPION, arguments, in_memory, store, table
 
 from jobs import score
 

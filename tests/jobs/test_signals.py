@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pyspark
 import pytest
-from forks import ROOT, Forks
 from pyspark.sql import SparkSession
-from resumable import client, config_file, runs_of
+from support.forks import ROOT, Forks
+from support.resumable import client, config_file, runs_of
 
-from imbalance_spark.failures import run_job
-from imbalance_spark.session import delta_package, spark_session
+from imbalance_spark.cli.exit_codes import run_job
+from imbalance_spark.core.spark_session import delta_package, spark_session
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
-from mlflow_server import free_port, running
-from mlflow_store import new_store
-from resumable import config_file, ledger, runs_of
+from support.mlflow_server import free_port, running
+from support.mlflow_store import new_store
+from support.resumable import config_file, ledger, runs_of
 
-from imbalance_spark import tracking, tracking_registry
+from imbalance_spark.comparison import record_run
 from jobs import train
 
 
@@ -92,7 +92,7 @@ def test_a_job_goes_on_from_where_the_store_went_away(
     code, said = run()
     assert (code, said.startswith("tracking.uri: the MLflow store does not answer")) == (2, True), said
     assert not (home / "away" / "away").exists()
-    for module, name in ((tracking, "log_bundle"), (tracking_registry, "promote")):
+    for module, name in ((record_run, "log_bundle"), (record_run, "promote")):
         line.join()
         with monkeypatch.context() as patched:
             original = getattr(module, name)

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 import yaml
 from mlflow.tracking import MlflowClient
-from mlflow_store import new_store
 from pyspark.sql import SparkSession
+from support.mlflow_store import new_store
 
-from imbalance_spark.frames import TRUE_PROBABILITY
-from imbalance_spark.generate import generate_orders
-from imbalance_spark.steps import Run
+from imbalance_spark.core.columns import TRUE_PROBABILITY
+from imbalance_spark.core.run import Run
+from imbalance_spark.orders.datasets.synthetic import generate_orders
 from jobs import train
 
 NUMERIC = ["amount", "amount_over_customer_mean", "orders_last_24h", "device_age_days", "distance_km"]

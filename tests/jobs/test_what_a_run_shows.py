@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import chromium
-import mlflow_server
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
@@ -22,9 +20,10 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
-from small_run import STRONG, config_file, write_orders
+from support import chromium, mlflow_server
+from support.small_run import STRONG, config_file, write_orders
 
-from imbalance_spark.progress import Progress
+from imbalance_spark.core.progress import Progress
 from jobs import train
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"

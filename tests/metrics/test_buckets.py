@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imbalance_spark.errors import ConfigError, DataContractError
+from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics.buckets import BUCKETS, COARSE_GRID, BucketCounts, FinePattern
 from imbalance_spark.metrics.counts import ScoreCounts
 

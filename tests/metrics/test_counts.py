@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 
-from imbalance_spark.errors import DataContractError, MissingColumnsError
+from imbalance_spark.core.errors import DataContractError, MissingColumnsError
 from imbalance_spark.metrics import (
     LogitGrid,
     ScoreCounts,

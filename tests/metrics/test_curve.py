@@ -8,7 +8,7 @@ from sklearn import metrics as sk
 from sklearn.linear_model import LogisticRegression
 
 from imbalance_spark.calibration import PriorCorrection
-from imbalance_spark.errors import ConfigError, DataContractError
+from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics import FLAG_NOBODY, ScoreCounts, evaluate, majority_baseline, undefined
 
 SCORES = st.one_of(st.sampled_from([0.0, 1e-7, 0.1, 0.5, 0.9, 1.0]), st.floats(0, 1))

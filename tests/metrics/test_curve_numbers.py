@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 from sklearn import metrics as sk
 
-from imbalance_spark.errors import ConfigError
+from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics import (
     Curve,
     LogitGrid,

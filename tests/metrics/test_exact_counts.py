@@ -7,10 +7,10 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from sklearn import metrics as sk
 
-from imbalance_spark.errors import ConfigError, DataContractError
+from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics import DEFAULT_GRID, Curve, LogitGrid, ScoreCounts, collect_score_counts
+from imbalance_spark.metrics.binning import slotted_rows
 from imbalance_spark.metrics.recount import recount_scores
-from imbalance_spark.metrics.slotted import slotted_rows
 
 COARSE = LogitGrid(bins=64, bound=8.0)
 COLUMNS = {"score": "score", "label": "label", "weight": "weight", "amount": "amount"}

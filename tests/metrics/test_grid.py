@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from imbalance_spark.errors import ConfigError
+from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.grid import INVALID_SCORE, LogitGrid
 
 GRIDS = [LogitGrid(), LogitGrid(bins=1000, bound=12.5), LogitGrid(bins=2, bound=1.0), LogitGrid(bins=257, bound=30.0)]

@@ -8,14 +8,22 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from imbalance_spark.errors import ConfigError, DataContractError
+from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics import FLAG_NOBODY, Curve, LogitGrid, ScoreCounts, evaluate
-from imbalance_spark.metrics.bootstrap import BucketedCurve
-from imbalance_spark.metrics.bootstrap_threshold import threshold_interval
+from imbalance_spark.metrics.bucket_draws import BucketedCurve
 from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
-from imbalance_spark.metrics.intervals import Interval, bucket_intervals, paired_differences
-from imbalance_spark.metrics.scales import CORRELATION, POSITIVE, RATE, REAL, scale_of
+from imbalance_spark.metrics.intervals import (
+    CORRELATION,
+    POSITIVE,
+    RATE,
+    REAL,
+    Interval,
+    bucket_intervals,
+    paired_differences,
+    scale_of,
+)
 from imbalance_spark.threshold import MinCost, sweep
+from imbalance_spark.threshold.uncertainty import threshold_interval
 
 GRID = LogitGrid(bins=4096)
 SHARE, NEGATIVE_MEAN, POSITIVE_MEAN, SPREAD = 0.03, -5.0, -2.0, 1.5

@@ -11,7 +11,7 @@ from imblearn.metrics import geometric_mean_score, specificity_score
 from pyspark.sql import SparkSession
 from sklearn import metrics as sk
 
-from imbalance_spark.errors import ConfigError, DataContractError
+from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics import (
     LogitGrid,
     MulticlassConfusion,

@@ -13,7 +13,6 @@ from sklearn.metrics import det_curve
 
 from imbalance_spark.metrics import FLAG_NOBODY, Curve, ScoreCounts
 from imbalance_spark.metrics.intervals import Interval
-from imbalance_spark.metrics.palette import look_of
 from imbalance_spark.metrics.plots import (
     comparison_figure,
     confusion_figure,
@@ -27,7 +26,7 @@ from imbalance_spark.metrics.plots import (
     score_histogram_figure,
     threshold_figure,
 )
-from imbalance_spark.metrics.plots.drawing import corners
+from imbalance_spark.metrics.plots.style import corners, look_of
 
 Curves = dict[str, Curve]
 

@@ -6,24 +6,24 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
-from class_rows import FEATURES, class_rows, truth
-from model_rows import as_spark, matrix
 from pyspark.sql import DataFrame, SparkSession
 from sklearn import metrics as sk
+from support.class_rows import FEATURES, class_rows, truth
+from support.model_rows import as_spark, matrix
 
 from imbalance_spark.calibration import MulticlassTemperature
-from imbalance_spark.calibration.softmax import SoftmaxCorrection
-from imbalance_spark.errors import DataContractError
-from imbalance_spark.frames import TEST, VALIDATION
+from imbalance_spark.calibration.correction import SoftmaxCorrection
+from imbalance_spark.calibration.temperature import ClassProbabilities
+from imbalance_spark.core.columns import TEST, VALIDATION
+from imbalance_spark.core.errors import DataContractError
+from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.grid import LogitGrid
-from imbalance_spark.metrics.multiclass_confusion import MulticlassConfusion
 from imbalance_spark.multiclass.held_out import ClassHeldOut
 from imbalance_spark.multiclass.judge import class_gain, decision_metrics, ranking_of
 from imbalance_spark.multiclass.margins import ClassContender, held_out_margins
-from imbalance_spark.multiclass.probabilities import ClassProbabilities
 from imbalance_spark.multiclass.scan import CountedModel, count_classes, count_decisions
 from imbalance_spark.multiclass.temperature import TEMPERATURES, choose_temperatures
-from imbalance_spark.multiclass_threshold import ClassThresholds, CostMatrix
+from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix
 
 LIKELIEST = CostMatrix(costs=((0, 1, 1), (1, 0, 1), (1, 1, 0)))
 COSTLY = CostMatrix(costs=((0, 5, 80), (1, 0, 80), (8, 8, 0)))

@@ -4,21 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
-from class_rows import CLASSES, FEATURES, class_rows, truth
-from model_rows import as_spark, matrix
 from pyspark.sql import SparkSession
 from sklearn.metrics import log_loss
+from support.class_rows import CLASSES, FEATURES, class_rows, truth
+from support.model_rows import as_spark, matrix
 
-from imbalance_spark.calibration.softmax import SoftmaxCorrection
-from imbalance_spark.config import TrainingConfig
-from imbalance_spark.config_strategy import StrategyConfig
-from imbalance_spark.errors import ConfigError, DataContractError
-from imbalance_spark.learners.class_booster import fit_class_booster
-from imbalance_spark.learners.class_losses import BalancedSketchLoss
-from imbalance_spark.learners.xgboost import FittedBooster
+from imbalance_spark.calibration.correction import SoftmaxCorrection
+from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.multiclass.strategy import ClassRecipe, by_number, resolve_classes
-from imbalance_spark.scan import load_booster
-from imbalance_spark.strategy import with_recipe_weight
+from imbalance_spark.scoring.boosters import load_booster
+from imbalance_spark.train_only.config import TrainingConfig
+from imbalance_spark.train_only.learners.losses import BalancedSketchLoss
+from imbalance_spark.train_only.learners.xgboost import FittedBooster, fit_class_booster
+from imbalance_spark.train_only.strategies.base import with_recipe_weight
+from imbalance_spark.train_only.strategies.config import StrategyConfig
 
 TRAINING = TrainingConfig(num_workers=1, rounds=12, early_stopping_rounds=12)
 COUNTS = {0: 900, 1: 80, 2: 20}

@@ -7,25 +7,26 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
-from class_rows import CLASSES, FEATURES, class_rows
-from model_rows import matrix
 from pyspark.sql import SparkSession
+from support.class_rows import CLASSES, FEATURES, class_rows
+from support.model_rows import matrix
 
-from imbalance_spark.bundles import read_bundle, scorer_of
-from imbalance_spark.calibration.softmax import SoftmaxCorrection
-from imbalance_spark.config_orders import OrdersConfig, SourceConfig
-from imbalance_spark.encoding import CategoryEncoding, LabelEncoding, learn_label
-from imbalance_spark.errors import ConfigError, DataContractError
-from imbalance_spark.failures import as_own_error
+from imbalance_spark.calibration.correction import SoftmaxCorrection
+from imbalance_spark.calibration.temperature import ClassProbabilities
+from imbalance_spark.core.errors import ConfigError, DataContractError
+from imbalance_spark.core.spark_errors import as_own_error
 from imbalance_spark.metrics import FLAG_NOBODY
 from imbalance_spark.multiclass.compare import require_classes_in_folds
-from imbalance_spark.multiclass.diagnosis import diagnose_classes
 from imbalance_spark.multiclass.model import ClassBundle, ClassScorer
-from imbalance_spark.multiclass.probabilities import ClassProbabilities
-from imbalance_spark.multiclass_threshold import ClassThresholds, CostMatrix
-from imbalance_spark.score_bundles import score_with
-from imbalance_spark.validate.counts import FeatureRange, LabelCounts
-from imbalance_spark.validate.features import leaked_features
+from imbalance_spark.orders.categories import CategoryEncoding
+from imbalance_spark.orders.config import OrdersConfig, SourceConfig
+from imbalance_spark.orders.diagnosis import diagnose_classes
+from imbalance_spark.orders.labels import LabelEncoding, learn_label
+from imbalance_spark.orders.validation.label_counts import FeatureRange, LabelCounts
+from imbalance_spark.orders.validation.label_leaks import leaked_features
+from imbalance_spark.scoring.bundles import read_bundle, scorer_of
+from imbalance_spark.scoring.score_bundles import score_with
+from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imbalance_spark.calibration import FocalCorrection, correct_prior
-from imbalance_spark.calibration.softmax import SoftmaxCorrection
-from imbalance_spark.errors import ConfigError
-from imbalance_spark.learners.losses import SoftmaxFocalLoss
+from imbalance_spark.calibration.correction import SoftmaxCorrection
+from imbalance_spark.core.errors import ConfigError
+from imbalance_spark.train_only.learners.losses import SoftmaxFocalLoss
 
 SHARES = st.lists(st.floats(1e-4, 1.0), min_size=3, max_size=3).map(lambda parts: np.array(parts) / sum(parts))
 FACTORS = st.lists(st.floats(1e-3, 1e3), min_size=3, max_size=3).map(tuple)

@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imbalance_spark.config import RunConfig
-from imbalance_spark.config_file import parse
-from imbalance_spark.errors import ConfigError
+from imbalance_spark.config.run import RunConfig
+from imbalance_spark.config.yaml_file import parse
+from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics import FLAG_NOBODY, ScoreCounts
 from imbalance_spark.multiclass.decisions import decisions_of, rule_from_dict, rule_to_dict, thresholds_for
-from imbalance_spark.objectives import MaxFBeta, MinCost
+from imbalance_spark.threshold.objectives import MaxFBeta, MinCost
 
 CLASSES = ("ok", "late", "fraud")
 COSTS = {"ok": {"late": 1, "fraud": 8}, "late": {"ok": 5, "fraud": 8}, "fraud": {"ok": 80, "late": 80}}

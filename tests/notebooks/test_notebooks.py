@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from matplotlib.image import imread
 from mlflow.tracking import MlflowClient
-from notebook_runner import Ran, run
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
+from support.notebook_runner import Ran, run
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 MODEL = "main.default.orders_fraud"

@@ -6,7 +6,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from imbalance_spark.errors import LeakageError, MissingColumnsError
+from imbalance_spark.core.errors import LeakageError, MissingColumnsError
 from imbalance_spark.train_only.guard import leakage_errors, only_train
 
 USES = {

@@ -11,8 +11,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from sklearn.utils.class_weight import compute_class_weight
 
-from imbalance_spark.errors import ConfigError, DataContractError, LeakageError
-from imbalance_spark.failures import as_own_error
+from imbalance_spark.core.errors import ConfigError, DataContractError, LeakageError
+from imbalance_spark.core.spark_errors import as_own_error
 from imbalance_spark.train_only.guard import leakage_errors
 from imbalance_spark.train_only.weights import class_weights, scale_pos_weight, with_class_weight
 

@@ -1,13 +1,10 @@
 """Pictures of curves, decisions and comparisons, as matplotlib figures that hold no global state."""
 
-from imbalance_spark.metrics.plots.class_confusion import class_confusion_figure
-from imbalance_spark.metrics.plots.confusion import confusion_figure
-from imbalance_spark.metrics.plots.cost import cost_figure
-from imbalance_spark.metrics.plots.gain import gain_figure
+from imbalance_spark.metrics.plots.confusion import class_confusion_figure, confusion_figure
+from imbalance_spark.metrics.plots.operating_point import cost_figure, threshold_figure
 from imbalance_spark.metrics.plots.probabilities import reliability_figure, score_histogram_figure
-from imbalance_spark.metrics.plots.ranking import det_figure, precision_recall_figure, roc_figure
+from imbalance_spark.metrics.plots.ranking import det_figure, gain_figure, precision_recall_figure, roc_figure
 from imbalance_spark.metrics.plots.strategies import comparison_figure, difference_figure
-from imbalance_spark.metrics.plots.thresholds import threshold_figure
 
 __all__ = [
     "class_confusion_figure",

@@ -1,9 +1,12 @@
-"""A confusion matrix in which the rare class is as visible as the other."""
+"""Confusion matrices as pictures."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from imbalance_spark.metrics.confusion import ConfusionMatrix
+from imbalance_spark.metrics.confusion import ConfusionMatrix, MulticlassConfusion
+from imbalance_spark.metrics.plots.style import plain
 
 
 def confusion_figure(matrix: ConfusionMatrix, title: str = "Confusion matrix") -> Figure:
@@ -21,4 +24,23 @@ def confusion_figure(matrix: ConfusionMatrix, title: str = "Confusion matrix") -
     axes.set_yticks((0, 1), ("positive", "negative"), rotation=90, va="center")
     axes.set(xlabel="Predicted", ylabel="True class")
     axes.set_title(f"{title}\nprecision {matrix.precision:.4g}, recall {matrix.recall:.4g}", fontsize=11)
+    return figure
+
+
+def class_confusion_figure(confusion: MulticlassConfusion, classes: Sequence[str], title: str) -> Figure:
+    """Counts and shares of the true class; shading is the share."""
+    size = len(classes)
+    figure = Figure(figsize=(2.4 + 1.2 * size, 1.6 + 0.9 * size), layout="constrained")
+    axes = figure.subplots()
+    share = confusion.weight / np.maximum(confusion.weight.sum(axis=1, keepdims=True), 1e-300)
+    axes.imshow(share, cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto")
+    for (row, column), count in np.ndenumerate(confusion.weight):
+        colour = "white" if share[row, column] > 0.55 else "black"
+        text = f"{count:,.0f}\n{100.0 * share[row, column]:.3g} %"
+        axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=10)
+    names = [plain(name) for name in classes]
+    axes.set_xticks(range(size), names)
+    axes.set_yticks(range(size), names)
+    axes.set(xlabel="Decided", ylabel="True class")
+    axes.set_title(f"{plain(title)}\nmacro recall {confusion.macro.recall:.4g}, MCC {confusion.mcc:.4g}", fontsize=11)
     return figure

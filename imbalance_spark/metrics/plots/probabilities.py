@@ -8,20 +8,22 @@ from matplotlib.figure import Figure
 
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.grid import FloatArray
-from imbalance_spark.metrics.palette import look_of
-from imbalance_spark.metrics.plots.drawing import (
+from imbalance_spark.metrics.logistic import Reliability
+from imbalance_spark.metrics.plots.style import (
     MUTED,
     draw_legend,
     draw_line,
     logit,
+    look_of,
     one_panel,
     plain,
     two_panels,
     use_probability_ticks,
 )
-from imbalance_spark.metrics.recalibration import Reliability
 
 _POSITIVE, _NEGATIVE = "#D55E00", "#0072B2"
+
+
 _Z = 1.96
 
 

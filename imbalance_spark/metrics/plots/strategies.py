@@ -7,8 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from imbalance_spark.metrics.intervals import Interval
-from imbalance_spark.metrics.palette import look_of
-from imbalance_spark.metrics.plots.drawing import MUTED, plain, value_text
+from imbalance_spark.metrics.plots.style import MUTED, look_of, plain, value_text
 
 _VALIDATION, _TEST = 0.17, -0.17
 """Where the two folds of a strategy stand, in rows of the picture."""

@@ -11,16 +11,21 @@ from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from imbalance_spark.errors import ConfigError, DataContractError
-from imbalance_spark.frames import col, require_columns
-from imbalance_spark.hashing import HASH_RANGE
+from imbalance_spark.core.columns import col, require_columns
+from imbalance_spark.core.errors import ConfigError, DataContractError
+from imbalance_spark.core.hashing import HASH_RANGE
 from imbalance_spark.train_only.guard import leakage_errors
 
 Scaling = Literal["standard", "robust", "none"]
 
+
 _SAMPLE_ROWS = 1 << 20
+
+
 _SWALLOWED = 1e-7
 """Below this share of the mean's square a variance has fewer than some nine digits left."""
+
+
 _NUMBERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType, T.FloatType, T.DoubleType)
 
 

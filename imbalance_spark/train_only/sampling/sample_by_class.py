@@ -7,20 +7,23 @@ from typing import Literal
 
 from pyspark.sql import Column, DataFrame
 
-from imbalance_spark.checks import check_seed
-from imbalance_spark.class_counts import Label, of_class, show_counts
-from imbalance_spark.errors import ConfigError, nearest
-from imbalance_spark.frames import col
-from imbalance_spark.hashing import HASH_RANGE, check_key, key_hash, quoted
-from imbalance_spark.ranks import collect_cut_offs
+from imbalance_spark.core.class_counts import Label, of_class, show_counts
+from imbalance_spark.core.columns import check_seed, col
+from imbalance_spark.core.errors import ConfigError, nearest
+from imbalance_spark.core.hash_ranks import collect_cut_offs
+from imbalance_spark.core.hashing import HASH_RANGE, check_key, key_hash, quoted
 from imbalance_spark.train_only.guard import leakage_errors
-from imbalance_spark.train_only.sampling.census import Census, count_train, refuse_lost_classes
-from imbalance_spark.train_only.sampling.weighing import with_sampling_weight
+from imbalance_spark.train_only.sampling.base import Census, count_train, refuse_lost_classes, with_sampling_weight
 
 logger = logging.getLogger(__name__)
 
+
 Method = Literal["sample_by", "key_hash", "exact"]
+
+
 _METHODS = ("sample_by", "key_hash", "exact")
+
+
 _STAGE = "sample_by_class"
 
 

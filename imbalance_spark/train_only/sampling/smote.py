@@ -1,16 +1,39 @@
-"""SMOTE: rows between a row of a class and one of its nearest neighbours of that class."""
+"""SMOTE on numeric features, and the two variants that look where it matters: ADASYN and Borderline."""
+
+import logging
+from collections.abc import Sequence
+from typing import Literal
 
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
-from imbalance_spark.class_counts import Label
-from imbalance_spark.frames import col
-from imbalance_spark.train_only.sampling.census import Census
-from imbalance_spark.train_only.sampling.feature_scale import FeatureScale
-from imbalance_spark.train_only.sampling.held_class import HeldClass, class_bytes, collect_class
-from imbalance_spark.train_only.sampling.held_draws import draw_held, drawn_bytes, with_draws
+from imbalance_spark.core.class_counts import Label
+from imbalance_spark.core.columns import col
+from imbalance_spark.core.errors import ConfigError, DataContractError
+from imbalance_spark.train_only.sampling.base import Census, Points
+from imbalance_spark.train_only.sampling.feature_scale import FeatureScale, Scaling
+from imbalance_spark.train_only.sampling.neighbours import EXACT_ROWS, NeighbourIndex
 from imbalance_spark.train_only.sampling.neighbours.index import HELD_BYTES, index_held
+from imbalance_spark.train_only.sampling.neighbours.lists import NEAR
+from imbalance_spark.train_only.sampling.neighbours.on_cluster import with_places
 from imbalance_spark.train_only.sampling.neighbours.space import HASH, Space
-from imbalance_spark.train_only.sampling.synthetic_sampler import SyntheticSampler
+from imbalance_spark.train_only.sampling.sampling_strategy import SamplingStrategy
+from imbalance_spark.train_only.sampling.smote_in_memory import (
+    HeldClass,
+    class_bytes,
+    collect_class,
+    draw_held,
+    drawn_bytes,
+    with_draws,
+)
+from imbalance_spark.train_only.sampling.synthetic import (
+    CODE_OF_NEIGHBOUR,
+    NEIGHBOUR,
+    SyntheticSampler,
+    draw_for_each,
+    draw_pairs,
+    uniform_draw,
+)
 
 
 class SMOTE(SyntheticSampler):
@@ -57,3 +80,108 @@ class SMOTE(SyntheticSampler):
         hashed = mine.select("*", self._hashed().alias(HASH))
         drawn = with_draws(hashed, HASH, held, draws, mine.select(self._id()).schema[0].dataType)
         return drawn.select(*[self._output(mine, column) for column in mine.columns], *self._provenance())
+
+
+_TIMES, _SHARE = "__times", "__share"
+
+
+class ADASYN(SyntheticSampler):
+    """Adaptive synthetic sampling (He et al., 2008).
+
+    Of G rows asked for, row i gets g_i = rint(G r_i / sum r), r_i being the share of other classes among its
+    k nearest rows of any class; their sum may differ from G by rounding, as in imbalanced-learn.
+
+    Args: as `SMOTE`, whose `k_neighbors` serves both searches (imbalanced-learn's `n_neighbors`).
+
+    Raises, in `fit_resample`: as `SMOTE`, and
+        DataContractError: no row of a class has a foreign neighbour.
+    """
+
+    _purpose = "adasyn"
+
+    def _draw(self, points: Points, name: Label, wanted: int, index: NeighbourIndex) -> tuple[DataFrame, int]:
+        """As `SMOTE`; one more search, against all rows, whose shares stay on the executors."""
+        k = self.k_neighbors
+        foreign = F.size(F.filter(NEAR, lambda near: near["code"] != points.codes[name]))
+        # A checkpoint: the shares serve to sum, to round and to draw, and are dear.
+        shares = self._among_all(points, [name], k).select(HASH, (foreign / k).alias(_SHARE)).localCheckpoint()
+        # Counted by value, at most k + 1 of them, so that the sum does not hang on the order of the rows.
+        per_share = sorted((row[_SHARE], row["count"]) for row in shares.groupBy(_SHARE).count().collect())
+        total = sum(share * n for share, n in per_share)
+        if total == 0.0:
+            raise DataContractError(
+                f"ADASYN: no row of class {name!r} has a neighbour of another class: there is no border to adapt to. "
+                "Use SMOTE, or leave the class out of sampling_strategy."
+            )
+        times = F.rint(F.col(_SHARE) / total * wanted)
+        made = sum(n * round(share / total * wanted) for share, n in per_share)
+        lists = index.nearest(points.frame.sparkSession, k).join(
+            shares.select(HASH, times.alias(_TIMES)), on=HASH, how="inner"
+        )
+        return draw_for_each(lists, F.col(_TIMES), self._draw_seed(name)), made
+
+
+logger = logging.getLogger(__name__)
+
+
+class BorderlineSMOTE(SyntheticSampler):
+    """SMOTE from the rows in danger (Han, Wang and Mao, 2005): half or more, but not all, of m neighbours are foreign.
+
+    Kind "borderline-1" goes towards neighbours of the class; "borderline-2" towards the k nearest of any class,
+    less than half of the way where that one is foreign. A class without a row in danger gets no rows,
+    which is logged.
+
+    Args: as `SMOTE`, and
+        m_neighbors: integer >= 1, the neighbours of any class by which danger is judged.
+        kind: "borderline-1" or "borderline-2".
+
+    Attributes, after `fit_resample`: as `SMOTE`, and
+        danger_rows_: for each class that was sampled the rows in danger.
+    """
+
+    _purpose = "borderline_smote"
+
+    def __init__(
+        self, *, key: str | Sequence[str], label: str, features: Sequence[str],
+        sampling_strategy: SamplingStrategy = "auto", k_neighbors: int = 5, m_neighbors: int = 10,
+        kind: Literal["borderline-1", "borderline-2"] = "borderline-1", scaling: Scaling = "standard", seed: int,
+        exact_rows: int = EXACT_ROWS,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            key=key, label=label, features=features, sampling_strategy=sampling_strategy, k_neighbors=k_neighbors,
+            scaling=scaling, seed=seed, exact_rows=exact_rows,
+        )  # fmt: skip
+        if kind not in ("borderline-1", "borderline-2"):
+            raise ConfigError(f"BorderlineSMOTE.kind must be 'borderline-1' or 'borderline-2', got {kind!r}.")
+        self.m_neighbors: int = self._whole("m_neighbors", m_neighbors, 1)
+        self.kind: Literal["borderline-1", "borderline-2"] = kind
+        self.danger_rows_: dict[Label, int] = {}
+
+    def _draw(self, points: Points, name: Label, wanted: int, index: NeighbourIndex) -> tuple[DataFrame, int]:
+        """As `SMOTE`, from rows in danger; one more search, against all rows, whose lists stay on the executors."""
+        stage, m = type(self).__name__, self.m_neighbors
+        # A checkpoint: the lists serve to count, to place and to draw, and are dear.
+        lists = self._among_all(points, [name], max(m, self.k_neighbors)).localCheckpoint()
+        foreign = F.size(F.filter(F.slice(NEAR, 1, m), lambda near: near["code"] != points.codes[name]))
+        contested = lists.where((2 * foreign >= m) & (foreign < m))
+        danger = contested.count()
+        self.danger_rows_[name] = danger
+        if not danger:
+            logger.warning("%s: class %r has no row in danger, so it gets no rows", stage, name)
+            wanted = 0
+        if self.kind == "borderline-1":
+            nearest = index.nearest(points.frame.sparkSession, self.k_neighbors).join(
+                contested.select(HASH), HASH, "left_semi"
+            )
+        else:
+            nearest = contested.select(HASH, F.slice(NEAR, 1, self.k_neighbors).alias(NEAR))
+        seed = self._draw_seed(name)
+        draws = draw_pairs(with_places(nearest, contested.select(HASH), danger, stage), danger, wanted, seed)
+        is_foreign = F.col(CODE_OF_NEIGHBOUR) != points.codes[name]
+        half = uniform_draw(seed, "half", F.col(HASH), F.col("copy_number"), F.col(NEIGHBOUR)) / 2
+        return draws.withColumn("gap", F.when(is_foreign, F.col("gap") * half).otherwise(F.col("gap"))), wanted
+
+    def _reached(self, census: Census, name: Label) -> tuple[DataFrame, int]:
+        if self.kind == "borderline-1":
+            return super()._reached(census, name)
+        return census.rows, sum(census.counts.values())

@@ -11,13 +11,13 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from imbalance_spark.train_only.sampling.feature_scale import FeatureScale
-from imbalance_spark.train_only.sampling.neighbours import held, lists, search
-from imbalance_spark.train_only.sampling.neighbours.cells import search_cells
+from imbalance_spark.train_only.sampling.neighbours import in_memory as held
+from imbalance_spark.train_only.sampling.neighbours import lists
+from imbalance_spark.train_only.sampling.neighbours import on_cluster as search
+from imbalance_spark.train_only.sampling.neighbours.in_cells import CellRows, fit_searched_partition, nearest_in_cells
+from imbalance_spark.train_only.sampling.neighbours.kmeans import PROBES, _nearest_centres, fit_partition
 from imbalance_spark.train_only.sampling.neighbours.lists import merged_in_memory, nearest_lists
-from imbalance_spark.train_only.sampling.neighbours.nearest_in_cells import CellRows, nearest_in_cells
-from imbalance_spark.train_only.sampling.neighbours.partition import PROBES, _nearest_centres, fit_partition
-from imbalance_spark.train_only.sampling.neighbours.probing import fit_searched_partition
-from imbalance_spark.train_only.sampling.neighbours.search import collect_points, search_by_scan
+from imbalance_spark.train_only.sampling.neighbours.on_cluster import collect_points, search_by_scan, search_cells
 from imbalance_spark.train_only.sampling.neighbours.space import PointArrays, Space
 
 WIDTH = 8

@@ -9,10 +9,10 @@ import pytest
 from imblearn import over_sampling, under_sampling
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from sampler_checks import CHECKS, CLASSES, make_train
 from sklearn.neighbors import NearestNeighbors
+from support.sampler_checks import CHECKS, CLASSES, make_train
 
-from imbalance_spark.errors import ConfigError, DataContractError
+from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.train_only import sampling
 from imbalance_spark.train_only.sampling import (
     ADASYN,
@@ -27,8 +27,8 @@ from imbalance_spark.train_only.sampling import (
     RandomOverSampler,
     SMOTETomek,
     TomekLinks,
-    held_class,
 )
+from imbalance_spark.train_only.sampling import smote_in_memory as held_class
 from imbalance_spark.train_only.sampling.neighbours import index
 
 NAMES = ["f0", "f1", "f2"]

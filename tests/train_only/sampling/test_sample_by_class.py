@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from sampler_checks import CLASSES, make_train
+from support.sampler_checks import CLASSES, make_train
 
-from imbalance_spark.errors import ConfigError, DataContractError, LeakageError
+from imbalance_spark.core.errors import ConfigError, DataContractError, LeakageError
 from imbalance_spark.train_only.guard import leakage_errors
 from imbalance_spark.train_only.sampling import sample_by_class
 

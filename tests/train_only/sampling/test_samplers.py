@@ -8,9 +8,9 @@ import pytest
 from imblearn import over_sampling, under_sampling
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-from sampler_checks import CHECKS, CLASSES, Resample, make_train, rows_of
+from support.sampler_checks import CHECKS, CLASSES, Resample, make_train, rows_of
 
-from imbalance_spark.errors import ConfigError, DataContractError
+from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.train_only.sampling import RandomOverSampler, RandomUnderSampler, sample_by_class
 
 ROLES: dict[str, Any] = {"key": "order_id", "label": "label", "seed": 7}

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from imblearn.utils import check_sampling_strategy as oracle
 
-from imbalance_spark.errors import ConfigError, DataContractError, ImbalanceSparkError
-from imbalance_spark.train_only.sampling.strategy import check_sampling_strategy
+from imbalance_spark.core.errors import ConfigError, DataContractError, ImbalanceSparkError
+from imbalance_spark.train_only.sampling.sampling_strategy import check_sampling_strategy
 
 KINDS = ("over-sampling", "under-sampling", "clean-sampling")
 WORDS = ("auto", "minority", "majority", "not minority", "not majority", "all")

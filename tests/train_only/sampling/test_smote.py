@@ -6,17 +6,16 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
-from sampler_checks import CHECKS, make_train
 from scipy import stats
 from sklearn.neighbors import NearestNeighbors
+from support.sampler_checks import CHECKS, make_train
 
-from imbalance_spark.errors import DataContractError
+from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.train_only.sampling import smote as smote_room
-from imbalance_spark.train_only.sampling.neighbours import places
-from imbalance_spark.train_only.sampling.neighbours.places import with_places
+from imbalance_spark.train_only.sampling.neighbours import on_cluster as places
+from imbalance_spark.train_only.sampling.neighbours.on_cluster import with_places
 from imbalance_spark.train_only.sampling.smote import SMOTE
-from imbalance_spark.train_only.sampling.synthetic_draws import draw_pairs
-from imbalance_spark.train_only.sampling.synthetic_sampler import PROVENANCE
+from imbalance_spark.train_only.sampling.synthetic import PROVENANCE, draw_pairs
 
 ROLES: dict[str, Any] = {"key": "order_id", "label": "label", "seed": 7, "features": ["amount.eur"]}
 STRATEGY = {2: 100}

@@ -7,14 +7,15 @@ import pandas as pd
 import pytest
 from imblearn.metrics.pairwise import ValueDifferenceMetric
 from pyspark.sql import DataFrame, SparkSession
-from sampler_checks import CHECKS
 from sklearn.preprocessing import OrdinalEncoder
+from support.sampler_checks import CHECKS
 
-from imbalance_spark.errors import ConfigError, DataContractError
-from imbalance_spark.train_only.sampling import SMOTEN, smoten
+from imbalance_spark.core.errors import ConfigError, DataContractError
+from imbalance_spark.train_only.sampling import SMOTEN
+from imbalance_spark.train_only.sampling import smote_categorical as smoten
 from imbalance_spark.train_only.sampling.feature_scale import FeatureScale
-from imbalance_spark.train_only.sampling.neighbours import value_difference
-from imbalance_spark.train_only.sampling.neighbours.value_difference import ValueDifferenceSpace
+from imbalance_spark.train_only.sampling.neighbours import space as value_difference
+from imbalance_spark.train_only.sampling.neighbours.space import ValueDifferenceSpace
 
 NAMES = ["colour", "size", "shop"]
 ROLES: dict[str, Any] = {"key": "order_id", "label": "label", "seed": 7}

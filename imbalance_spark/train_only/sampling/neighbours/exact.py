@@ -1,20 +1,51 @@
-"""Exact k nearest neighbours by blocks: a matrix product proposes in float32, float64 decides."""
+"""The lowest few of many scores."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from imbalance_spark.train_only.sampling.neighbours.lowest import lowest
+
+def lowest(
+    scores: npt.NDArray[np.floating], wanted: int, grouped: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.floating]]:
+    """Columns and values of the `wanted` lowest scores of each row, in any order; any of equally low ones.
+
+    The lowest scores lie in the groups with the lowest minima: a minimum is much cheaper than a selection.
+
+    Args:
+        scores: (rows, columns), columns a multiple of `grouped`.
+        grouped: scores whose minimum stands for them in the first selection.
+    """
+    groups = scores.shape[1] // grouped
+    if groups <= wanted:
+        columns = np.argpartition(scores, wanted - 1, axis=1)[:, :wanted]
+        return columns, np.take_along_axis(scores, columns, axis=1)
+    minima = scores.reshape(len(scores), grouped, groups).min(axis=1)
+    near = np.argpartition(minima, wanted - 1, axis=1)[:, :wanted]
+    columns = (near[:, None, :] + groups * np.arange(grouped)[None, :, None]).reshape(len(scores), -1)
+    values = np.take_along_axis(scores, columns, axis=1)
+    inside = np.argpartition(values, wanted - 1, axis=1)[:, :wanted]
+    return np.take_along_axis(columns, inside, axis=1), np.take_along_axis(values, inside, axis=1)
+
 
 Floats = npt.NDArray[np.float64]
+
+
 Positions = npt.NDArray[np.int64]
+
 
 _BLOCK_BYTES = 1 << 24
 """Of one block of proposed distances; the search needs about twice that beside its inputs."""
+
+
 _FEW_ROWS = 4096
+
+
 _GROUPED = {True: 8, False: 32}
 """Rows whose smallest distance stands for them in the first selection; among few rows and among many."""
+
+
 _SPARE = {True: 3, False: 8}
 """Candidates beyond k, so that a rounding of the proposal seldom leaves the answer open."""
 

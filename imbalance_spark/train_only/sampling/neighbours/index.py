@@ -9,17 +9,23 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from imbalance_spark.hashing import HASH_RANGE
-from imbalance_spark.train_only.sampling.neighbours.cells import fit_cells, search_cells
-from imbalance_spark.train_only.sampling.neighbours.held import BLOCK_BYTES, Engine, HeldIndex, held_bytes
-from imbalance_spark.train_only.sampling.neighbours.partition import SAMPLE_ROWS, Partition, driver_threads
-from imbalance_spark.train_only.sampling.neighbours.places import with_places
-from imbalance_spark.train_only.sampling.neighbours.probing import fit_searched_partition
-from imbalance_spark.train_only.sampling.neighbours.search import collect_points, search_by_scan
+from imbalance_spark.core.hashing import HASH_RANGE
+from imbalance_spark.train_only.sampling.neighbours.in_cells import fit_searched_partition
+from imbalance_spark.train_only.sampling.neighbours.in_memory import BLOCK_BYTES, Engine, HeldIndex, held_bytes
+from imbalance_spark.train_only.sampling.neighbours.kmeans import SAMPLE_ROWS, Partition, driver_threads
+from imbalance_spark.train_only.sampling.neighbours.on_cluster import (
+    collect_points,
+    fit_cells,
+    search_by_scan,
+    search_cells,
+    with_places,
+)
 from imbalance_spark.train_only.sampling.neighbours.space import HASH, PointArrays, Space
 
 EXACT_ROWS = 50_000
 """Default of the rows up to which a class is searched exactly."""
+
+
 HELD_BYTES = 1 << 28
 """Points of up to so many bytes are collected and broadcast; of more, a sample leaves the cluster."""
 

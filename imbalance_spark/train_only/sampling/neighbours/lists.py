@@ -5,16 +5,24 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame
 
-from imbalance_spark.hashing import hash_bucket
+from imbalance_spark.core.hashing import hash_bucket
 from imbalance_spark.train_only.sampling.neighbours.exact import Neighbours
 from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, Numbers, PointArrays, Space, Words
 
 NEAR = "__near"
 """Column of a query's neighbours: distance (double, >= 0), near (their hash) and code (their class)."""
+
+
 SCHEMA = f"{HASH} bigint, {CODE} int, {NEAR} array<struct<distance: double, near: bigint, code: int>>"
+
+
 _ITEM = pa.struct([("distance", pa.float64()), ("near", pa.int64()), ("code", pa.int32())])
+
+
 _LISTS_OF_TASK = 1 << 18
 """Lists that a task merges at a time, at most."""
+
+
 ARROW = pa.schema([(HASH, pa.int64()), (CODE, pa.int32()), (NEAR, pa.list_(_ITEM))])
 
 

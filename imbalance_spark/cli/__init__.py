@@ -1,0 +1,1 @@
+"""Command lines: arguments, exit codes, the doctor."""

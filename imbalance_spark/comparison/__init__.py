@@ -1,0 +1,1 @@
+"""The main job: prepare, compare, evaluate, advise, gate, report, record."""

@@ -1,0 +1,225 @@
+"""From a source to rows that a model can read: read, validate, split, encode; shared by the jobs."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+
+from imbalance_spark.config.run import RunConfig
+from imbalance_spark.config.yaml_file import config_hash
+from imbalance_spark.core.columns import FOLDS, SPLIT, TRAIN, col, refuse_columns
+from imbalance_spark.core.files import Folder
+from imbalance_spark.core.progress import Progress
+from imbalance_spark.core.run import Run
+from imbalance_spark.orders.audit import Audit, audit
+from imbalance_spark.orders.categories import CategoryEncoding, fit_categories
+from imbalance_spark.orders.diagnosis import ClassDiagnosis, Diagnosis, diagnosis_of
+from imbalance_spark.orders.model_inputs import model_inputs
+from imbalance_spark.orders.read import SourceOrders, read_orders
+from imbalance_spark.orders.schema import check_orders
+from imbalance_spark.orders.validation.validate import ValidatedOrders, ValidationReport, validate_orders
+from imbalance_spark.split import SplitPlan
+from imbalance_spark.split.stratified import fit_split_by_config
+
+logger = logging.getLogger(__name__)
+
+
+CLASS_NUMBER = "class_number"
+
+
+STEPS = 5
+"""Stages that `prepare` announces."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedOrders:
+    """Valid orders of a run with their fold, and the same as model inputs.
+
+    `inputs` has the columns of key, group, time and segments, `split`, `x_0..`, `y` and, where configured,
+    `row_weight` and `amount_value`. It is lazy over a pinned table: nothing was rewritten.
+    """
+
+    run: Run
+    location: str
+    version: int
+    report: ValidationReport
+    plan: SplitPlan
+    categories: CategoryEncoding
+    diagnosis: Diagnosis | ClassDiagnosis
+    audit: Audit
+    orders: DataFrame
+    """The valid orders as they came, with `split`."""
+    kept: tuple[str, ...]
+    """Columns of the orders that stand in `inputs`, too."""
+    inputs: DataFrame
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should look at before believing the results."""
+        return (*self.report.warnings, *self.audit.warnings())
+
+
+def prepare(spark: SparkSession, config: RunConfig, progress: Progress) -> PreparedOrders:
+    """Read, validate, split and encode the orders of a config.
+
+    Passes over the orders: one to copy a source that is not Delta (it has no versions), one to
+    validate, those of `fit_split`, one over the training rows for the categories, and those of `audit`.
+
+    Raises:
+        ConfigError, DataContractError: see the rooms that are called.
+    """
+    with progress.step("read") as step:
+        run, orders, location, version = _pinned_orders(spark, config)
+        check_orders(orders, config.orders)
+        step.says(f"{location} version {version}; run {run.run_id}")
+    with progress.step("validate") as step:
+        validated = _validate(run, orders, config)
+        step.says(_rows_kept(validated.report))
+    with progress.step("split") as step:
+        coded = with_class_number(validated, config.orders.label)
+        plan = _fit_plan(run, coded, config)
+        counts = split_counts(plan)
+        step.says(", ".join(f"{fold} {sum(counts[fold].values()):,}" for fold in FOLDS))
+    split = plan.assign(coded)
+    with progress.step("categories") as step:
+        categories = _categories(run, split, config)
+        found = ", ".join(f"{name} {len(values):,}" for name, values in categories.values.items())
+        step.says(f"in train: {found}" if found else "no such feature")
+    roles = [name for name in (config.orders.group, config.orders.time) if name is not None]
+    keep = tuple(dict.fromkeys([*config.orders.key, *roles, *config.scoring.segments, SPLIT]))
+    inputs = model_inputs(split, config.orders, validated.report.label, categories, keep=keep)
+    with progress.step("audit") as step:
+        audited = _audit(run, inputs, validated.report, config)
+        step.says(f"{audited.twins.shared:,} of {audited.twins.held_out:,} held-out rows have a twin in train")
+    return PreparedOrders(
+        run=run,
+        location=location,
+        version=version,
+        report=validated.report,
+        plan=plan,
+        categories=categories,
+        diagnosis=diagnosis_of(class_rows(validated.report), counts, validated.report.label.classes),
+        audit=audited,
+        orders=split,
+        kept=keep,
+        inputs=inputs,
+    )
+
+
+def with_class_number(validated: ValidatedOrders, label: str) -> DataFrame:
+    """The valid orders with `class_number` (int, from 0), by which they are split; lazy."""
+    refuse_columns(validated.valid, (CLASS_NUMBER,), "orders")
+    number = validated.report.label.encode(col(label))
+    return validated.valid.select("*", number.alias(CLASS_NUMBER))
+
+
+def split_counts(plan: SplitPlan) -> dict[str, dict[int, int]]:
+    """Rows per fold and class number of the rows that the plan was fitted on; rows in a gap are left out."""
+    return {fold: {int(number): n for number, n in plan.counts[fold].items()} for fold in FOLDS}
+
+
+def class_rows(report: ValidationReport) -> dict[int, int]:
+    """Valid rows of each class."""
+    return {number: report.class_counts[name] for number, name in enumerate(report.label.classes)}
+
+
+def _pinned_orders(spark: SparkSession, config: RunConfig) -> tuple[Run, DataFrame, str, int]:
+    source = read_orders(spark, config.orders.source)
+    identity = identity_of(spark, source, config)
+    run = Run.open(spark, config.output, run_id_of(config, identity), config_hash(config), identity)
+    if source.version is not None:
+        return run, source.frame, source.location, source.version
+    orders = run.table("orders", lambda: source.frame)
+    pin = run.pin("orders")
+    return run, orders, pin.path, pin.version
+
+
+def run_id_of(config: RunConfig, identity: Mapping[str, str]) -> str:
+    """The config's `run_id`, else one that is the same for the same config and the same orders."""
+    return config.run_id or f"{config.name}-{config_hash(config)[:8]}-{identity['state'][:8]}"
+
+
+def identity_of(spark: SparkSession, source: SourceOrders, config: RunConfig) -> Mapping[str, str]:
+    """Which orders these are: where, and the Delta version or a hash of the files' names, sizes and times."""
+    if source.version is not None:
+        state = f"v{source.version}"
+    elif config.orders.source.path is not None:
+        state = Folder(spark, config.orders.source.path).listing_hash()
+    else:
+        state = "package"
+    return {"location": source.location, "state": state}
+
+
+def _validate(run: Run, orders: DataFrame, config: RunConfig) -> ValidatedOrders:
+    validated = validate_orders(orders, config.orders)
+    run.table("quarantined", lambda: validated.quarantined)
+    return validated
+
+
+def _rows_kept(report: ValidationReport) -> str:
+    broken = ", ".join(f"{rule} {rows:,}" for rule, rows in report.by_rule.items() if rows)
+    kept = f"{report.rows:,} -> {report.rows - report.quarantined:,} rows"
+    return f"{kept}, {report.quarantined:,} quarantined" + (f" ({broken})" if broken else "")
+
+
+def _fit_plan(run: Run, orders: DataFrame, config: RunConfig) -> SplitPlan:
+    def fitted() -> Any:
+        return fit_split_by_config(orders, config.split, config.orders, label=CLASS_NUMBER).to_dict()
+
+    return SplitPlan.from_dict(run.document("split", fitted))
+
+
+def _categories(run: Run, split: DataFrame, config: RunConfig) -> CategoryEncoding:
+    def fitted() -> Any:
+        train = split.where(col(SPLIT) == TRAIN)
+        return fit_categories(train, config.orders.categorical, config.orders.max_categories).to_dict()
+
+    return CategoryEncoding.from_dict(run.document("categories", fitted))
+
+
+def _audit(run: Run, inputs: DataFrame, report: ValidationReport, config: RunConfig) -> Audit:
+    def audited() -> Any:
+        rows, in_time = report.rows - report.quarantined, config.split.by == "time"
+        return audit(inputs, config.orders, rows, large_integers=report.large_integers, in_time=in_time).to_dict()
+
+    found = Audit.from_dict(run.document("audit", audited))
+    for warning in (*report.warnings, *found.warnings()):
+        logger.warning("%s", warning)
+    return found
+
+
+EXAMINE_STEPS = 2
+"""Stages that `examine` announces."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExaminedOrders:
+    """What the orders hold; `valid` are those that break no rule, with `class_number`, lazily read from the source."""
+
+    source: SourceOrders
+    report: ValidationReport
+    plan: SplitPlan
+    diagnosis: Diagnosis | ClassDiagnosis
+    valid: DataFrame
+
+
+def examine(spark: SparkSession, config: RunConfig, progress: Progress) -> ExaminedOrders:
+    """Read, validate and learn the split, as a run would; nothing is written.
+
+    Passes: those of `read_orders`, `validate_orders` and `fit_split`.
+
+    Raises:
+        ConfigError, DataContractError: see the rooms that are called.
+    """
+    with progress.step("validate") as step:
+        source = read_orders(spark, config.orders.source)
+        validated = validate_orders(source.frame, config.orders)
+        report = validated.report
+        step.says(f"{report.rows:,} rows, {report.quarantined:,} to quarantine")
+    with progress.step("split"):
+        valid = with_class_number(validated, config.orders.label)
+        plan = fit_split_by_config(valid, config.split, config.orders, label=CLASS_NUMBER)
+    diagnosis = diagnosis_of(class_rows(report), split_counts(plan), report.label.classes)
+    return ExaminedOrders(source=source, report=report, plan=plan, diagnosis=diagnosis, valid=valid)

@@ -1,0 +1,1 @@
+"""The comparison as people read it: tables, figures, one HTML page."""

@@ -1,0 +1,1 @@
+"""A run as its YAML describes it: read, checked, documented."""

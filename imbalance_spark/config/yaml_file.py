@@ -1,0 +1,198 @@
+"""YAML to `RunConfig`: a small, safe dialect, and every problem of a file said at once."""
+
+import hashlib
+import json
+import re
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from imbalance_spark.core.errors import ConfigError, nearest
+from imbalance_spark.core.section import Section
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+_LONGEST_FILE = 1_000_000
+
+
+_DEEPEST = 12
+
+
+_PATIENCE = {"training": {"stall_limit_s", "max_fit_attempts", "slot_wait_s"}}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with JSON's idea of scalars: no `yes` for True, no octal, no base 60, `1e-3` a number.
+
+    Sequences become tuples; tags, anchors and repeated keys are refused.
+    """
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # PyYAML's own way to drop YAML 1.1's
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise ConfigError(f"line {line}: anchors and aliases are not read; write the value out")
+        if getattr(event, "tag", None):
+            raise ConfigError(f"line {line}: tags such as {event.tag} are not read; write a plain value")
+        if isinstance(event, yaml.CollectionStartEvent):
+            self._refuse_depth(line)
+        return super().compose_node(parent, index)
+
+    def _refuse_depth(self, line: int) -> None:
+        # Each open collection is one state on the parser's stack, give or take one.
+        if len(self.states) > 2 * _DEEPEST:
+            raise ConfigError(f"line {line}: nested deeper than {_DEEPEST} levels")
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        found: dict[Hashable, Any] = {}
+        for key_node, value_node in node.value:
+            key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
+            if not isinstance(key, Hashable):
+                raise ConfigError(f"line {line}: a key must be a plain value")
+            if key in found or str(key) in map(str, found):
+                raise ConfigError(f"line {line}: key {key!r} stands twice")
+            found[key] = self.construct_object(value_node, deep=True)
+        return found
+
+
+def _construct_tuple(loader: _Loader, node: yaml.SequenceNode) -> tuple[Any, ...]:
+    return tuple(loader.construct_object(child, deep=True) for child in node.value)
+
+
+def _construct_map(loader: _Loader, node: yaml.MappingNode) -> dict[Hashable, Any]:
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:seq", _construct_tuple)
+_Loader.add_constructor("tag:yaml.org,2002:map", _construct_map)
+
+
+for _tag, _pattern, _first in (
+    ("bool", r"^(?:true|false)$", "tf"),
+    ("null", r"^(?:null|~|)$", ["n", "~", ""]),
+    ("int", r"^-?(?:0|[1-9][0-9]*)$", "-0123456789"),
+    ("float", r"^-?(?:0|[1-9][0-9]*)?(?:\.[0-9]+|\.[0-9]*[eE][-+]?[0-9]+|[eE][-+]?[0-9]+)$", "-0123456789."),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
+
+
+def load_config(path: str, kind: type[Model], overrides: Sequence[str] = ()) -> Model:
+    """Read a YAML file, apply `section.key=value` overrides, and check the whole.
+
+    Args:
+        path: the file, of at most 1 MB.
+        kind: the config class.
+        overrides: as given to `--set`; values are read as YAML.
+
+    Raises:
+        ConfigError: the file or a setting is wrong; all problems at once, each with its place and,
+            for an unknown key, the nearest known one.
+    """
+    return parse(read_yaml(path, overrides), kind, path)
+
+
+def read_yaml(path: str, overrides: Sequence[str] = ()) -> dict[Any, Any]:
+    """The file's mapping with the overrides applied, before any setting is checked."""
+    data = parse_yaml(_read(path), path)
+    for override in overrides:
+        _apply(data, override)
+    return data
+
+
+def parse(data: dict[Any, Any], kind: type[Model], where: str) -> Model:
+    """Check parsed settings; a `ConfigError` lists every problem with its place."""
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        raise ConfigError.of_all([f"{where}: {_problem(item, kind)}" for item in error.errors()]) from None
+
+
+def parse_yaml(text: str, where: str) -> dict[Any, Any]:
+    """The mapping that a YAML text holds, in the dialect of `_Loader`."""
+    try:
+        data = yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader with less, not more
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise ConfigError(f"{where} line {line}: not YAML: {error.problem}.") from None
+    except yaml.YAMLError:
+        raise ConfigError(f"{where}: not YAML: it holds a character that YAML forbids.") from None
+    except ConfigError as error:
+        raise ConfigError(f"{where} {error}.") from None
+    if not isinstance(data, dict):
+        found = "nothing" if data is None else f"a {type(data).__name__}"
+        raise ConfigError(f"{where}: the file must hold `key: value` lines at the top, it holds {found}.")
+    return data
+
+
+def dump(config: Section) -> dict[str, Any]:
+    """The whole config, defaults included, as JSON-able values."""
+    return config.model_dump(mode="json")
+
+
+def config_hash(config: Section) -> str:
+    """A hash of all settings that have a say in the result, defaults included; the order of keys does not matter.
+
+    With more patience than it began with a run goes on.
+    """
+    asked = config.model_dump(mode="json", exclude=_PATIENCE)
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def _read(path: str) -> str:
+    file = Path(path)
+    if not file.is_file():
+        raise ConfigError(f"--config: there is no file {path!r}. Give the path of a YAML file.")
+    if file.stat().st_size > _LONGEST_FILE:
+        raise ConfigError(f"{path}: larger than {_LONGEST_FILE:,} bytes, which no config is.")
+    try:
+        return file.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8. Save it as UTF-8 text.") from None
+
+
+def _apply(data: dict[Any, Any], override: str) -> None:
+    place, equals, text = override.partition("=")
+    if not equals or not place:
+        raise ConfigError(f"--set {override!r}: must read section.key=value, such as split.seed=7.")
+    *sections, last = place.split(".")
+    target = data
+    for section in sections:
+        target = target.setdefault(section, {})
+        if not isinstance(target, dict):
+            raise ConfigError(f"--set {override!r}: {section!r} is not a section.")
+    target[last] = parse_yaml(f"value: {text}", f"--set {place}")["value"]
+
+
+def _problem(item: Any, kind: type[BaseModel]) -> str:
+    place = ".".join(str(part) for part in item["loc"]) or "config"
+    if item["type"] == "extra_forbidden":
+        known = _fields_at(kind, item["loc"][:-1])
+        hint = nearest([item["loc"][-1]], known) or f" Known: {sorted(known)}."
+        return f"{place}: unknown key.{hint}"
+    if item["type"] == "missing":
+        return f"{place}: missing. Add it."
+    message = str(item["msg"]).removeprefix("Value error, ")
+    is_plain = isinstance(item["input"], int | float | str | bool | None)
+    return f"{place}: {message}" + (f", got {item['input']!r}." if is_plain else ".")
+
+
+def _fields_at(kind: Any, place: Sequence[Any]) -> set[str]:
+    for part in place:
+        if isinstance(part, int) or not isinstance(kind, type):
+            continue
+        field = kind.model_fields.get(part) if issubclass(kind, BaseModel) else None
+        kind = _model_in(field.annotation) if field else kind
+    return set(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else set()
+
+
+def _model_in(annotation: Any) -> Any:
+    """The config class inside `X`, `X | None` or `tuple[X, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for part in getattr(annotation, "__args__", ()) if (found := _model_in(part))), None)

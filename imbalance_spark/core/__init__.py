@@ -1,0 +1,1 @@
+"""What every room stands on: errors, column names, hashing, the session, the run's folder and its lock."""

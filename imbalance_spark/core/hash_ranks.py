@@ -1,0 +1,133 @@
+"""Exact counts by hash rank: how many rows each part gets, and the hash at which it ends."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import functions as F
+
+from imbalance_spark.core.class_counts import Label
+from imbalance_spark.core.errors import DataContractError
+from imbalance_spark.core.hashing import HASH_RANGE
+
+_SIGMAS = 6
+"""A rank's hash lies this many standard deviations around its expected place but once in 5e8 times."""
+
+
+_MARGIN = 32
+"""Rows added to a window, so that a small class is looked at whole."""
+
+
+def largest_remainder(total: int, fractions: Sequence[float]) -> tuple[int, ...]:
+    """Share `total` rows out by `fractions`: floors first, then one each to the largest remainders.
+
+    The rule of scikit-learn's `_approximate_mode`, but a tie goes to the part that is named first.
+
+    Args:
+        total: rows, >= 0.
+        fractions: positive, with sum 1 but for rounding; read as the decimals they print as.
+    """
+    exact = [Fraction(repr(float(fraction))) for fraction in fractions]
+    quotas = [total * fraction / sum(exact) for fraction in exact]
+    counts = [math.floor(quota) for quota in quotas]
+    by_remainder = sorted(range(len(quotas)), key=lambda part: counts[part] - quotas[part])
+    for part in by_remainder[: total - sum(counts)]:
+        counts[part] += 1
+    return tuple(counts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Search:
+    """Where the cut-off below which `rank` of the `rows` rows of a class lie is looked for."""
+
+    label: Label
+    rank: int
+    rows: int
+    width: float = 1.0
+
+    def window(self) -> tuple[int, int]:
+        share = self.rank / self.rows
+        spread = self.width * (_SIGMAS * math.sqrt(self.rows * share * (1 - share)) + _MARGIN) / self.rows
+        return max(0, int((share - spread) * HASH_RANGE)), min(HASH_RANGE, int((share + spread) * HASH_RANGE))
+
+    def wider(self) -> "_Search":
+        return _Search(label=self.label, rank=self.rank, rows=self.rows, width=self.width * 64)
+
+    def aggregates(self, number: int, label: Column, hashed: Column) -> list[Column]:
+        """The two neighbours of the cut-off among the sorted hashes of the window, and its size."""
+        low, high = self.window()
+        is_mine = label == F.lit(self.label)
+        below = F.count_if(is_mine & (hashed < low))
+        inside = F.sort_array(F.collect_list(F.when(is_mine & (hashed >= low) & (hashed < high), hashed)))
+        place = F.lit(self.rank) - below
+        return [
+            F.get(inside, (place - 1).cast("int")).alias(f"last_{number}"),
+            F.get(inside, place.cast("int")).alias(f"next_{number}"),
+        ]
+
+
+def collect_cut_offs(
+    rows: DataFrame,
+    label: Column,
+    hashed: Column,
+    *,
+    counts: Mapping[Label, int],
+    ranks: Mapping[Label, Sequence[int]],
+    stage: str,
+) -> dict[Label, tuple[int, ...]]:
+    """For each class the hashes below which exactly `ranks` of its rows lie.
+
+    One pass over `rows` for any number of rows: the hash is uniform, so the place of a rank is known
+    to about sqrt(n) rows, and only the hashes of that window are sorted, on an executor. A window
+    that misses, which needs a hash that is not uniform, is widened in a further pass. What travels
+    is two numbers a cut-off. Rank 0 gives 0 and rank n gives `HASH_RANGE`, without a pass.
+
+    Args:
+        rows: any grain.
+        label: the class of a row; `hashed`: its hash in [0, HASH_RANGE), distinct inside a class.
+        counts: rows of each class; `ranks`: for each class asked, numbers in [0, its rows].
+
+    Raises:
+        DataContractError: two rows of a class share the hash at a cut-off: their key is the same;
+            or the input is not the same in each pass.
+    """
+    found = {(name, rank): _edge(rank, counts[name]) for name, asked in ranks.items() for rank in asked}
+    pending = [
+        _Search(label=name, rank=rank, rows=counts[name]) for (name, rank), edge in found.items() if edge is None
+    ]
+    while pending:
+        columns = [
+            column for number, search in enumerate(pending) for column in search.aggregates(number, label, hashed)
+        ]
+        names = {name for name, _ in found}
+        row = rows.where(label.isin([F.lit(name) for name in names])).agg(*columns).first()
+        assert row is not None, "an aggregate without groups has one row"  # noqa: S101  # for the type checker
+        found |= {(s.label, s.rank): _cut_off(row, number, s, stage) for number, s in enumerate(pending)}
+        pending = [search.wider() for search in pending if found[search.label, search.rank] is None]
+    return {name: tuple(found[name, rank] or 0 for rank in asked) for name, asked in ranks.items()}
+
+
+def _edge(rank: int, rows: int) -> int | None:
+    if rank == 0:
+        return 0
+    return HASH_RANGE if rank == rows else None
+
+
+def _cut_off(row: Row, number: int, search: _Search, stage: str) -> int | None:
+    last, following = row[f"last_{number}"], row[f"next_{number}"]
+    if last is None or following is None:
+        if search.window() == (0, HASH_RANGE):
+            raise DataContractError(
+                f"{stage}: class {search.label!r} had {search.rows} rows in one pass and fewer in the next. "
+                "Write the input to a table first, so that every pass reads the same rows."
+            )
+        return None
+    if last == following:
+        raise DataContractError(
+            f"{stage}: the key is not unique: two rows of class {search.label!r} share it, so exact counts cannot be "
+            "met. "
+            "Remove duplicate keys upstream."
+        )
+    return int(following)

@@ -1,0 +1,188 @@
+"""What went wrong, in one line without any row's values; whether Spark itself has ended."""
+
+import json
+import re
+import traceback
+from collections.abc import Iterator
+
+from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
+from pyspark import SparkContext
+from pyspark.errors import PySparkException
+
+from imbalance_spark.core.errors import (
+    DataContractError,
+    ImbalanceSparkError,
+    LeakageError,
+    SparkEndedError,
+    TrainingError,
+)
+from imbalance_spark.core.signals import leaving
+
+_ENDED = re.compile(
+    r"SparkContext was shut ?down|SparkContext has been shut ?down|stopped SparkContext"
+    r"|\AAn error occurred while calling \S+\Z"  # Py4J's, of a JVM that gave no answer: else a trace follows
+)
+
+
+def is_end_of_spark(error: BaseException) -> bool:
+    """Whether a call failed since Spark or its JVM was ended from outside; then what is left is the way out."""
+    leaving.set()  # first, so that no signal falls into what follows
+    found = _is_stopped() or any(_tells_of_the_end(each) for each in causes(error))
+    if not found:
+        leaving.clear()
+    return found
+
+
+def _tells_of_the_end(error: BaseException) -> bool:
+    try:
+        text = str(error)
+    except (Py4JError, OSError):  # Py4J asks the JVM for the text of a Java exception
+        return True
+    return isinstance(error, Py4JNetworkError | SparkEndedError) or _ENDED.search(text) is not None
+
+
+def _is_stopped() -> bool:
+    """Whether the context that Python believes to be there is none: not every failure on the way tells so."""
+    # Of a context whose own stop failed, Python keeps the shell.
+    java_context = getattr(SparkContext._active_spark_context, "_jsc", None)
+    try:
+        return java_context is not None and bool(java_context.sc().isStopped())
+    except (Py4JError, OSError):
+        return True
+
+
+def causes(error: BaseException) -> Iterator[BaseException]:
+    """The exception, and those that it came of or up on the way out of."""
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        yield current
+        seen.add(id(current))
+        current = current.__cause__ or current.__context__
+
+
+_LONGEST_LINE = 1500
+
+
+_SAFE_CONDITION = re.compile(r"[A-Z][A-Z0-9_.]+")
+
+
+_MISSING_DATA = ("PATH_NOT_FOUND", "TABLE_OR_VIEW_NOT_FOUND", "DELTA_MISSING_DELTA_TABLE", "DELTA_TABLE_NOT_FOUND")
+
+
+_KNOWN_CAUSES = (
+    (
+        re.compile(r"No space left on device"),
+        "no space left on the disk that Spark writes to",
+        "free space or set spark.local.dir",
+    ),
+    (
+        re.compile(r"OutOfMemoryError|Java heap space"),
+        "a Spark process ran out of memory",
+        "give it more memory or more partitions",
+    ),
+    (
+        re.compile(r"SPARK-24819|more slots than"),
+        "the cluster has fewer free slots than training.num_workers",
+        "lower it",
+    ),
+    (
+        re.compile(r"SPARK-24942"),
+        "barrier training cannot run under dynamic allocation",
+        "set spark.dynamicAllocation.enabled=false",
+    ),
+    (
+        re.compile(r"failed barrier ResultStage|Barrier task"),
+        "a training worker was lost",
+        "check executor memory; run the job again",
+    ),
+    (
+        re.compile(r"ModuleNotFoundError: No module named '(\w+)'"),
+        "an executor's Python lacks a package",
+        "install the locked packages there",
+    ),
+)
+
+
+def describe(error: BaseException) -> tuple[int, str]:
+    """The exit code and the one line that say what went wrong, without any row's values.
+
+    Spark's and XGBoost's own texts can run to 10 kB and quote cells, so only their error class
+    and what is known of it are passed on.
+    """
+    found = as_own_error(error)
+    if found is not None:
+        return found.exit_code, _one_line(str(found))
+    if isinstance(error, PySparkException):
+        return _describe_spark(error)
+    return _describe_other(error)
+
+
+def as_own_error(error: BaseException) -> ImbalanceSparkError | None:
+    """The error of this package that an exception is, wraps, or carried out of a Spark task."""
+    for each in causes(error):
+        if isinstance(each, ImbalanceSparkError):
+            return each
+    leak = re.search(r"LeakageError: ([^\n]*?)(?: SQLSTATE|\n|$)", str(error))
+    if leak:
+        return LeakageError(leak.group(1))
+    contract = re.search(
+        r"imbalance_spark\.core\.errors\.(?:DataContractError|MissingColumnsError): ([^\n]*)", str(error)
+    )
+    return DataContractError(contract.group(1)) if contract else None
+
+
+def training_error(error: Exception, strategy: str) -> ImbalanceSparkError:
+    """What a failed fit is reported as: this package's own error, or one line on the cause."""
+    own = as_own_error(error)
+    if own is not None:
+        return own
+    return TrainingError(f"training of strategy {strategy!r}: {describe(error)[1]}")
+
+
+def _describe_spark(error: PySparkException) -> tuple[int, str]:
+    condition = error.getCondition() or ""
+    if condition in _MISSING_DATA:
+        return 3, f"Spark cannot find the data ({condition}). Check orders.source in the config."
+    known = _known_cause(str(error))
+    if known:
+        return 1, known
+    name = condition if _SAFE_CONDITION.fullmatch(condition) else type(error).__name__
+    return 1, f"Spark failed with {name}. The driver's log has the stack; run with --verbose to see it."
+
+
+def _describe_other(error: BaseException) -> tuple[int, str]:
+    known = _known_cause(str(error))
+    if known:
+        return 1, known
+    if isinstance(error, OSError) and error.strerror:
+        return 1, f"{type(error).__name__}: {error.strerror} ({json.dumps(str(error.filename))})."
+    if isinstance(error, Py4JJavaError):
+        return 1, f"Spark's JVM failed with {_java_causes(error)}. Run with --verbose for the traceback."
+    # The text may quote a cell: say the class and the place, not the message.
+    frame = traceback.extract_tb(error.__traceback__)[-1] if error.__traceback__ else None
+    where = f" in {frame.name}, line {frame.lineno}" if frame else ""
+    return 1, f"unexpected {type(error).__name__}{where}. Run with --verbose for the traceback."
+
+
+def _java_causes(error: Py4JJavaError) -> str:
+    """The classes of a Java exception and its causes, outermost first, without their messages."""
+    names: list[str] = []
+    current = error.java_exception
+    while current is not None and len(names) < 5:
+        names.append(str(current.getClass().getSimpleName()))
+        current = current.getCause()
+    return " from ".join(names)
+
+
+def _known_cause(text: str) -> str | None:
+    for pattern, what, fix in _KNOWN_CAUSES:
+        if pattern.search(text):
+            return f"{what}; {fix}."
+    return None
+
+
+def _one_line(text: str) -> str:
+    """Control characters escaped, so that a hostile name cannot forge a line of the log."""
+    plain = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    return plain if len(plain) <= _LONGEST_LINE else plain[: _LONGEST_LINE - 3] + "..."

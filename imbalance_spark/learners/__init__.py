@@ -1,6 +1,0 @@
-"""What is fitted: distributed gradient boosting, and the slots that it needs."""
-
-from imbalance_spark.learners.slots import check_executors, require_training_slots
-from imbalance_spark.learners.xgboost import FittedBooster, fit_booster
-
-__all__ = ["FittedBooster", "check_executors", "fit_booster", "require_training_slots"]

@@ -1,0 +1,1 @@
+"""An order log: read, validated or quarantined, audited, diagnosed, encoded."""

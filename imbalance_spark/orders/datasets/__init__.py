@@ -1,0 +1,28 @@
+"""Orders to try things on: synthetic logs whose true probability is known, and real logs made ready."""
+
+from collections.abc import Callable
+
+from pyspark.sql import DataFrame, SparkSession
+
+from imbalance_spark.orders.datasets.flights import prepare_flights
+from imbalance_spark.orders.datasets.population import CATEGORICAL_FEATURES, NUMERIC_FEATURES, OUTCOMES
+from imbalance_spark.orders.datasets.retail import prepare_retail
+from imbalance_spark.orders.datasets.synthetic import OUTCOME_SHARES, generate_orders, generate_outcomes
+
+__all__ = [
+    "CATEGORICAL_FEATURES",
+    "NUMERIC_FEATURES",
+    "OUTCOMES",
+    "OUTCOME_SHARES",
+    "PREPARATIONS",
+    "generate_orders",
+    "generate_outcomes",
+    "prepare_flights",
+    "prepare_retail",
+]
+
+PREPARATIONS: dict[str, Callable[[SparkSession, str | None], DataFrame]] = {
+    "retail": prepare_retail,
+    "flights": prepare_flights,
+}
+"""Each preparation by the name that a config gives it; all take the session and the path of the raw data."""

@@ -1,0 +1,107 @@
+"""What a generated log was asked to be, checked, and what follows from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from functools import cached_property
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from imbalance_spark.core.errors import ConfigError, nearest
+from imbalance_spark.orders.datasets.distributions import Categorical, uniform
+from imbalance_spark.orders.datasets.population import (
+    COMPONENTS,
+    IS_FRAUD,
+    OUTCOMES,
+    SHARE_WITHIN_CLASS,
+    SHARE_WITHIN_OUTCOME,
+    day_law,
+)
+
+_LONGEST_LOG_DAYS = 3660
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The arguments that a row depends on besides its number; ranges as `generate_orders` says."""
+
+    seed: int
+    prevalence: float
+    start: date
+    days: int
+    shares: tuple[float, ...] | None = None
+    """Of `population.OUTCOMES` among all orders, instead of `prevalence`; None where fraud or not is the outcome."""
+
+    def draw(self, stream: str, number: str = "order_id") -> Column:
+        """A uniform draw of this log for what `number` counts: orders, or customers."""
+        return uniform(self.seed, stream, F.col(number))
+
+    @cached_property
+    def day_law(self) -> Categorical:
+        """How orders of each kind spread over the days."""
+        return day_law(self.start, self.days)
+
+    @cached_property
+    def priors(self) -> dict[int, float]:
+        """The share of each kind among all orders, of the kinds that occur; rare ones last."""
+        if self.shares is None:
+            rate = (1.0 - self.prevalence, self.prevalence)
+            found = zip(IS_FRAUD, SHARE_WITHIN_CLASS, strict=True)
+            priors = {kind: rate[is_fraud] * share for kind, (is_fraud, share) in enumerate(found)}
+        else:
+            joint = self.outcomes_of_kinds
+            totals = {kind: sum(of_outcome[kind] for of_outcome in joint) for kind in range(len(COMPONENTS))}
+            priors = dict(sorted(totals.items(), key=lambda entry: -entry[1]))
+        return {kind: prior for kind, prior in priors.items() if prior > 0.0}
+
+    @property
+    def outcomes_of_kinds(self) -> list[list[float]]:
+        """For each of several outcomes, the share of all orders that are of it and of each kind."""
+        outcomes = zip(self.shares or (), SHARE_WITHIN_OUTCOME, strict=True)
+        return [[rate * share for share in kinds] for rate, kinds in outcomes]
+
+    @property
+    def start_seconds(self) -> int:
+        """The first midnight, UTC, in seconds since 1970."""
+        return int(datetime(self.start.year, self.start.month, self.start.day, tzinfo=UTC).timestamp())
+
+
+def checked_start(
+    *, rows: int, prevalence: float, start: str, days: int, partitions: int | None,
+    shares: Mapping[str, float] | None = None,
+) -> date:  # fmt: skip
+    """The first day, when every argument is in its range; else a ConfigError that names all that are not."""
+    problems = [] if shares is None else _share_problems(shares)
+    if rows < 1:
+        problems.append(f"generate.rows must be at least 1, got {rows!r}. It is the number of orders to make.")
+    if not 0.0 < prevalence <= 0.5:
+        problems.append(f"generate.prevalence must be in (0, 0.5], got {prevalence!r}. It is the share of fraud.")
+    if not 1 <= days <= _LONGEST_LOG_DAYS:
+        problems.append(f"generate.days must be 1 to {_LONGEST_LOG_DAYS}, got {days!r}. It is the length of the log.")
+    if partitions is not None and partitions < 1:
+        problems.append(f"generate.partitions must be at least 1, got {partitions!r}. Leave it out for a good default.")
+    try:
+        first_day = date.fromisoformat(start)
+    except ValueError:
+        problems.append(f"generate.start must be a day as YYYY-MM-DD, got {start!r}. Write 2024-01-01.")
+    if problems:
+        raise ConfigError.of_all(problems)
+    return first_day
+
+
+def _share_problems(shares: Mapping[str, float]) -> list[str]:
+    rare = OUTCOMES[1:]
+    problems = [
+        f"generate.outcomes[{name!r}] must be in (0, 0.5], got {share!r}. It is the outcome's share of all orders."
+        for name, share in shares.items()
+        if not 0.0 < share <= 0.5
+    ]
+    if set(shares) != set(rare):
+        hint = nearest(set(shares) - set(rare), rare)
+        problems.append(f"generate.outcomes must name {list(rare)} and no other, got {sorted(shares)}.{hint}")
+    elif not problems and sum(shares.values()) > 0.5:
+        problems.append(
+            f"generate.outcomes sum to {sum(shares.values()):g}, at most 0.5: what is left is {OUTCOMES[0]!r}."
+        )
+    return problems

@@ -1,0 +1,71 @@
+"""Orders as rows that a model can read: `x_0, x_1, ...`, `y`, and what a row weighs."""
+
+from collections.abc import Sequence
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from imbalance_spark.core.columns import col, require_columns
+from imbalance_spark.core.errors import DataContractError
+from imbalance_spark.orders.categories import CategoryEncoding
+from imbalance_spark.orders.config import OrdersConfig
+from imbalance_spark.orders.labels import LabelEncoding
+
+LABEL = "y"
+
+
+ROW_WEIGHT = "row_weight"
+
+
+AMOUNT_VALUE = "amount_value"
+
+
+def feature_column(number: int) -> str:
+    """The internal name of feature `number` (from 0) among `OrdersConfig.features`."""
+    return f"x_{number}"
+
+
+def model_inputs(
+    orders: DataFrame,
+    config: OrdersConfig,
+    label: LabelEncoding,
+    categories: CategoryEncoding,
+    *,
+    keep: Sequence[str],
+) -> DataFrame:
+    """What a model reads, under names that no learner takes for its own; one select, lazy.
+
+    Args:
+        orders: valid orders.
+        config: the columns' roles.
+        label: from `learn_label`.
+        categories: from `fit_categories`, on training rows.
+        keep: columns that stay as they are, such as key, split and time.
+
+    Returns:
+        The kept columns, then `x_0`, `x_1` ... (double; the features in the order of
+        `config.features`; null where the feature is null or NaN), `y` (int, class number),
+        `row_weight` (double, where `orders.weight` is set), `amount_value` (double, where
+        `orders.amount` is set).
+
+    Raises:
+        MissingColumnsError: a column is absent.
+        DataContractError: a kept column has one of the names above.
+    """
+    inputs = {feature_column(i): _as_double(name) for i, name in enumerate(config.numeric)}
+    first = len(inputs)
+    inputs |= {feature_column(first + i): categories.encode(name) for i, name in enumerate(config.categorical)}
+    inputs[LABEL] = label.encode(col(config.label))
+    if config.weight is not None:
+        inputs[ROW_WEIGHT] = col(config.weight).cast("double")
+    if config.amount is not None:
+        inputs[AMOUNT_VALUE] = col(config.amount).cast("double")
+    require_columns(orders, (*config.features, config.label, *keep), "model_inputs")
+    if taken := [name for name in keep if name.lower() in inputs]:
+        raise DataContractError(f"orders: columns {taken} have names of the model's inputs. Rename them upstream.")
+    return orders.select(*[col(name) for name in keep], *[value.alias(name) for name, value in inputs.items()])
+
+
+def _as_double(name: str) -> Column:
+    # A learner may tell null from NaN; here both are a missing value.
+    return F.nanvl(col(name).cast("double"), F.lit(None).cast("double"))

@@ -1,0 +1,143 @@
+"""What validation counts, class by class: rows, broken rules, each feature's range and weights."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import functions as F
+from pyspark.sql import types as T
+
+from imbalance_spark.core.columns import col
+from imbalance_spark.core.errors import DataContractError
+from imbalance_spark.orders.config import OrdersConfig
+from imbalance_spark.orders.labels import label_text
+from imbalance_spark.orders.validation.rules import any_broken, within_float32
+
+_MOST_LABELS = 100
+
+
+_FEATURES_A_PASS = 200  # three aggregates each; the time to plan an aggregate grows faster than its width
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureRange:
+    """How many values a feature has in some rows, and from where to where (None without values).
+
+    Of a categorical feature the range is that of its values' hashes: equal ends mean one value,
+    ranges apart mean no value in common.
+    """
+
+    values: int
+    low: float | None
+    high: float | None
+
+    def joined(self, other: "FeatureRange") -> "FeatureRange":
+        """The same for both sets of rows together."""
+        ends = [end for end in (self.low, self.high, other.low, other.high) if end is not None]
+        low, high = (min(ends), max(ends)) if ends else (None, None)
+        return FeatureRange(values=self.values + other.values, low=low, high=high)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelCounts:
+    """One label's rows; weights and days (since 1970) are those of the rows that break no rule (None without rows)."""
+
+    rows: int
+    broken: int
+    by_rule: Mapping[str, int]
+    features: Mapping[str, FeatureRange]
+    weight_sum: float | None = None
+    weight_low: float | None = None
+    weight_high: float | None = None
+    first_day: int | None = None
+    last_day: int | None = None
+
+
+def collect_label_counts(
+    orders: DataFrame, config: OrdersConfig, rules: Mapping[str, Column]
+) -> dict[str | None, LabelCounts]:
+    """`LabelCounts` for each label text, a null label included.
+
+    One pass, no shuffle of rows, for each 200 features; at most 101 rows collected.
+
+    Raises:
+        DataContractError: more than 100 distinct labels.
+    """
+    names = config.features
+    parts = [names[i : i + _FEATURES_A_PASS] for i in range(0, len(names), _FEATURES_A_PASS)]
+    found: dict[str | None, dict[str, Any]] = {}
+    for number, part in enumerate(parts):
+        aggregates = [*_range_aggregates(orders, config, part)]
+        if number == 0:
+            aggregates += _row_aggregates(config, rules)
+        for row in _collect_per_label(orders, config.label, aggregates):
+            found.setdefault(row["label"], {}).update(row.asDict())
+    return {label: _label_counts(values, config, rules) for label, values in found.items()}
+
+
+def _collect_per_label(orders: DataFrame, label: str, aggregates: list[Column]) -> list[Row]:
+    per_label = orders.groupBy(label_text(col(label)).alias("label")).agg(*aggregates)
+    # The limit picks no rows for use: one label too many ends in an error.
+    rows = per_label.limit(_MOST_LABELS + 1).collect()
+    if len(rows) > _MOST_LABELS:
+        raise DataContractError(
+            f"orders.label: column {label!r} has more than {_MOST_LABELS} distinct values; two are expected. "
+            "Name the label column, or map its values to two classes upstream."
+        )
+    return rows
+
+
+def _row_aggregates(config: OrdersConfig, rules: Mapping[str, Column]) -> Iterator[Column]:
+    is_broken = any_broken(rules)
+    yield F.count(F.lit(1)).alias("rows")
+    yield F.count_if(is_broken).alias("broken")
+    for name, breaks in rules.items():
+        yield F.count_if(breaks).alias(f"rule {name}")
+    if config.weight is not None:
+        weight = F.when(~is_broken, col(config.weight).cast("double"))
+        yield F.sum(weight).alias("weight_sum")
+        yield F.min(F.when(weight > 0, weight)).alias("weight_low")
+        yield F.max(weight).alias("weight_high")
+    if config.time is not None:
+        day = F.when(~is_broken, F.unix_date(F.to_date(col(config.time))))
+        yield F.min(day).alias("first_day")
+        yield F.max(day).alias("last_day")
+
+
+def _range_aggregates(orders: DataFrame, config: OrdersConfig, features: tuple[str, ...]) -> Iterator[Column]:
+    for name in features:
+        number = config.features.index(name)
+        value = _hashed(name) if name in config.categorical else _finite(orders, name)
+        yield F.count(value).alias(f"values {number}")
+        yield F.min(value).alias(f"low {number}")
+        yield F.max(value).alias(f"high {number}")
+
+
+def _finite(orders: DataFrame, name: str) -> Column:
+    value = col(name).cast("double")
+    is_floating = isinstance(orders.schema[name].dataType, T.FloatType | T.DoubleType)
+    return within_float32(value) if is_floating else value
+
+
+def _hashed(name: str) -> Column:
+    # Least and greatest of texts would make Spark sort all rows; of numbers it keeps two a task.
+    return F.when(col(name).isNotNull(), F.xxhash64(col(name).cast("string")))
+
+
+def _label_counts(values: Mapping[str, Any], config: OrdersConfig, rules: Mapping[str, Column]) -> LabelCounts:
+    ranges = {
+        name: FeatureRange(values=values[f"values {i}"], low=values[f"low {i}"], high=values[f"high {i}"])
+        for i, name in enumerate(config.features)
+    }
+    return LabelCounts(
+        rows=values["rows"],
+        broken=values["broken"],
+        by_rule={name: values[f"rule {name}"] for name in rules},
+        features=ranges,
+        weight_sum=values.get("weight_sum"),
+        weight_low=values.get("weight_low"),
+        weight_high=values.get("weight_high"),
+        first_day=values.get("first_day"),
+        last_day=values.get("last_day"),
+    )

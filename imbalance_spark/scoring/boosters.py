@@ -1,0 +1,226 @@
+"""Models as bytes, and rows to their margins: XGBoost's boosters and linear models."""
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyspark.sql import Column
+
+from imbalance_spark.calibration import Correction
+from imbalance_spark.core.columns import col
+from imbalance_spark.core.errors import ConfigError
+from imbalance_spark.metrics.grid import FloatArray
+from imbalance_spark.orders.model_inputs import feature_column
+
+if TYPE_CHECKING:
+    import xgboost
+
+
+_KIND = "linear_model"
+
+
+_FIRST_BYTES = f'{{"{_KIND}"'.encode()
+"""XGBoost's binary JSON has a length where this has the first key's quotation mark."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearModel:
+    """intercept + sum of slope (x - centre) over numbers + what each category adds.
+
+    A missing number adds nothing, as if it were at its centre; so does a missing category, and one that training
+    lacked.
+
+    Args:
+        slopes, centres: of each numeric feature; these come first among the features.
+        categories: for each categorical feature what its codes 0, 1, ... add.
+    """
+
+    intercept: float
+    slopes: tuple[float, ...]
+    centres: tuple[float, ...]
+    categories: tuple[tuple[float, ...], ...]
+
+    def inplace_predict(
+        self, data: npt.NDArray[np.float32], predict_type: str = "margin", validate_features: bool = False
+    ) -> FloatArray:
+        """The margin of each row: what XGBoost's method of this name gives for `predict_type="margin"`.
+
+        Args:
+            data: rows by features; NaN is missing.
+        """
+        # Column by column: a matrix product may round a row differently in another batch.
+        margin = np.full(len(data), self.intercept)
+        for slope, centre, values in zip(self.slopes, self.centres, data.T, strict=False):
+            margin += np.nan_to_num(slope * (values.astype(np.float64) - centre), nan=0.0)
+        for added, codes in zip(self.categories, data.T[len(self.slopes) :], strict=True):
+            table = np.array([*added, 0.0])
+            # NaN is above no number: it takes the last place, as an unseen code does.
+            place = np.where(codes < len(added), codes, len(added)).astype(np.int64)
+            margin += table[place]
+        return margin
+
+    def to_bytes(self) -> bytes:
+        """The model as JSON; floats come back to the last bit."""
+        return json.dumps({_KIND: 1, **asdict(self)}).encode()
+
+    @staticmethod
+    def is_in(model: bytes) -> bool:
+        """Whether these bytes are a linear model's, not a booster's."""
+        return model.startswith(_FIRST_BYTES)
+
+    @classmethod
+    def from_bytes(cls, model: bytes) -> Self:
+        """What `to_bytes` wrote."""
+        found: dict[str, Any] = json.loads(model)
+        return cls(
+            intercept=found["intercept"],
+            slopes=tuple(found["slopes"]),
+            centres=tuple(found["centres"]),
+            categories=tuple(tuple(added) for added in found["categories"]),
+        )
+
+
+_IS_LEAF = -1
+
+
+def average_boosters(members: Sequence[bytes]) -> bytes:
+    """One binary booster whose margin is the mean of the members' margins: their trees, leaves divided by their number.
+
+    Equal to the mean but for the rounding of leaves to float32.
+
+    Args:
+        members: UBJ of boosters on the same features; at least one.
+    """
+    documents = [_document(ubj) for ubj in members]
+    starts = [_start(found) for found in documents]
+    trees = (
+        _scaled(tree, 1.0 / len(members))
+        for found in documents
+        for tree in found["learner"]["gradient_booster"]["model"]["trees"]
+    )
+    return _with_trees(documents[0], trees, float(np.mean(starts)))
+
+
+def booster_of_trees(trees: Iterable[dict[str, Any]], start: float, feature_names: Sequence[str]) -> bytes:
+    """UBJ of a binary booster from trees in XGBoost's JSON and the margin that it starts from."""
+    import xgboost  # importing this package needs no xgboost
+
+    rows = xgboost.DMatrix(np.zeros((2, len(feature_names))), [0.0, 1.0], feature_names=list(feature_names))
+    empty = xgboost.train({"objective": "binary:logistic", "base_score": 0.5}, rows, 0)
+    return _with_trees(_document(bytes(empty.save_raw("ubj"))), trees, start)
+
+
+def _with_trees(document: dict[str, Any], trees: Iterable[dict[str, Any]], start: float) -> bytes:
+    import xgboost
+
+    numbered = [{**tree, "id": number} for number, tree in enumerate(trees)]
+    model = document["learner"]["gradient_booster"]["model"]
+    model["trees"], model["tree_info"] = numbered, [0] * len(numbered)
+    model["iteration_indptr"] = list(range(len(numbered) + 1))
+    model["gbtree_model_param"]["num_trees"] = str(len(numbered))
+    document["learner"]["learner_model_param"]["base_score"] = f"[{1.0 / (1.0 + math.exp(-start))!r}]"
+    document["learner"]["attributes"] = {}  # such as the best round of one member
+    booster = xgboost.Booster(model_file=bytearray(json.dumps(document).encode()))
+    return bytes(booster.save_raw("ubj"))
+
+
+def _document(ubj: bytes) -> dict[str, Any]:
+    import xgboost
+
+    found: dict[str, Any] = json.loads(xgboost.Booster(model_file=bytearray(ubj)).save_raw("json"))
+    return found
+
+
+def _scaled(tree: dict[str, Any], factor: float) -> dict[str, Any]:
+    is_leaf = np.array(tree["left_children"]) == _IS_LEAF
+    # A leaf keeps its value where a node keeps its cut.
+    conditions = np.where(is_leaf, np.array(tree["split_conditions"]) * factor, tree["split_conditions"])
+    weights = np.array(tree["base_weights"]) * factor
+    return {**tree, "split_conditions": conditions.tolist(), "base_weights": weights.tolist()}
+
+
+def _start(document: dict[str, Any]) -> float:
+    [score] = json.loads(document["learner"]["learner_model_param"]["base_score"])
+    return math.log(score) - math.log1p(-score)
+
+
+ArrowFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """A model that is scored: XGBoost's UBJ bytes, or a `LinearModel`'s; how its raw scores map to probabilities."""
+
+    name: str
+    ubj: bytes
+    features: tuple[str, ...]
+    """Real names of `x_0, x_1, ...`."""
+    correction: Correction
+
+
+def probabilities(
+    booster: "xgboost.Booster | LinearModel", matrix: npt.NDArray[np.float32], correction: Correction
+) -> FloatArray:
+    """Corrected probability of each row: the one way from features to a score, for the scan and for serving.
+
+    XGBoost's margin is float32; from there on all is float64.
+
+    Args:
+        matrix: rows by features, in the order of the booster's; NaN is missing.
+    """
+    if not len(matrix):
+        return np.zeros(0)
+    margin = booster.inplace_predict(matrix, predict_type="margin", validate_features=False)
+    logit = correction.logit(margin)
+    # Either form alone would overflow on one side.
+    small = np.exp(-np.abs(logit))
+    return np.where(logit >= 0.0, 1.0, small) / (1.0 + small)
+
+
+def load_booster(ubj: bytes) -> "xgboost.Booster | LinearModel":
+    """A model that predicts on one thread: Spark's tasks are the parallelism."""
+    if LinearModel.is_in(ubj):
+        return LinearModel.from_bytes(ubj)
+    import xgboost  # importing this package needs no xgboost
+
+    booster = xgboost.Booster(model_file=bytearray(ubj))
+    booster.set_param({"nthread": 1})
+    return booster
+
+
+def matrix_of(batch: pa.RecordBatch, width: int) -> npt.NDArray[np.float32]:
+    """The first `width` columns, which are float32, as rows by features; null is NaN."""
+    matrix = np.empty((batch.num_rows, width), dtype=np.float32)
+    for number in range(width):
+        matrix[:, number] = batch.column(number).to_numpy(zero_copy_only=False)
+    return matrix
+
+
+def column_of(batch: pa.RecordBatch, name: str) -> npt.NDArray[Any]:
+    """A column by name, as numpy; null is NaN."""
+    return np.asarray(batch.column(batch.schema.get_field_index(name)).to_numpy(zero_copy_only=False))
+
+
+def as_float(features: Sequence[str]) -> list[Column]:
+    """The features as float32, which is what `matrix_of` expects."""
+    # XGBoost reads float32: half the bytes to Python.
+    return [col(name).cast("float").alias(name) for name in features]
+
+
+def common_features(contenders: Sequence[Contender]) -> list[str]:
+    """The feature columns that all contenders read.
+
+    Raises:
+        ConfigError: no contenders, equal names, or models with different features.
+    """
+    names = [contender.name for contender in contenders]
+    if not names or len(set(names)) != len(names):
+        raise ConfigError(f"scan: strategies {names}: at least one is needed, each with a name of its own.")
+    if len({contender.features for contender in contenders}) > 1:
+        raise ConfigError(f"scan: the models of {names} read different features. Fit them on the same table.")
+    return [feature_column(i) for i in range(len(contenders[0].features))]

@@ -1,0 +1,71 @@
+"""A model's parts as files: no pickle, each with its sha256 in a manifest that is checked before a part is parsed."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from imbalance_spark.core.errors import DataContractError
+
+BOOSTER, LINEAR = "model.ubj", "linear.json"
+"""The model itself: XGBoost's bytes, or a linear model's coefficients."""
+
+
+DESCRIPTION, DECISION, MANIFEST = "model.json", "threshold.json", "manifest.json"
+"""What never changes; how probabilities become decisions, which may be changed later; the hashes."""
+
+
+def write_parts(
+    folder: str, name: str, model: bytes, description: Mapping[str, Any], decision: Mapping[str, Any]
+) -> dict[str, str]:
+    """Write the parts, the model under its name, and a manifest of their sha256; give the manifest."""
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    (target / name).write_bytes(model)
+    (target / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
+    (target / DECISION).write_text(json.dumps(decision, indent=1), "utf-8")
+    manifest = {part: _sha256(target / part) for part in (name, DESCRIPTION, DECISION)}
+    (target / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
+    return manifest
+
+
+def read_parts(folder: str) -> tuple[bytes, dict[str, Any], dict[str, Any]]:
+    """The model's bytes, the description and the decision, as `write_parts` was given them.
+
+    Raises:
+        DataContractError: a part is missing, or is not what the manifest says.
+    """
+    source = Path(folder)
+    model = LINEAR if (source / LINEAR).is_file() else BOOSTER
+    _check_manifest(source, (model, DESCRIPTION, DECISION))
+    description: dict[str, Any] = json.loads((source / DESCRIPTION).read_text("utf-8"))
+    decision: dict[str, Any] = json.loads((source / DECISION).read_text("utf-8"))
+    return (source / model).read_bytes(), description, decision
+
+
+def _check_manifest(source: Path, parts: Sequence[str]) -> None:
+    if absent := [name for name in (MANIFEST, *parts) if not (source / name).is_file()]:
+        raise DataContractError(f"model bundle: {absent} are missing. Fetch the model again.")
+    manifest = _read_manifest(source / MANIFEST)
+    for name in parts:
+        found = _sha256(source / name)
+        if found != manifest.get(name):
+            raise DataContractError(
+                f"model bundle: {name} was changed: expected sha256 {manifest.get(name)}, found {found}. "
+                "Fetch it again."
+            )
+
+
+def _read_manifest(file: Path) -> dict[str, str]:
+    try:
+        manifest = json.loads(file.read_bytes())
+        if isinstance(manifest, dict):
+            return manifest
+    except ValueError:  # neither text nor JSON
+        pass
+    raise DataContractError(f"model bundle: {file.name} was changed: it is no list of hashes. Fetch it again.")
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()

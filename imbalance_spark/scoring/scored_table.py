@@ -1,0 +1,161 @@
+"""The Delta table of scored orders: each input version is in it once for each model version, whatever is run again."""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from imbalance_spark.core.errors import ConfigError, DataContractError
+from imbalance_spark.core.files import Folder
+from imbalance_spark.orders.config import SourceConfig
+from imbalance_spark.orders.read import SourceOrders
+from imbalance_spark.orders.validation.rules import BrokenRows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What is scored by what.
+
+    Args:
+        location: path or name of the orders.
+        state: which orders these are: of a Delta table its id and version, else a hash of its files.
+        model: name and version in the registry, such as `orders/3`.
+    """
+
+    location: str
+    state: str
+    model: str
+
+    @property
+    def identity(self) -> str:
+        """The same for the same orders and the same model version, wherever the orders lie."""
+        text = json.dumps([self.state, self.model])
+        return f"score/{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """Where a batch stands in the table; but for `is_new` all is None where Delta's history has forgotten it.
+
+    Args:
+        rows: scored ones.
+        quarantined: rows that were set aside, by the rule that they broke.
+    """
+
+    version: int | None
+    rows: int | None
+    is_new: bool
+    quarantined: Mapping[str, int] | None
+
+
+def batch_of(spark: SparkSession, source: SourceConfig, orders: SourceOrders, model: str) -> Batch:
+    """The batch that these orders and this model version make; no pass over rows."""
+    if orders.version is None:
+        return Batch(location=orders.location, state=Folder(spark, orders.location).listing_hash(), model=model)
+    table = DeltaTable.forName if source.table is not None else DeltaTable.forPath
+    [described] = table(spark, orders.location).detail().select("id").collect()
+    return Batch(location=orders.location, state=f"{described['id']} version {orders.version}", model=model)
+
+
+def find_batch(spark: SparkSession, output: str, batch: Batch, writer: str | None = None) -> Written | None:
+    """The batch as the table's history has it; None where there is no table, or no such commit in its history.
+
+    Args:
+        writer: whose commit of it is new.
+
+    Raises:
+        ConfigError: something else than a Delta table is at `output`.
+    """
+    if not DeltaTable.isDeltaTable(spark, output):
+        _refuse_other_files(spark, output)
+        return None
+    history = DeltaTable.forPath(spark, output).history()
+    is_batch = F.get_json_object("userMetadata", "$.batch") == batch.identity
+    found = history.where(is_batch).select("version", "operationMetrics", "userMetadata").first()
+    if found is None:
+        return None
+    note = json.loads(found["userMetadata"])
+    return Written(
+        version=found["version"],
+        rows=int(found["operationMetrics"]["numOutputRows"]),
+        is_new=writer is not None and note.get("writer") == writer,
+        quarantined=note.get("quarantined", {}),
+    )
+
+
+def write_batch(scored: DataFrame, output: str, batch: Batch, aside: BrokenRows | None = None) -> Written:
+    """Append the batch to the table, which is made if it is new; one pass over `scored`.
+
+    Args:
+        aside: the batch's rows that are not in `scored`, which the commit keeps a note of.
+
+    Raises:
+        DataContractError: the table has other columns than the scored orders.
+        ConfigError: something else than a Delta table is at `output`.
+    """
+    quarantined = {} if aside is None else dict(aside.by_rule)
+    # Delta does not say whether it skipped the commit: the one in its history names who made it.
+    writer = uuid.uuid4().hex
+    write_once(scored, output, batch, {"quarantined": quarantined, "writer": writer})
+    found = find_batch(scored.sparkSession, output, batch, writer)
+    return found or Written(version=None, rows=None, is_new=False, quarantined=None)
+
+
+def write_once(rows: DataFrame, output: str, batch: Batch, note: Mapping[str, Any] | None = None) -> None:
+    """Append rows of a batch to a Delta table, which is made if it is new; one pass over `rows`.
+
+    Delta itself keeps the batch's identity and skips a second commit of it, also one that began meanwhile or whose
+    first commit has left the history.
+
+    Raises: as `check_output`.
+    """
+    check_output(rows, output)
+    (
+        rows.write.format("delta")
+        .mode("append")
+        .option("txnAppId", batch.identity)
+        .option("txnVersion", 1)
+        .option("userMetadata", json.dumps({"batch": batch.identity, **asdict(batch), **(note or {})}))
+        .save(output)
+    )
+
+
+def check_output(rows: DataFrame, output: str) -> None:
+    """Refuse a place where these rows cannot be appended to a Delta table, nor begin one.
+
+    Raises:
+        DataContractError: the table has other columns than the scored orders.
+        ConfigError: something else than a Delta table is at `output`.
+    """
+    spark = rows.sparkSession
+    if DeltaTable.isDeltaTable(spark, output):
+        _refuse_other_columns(rows, spark.read.format("delta").load(output), output)
+    else:
+        _refuse_other_files(spark, output)
+
+
+def _refuse_other_files(spark: SparkSession, output: str) -> None:
+    names = Folder(spark, output).names()
+    # With a log that has no commit yet, the files are what a first write left when it was cut off.
+    others = [] if "_delta_log" in names else [name for name in names if name != "status.json"]
+    if others:
+        raise ConfigError(
+            f"{output!r} is to be a Delta table and holds {len(others)} files or folders, but no Delta table. Name "
+            "another path, or one where nothing is."
+        )
+
+
+def _refuse_other_columns(rows: DataFrame, table: DataFrame, output: str) -> None:
+    asked = {field.name: field.dataType.simpleString() for field in rows.schema.fields}
+    there = {field.name: field.dataType.simpleString() for field in table.schema.fields}
+    if differing := sorted(name for name in asked.keys() | there.keys() if asked.get(name) != there.get(name)):
+        raise DataContractError(
+            f"the table at {output!r} has other columns than these scored orders: {differing[:20]} are absent on one "
+            "side, or of another type. Name another table."
+        )

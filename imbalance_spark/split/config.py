@@ -1,0 +1,41 @@
+"""How rows fall into train, validation and test: the section `split` of a config."""
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from imbalance_spark.core.section import Section, Share
+
+
+class SplitConfig(Section):
+    """How rows fall into train, validation and test; see `split.stratified_split`.
+
+    Args:
+        by: `key` draws rows, `group` draws whole groups, `time` makes the latest rows validation and test.
+        fractions: share of each fold; they sum to 1.
+        seed: of the split and of what is sampled; another one gives another split.
+        exact_below: classes of fewer rows get exact counts in each fold; 0 leaves all to the hash.
+        gap_days: days between the folds of a split by time whose rows belong to none: how long a label takes to be
+            known.
+        early_stopping_fraction: share of train that decides when a fit stops, and is not fitted on.
+    """
+
+    by: Literal["key", "group", "time"] = "key"
+    fractions: dict[str, float] = {"train": 0.7, "validation": 0.15, "test": 0.15}
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 7
+    exact_below: Annotated[int, Field(ge=0, le=1_000_000)] = 10_000
+    gap_days: Annotated[float, Field(ge=0.0)] = 0.0
+    early_stopping_fraction: Share = 0.15
+
+    @field_validator("fractions")
+    @classmethod
+    def _three_folds(cls, fractions: dict[str, float]) -> dict[str, float]:
+        if set(fractions) != {"train", "validation", "test"}:
+            raise ValueError(f"needs exactly train, validation and test, got {sorted(fractions)}")
+        outside = {fold: share for fold, share in fractions.items() if not 0.0 < share < 1.0}
+        if outside:
+            raise ValueError(f"each share must be in (0, 1), got {outside}: every fold is needed for an honest report")
+        if not math.isclose(sum(fractions.values()), 1.0, abs_tol=1e-9):
+            raise ValueError(f"shares must sum to 1, got {sum(fractions.values()):.6g}")
+        return fractions

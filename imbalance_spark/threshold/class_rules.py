@@ -1,0 +1,177 @@
+"""Decisions between classes: the cheapest class, or one threshold for each class."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import add, or_
+
+import numpy as np
+import numpy.typing as npt
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+from imbalance_spark.core.errors import ConfigError, DataContractError
+from imbalance_spark.metrics.curve import FLAG_NOBODY, Curve
+from imbalance_spark.metrics.grid import FloatArray, IntArray
+from imbalance_spark.threshold import ChosenThreshold, sweep
+from imbalance_spark.threshold.objective import Objective, require_number
+
+_TINY = 1e-300  # stands for a threshold of 0 in quotients: such a class comes before every other one that has a chance
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostMatrix:
+    """Predict the class of the lowest expected cost: argmin_i sum_j p_j cost_ij (Elkan, 2001).
+
+    Right on calibrated probabilities. Equal costs go to the class of the lower number. A constant added to a column,
+    or a factor for all costs, changes no decision. With 1 off the diagonal and 0 on it, the likeliest class wins.
+
+    Args:
+        costs: costs[i][j] is what it costs to predict class i for a row of class j; finite, below 0 for a gain.
+    Raises:
+        ConfigError: the matrix is not square, has fewer than 2 classes, or holds what is no finite number.
+    """
+
+    costs: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self) -> None:
+        if len(self.costs) < 2 or any(len(row) != len(self.costs) for row in self.costs):
+            shape = [len(row) for row in self.costs]
+            raise ConfigError(f"cost matrix: needs as many rows as columns, 2 at least; its rows have {shape} entries.")
+        for i, row in enumerate(self.costs):
+            for j, cost in enumerate(row):
+                hint = f"It is the cost of predicting class {i} for a row of class {j}."
+                require_number(f"cost matrix [{i}][{j}]", cost, hint=hint)
+
+    def expected_costs(self, probabilities: npt.ArrayLike) -> FloatArray:
+        """Expected cost of predicting each class; shape (rows, classes), as the probabilities."""
+        p = _checked(probabilities, len(self.costs))
+        # Column by column, not as a matrix product: sums then have the same last bit as in Spark.
+        return np.stack([reduce(add, [cost * p[:, j] for j, cost in enumerate(row)]) for row in self.costs], axis=1)
+
+    def decide(self, probabilities: npt.ArrayLike) -> IntArray:
+        """The number of the cheapest class for each row of probabilities.
+
+        Args:
+            probabilities: shape (rows, classes), in [0, 1].
+        Raises:
+            DataContractError: another shape, or a value that is no probability.
+        """
+        cheapest: IntArray = np.argmin(self.expected_costs(probabilities), axis=1).astype(np.int64)
+        return cheapest
+
+    def decision(self, probabilities: Column) -> Column:
+        """`decide` as an int Column of an array<double>; null where the array or a probability is null or NaN."""
+        p = [F.get(probabilities, j) for j in range(len(self.costs))]
+        costs = [reduce(add, [F.lit(float(cost)) * p[j] for j, cost in enumerate(row)]) for row in self.costs]
+        cheapest = _first_position(costs, F.array_min(F.array(*costs)))
+        return F.when(~_is_unknown(p), cheapest)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassThresholds:
+    """Predict, among the classes whose probability p reaches their threshold t, the one of the largest p / t.
+
+    Equal quotients go to the class of the lower number. When no class reaches its threshold, the default class is
+    predicted, whatever its own probability.
+
+    Args:
+        thresholds: one for each class, in [0, FLAG_NOBODY]; FLAG_NOBODY, just above 1, is never reached.
+        default_class: number of a class, from 0; the largest one as a rule.
+    Raises:
+        ConfigError: a threshold is out of range, there are fewer than 2, or there is no such class.
+    """
+
+    thresholds: tuple[float, ...]
+    default_class: int
+
+    def __post_init__(self) -> None:
+        if len(self.thresholds) < 2:
+            raise ConfigError(
+                f"class thresholds: needs one for each of 2 classes at least, got {len(self.thresholds)}."
+            )
+        for k, threshold in enumerate(self.thresholds):
+            hint = "It is a probability; FLAG_NOBODY never predicts the class."
+            require_number(f"class thresholds [{k}]", threshold, least=0.0, hint=hint)
+            if threshold > FLAG_NOBODY:
+                raise ConfigError(f"class thresholds [{k}] must be at most FLAG_NOBODY, got {threshold!r}. {hint}")
+        if self.default_class not in range(len(self.thresholds)):
+            raise ConfigError(
+                f"class thresholds: default_class must be 0 to {len(self.thresholds) - 1}, got {self.default_class!r}."
+            )
+
+    def decide(self, probabilities: npt.ArrayLike) -> IntArray:
+        """The number of the predicted class for each row of probabilities.
+
+        Args:
+            probabilities: shape (rows, classes), in [0, 1].
+        Raises:
+            DataContractError: another shape, or a value that is no probability.
+        """
+        p, threshold = _checked(probabilities, len(self.thresholds)), np.array(self.thresholds)
+        quotient = np.where(p >= threshold, p / np.maximum(threshold, _TINY), -1.0)
+        best = np.where(quotient.max(axis=1) >= 0.0, np.argmax(quotient, axis=1), self.default_class)
+        return best.astype(np.int64)
+
+    def decision(self, probabilities: Column) -> Column:
+        """`decide` as an int Column of an array<double>; null where the array or a probability is null or NaN."""
+        p = [F.get(probabilities, k) for k in range(len(self.thresholds))]
+        quotients = [
+            F.when(p[k] >= F.lit(float(threshold)), p[k] / F.lit(max(float(threshold), _TINY))).otherwise(F.lit(-1.0))
+            for k, threshold in enumerate(self.thresholds)
+        ]
+        best = F.array_max(F.array(*quotients))
+        reached = F.when(best >= 0.0, _first_position(quotients, best)).otherwise(F.lit(self.default_class))
+        return F.when(~_is_unknown(p), reached)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenClassThresholds:
+    """The rule, and the choice that it took for each class against all others."""
+
+    rule: ClassThresholds
+    by_class: tuple[ChosenThreshold, ...]
+
+
+def sweep_classes(
+    curves: Sequence[Curve], objective: Objective, *, default_class: int | None = None
+) -> ChosenClassThresholds:
+    """For each class, the threshold that the objective wants of "this class against all others".
+
+    Each class is chosen for on its own: a row that reaches several thresholds counts for each of them in the values,
+    but gets one label.
+
+    Args:
+        curves: one for each class in the order of their numbers, of rows of the class (positive) against all others.
+        default_class: predicted when no class reaches its threshold; by default the class of the largest weight, on a
+            tie the lower number.
+    Raises:
+        ConfigError: fewer than 2 curves, or there is no such class.
+        DataContractError: a class has no row, or all of them.
+    """
+    largest = int(np.argmax([curve.positives for curve in curves])) if curves else 0
+    by_class = tuple(sweep(curve, objective) for curve in curves)
+    rule = ClassThresholds(
+        thresholds=tuple(chosen.threshold for chosen in by_class),
+        default_class=largest if default_class is None else default_class,
+    )
+    return ChosenClassThresholds(rule=rule, by_class=by_class)
+
+
+def _checked(probabilities: npt.ArrayLike, classes: int) -> FloatArray:
+    p = np.asarray(probabilities, dtype=np.float64)
+    if p.ndim != 2 or p.shape[1] != classes:
+        raise DataContractError(f"multi-class decision: needs shape (rows, {classes}), got {p.shape}.")
+    if broken := int(np.count_nonzero(~((p >= 0.0) & (p <= 1.0)).all(axis=1))):
+        raise DataContractError(
+            f"multi-class decision: {broken} of {len(p)} rows hold a value outside [0, 1] or NaN. Check the model."
+        )
+    return p
+
+
+def _first_position(values: Sequence[Column], wanted: Column) -> Column:
+    return (F.array_position(F.array(*values), wanted) - F.lit(1)).cast("int")
+
+
+def _is_unknown(p: Sequence[Column]) -> Column:
+    return reduce(or_, [column.isNull() | F.isnan(column) for column in p])

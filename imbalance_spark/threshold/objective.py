@@ -1,0 +1,84 @@
+"""What an objective is: its value at every cut-off, its constraint, and what must be said about its choice."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from numbers import Real
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from imbalance_spark.core.errors import ConfigError
+from imbalance_spark.metrics.curve import Curve
+from imbalance_spark.metrics.grid import FloatArray
+
+if TYPE_CHECKING:
+    from imbalance_spark.calibration import LedgerCheck
+
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+SAME = 1e-12
+"""Relative: sums of weights differ by this much with the order of summation, so that it decides nothing."""
+
+
+@dataclass(frozen=True)
+class Objective(ABC):
+    """What a threshold should achieve. `values` are maximized, or minimized where `is_loss`, among the allowed ones."""
+
+    key: ClassVar[str]
+    """Name in a config file."""
+    is_loss: ClassVar[bool] = False
+    """Whether a value is a cost: to be minimized, and adding up over parts of the rows."""
+
+    @property
+    def name(self) -> str:
+        """Name with the settings in it, made for metric names: `max_f2`, `max_recall_at_precision_0.9`."""
+        return self.key
+
+    @property
+    def closed_form(self) -> float | None:
+        """The threshold that follows from the settings alone; None where the counts decide."""
+        return None
+
+    @abstractmethod
+    def values(self, curve: Curve) -> FloatArray:
+        """The objective's value at each threshold of the curve."""
+
+    def is_allowed(self, curve: Curve) -> BoolArray:
+        """Which thresholds keep the objective's constraint; all, when it has none."""
+        return np.ones(len(curve.threshold), dtype=bool)
+
+    def closeness(self, curve: Curve) -> FloatArray:
+        """What to maximize when no threshold is allowed: how near the constraint each one comes."""
+        return self.values(curve)
+
+    def warning(self, flagged_rows: int, ledger: "LedgerCheck | None") -> str | None:
+        """What speaks against trusting a threshold that keeps the constraint and flags so many rows, if anything.
+
+        Args:
+            flagged_rows: rows without weights.
+            ledger: whether the scores are calibrated; None when nobody checked.
+        """
+        return None
+
+    def with_days(self, days: float) -> Self:
+        """The same objective for counts that cover `days` days; see `count_days`. Only alert budgets need them."""
+        return self
+
+
+def require_number(
+    name: str, value: object, *, hint: str, above: float = -math.inf, least: float = -math.inf, most: float = math.inf
+) -> None:
+    """Raise `ConfigError` unless `value` is a finite number above `above`, not under `least` and not over `most`."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if is_number and above < float(value) and least <= float(value) <= most:  # type: ignore[arg-type]
+        return
+    if above > -math.inf or least > -math.inf:
+        low = f"above {above:g}" if above > -math.inf else f"{least:g} or more"
+        limit = f" {low} and at most {most:g}" if most < math.inf else f" {low}"
+    else:
+        limit = ""
+    raise ConfigError(f"{name} must be a number{limit}, got {value!r}. {hint}")

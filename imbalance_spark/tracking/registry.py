@@ -1,0 +1,155 @@
+"""MLflow's registry: versions and aliases of a model, and the model behind a `models:/` address."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+import mlflow
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from imbalance_spark.core.errors import ConfigError
+from imbalance_spark.scoring.bundles import Bundle
+from imbalance_spark.tracking.models import load_bundle
+from imbalance_spark.tracking.store import refuse_absent_file, short_waits, store_alone
+
+_ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@]+))")
+
+
+_NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+
+
+CHAMPION, CHALLENGER = "champion", "challenger"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisteredVersion:
+    """A version of a registered model."""
+
+    name: str
+    version: str
+    run_id: str
+    model_id: str
+
+    @property
+    def label(self) -> str:
+        """Name and version, such as `orders/3`."""
+        return f"{self.name}/{self.version}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisteredModel(RegisteredVersion):
+    """A version with its parts."""
+
+    bundle: Bundle
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registered:
+    """The model version of the best strategy, the alias that it was given, and why."""
+
+    name: str
+    version: str
+    alias: str
+    reason: str
+
+
+def load_registered_model(uri: str, address: str) -> RegisteredModel:
+    """The model at an address, `models:/orders@champion` or `models:/orders/3`; an alias is looked up once.
+
+    Points MLflow at the store. A store that is not there is not made.
+
+    Raises:
+        ConfigError: the address reads otherwise, or there is no such store, model, version or alias.
+        DataContractError: the model's files are not what its manifest says.
+    """
+    parts = _ADDRESS.fullmatch(address)
+    if parts is None:
+        raise ConfigError(f"--model {address!r}: must read models:/NAME@ALIAS or models:/NAME/VERSION.")
+    refuse_absent_file(uri)
+    mlflow.set_tracking_uri(uri)
+    name, version, alias = parts["name"], parts["version"], parts["alias"]
+    with _as_config_error(address), short_waits():
+        client = MlflowClient()
+        found = client.get_model_version(name, version) if version else client.get_model_version_by_alias(name, alias)
+        present = _version(found)
+        return RegisteredModel(**asdict(present), bundle=bundle_of_version(present))
+
+
+def champion_of(name: str) -> RegisteredVersion | None:
+    """The version that has the champion's alias; None where no version has it."""
+    try:
+        return _version(MlflowClient().get_model_version_by_alias(name, CHAMPION))
+    except MlflowException as error:
+        if error.error_code in _NOT_FOUND:
+            return None
+        raise
+
+
+def bundle_of_version(version: RegisteredVersion) -> Bundle:
+    """The version's parts.
+
+    Raises:
+        DataContractError: its files are not what the manifest says.
+    """
+    return load_bundle(version.model_id)
+
+
+def promote(name: str, version: str, against: str | None, reason: str) -> Registered:
+    """Make a version champion, if the champion is still the version `against` that it was compared with.
+
+    MLflow has no compare-and-set. On a SQLite store one process at a time does this; on a server the champion is read
+    right before the alias moves, and again afterwards: of two in the same moment the later one stays, and the other
+    becomes challenger. The version that was champion is noted on the new one, to go back to.
+    """
+    with store_alone(mlflow.get_tracking_uri()):
+        present = champion_of(name)
+        if present is not None and present.version not in (against, version):
+            return challenge(name, version, _moved(present))
+        if against is not None:
+            MlflowClient().set_model_version_tag(name, version, "replaced_version", against)
+        promoted = _give_alias(MlflowClient(), name, version, CHAMPION, reason)
+        found = champion_of(name)
+        return promoted if found is None or found.version == version else challenge(name, version, _moved(found))
+
+
+def _moved(champion: RegisteredVersion) -> str:
+    return f"The champion became version {champion.version} meanwhile: run the job again to compare with it."
+
+
+def challenge(name: str, version: str, reason: str) -> Registered:
+    """Give a version the challenger's alias; the champion stays."""
+    return _give_alias(MlflowClient(), name, version, CHALLENGER, reason)
+
+
+def _give_alias(client: MlflowClient, name: str, version: str, alias: str, reason: str) -> Registered:
+    client.set_registered_model_alias(name, alias, version)
+    client.set_model_version_tag(name, version, "reason", reason)
+    return Registered(name=name, version=version, alias=alias, reason=reason)
+
+
+def _version(found: ModelVersion) -> RegisteredVersion:
+    # `model_id` of a version is empty in some stores, where its source is the logged model.
+    return RegisteredVersion(
+        name=str(found.name),
+        version=str(found.version),
+        run_id=str(found.run_id),
+        model_id=found.model_id or str(found.source).removeprefix("models:/"),
+    )
+
+
+@contextmanager
+def _as_config_error(address: str) -> Iterator[None]:
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code in _NOT_FOUND:
+            raise ConfigError(
+                f"--model {address}: the MLflow store has no such model, version or alias, or not all of its files. "
+                "Look it up in the MLflow UI, and check --tracking-uri."
+            ) from error
+        raise ConfigError(
+            f"--tracking-uri: the MLflow store does not answer ({type(error).__name__}). Start it, or name another."
+        ) from error

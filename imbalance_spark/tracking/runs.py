@@ -1,0 +1,201 @@
+"""MLflow runs: one parent run a job, one nested run a strategy, each found again by its identity."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import mlflow
+from matplotlib.figure import Figure
+from mlflow.data.delta_dataset_source import DeltaDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import Metric, Param, RunStatus, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from imbalance_spark import __version__
+from imbalance_spark.core.errors import ConfigError, SparkEndedError, TrackingError
+from imbalance_spark.core.run_lock import is_gone, own_mark
+from imbalance_spark.core.spark_errors import is_end_of_spark
+from imbalance_spark.tracking.config import TrackingConfig
+from imbalance_spark.tracking.store import short_waits, store_alone
+
+logger = logging.getLogger(__name__)
+
+
+_RUN_ID, _STRATEGY, _MANIFEST = "imbalance_spark.run_id", "imbalance_spark.strategy", "imbalance_spark.manifest"
+
+
+_MODEL_ID, _PROCESS = "imbalance_spark.model_id", "imbalance_spark.process"
+
+
+_LONGEST_PARAM = 500
+
+
+_LARGEST_BATCH = 1000  # MLflow refuses more metrics in one call
+
+
+_AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+"""What MLflow says of a store that does not answer, whether a server or a database."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What one MLflow run is given: params and tags once, metrics, and files under their artifact path."""
+
+    params: Mapping[str, object] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    documents: Mapping[str, Any] = field(default_factory=dict)
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    description: str = ""
+
+
+def connect(config: TrackingConfig) -> str:
+    """Point MLflow at the store, make the experiment if it is new, and give its id.
+
+    Runs that a process of this machine left running when it died are closed as KILLED.
+
+    Raises:
+        ConfigError: the store does not answer or cannot be used.
+    """
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
+    mlflow.set_tracking_uri(config.uri)
+    try:
+        with short_waits(), store_alone(config.uri):
+            experiment_id = str(mlflow.set_experiment(config.experiment).experiment_id)
+            _close_lost_runs(experiment_id)
+            return experiment_id
+    except (MlflowException, OSError) as error:
+        raise ConfigError(
+            f"tracking.uri: the MLflow store does not answer ({type(error).__name__}). Start it, or name another, "
+            "such as sqlite:///mlflow.db."
+        ) from error
+
+
+@contextmanager
+def tracked_run(
+    experiment_id: str, name: str, identity: Mapping[str, str], parent_id: str | None = None
+) -> Iterator[str]:
+    """An MLflow run that ends FINISHED, FAILED or KILLED as the block does; the same identity goes on with its run.
+
+    Raises:
+        TrackingError: the store stopped answering.
+        SparkEndedError: Spark was ended from outside. What the block raises else passes.
+    """
+    client = MlflowClient()
+    tags = {**identity, "imbalance_spark.version": __version__}
+    if parent_id is not None:
+        tags["mlflow.parentRunId"] = parent_id
+    run_id = _find_run(client, experiment_id, identity)
+    if run_id is None:
+        run_id = client.create_run(experiment_id, run_name=name, tags=tags).info.run_id
+    client.set_tag(run_id, _PROCESS, own_mark())
+    client.update_run(run_id, status=RunStatus.to_string(RunStatus.RUNNING))
+    try:
+        yield run_id
+        client.set_terminated(run_id, RunStatus.to_string(RunStatus.FINISHED))
+    except BaseException as error:
+        has_no_spark = is_end_of_spark(error)
+        is_killed = has_no_spark or not isinstance(error, Exception)
+        _end_unfinished(client, run_id, RunStatus.KILLED if is_killed else RunStatus.FAILED)
+        if has_no_spark and isinstance(error, Exception):
+            raise SparkEndedError("Spark was ended under the job.") from error
+        if isinstance(error, MlflowException) and error.error_code in _AWAY:
+            raise TrackingError(
+                f"MLflow: the store stopped answering ({type(error).__name__}). All that was fitted and counted stands "
+                "in the run's folder. Run the job again when the store is back: it logs and registers from there."
+            ) from error
+        raise
+
+
+def _end_unfinished(client: MlflowClient, run_id: str, status: int) -> None:
+    try:
+        with short_waits():
+            client.set_terminated(run_id, RunStatus.to_string(status))
+    except MlflowException:
+        # The error that is on its way says more than this one.
+        logger.warning("MLflow run %s still shows RUNNING: the store is away. The next job closes it.", run_id)
+
+
+def parent_identity(run_id: str) -> dict[str, str]:
+    """Tags that find the parent run of a job's run id."""
+    return {_RUN_ID: run_id, _STRATEGY: "-"}
+
+
+def strategy_identity(run_id: str, strategy: str) -> dict[str, str]:
+    """Tags that find the nested run of one strategy."""
+    return {_RUN_ID: run_id, _STRATEGY: strategy}
+
+
+def has_identity(mlflow_run_id: str, identity: Mapping[str, str]) -> bool:
+    """Whether an MLflow run has these tags."""
+    return identity.items() <= MlflowClient().get_run(mlflow_run_id).data.tags.items()
+
+
+def log_evidence(run_id: str, evidence: Evidence) -> None:
+    """Write everything into the run; a metric that has its value already is not written again."""
+    client = MlflowClient()
+    known = client.get_run(run_id).data
+    now = int(time.time() * 1000)
+    curves = {name: list(numbers) for name, numbers in evidence.curves.items() if name not in known.metrics}
+    curves |= {name: [number] for name, number in evidence.metrics.items() if known.metrics.get(name) != number}
+    metrics = [Metric(name, value, now, step) for name, values in curves.items() for step, value in enumerate(values)]
+    params = [
+        Param(name, str(value)[:_LONGEST_PARAM]) for name, value in evidence.params.items() if name not in known.params
+    ]
+    tags = dict(evidence.tags) | ({"mlflow.note.content": evidence.description} if evidence.description else {})
+    client.log_batch(run_id, params=params, tags=[RunTag(name, text) for name, text in tags.items()])
+    for start in range(0, len(metrics), _LARGEST_BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + _LARGEST_BATCH])
+    for path, text in evidence.texts.items():
+        client.log_text(run_id, text, path)
+    for path, document in evidence.documents.items():
+        client.log_dict(run_id, document, path)
+    for path, figure in evidence.figures.items():
+        client.log_figure(run_id, figure, path)
+
+
+def log_orders_input(run_id: str, name: str, path: str, version: int) -> None:
+    """Record which version of which Delta table the run read; nothing is scanned."""
+    dataset = MetaDataset(DeltaDatasetSource(path=path, delta_table_version=version), name=name)  # type: ignore[abstract]  # mlflow itself makes them so
+    with mlflow.start_run(run_id=run_id):
+        mlflow.log_input(dataset, context="training")
+
+
+def _close_lost_runs(experiment_id: str) -> None:
+    client = MlflowClient()
+    for run in client.search_runs([experiment_id], filter_string="attributes.status = 'RUNNING'"):
+        if is_gone(run.data.tags.get(_PROCESS, "")):
+            client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.KILLED))
+
+
+def _find_run(client: MlflowClient, experiment_id: str, identity: Mapping[str, str]) -> str | None:
+    query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in identity.items())
+    found = client.search_runs([experiment_id], filter_string=query, max_results=1)
+    return str(found[0].info.run_id) if found else None
+
+
+_TOUCHED = "imbalance_spark.touched_ms"
+
+
+def touch_store(config: TrackingConfig) -> None:
+    """Write one tag of the experiment, which is made if it is new: proof that runs can be logged.
+
+    Raises:
+        ConfigError: the store does not answer within half a minute, or does not take the write.
+    """
+    experiment_id = connect(config)
+    try:
+        with short_waits():
+            MlflowClient().set_experiment_tag(experiment_id, _TOUCHED, str(int(time.time() * 1000)))
+    except (MlflowException, OSError) as error:
+        raise ConfigError(
+            f"tracking.uri: the MLflow store answers, but takes no write ({type(error).__name__}). "
+            "Give the user of the job write access to it, or name another."
+        ) from error

@@ -1,0 +1,45 @@
+"""The MLflow store: reached once, with short waits, and by one process at a time."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from imbalance_spark.core.errors import ConfigError
+
+
+@contextmanager
+def short_waits() -> Iterator[None]:
+    """Few, short HTTP retries, so that a tracking server that is away is noticed within half a minute."""
+    limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "8"}
+    before = {name: os.environ.get(name) for name in limits}
+    os.environ.update(limits)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+@contextmanager
+def store_alone(uri: str) -> Iterator[None]:
+    """One process at a time within the block, where the store is a SQLite file; of a server nothing is known.
+
+    Two that first touch a new file crash in its migration; two that promote at once would both believe it done.
+    """
+    if not uri.startswith("sqlite:///"):
+        yield
+        return
+    file = Path(uri.removeprefix("sqlite:///"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with Path(f"{file}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def refuse_absent_file(uri: str) -> None:
+    """Raise `ConfigError` for a SQLite store whose file is not there."""
+    # MLflow would make an empty store, and find no run in it.
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        raise ConfigError(f"--tracking-uri: there is no file {uri.removeprefix('sqlite:///')!r}. Name the run's store.")

@@ -1,0 +1,62 @@
+"""How models are fitted: the section `training` of a config."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from imbalance_spark.core.section import Section
+
+
+class BoosterParams(Section):
+    """XGBoost's parameters that a run may set: a closed list, since XGBoost ignores a misspelt one.
+
+    Args:
+        max_depth: of a tree.
+        learning_rate: share of each new tree that counts.
+        min_child_weight: least sum of Hessians in a leaf; on rare classes p (1 - p) is small, and so is this sum.
+        gamma: least loss reduction of a split.
+        reg_lambda, reg_alpha: penalties of leaf values, squared and absolute.
+        subsample: share of rows a tree is grown on.
+        colsample_bytree: share of features a tree may use.
+        max_bin: histogram bins of a feature.
+        max_delta_step: bound of a leaf's step; 0 is none.
+    """
+
+    max_depth: Annotated[int, Field(ge=1, le=30)] = 6
+    learning_rate: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    min_child_weight: Annotated[float, Field(ge=0.0)] = 1.0
+    gamma: Annotated[float, Field(ge=0.0)] = 0.0
+    reg_lambda: Annotated[float, Field(ge=0.0)] = 1.0
+    reg_alpha: Annotated[float, Field(ge=0.0)] = 0.0
+    subsample: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    colsample_bytree: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    max_bin: Annotated[int, Field(ge=2, le=65_536)] = 256
+    max_delta_step: Annotated[float, Field(ge=0.0)] = 0.0
+
+
+class TrainingConfig(Section):
+    """The distributed fit.
+
+    Args:
+        num_workers: barrier tasks of a fit, which must find free slots at the same time.
+        rounds: trees at most.
+        early_stopping_rounds: rounds without a better metric after which a fit stops; the best round counts.
+        early_stopping_metric: computed over the rows of all workers; `expected_cost` takes its costs from the first
+            objective with constant ones.
+        seed: of what a fit draws.
+        stall_limit_s: seconds in which no round ends and no row is loaded, after which a fit is cancelled and begun
+            again. Like the two below it has no say in the result, nor in the run id.
+        max_fit_attempts: how often a fit is begun that lost a worker or was cancelled, the first time counted.
+        slot_wait_s: seconds that each attempt waits for the slots of all workers.
+        params: XGBoost's parameters for all strategies.
+    """
+
+    num_workers: Annotated[int, Field(ge=1, le=10_000)] = 2
+    rounds: Annotated[int, Field(ge=1, le=100_000)] = 200
+    early_stopping_rounds: Annotated[int, Field(ge=1)] = 20
+    early_stopping_metric: Literal["log_loss", "average_precision", "expected_cost"] = "log_loss"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 7
+    stall_limit_s: Annotated[float, Field(gt=0.0)] = 600.0
+    max_fit_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    slot_wait_s: Annotated[float, Field(ge=0.0)] = 60.0
+    params: BoosterParams = BoosterParams()

@@ -1,5 +1,0 @@
-"""Orders to valid orders, quarantined orders with the rules they broke, and what was found."""
-
-from imbalance_spark.validate.orders import ValidatedOrders, ValidationReport, validate_orders
-
-__all__ = ["ValidatedOrders", "ValidationReport", "validate_orders"]

@@ -1,0 +1,154 @@
+"""A new threshold from counts: right for the objective, at the base rate, and on every fold."""
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imbalance_spark.calibration import LogOddsCalibration, PriorCorrection
+from imbalance_spark.comparison.retune import retune
+from imbalance_spark.core.errors import ConfigError
+from imbalance_spark.metrics.counts import ScoreCounts
+from imbalance_spark.metrics.curve import FLAG_NOBODY
+from imbalance_spark.orders.categories import CategoryEncoding
+from imbalance_spark.orders.labels import LabelEncoding
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.scoring.scorer import ModelBundle
+from imbalance_spark.threshold.objectives import AlertBudget, MaxFBeta, MaxRecall, MinCost
+
+CALIBRATOR = LogOddsCalibration(method="platt", a=1.3, b=1.3, c=0.4)
+
+
+def _rows(seed: int, rows: int = 600) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    draw = np.random.default_rng(seed)
+    score = np.round(draw.beta(1.0, 8.0, rows), 3)
+    label = (draw.random(rows) < score).astype(np.int64)
+    label[:2] = 0, 1
+    return label, score
+
+
+def _held_out(*folds: tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]) -> HeldOutCounts:
+    calibrate, choose, test = (ScoreCounts.from_arrays(*rows) for rows in folds)
+    return HeldOutCounts(calibrate=calibrate, choose=choose, test=test, buckets={}, segments={})
+
+
+def _bundle(threshold: float = 0.3) -> ModelBundle:
+    return ModelBundle(
+        strategy="undersample",
+        booster_ubj=b"booster",
+        numeric=("x",),
+        categorical=(),
+        categories=CategoryEncoding(values={}),
+        label=LabelEncoding(classes=("no", "yes")),
+        correction=PriorCorrection.identity(),
+        calibrator=CALIBRATOR,
+        thresholds={"max_f1": threshold, "max_f2": 0.1},
+        serve_objective="max_f1",
+    )
+
+
+def _cost(
+    label: npt.NDArray[np.int64], probability: npt.NDArray[np.float64], threshold: float, fn: float, fp: float
+) -> float:
+    flagged = probability >= threshold
+    return float(fn * np.sum(~flagged & (label == 1)) + fp * np.sum(flagged & (label == 0)))
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1000), fn=st.floats(0.5, 50.0))
+def test_the_threshold_is_the_cheapest_of_all_cut_offs_of_the_choosing_half(seed: int, fn: float) -> None:
+    label, score = _rows(seed)
+    found = retune(_bundle(), _held_out(_rows(seed + 1), (label, score), _rows(seed + 2)), MinCost(fn=fn, fp=1.0))
+    probability = CALIBRATOR.apply(score)
+    every = [_cost(label, probability, cut, fn, 1.0) for cut in [FLAG_NOBODY, *np.unique(probability)]]
+    assert _cost(label, probability, found.bundle.threshold, fn, 1.0) == pytest.approx(min(every))
+
+
+def test_each_fold_is_told_before_and_after_as_counted_by_hand() -> None:
+    rows = [_rows(seed) for seed in (1, 2, 3)]
+    found = retune(_bundle(0.3), _held_out(*rows), MinCost(fn=25.0, fp=1.0), orders_per_day=60.0)
+    label, probability = rows[2][0], CALIBRATOR.apply(rows[2][1])
+    for outcome, threshold in ((found.folds["test"].before, 0.3), (found.folds["test"].after, found.bundle.threshold)):
+        flagged = probability >= threshold
+        assert outcome.alerts == flagged.sum()
+        assert outcome.alerts_per_day == pytest.approx(flagged.sum() / 10.0)  # 600 rows are 10 days of 60 orders
+        assert outcome.precision == pytest.approx(label[flagged].mean())
+        assert outcome.recall == pytest.approx(label[flagged].sum() / label.sum())
+        assert outcome.cost == pytest.approx(_cost(label, probability, threshold, 25.0, 1.0))
+    validation = np.concatenate([rows[0][1], rows[1][1]])
+    assert found.folds["validation"].before.alerts == (CALIBRATOR.apply(validation) >= 0.3).sum()
+
+
+def test_only_the_threshold_of_the_bundle_changes() -> None:
+    old = _bundle()
+    new = retune(old, _held_out(_rows(1), _rows(2), _rows(3)), MaxFBeta(beta=2.0)).bundle
+    assert new.serve_objective == "max_f2"
+    assert list(new.thresholds) == ["max_f2"]
+    assert new.booster_ubj == old.booster_ubj
+    assert (new.correction, new.calibrator, new.categories) == (old.correction, old.calibrator, old.categories)
+
+
+def test_at_the_rate_of_the_counts_the_base_rate_changes_nothing() -> None:
+    held_out, objective = _held_out(_rows(1), _rows(2), _rows(3)), MinCost(fn=25.0, fp=1.0)
+    rate = held_out.choose.curve().prevalence()
+    plain, moved = (retune(_bundle(), held_out, objective, base_rate=given) for given in (None, rate))
+    probability = CALIBRATOR.apply(held_out.choose.score)
+    flagged = [probability >= found.change.after.threshold for found in (plain, moved)]
+    np.testing.assert_array_equal(*flagged)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1000), base_rate=st.floats(0.001, 0.5))
+def test_the_served_decisions_at_a_moved_base_rate_are_the_chosen_ones(seed: int, base_rate: float) -> None:
+    held_out = _held_out(_rows(seed + 1), _rows(seed), _rows(seed + 2))
+    found = retune(_bundle(), held_out, MinCost(fn=25.0, fp=1.0), base_rate=base_rate)
+    score = held_out.choose.score
+    served = found.bundle.probabilities(score) >= found.bundle.threshold
+    np.testing.assert_array_equal(served, CALIBRATOR.apply(score) >= found.change.after.threshold)
+
+
+def test_a_bundle_that_was_moved_is_retuned_from_the_rate_of_the_counts() -> None:
+    held_out, objective = _held_out(_rows(1), _rows(2), _rows(3)), MinCost(fn=25.0, fp=1.0)
+    moved = retune(_bundle(), held_out, objective, base_rate=0.01)
+    again = retune(moved.bundle, held_out, objective)
+    assert again.change.before.threshold == pytest.approx(moved.change.after.threshold)
+    assert again.bundle == retune(_bundle(), held_out, objective).bundle
+
+
+def test_at_another_base_rate_rows_are_flagged_as_if_reweighted_to_it() -> None:
+    label, score = _rows(2)
+    new_rate, fn = 0.01, 25.0
+    found = retune(_bundle(), _held_out(_rows(1), (label, score), _rows(3)), MinCost(fn=fn, fp=1.0), base_rate=new_rate)
+    # Oracle: each class weighed so that positives make up the new rate of the same total.
+    rate, probability = label.mean(), CALIBRATOR.apply(score)
+    weight = np.where(label == 1, new_rate / rate, (1 - new_rate) / (1 - rate))
+    cuts = np.array([FLAG_NOBODY, *np.unique(probability)[::-1]])
+    costs = [np.sum(weight * np.where(label == 1, fn * (probability < cut), probability >= cut)) for cut in cuts]
+    after = found.change.after
+    assert after.cost == pytest.approx(min(costs))
+    np.testing.assert_array_equal(probability >= after.threshold, probability >= cuts[int(np.argmin(costs))])
+
+
+def test_an_alert_budget_is_kept_in_orders_per_day() -> None:
+    label, score = _rows(2)
+    found = retune(
+        _bundle(), _held_out(_rows(1), (label, score), _rows(3)), AlertBudget(per_day=5.0), orders_per_day=100.0
+    )
+    alerts = int((CALIBRATOR.apply(score) >= found.bundle.threshold).sum())
+    assert 0 < alerts <= 5 * 6  # 600 rows are 6 days
+
+
+def test_an_alert_budget_without_orders_per_day_is_refused() -> None:
+    with pytest.raises(ConfigError, match="days is not known"):
+        retune(_bundle(), _held_out(_rows(1), _rows(2), _rows(3)), AlertBudget(per_day=5.0))
+
+
+def test_a_constraint_out_of_reach_is_told() -> None:
+    label, score = _rows(2)
+    label[np.argmax(score)] = 0  # the highest score is a negative: no cut-off has precision 1
+    highest = score == score.max()
+    label[highest] = 0
+    found = retune(_bundle(), _held_out(_rows(1), (label, score), _rows(3)), MaxRecall(precision=1.0))
+    assert not found.change.chosen.reachable
+    assert any("out of reach" in line for line in found.lines())

@@ -1,0 +1,71 @@
+"""Runs and steps: done once, verified when read, refused under another config."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from imbalance_spark.core.errors import PinDamagedError, RunConflictError
+from imbalance_spark.core.files import Folder
+from imbalance_spark.core.run import Run, count_fingerprint
+
+
+def open_run(spark: SparkSession, path: Path, config_hash: str = "c1") -> Run:
+    return Run.open(spark, str(path), "r1", config_hash, {"version": 3})
+
+
+def test_a_step_is_done_once(spark: SparkSession, tmp_path: Path) -> None:
+    builds = []
+    for _ in range(2):
+        run = open_run(spark, tmp_path)
+        table = run.table("orders", lambda: (builds.append(1), spark.range(10))[1])
+        document = run.document("counts", lambda: (builds.append(2), {"n": 10})[1])
+    assert builds == [1, 2]
+    assert (table.count(), document) == (10, {"n": 10})
+
+
+def test_a_table_written_before_its_ledger_entry_is_taken_over(spark: SparkSession, tmp_path: Path) -> None:
+    run = open_run(spark, tmp_path)
+    run.table("orders", lambda: spark.range(10))
+    (tmp_path / "r1/ledger/orders.json").unlink()
+    again = open_run(spark, tmp_path).table("orders", lambda: pytest.fail("must not be built again"))
+    assert again.count() == 10
+
+
+def test_another_config_under_the_same_run_id_is_refused(spark: SparkSession, tmp_path: Path) -> None:
+    open_run(spark, tmp_path)
+    with pytest.raises(RunConflictError, match=r"'c1'.*'c2'"):
+        open_run(spark, tmp_path, "c2")
+
+
+def test_a_table_that_lost_its_data_is_noticed(spark: SparkSession, tmp_path: Path) -> None:
+    run = open_run(spark, tmp_path)
+    run.table("orders", lambda: spark.range(10))
+    shutil.rmtree(tmp_path / "r1/tables/orders")
+    spark.range(9).write.format("delta").save(str(tmp_path / "r1/tables/orders"))
+    with pytest.raises(PinDamagedError, match="expected 10 rows"):
+        open_run(spark, tmp_path).table("orders", lambda: spark.range(10))
+
+
+def test_fingerprint_does_not_depend_on_order_but_on_rows(spark: SparkSession) -> None:
+    rows = spark.range(1000)
+    assert count_fingerprint(rows) == count_fingerprint(rows.orderBy(rows.id.desc()).repartition(7))
+    assert count_fingerprint(rows) != count_fingerprint(spark.range(1, 1001))
+
+
+def test_files_are_whole_and_replaceable(spark: SparkSession, tmp_path: Path) -> None:
+    folder = Folder(spark, str(tmp_path / "f"))
+    folder.write_bytes("a.bin", bytes(range(256)))
+    folder.write_bytes("a.bin", b"\x00\xff" * 3)
+    assert folder.read_bytes("a.bin") == b"\x00\xff" * 3
+    assert [p.name for p in (tmp_path / "f").iterdir() if not p.name.endswith(".crc")] == ["a.bin"]
+
+
+def test_listing_hash_changes_with_a_file(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("1")
+    folder = Folder(spark, str(tmp_path))
+    before = folder.listing_hash()
+    assert before == folder.listing_hash()
+    (tmp_path / "b").write_text("2")
+    assert folder.listing_hash() != before

@@ -1,0 +1,140 @@
+"""When a fit is tried again, and when it is not; what workers lost on a real cluster do is in tests/cluster."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+import pytest
+from pyspark.sql import SparkSession
+
+from imbalance_spark.config.run import RunConfig
+from imbalance_spark.config.yaml_file import config_hash
+from imbalance_spark.core.errors import TrainingError
+from imbalance_spark.train_only.config import TrainingConfig
+from imbalance_spark.train_only.learners.retry import fit_watched, work_done
+from imbalance_spark.train_only.learners.round_reports import RoundListener, listening
+
+TRAINING = TrainingConfig(num_workers=1, max_fit_attempts=2, stall_limit_s=0.5)
+
+
+def test_a_fit_that_gets_nowhere_is_cancelled_and_begun_again(spark: SparkSession) -> None:
+    attempts: list[int] = []
+
+    def fit(_: list[Any]) -> int:
+        attempts.append(1)
+        return 3 if len(attempts) == 2 else hang(spark)
+
+    assert fit_watched(spark, fit, TRAINING, "none") == 3
+    assert len(attempts) == 2
+
+
+def test_a_job_that_starts_after_the_verdict_is_cancelled_too(spark: SparkSession) -> None:
+    def fit(_: list[Any]) -> int:
+        time.sleep(1.5)
+        return hang(spark)
+
+    with pytest.raises(TrainingError, match=r"no progress for 0\.5 s"):
+        fit_watched(spark, fit, TRAINING.model_copy(update={"max_fit_attempts": 1}), "none")
+
+
+def hang(spark: SparkSession) -> int:
+    def sleep(batches: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+        for batch in batches:
+            time.sleep(60)
+            yield batch
+
+    return spark.range(1).mapInPandas(sleep, "id long").count()
+
+
+def test_attempts_that_all_hang_end_with_one_error(spark: SparkSession) -> None:
+    def fit(_: list[Any]) -> int:
+        return hang(spark)
+
+    with pytest.raises(TrainingError, match=r"'none': 1 attempts .*no progress for 0.5 s .* before the first round"):
+        fit_watched(spark, fit, TRAINING.model_copy(update={"max_fit_attempts": 1}), "none")
+
+
+def test_rounds_that_are_told_keep_a_slow_fit_alive(spark: SparkSession) -> None:
+    def fit(callbacks: list[Any]) -> str:
+        for number in range(12):
+            time.sleep(0.25)
+            callbacks[0].after_iteration(None, number, {})
+        return "done"
+
+    assert fit_watched(spark, fit, TRAINING.model_copy(update={"stall_limit_s": 2.0}), "none") == "done"
+
+
+def test_an_error_of_the_fit_itself_is_not_tried_again(spark: SparkSession) -> None:
+    attempts: list[int] = []
+
+    def fit(_: list[Any]) -> None:
+        attempts.append(1)
+        raise ValueError("labels must be 0 or 1")
+
+    with pytest.raises(ValueError, match="labels must be"):
+        fit_watched(spark, fit, TRAINING, "none")
+    assert attempts == [1]
+
+
+def test_the_callers_jobs_carry_no_tag_afterwards(spark: SparkSession) -> None:
+    def fit(_: list[Any]) -> set[str]:
+        return set(spark.sparkContext.getJobTags())
+
+    [tag] = fit_watched(spark, fit, TRAINING, "none")
+    assert tag.startswith("fit-")
+    assert not len(spark.sparkContext.getJobTags())
+
+
+def test_the_work_of_tagged_jobs_is_seen_and_no_other(spark: SparkSession) -> None:
+    spark.range(10).repartition(2).count()
+    spark.sparkContext.addJobTag("seen")
+    try:
+        assert work_done(spark, "seen") == (0, 0, 0)
+        spark.range(10).repartition(2).count()
+    finally:
+        spark.sparkContext.removeJobTag("seen")
+    tasks, _, shuffled = work_done(spark, "seen")
+    assert tasks >= 3
+    assert shuffled >= 10
+
+
+def test_a_report_counts_with_the_token_of_its_fit_alone() -> None:
+    earlier, listener = RoundListener("127.0.0.1", 1), RoundListener("127.0.0.1", 1)
+    for message in (
+        b"",
+        b"3",
+        b"\xff\xfe 3",
+        b"token 3",
+        f"{earlier._token} 3".encode(),
+        f"{listener._token} x".encode(),
+    ):
+        listener.hear(message)
+    assert listener.last_round is None
+    listener.hear(f"{listener._token} 3\n".encode())
+    assert listener.last_round == 3
+
+
+def test_a_driver_that_does_not_listen_ends_no_round(spark: SparkSession) -> None:
+    with listening(spark) as listener:
+        reporter = listener.reporter
+    assert reporter.after_iteration(None, 0, {}) is False
+    assert listener.last_round is None
+
+
+def test_patience_has_no_say_in_what_a_run_is() -> None:
+    orders = {"source": {"path": "p"}, "label": "y", "numeric": ("x",)}
+    patient = {"stall_limit_s": 5.0, "max_fit_attempts": 9, "slot_wait_s": 1.0}
+    one, same, other = (
+        RunConfig.model_validate(
+            {
+                "name": "n",
+                "output": "o",
+                "orders": orders,
+                "strategies": ({"kind": "none", "name": "none"},),
+                "training": t,
+            }
+        )
+        for t in ({}, patient, {"rounds": 3})
+    )
+    assert config_hash(one) == config_hash(same) != config_hash(other)
