@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TextIO
@@ -27,21 +27,20 @@ class Progress:
     """Prints `[3/7] sample  412,331,902 -> 9,800,112 rows  41 s` for each stage of a job.
 
     Args:
-        steps: how many stages there will be.
+        stages: names of all stages, in their order.
         quiet: print nothing.
         stream: where to; stderr unless given, since stdout is for results.
     """
 
-    steps: int
+    stages: Sequence[str]
     quiet: bool = False
     stream: TextIO | None = None
-    done: int = 0
 
     @contextmanager
     def step(self, name: str) -> Iterator[Step]:
-        """Announce a stage, name its Spark jobs after it, and print how it ended and its time."""
-        self.done += 1
-        number, started, step = f"[{self.done}/{self.steps}]", time.monotonic(), Step(name)
+        """Announce one of the stages, name its Spark jobs after it, and print how it ended and its time."""
+        position = self.stages.index(name) + 1
+        number, started, step = f"[{position}/{len(self.stages)}]", time.monotonic(), Step(name)
         self._print(f"{number} {name} ...")
         _describe_spark_jobs(name)
         try:

@@ -6,15 +6,16 @@ from imbalance_spark.metrics.bounds import Bracket
 from imbalance_spark.metrics.confusion import ClassAverages, ConfusionMatrix, MulticlassConfusion
 from imbalance_spark.metrics.counts import EXACT_LIMIT, ScoreCounts
 from imbalance_spark.metrics.curve import FLAG_NOBODY, LOG_LOSS_EPS, Curve
-from imbalance_spark.metrics.evaluate import evaluate, majority_baseline, undefined
-from imbalance_spark.metrics.evaluate_multiclass import (
-    MulticlassCounts,
-    collect_multiclass_counts,
+from imbalance_spark.metrics.evaluate import (
+    evaluate,
     evaluate_multiclass,
+    majority_baseline,
+    undefined,
     undefined_multiclass,
 )
 from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.metrics.logistic import Reliability
+from imbalance_spark.metrics.multiclass_counts import MulticlassCounts, collect_multiclass_counts
 from imbalance_spark.metrics.probability import (
     brier_skill,
     expected_calibration_error,

@@ -1,10 +1,14 @@
-"""The flat, named metrics of one model on one set of rows: what a run logs."""
+"""The flat, named metrics of one model on one set of rows, for two classes and for K: what a run logs."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
+from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.areas import h_measure, partial_roc_auc, pr_auc_trapezoid, pr_gain_auc
 from imbalance_spark.metrics.confusion import ConfusionMatrix
 from imbalance_spark.metrics.curve import Curve
+from imbalance_spark.metrics.multiclass_counts import MulticlassCounts
 from imbalance_spark.metrics.probability import (
     brier_skill,
     expected_calibration_error,
@@ -18,7 +22,7 @@ MAX_FPR = 0.01
 
 
 TOP_SHARES = {"0.1_percent": 0.001, "1_percent": 0.01}
-"""Shares of the rows whose precision, recall and lift are told."""
+"""Shares of the rows whose precision, recall and lift are reported."""
 
 
 NEEDS_BOTH_CLASSES = (
@@ -36,6 +40,51 @@ Accuracy is one of them: it never comes without the recall beside it.
 
 NEEDS_FLAGGED_ROWS = ("precision", "mcc")
 """Metrics that are 0 / 0 when no row is flagged."""
+
+
+@dataclass(frozen=True)
+class TargetNames:
+    """What metrics of targets are called: bare with one target; with K `recall/fraud` and, over all, `macro_recall`.
+
+    A target is one class against the rest. Two classes have one target, K have K.
+
+    Args:
+        targets: the classes that are targets, in the order of their numbers.
+    """
+
+    targets: tuple[str, ...]
+
+    def of(self, metric: str, number: int) -> str:
+        """The name of a metric of one target."""
+        return metric if len(self.targets) == 1 else f"{metric}/{self.targets[number]}"
+
+    def macro(self, metric: str) -> str:
+        """The name of a metric's mean over the targets; the mean of one target is its own."""
+        return metric if len(self.targets) == 1 else f"macro_{metric}"
+
+    def named(self, metric: str, values: Sequence[float]) -> dict[str, float]:
+        """A metric's value for each target by its name, and their macro average."""
+        found = {self.of(metric, number): value for number, value in enumerate(values)}
+        return found | {self.macro(metric): mean_of_defined(values)}
+
+
+def mean_of_defined(values: Sequence[float]) -> float:
+    """The mean of the values that are not NaN; NaN when all are."""
+    defined = [value for value in values if not math.isnan(value)]
+    return sum(defined) / len(defined) if defined else math.nan
+
+
+def ranking_metrics(curves: Sequence[Curve], names: TargetNames) -> dict[str, float]:
+    """Average precision and ROC-AUC, which neither a threshold nor the calibration of one target moves.
+
+    Args:
+        curves: one for each target.
+    Returns:
+        Of each target and as macro average, see `TargetNames`; NaN where a class has no row.
+    """
+    areas = {"average_precision": Curve.average_precision, "roc_auc": Curve.roc_auc}
+    values = {metric: [_or_nan(area(curve)) for curve in curves] for metric, area in areas.items()}
+    return {name: value for metric, each in values.items() for name, value in names.named(metric, each).items()}
 
 
 def evaluate(curve: Curve, threshold: float | None = None, *, fn: float = 1.0, fp: float = 1.0) -> dict[str, float]:
@@ -80,7 +129,7 @@ def curve_metrics(curve: Curve) -> dict[str, float]:
         "ece_equal_width": expected_calibration_error(curve),
         "ece_equal_mass": expected_calibration_error_equal_mass(curve),
     }
-    return {name: math.nan if value is None else value for name, value in values.items()} | _top_metrics(curve)
+    return {name: _or_nan(value) for name, value in values.items()} | _top_metrics(curve)
 
 
 def matrix_metrics(matrix: ConfusionMatrix, *, fn: float = 1.0, fp: float = 1.0) -> dict[str, float]:
@@ -126,3 +175,79 @@ def _top_metrics(curve: Curve) -> dict[str, float]:
         top = top_share(curve, share)
         values |= {f"precision_at_{name}": top.precision, f"recall_at_{name}": top.recall, f"lift_at_{name}": top.lift}
     return values
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
+def evaluate_multiclass(counts: MulticlassCounts, classes: Sequence[str] | None = None) -> dict[str, float]:
+    """Every metric that these rows define, by name; `undefined_multiclass` names the others and says why.
+
+    Averages have names such as `macro_recall`, those of one class such as `recall/refund`.
+
+    Args:
+        classes: a name for each class, in the order of their numbers; None names them by number.
+    Raises:
+        ConfigError: not one different name for each class.
+    """
+    values = _all_metrics(counts, _names(counts, classes))
+    return {name: value for name, value in values.items() if not math.isnan(value)}
+
+
+def undefined_multiclass(counts: MulticlassCounts, classes: Sequence[str] | None = None) -> dict[str, str]:
+    """Reason by name for each metric that `evaluate_multiclass` leaves out; usually empty."""
+    names, support = _names(counts, classes), counts.confusion.support
+    reasons: dict[str, str] = {}
+    for name, rows in zip(names, support.tolist(), strict=True):
+        if rows <= 0.0 or rows >= counts.confusion.total:
+            reason = f"there is no row of class {name}" if rows <= 0.0 else f"all rows are of class {name}"
+            reasons |= {f"{metric}/{name}": reason for metric in _PER_CLASS}
+    absent = set(_all_metrics(counts, names)) - set(evaluate_multiclass(counts, classes))
+    return {name: reasons.get(name, "all rows are of one class") for name in sorted(absent)}
+
+
+_PER_CLASS = ("precision", "recall", "specificity", "f1", "average_precision", "roc_auc")
+
+
+def _all_metrics(counts: MulticlassCounts, names: Sequence[str]) -> dict[str, float]:
+    return _decision_metrics(counts) | _ranking_metrics(counts, names) | _of_each_class(counts, names)
+
+
+def _decision_metrics(counts: MulticlassCounts) -> dict[str, float]:
+    confusion = counts.confusion
+    values = {
+        "accuracy": confusion.accuracy,
+        "balanced_accuracy": confusion.balanced_accuracy,
+        "g_mean": confusion.g_mean,
+        "mcc": confusion.mcc,
+        "kappa": confusion.kappa,
+    }
+    for name, averages in (("macro", confusion.macro), ("weighted", confusion.weighted), ("micro", confusion.micro)):
+        values |= {f"{name}_{metric}": value for metric, value in vars(averages).items()}
+    return values
+
+
+def _ranking_metrics(counts: MulticlassCounts, names: Sequence[str]) -> dict[str, float]:
+    values: dict[str, float] = {}
+    for metric, per_class in (("average_precision", counts.average_precision()), ("roc_auc", counts.roc_auc())):
+        values |= {f"{metric}/{name}": value for name, value in zip(names, per_class.tolist(), strict=True)}
+        values |= {f"macro_{metric}": counts.macro(per_class), f"weighted_{metric}": counts.weighted(per_class)}
+    return values
+
+
+def _of_each_class(counts: MulticlassCounts, names: Sequence[str]) -> dict[str, float]:
+    values: dict[str, float] = {}
+    for name, matrix in zip(names, counts.confusion.per_class, strict=True):
+        # Without a row of the class, precision and F1 would be 0 whatever the model does.
+        has_rows = matrix.tp + matrix.fn > 0.0
+        for metric in ("precision", "recall", "specificity", "f1"):
+            values[f"{metric}/{name}"] = getattr(matrix, metric) if has_rows else math.nan
+    return values
+
+
+def _names(counts: MulticlassCounts, classes: Sequence[str] | None) -> Sequence[str]:
+    names = [str(k) for k in range(counts.classes)] if classes is None else list(classes)
+    if len(names) != counts.classes or len(set(names)) != len(names):
+        raise ConfigError(f"evaluate_multiclass: {counts.classes} classes need as many different names, got {names}.")
+    return names

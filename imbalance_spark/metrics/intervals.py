@@ -1,4 +1,4 @@
-"""The scale on which a metric's estimate is nearly normal, by the metric's name."""
+"""Confidence intervals of metrics and of paired differences, by a jackknife over hash buckets of rows."""
 
 import math
 import re
@@ -66,19 +66,27 @@ _F_BETA = re.compile(r"f\d+(_\d+)?")
 
 
 def scale_of(metric: str) -> Scale:
-    """The scale of a metric, by its name between the last slash and `_at_`; REAL for an unknown name.
+    """The scale on which a metric's estimate is nearly normal; REAL for an unknown name.
 
+    The metric is found in names such as `test/recall`, `recall/fraud`, `macro_recall` and `recall_at_1_percent`.
     REAL is safe for any metric: its interval may be rougher, and may reach beyond the metric's range.
     """
-    name = metric.rsplit("/", 1)[-1].split("_at_", 1)[0]
-    for scale, names in ((RATE, _RATES), (POSITIVE, _POSITIVE), (CORRELATION, _CORRELATIONS)):
-        if name in names:
-            return scale
-    return RATE if _F_BETA.fullmatch(name) else REAL
+    for part in metric.split("/"):
+        name = part.removeprefix("macro_").split("_at_", 1)[0]
+        if _F_BETA.fullmatch(name):
+            return RATE
+        for scale, names in ((RATE, _RATES), (POSITIVE, _POSITIVE), (CORRELATION, _CORRELATIONS)):
+            if name in names:
+                return scale
+    return REAL
 
 
 Metrics = Callable[[Curve], Mapping[str, float]]
 """Numbers of a curve by name, such as `evaluate`; an absent name or NaN means undefined."""
+
+
+TargetMetrics = Callable[[Sequence[Curve]], Mapping[str, float]]
+"""Numbers of the curves of all targets, one a target, in the order of their numbers."""
 
 
 FEW_POSITIVES = 100
@@ -110,11 +118,24 @@ def bucket_intervals(sample: BucketedCurve, metrics: Metrics, *, level: float = 
     Raises:
         ConfigError: `level` is not in (0, 1).
     """
+    return target_intervals([sample], _of_the_only(metrics), level=level)
+
+
+def target_intervals(
+    samples: Sequence[BucketedCurve], metrics: TargetMetrics, *, level: float = 0.95
+) -> dict[str, Interval]:
+    """An interval for each metric of the targets that is defined on all rows.
+
+    Args:
+        samples: one for each target, of the same rows. What an interval rests on is that of the rarest.
+    Raises:
+        ConfigError: `level` is not in (0, 1).
+    """
     check_level(level)
-    values, without = metrics(sample.curve), _without(sample, metrics)
-    warning = sample_warning(sample)
+    values, without = metrics([sample.curve for sample in samples]), _without(samples, metrics)
+    rarest = rarest_of(samples)
     return {
-        name: jackknife_interval(value, _column(without, name), scale_of(name), level, sample, warning)
+        name: jackknife_interval(value, _column(without, name), scale_of(name), rarest, level=level)
         for name, value in values.items()
         if math.isfinite(value)
     }
@@ -138,22 +159,45 @@ def paired_differences(
         DataContractError: the two were not counted on the same rows.
         ConfigError: `level` is not in (0, 1).
     """
+    of_other = None if metrics_of_other is None else _of_the_only(metrics_of_other)
+    return target_differences([one], [other], _of_the_only(metrics), of_other, level=level)
+
+
+def target_differences(
+    one: Sequence[BucketedCurve],
+    other: Sequence[BucketedCurve],
+    metrics: TargetMetrics,
+    metrics_of_other: TargetMetrics | None = None,
+    *,
+    level: float = 0.95,
+) -> dict[str, Interval]:
+    """`paired_differences` of metrics of all targets.
+
+    Raises:
+        DataContractError: the two have other targets, or were not counted on the same rows.
+        ConfigError: `level` is not in (0, 1).
+    """
     check_level(level)
-    if not np.array_equal(rows_by_bucket(one), rows_by_bucket(other)):
+    pairs = zip(one, other, strict=False)
+    if len(one) != len(other) or not all(np.array_equal(rows_by_bucket(a), rows_by_bucket(b)) for a, b in pairs):
         raise DataContractError(
-            "paired_differences: the buckets of the two models hold different rows. "
+            "paired_differences: the two models have other classes, or their buckets hold different rows. "
             "Count both in one scan, with the same group."
         )
     of_other = metrics if metrics_of_other is None else metrics_of_other
-    values, others = metrics(one.curve), of_other(other.curve)
+    values, others = metrics([sample.curve for sample in one]), of_other([sample.curve for sample in other])
     without, others_without = _without(one, metrics), _without(other, of_other)
-    warning = sample_warning(one)
-    found = {}
+    rarest, found = rarest_of(one), {}
     for name in values:
         if name in others and math.isfinite(difference := values[name] - others[name]):
             again = _column(without, name) - _column(others_without, name)
-            found[name] = jackknife_interval(difference, again, REAL, level, one, warning)
+            found[name] = jackknife_interval(difference, again, REAL, rarest, level=level)
     return found
+
+
+def rarest_of(samples: Sequence[BucketedCurve]) -> BucketedCurve:
+    """The sample of the target with the fewest rows: what numbers of all targets rest on."""
+    return min(samples, key=lambda sample: sample.positives)
 
 
 def sample_warning(sample: BucketedCurve) -> str | None:
@@ -182,8 +226,13 @@ def check_level(level: float) -> None:
         raise ConfigError(f"intervals: level must be in (0, 1), got {level!r}. 0.95 suits most uses.")
 
 
-def _without(sample: BucketedCurve, metrics: Metrics) -> list[Mapping[str, float]]:
-    return [metrics(curve) for curve in sample.without_each()]
+def _of_the_only(metrics: Metrics) -> TargetMetrics:
+    return lambda curves: metrics(curves[0])
+
+
+def _without(samples: Sequence[BucketedCurve], metrics: TargetMetrics) -> list[Mapping[str, float]]:
+    """The metrics without each of the buckets; all samples are of the same rows, so of the same buckets."""
+    return [metrics(curves) for curves in zip(*[sample.without_each() for sample in samples], strict=True)]
 
 
 def _column(without: Sequence[Mapping[str, float]], name: str) -> FloatArray:
@@ -191,7 +240,7 @@ def _column(without: Sequence[Mapping[str, float]], name: str) -> FloatArray:
 
 
 def jackknife_interval(
-    value: float, without: FloatArray, scale: Scale, level: float, sample: BucketedCurve, warning: str | None
+    value: float, without: FloatArray, scale: Scale, sample: BucketedCurve, *, level: float = 0.95
 ) -> Interval:
     """The interval of a number that is `without[b]` without bucket b; `sample` says on how many positives it rests."""
     low, high, notes = _limits(value, without, scale, level, sample.buckets_with_positives)
@@ -202,7 +251,7 @@ def jackknife_interval(
         level=level,
         standard_error=_standard_error(without),
         positives=sample.positives,
-        warning=" ".join(filter(None, [warning, notes])) or None,
+        warning=" ".join(filter(None, [sample_warning(sample), notes])) or None,
     )
 
 
@@ -244,66 +293,3 @@ def _degrees_of_freedom(without: FloatArray) -> float:
     buckets, squares = len(without), (without - without.mean()) ** 2
     kurtosis = buckets * float(np.sum(squares**2)) / float(np.sum(squares)) ** 2
     return float(np.clip(2.0 * buckets / max(kurtosis - 1.0, 1e-9), 1.0, buckets - 1.0))
-
-
-ClassMetrics = Callable[[Sequence[Curve]], Mapping[str, float]]
-"""Numbers of one curve a class, of the class against all others; NaN means undefined."""
-
-
-_LEVEL = 0.95
-
-
-def class_intervals(samples: Sequence[BucketedCurve], metrics: ClassMetrics) -> dict[str, Interval]:
-    """An interval for each metric that is defined on all rows.
-
-    Args:
-        samples: one for each class in the order of their numbers, of the same rows.
-    """
-    values, without = metrics([sample.curve for sample in samples]), _without_of_classes(samples, metrics)
-    rarest = min(samples, key=lambda sample: sample.positives)
-    warning = sample_warning(rarest)
-    return {
-        name: jackknife_interval(value, _column(without, name), class_scale(name), _LEVEL, rarest, warning)
-        for name, value in values.items()
-        if math.isfinite(value)
-    }
-
-
-def class_differences(
-    one: Sequence[BucketedCurve], other: Sequence[BucketedCurve], metrics: ClassMetrics, *, level: float = _LEVEL
-) -> dict[str, Interval]:
-    """An interval for `one` minus `other`, of each metric that is defined for both models of the same rows.
-
-    Raises:
-        DataContractError: the two have other classes, or were not counted on the same rows.
-    """
-    if len(one) != len(other) or any(
-        not np.array_equal(rows_by_bucket(mine), rows_by_bucket(theirs))
-        for mine, theirs in zip(one, other, strict=True)
-    ):
-        raise DataContractError(
-            "class_differences: the two models have other classes, or their buckets hold different rows. "
-            "Count both on the same rows, with the same group."
-        )
-    rarest = min(one, key=lambda sample: sample.positives)
-    values, others = (metrics([sample.curve for sample in samples]) for samples in (one, other))
-    without, others_without = _without_of_classes(one, metrics), _without_of_classes(other, metrics)
-    return {
-        name: jackknife_interval(
-            values[name] - others[name], _column(without, name) - _column(others_without, name), REAL, level, rarest,
-            sample_warning(rarest),
-        )
-        for name in values
-        if name in others and math.isfinite(values[name] - others[name])
-    }  # fmt: skip
-
-
-def class_scale(name: str) -> Scale:
-    """The scale of `macro_recall`, or of `recall/fraud`."""
-    return scale_of(name.split("/", 1)[0].removeprefix("macro_"))
-
-
-def _without_of_classes(samples: Sequence[BucketedCurve], metrics: ClassMetrics) -> list[Mapping[str, float]]:
-    occupied = samples[0].occupied
-    others = [occupied & (np.arange(len(occupied)) != bucket) for bucket in np.flatnonzero(occupied)]
-    return [metrics([sample.draw(kept) for sample in samples]) for kept in others]
