@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from imbalance_spark.cli.arguments import parser, run_configured
-from imbalance_spark.comparison.prepare import EXAMINE_STEPS as STEPS
-from imbalance_spark.comparison.prepare import ExaminedOrders, examine
+from imbalance_spark.comparison.prepare import INSPECT_STAGES, InspectedOrders, inspect_orders, require_source
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.core.spark_session import spark_session
@@ -21,13 +20,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _diagnose(config: RunConfig, args: Namespace) -> int:
+    require_source(config)
     with spark_session(f"diagnose {config.name}", config.spark.master, config.spark.settings) as spark:
-        found = examine(spark, config, Progress(STEPS, quiet=args.json))
+        found = inspect_orders(spark, config, Progress(INSPECT_STAGES, quiet=args.json))
     print(json.dumps(_record(found)) if args.json else "\n".join(_lines(found)))
     return 0
 
 
-def _record(found: ExaminedOrders) -> dict[str, Any]:
+def _record(found: InspectedOrders) -> dict[str, Any]:
     return {
         "source": found.source.description,
         "validation": found.report.to_dict(),
@@ -35,7 +35,7 @@ def _record(found: ExaminedOrders) -> dict[str, Any]:
     }
 
 
-def _lines(found: ExaminedOrders) -> Iterator[str]:
+def _lines(found: InspectedOrders) -> Iterator[str]:
     report = found.report
     yield f"Orders: {found.source.description}; {report.rows:,} rows, {report.quarantined:,} break a rule."
     for rule, rows in report.by_rule.items():

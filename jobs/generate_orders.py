@@ -65,7 +65,7 @@ def _run(args: argparse.Namespace) -> int:
         asked = _description(args)
         if args.dry_run:
             return _plan(spark, args, asked)
-        progress = Progress(2, quiet=args.quiet or args.json)
+        progress = Progress(("generate", "count"), quiet=args.quiet or args.json)
         with progress.step("generate") as step:
             is_new = not _is_there(spark, args.output, asked, overwrite=args.overwrite)
             if is_new:

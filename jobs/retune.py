@@ -9,14 +9,21 @@ from collections.abc import Sequence
 from dataclasses import MISSING, fields
 
 from imbalance_spark.cli.exit_codes import run_job
-from imbalance_spark.comparison.evaluate import constant_costs
-from imbalance_spark.comparison.retune import Retuned, retune
-from imbalance_spark.comparison.retune_record import change_record, retuned_evidence, retuned_identity, version_tags
+from imbalance_spark.comparison.retune import (
+    RetuneResult,
+    retune,
+    retune_costs,
+    retuned_evidence,
+    retuned_identity,
+    version_tags,
+)
+from imbalance_spark.config.yaml_file import read_yaml
 from imbalance_spark.core.errors import ConfigError, QualityGateError
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.threshold.decisions import COST_MATRIX, cost_matrix_from_config
 from imbalance_spark.threshold.objective import Objective
-from imbalance_spark.threshold.objectives import OBJECTIVES, MinCost, objective_from_config
+from imbalance_spark.threshold.objectives import OBJECTIVES, MinCost, first_constant_costs, objective_from_config
 from imbalance_spark.tracking.models import LoggedModel, load_logged_model, log_retuned, register_version
 
 _SETTINGS = sorted({field.name for kind in OBJECTIVES.values() for field in fields(kind)} - {"days"})
@@ -28,13 +35,17 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="jobs/retune.py",
         description=__doc__,
-        epilog="With costs (--fn, --fp) beside an objective that is no cost, the report tells the cost, too. "
+        epilog="Give --fn and --fp with any other objective to see the cost, too. Of a model of three or more classes, "
+        "give --class with an objective, or --costs alone. "
         "Exit code 4: no threshold keeps the objective's constraint; nothing is registered.",
     )
     parser.add_argument(
         "--run", required=True, metavar="ID", help="MLflow run of a strategy, or a job's parent run: its best strategy"
     )
-    parser.add_argument("--objective", required=True, choices=sorted(OBJECTIVES), help="what the threshold is for")
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument("--objective", choices=sorted(OBJECTIVES), help="what the threshold is for")
+    asked.add_argument("--costs", metavar="FILE", help="YAML file with new costs of errors, as in an objective cost_matrix")
+    parser.add_argument("--class", dest="target", default="", metavar="NAME", help="of several, whose threshold to move")
     settings = parser.add_argument_group("settings of the objective")
     for name in _SETTINGS:
         settings.add_argument(f"--{name.replace('_', '-')}", type=_number_or_text, metavar="X", help=_users_of(name))
@@ -43,7 +54,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tracking-uri", default="sqlite:///mlflow.db", help="MLflow store (%(default)s)")
     parser.add_argument("--register", metavar="NAME", help="registered model (the one that has the run's model)")
     parser.add_argument("--alias", metavar="NAME", help="alias to move to the new version, such as champion (none)")
-    parser.add_argument("--dry-run", action="store_true", help="tell what would change; log and register nothing")
+    parser.add_argument("--dry-run", action="store_true", help="show what would change; log and register nothing")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     parser.add_argument("--verbose", action="store_true", help="log in detail, with tracebacks, to stderr")
     return parser.parse_args(argv)
@@ -61,35 +72,54 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    objective, cost = _objectives(args)
-    progress = Progress(2 if args.dry_run else 3, quiet=args.json)
+    objective, cost = _objectives(args) if args.objective else (None, None)
+    stages = ("load", "choose") if args.dry_run else ("load", "choose", "register")
+    progress = Progress(stages, quiet=args.json)
     with progress.step("load") as step:
         source = load_logged_model(args.tracking_uri, args.run)
-        step.says(f"strategy {source.bundle.strategy}, threshold {source.bundle.threshold:.6g}")
+        step.says(f"strategy {source.bundle.strategy}, {source.bundle.decides}")
     name = args.register or source.registered_name
     if name is None and not args.dry_run:
         raise ConfigError(f"--run {args.run}: its model is not registered. Name a registered model with --register.")
     per_day = source.orders_per_day if args.orders_per_day is None else args.orders_per_day
     with progress.step("choose") as step:
         held_out = HeldOutCounts.from_records(source.documents["counts.json"])
-        retuned = retune(
-            source.bundle,
-            held_out,
-            objective,
-            base_rate=args.base_rate,
-            cost=cost,
-            orders_per_day=per_day,
-        )
-        step.says(f"{objective.name}, threshold {retuned.bundle.threshold:.6g}")
+        result = _retuned(args, source, held_out, objective, cost, per_day)
+        step.says(result.sentence if result.change is None else f"{result.rule}, {_threshold(result)}")
     number = None
-    if retuned.change.chosen.reachable and not args.dry_run and name is not None:
+    if result.reachable and not args.dry_run and name is not None:
         with progress.step("register") as step:
-            number = _register(args, source, held_out, retuned, name, [cost or objective])
+            costs = first_constant_costs([one for one in (cost, objective) if one is not None]) or (1.0, 1.0)
+            evidence = retuned_evidence(source, held_out, result, costs={"fn": costs[0], "fp": costs[1]})
+            model_uri = log_retuned(source, result.bundle, evidence, retuned_identity(source, result))
+            number = register_version(name, model_uri, version_tags(source, result), args.alias)
             step.says(f"{name} version {number}")
-    _print(args, source, retuned, per_day, name, number)
-    if not retuned.change.chosen.reachable:
-        raise QualityGateError(f"{retuned.change.chosen.sentence} Nothing was registered.")
+    _print(args, source, result, per_day, name, number)
+    if result.change is not None and not result.reachable:
+        raise QualityGateError(f"{result.change.chosen.sentence} Nothing was registered.")
     return 0
+
+
+def _retuned(
+    args: argparse.Namespace,
+    source: LoggedModel,
+    held_out: HeldOutCounts,
+    objective: Objective | None,
+    cost: Objective | None,
+    per_day: float | None,
+) -> RetuneResult:
+    bundle = source.bundle
+    if objective is None:
+        given = read_yaml(args.costs)
+        costs = {"name": COST_MATRIX, "costs": given.get("costs", given)}
+        return retune_costs(bundle, cost_matrix_from_config(costs, bundle.classes))
+    return retune(
+        bundle, held_out, objective, target=args.target, base_rate=args.base_rate, cost=cost, orders_per_day=per_day
+    )
+
+
+def _threshold(result: RetuneResult) -> str:
+    return f"threshold {result.change.chosen.threshold:.6g}" if result.change is not None else ""
 
 
 def _objectives(args: argparse.Namespace) -> tuple[Objective, Objective | None]:
@@ -101,37 +131,23 @@ def _objectives(args: argparse.Namespace) -> tuple[Objective, Objective | None]:
     return objective_from_config({"name": args.objective, **given}), cost
 
 
-def _register(
-    args: argparse.Namespace,
-    source: LoggedModel,
-    held_out: HeldOutCounts,
-    retuned: Retuned,
-    name: str,
-    costs: Sequence[Objective],
-) -> str:
-    evidence = retuned_evidence(source, held_out, retuned, base_rate=args.base_rate, costs=constant_costs(costs))
-    identity = retuned_identity(source, retuned.change.chosen.objective, args.base_rate)
-    model_uri = log_retuned(source, retuned.bundle, evidence, identity)
-    return register_version(name, model_uri, version_tags(source, retuned, args.base_rate), args.alias)
-
-
 def _print(
     args: argparse.Namespace,
     source: LoggedModel,
-    retuned: Retuned,
+    result: RetuneResult,
     per_day: float | None,
     name: str | None,
     number: str | None,
 ) -> None:
     if args.json:
         registered = None if number is None else {"name": name, "version": number, "alias": args.alias}
-        found = {"run": source.run_id, "orders_per_day": per_day, **change_record(retuned), "registered": registered}
+        found = {"run": source.run_id, "orders_per_day": per_day, **result.to_dict(), "registered": registered}
         print(json.dumps(found))
         return
-    print("\n".join(retuned.lines()))
-    if per_day is None:
+    print("\n".join(result.lines()))
+    if result.change is not None and per_day is None:
         print("Alerts a day need the orders that are scored a day, the log has no time: --orders-per-day N.")
-    elif args.orders_per_day is None:
+    elif result.change is not None and args.orders_per_day is None:
         print(f"Alerts a day at {per_day:,.0f} orders a day, as in the log; --orders-per-day N is for another number.")
     if args.base_rate is not None:
         print(f"Expected at a share of positives of {args.base_rate:g}.")

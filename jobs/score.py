@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    progress = Progress(3, quiet=args.json)
+    progress = Progress(("model", "read", "plan" if args.dry_run else "score"), quiet=args.json)
     with progress.step("model") as step:
         model = load_registered_model(args.tracking_uri, args.model)
         step.says(f"{model.label}, strategy {model.bundle.strategy}, {model.bundle.decides}")

@@ -46,8 +46,8 @@ class Advice:
                 return f"No resampling needed: no other strategy scores higher on validation than {plain}."
             case "unknown":
                 return (
-                    f"Nobody can tell from these rows whether {self.highest} is better than {plain}: validation has "
-                    f"too few positives for an interval. Use {self.plain} until there are more."
+                    f"Undecided: validation has too few positives to compare {self.highest} with {plain}. "
+                    f"Keep {self.plain} until there are more."
                 )
             case "wins":
                 also = f" So do {_listed(self.winners[1:])}." if self.winners[1:] else ""

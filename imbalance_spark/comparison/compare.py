@@ -1,4 +1,4 @@
-"""The comparison: fit each strategy, score all in one scan, choose thresholds, judge on rows none has seen."""
+"""The comparison: fit each strategy, score all in one Spark scan, choose thresholds, evaluate on held-out data."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,42 +8,66 @@ from functools import cached_property
 from pyspark.sql import DataFrame, SparkSession
 
 from imbalance_spark.comparison.advice import Advice, advise, joint_level
-from imbalance_spark.comparison.evaluate import HELD_OUT, StrategyResult, constant_costs, gains, judge
-from imbalance_spark.comparison.prepare import STEPS as PREPARE_STEPS
+from imbalance_spark.comparison.evaluate import StrategyResult, baseline, evaluate_strategy, gains
+from imbalance_spark.comparison.prepare import STAGES as PREPARE_STAGES
 from imbalance_spark.comparison.prepare import PreparedOrders, prepare
+from imbalance_spark.comparison.score_strategies import score_strategies, with_days
 from imbalance_spark.config.run import RunConfig
-from imbalance_spark.core.columns import SPLIT, TEST, VALIDATION, col
-from imbalance_spark.core.errors import ConfigError, nearest
+from imbalance_spark.core.columns import FOLDS, TEST, VALIDATION
+from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.core.progress import Progress
-from imbalance_spark.metrics.confusion import ConfusionMatrix
-from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.evaluate import majority_baseline, matrix_metrics
-from imbalance_spark.metrics.grid import LogitGrid
+from imbalance_spark.metrics.evaluate import TargetNames
 from imbalance_spark.metrics.intervals import Interval
-from imbalance_spark.scoring.boosters import Contender
-from imbalance_spark.scoring.held_out import in_choosing_half, scan_held_out
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
-from imbalance_spark.scoring.scorer import ModelBundle
-from imbalance_spark.threshold.objective import Objective
-from imbalance_spark.threshold.objectives import AlertBudget, count_days, first_constant_costs, objective_from_config
+from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.threshold.decisions import Decisions, decisions_of
 from imbalance_spark.train_only.learners.executors import check_executors, require_training_slots
-from imbalance_spark.train_only.strategies.config import StrategyConfig
-from imbalance_spark.train_only.strategies.fit import FittedStrategy, fit_strategy, write_train_table
+from imbalance_spark.train_only.strategies import Strategy, strategies_of
+from imbalance_spark.train_only.strategies.fit import FitTask, FittedStrategy, fit_strategy, write_train_table
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What a run found out; `results` are best first by the gate's metric on validation.
+    """What a run found out.
 
-    `gains` are, for each strategy but plain boosting, what it has more of that metric, with the paired interval.
+    Args:
+        results: best first by the gate's metric on validation, of K classes by its macro average.
+        plain: plain boosting.
+        gains: for each other strategy, what it has more of that metric, with the paired interval.
+        baseline: what naming the largest class for every row of test gives.
     """
 
     config: RunConfig
     prepared: PreparedOrders
+    decisions: Decisions
     results: tuple[StrategyResult, ...]
     plain: StrategyResult
     gains: Mapping[str, Interval]
     baseline: Mapping[str, float]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of their numbers."""
+        return self.prepared.classes
+
+    @property
+    def names(self) -> TargetNames:
+        """What metrics of the targets are called."""
+        return target_names(self.classes)
+
+    @property
+    def is_single(self) -> bool:
+        """Whether there is one target: two classes, of which class 1 is told from class 0."""
+        return len(self.names.targets) == 1
+
+    @property
+    def serving(self) -> str:
+        """Name of the rule that decides."""
+        return self.decisions.serve_objective
+
+    @property
+    def metric(self) -> str:
+        """By what the strategies are ranked, in words."""
+        return self.config.gate.metric if self.is_single else f"macro {self.config.gate.metric}"
 
     @property
     def best(self) -> StrategyResult:
@@ -58,74 +82,122 @@ class Comparison:
         return advise(ranked, self.plain.name, self.gains, joint)
 
 
-def compare(spark: SparkSession, config: RunConfig, progress: Progress) -> Comparison:
+def target_names(classes: Sequence[str]) -> TargetNames:
+    """Of two classes class 1 is the target; of K each class is one."""
+    return TargetNames(tuple(classes[1:] if len(classes) == 2 else classes))
+
+
+def stages(config: RunConfig) -> list[str]:
+    """The stages that `compare` announces."""
+    fits = [f"fit {strategy.name}" for strategy in strategies_of(config.strategies)]
+    return ["cluster", *PREPARE_STAGES, "training rows", *fits, "score", "evaluate"]
+
+
+def compare(
+    spark: SparkSession, config: RunConfig, progress: Progress, orders: DataFrame | None = None
+) -> Comparison:
     """Run the whole comparison that a config asks for, up to the numbers; nothing is logged or registered.
 
+    Args:
+        orders: instead of `config.orders.source`; written once to the run's folder and read from there.
     Raises:
         ImbalanceSparkError: config, data or cluster do not allow it; see the rooms that are called.
     """
-    return compare_prepared(prepare_to_compare(spark, config, progress), config, progress)
+    return compare_prepared(prepare_to_compare(spark, config, progress, orders), config, progress)
 
 
-def prepare_to_compare(spark: SparkSession, config: RunConfig, progress: Progress) -> PreparedOrders:
-    """What must hold before anything is fitted, cheapest first: objectives, slots, executors, then the orders."""
-    with progress.step("cluster") as step:
-        check_to_compare(spark, config)
-        step.says(f"{config.training.num_workers} workers fit")
-    return prepare(spark, config, progress)
+def asked_decisions(config: RunConfig) -> Decisions:
+    """How the config wants to decide, checked before Spark starts.
+
+    Raises:
+        ConfigError: an objective is wrong, or `serve_objective` names none of them; all problems at once.
+    """
+    return decisions_of(
+        config.objectives,
+        config.serve_objective,
+        config.orders.class_names,
+        has_time=config.orders.time is not None,
+        stops_by_cost=config.training.early_stopping_metric == "expected_cost",
+    )
 
 
 def check_to_compare(spark: SparkSession, config: RunConfig) -> None:
     """Refuse objectives or a cluster that no comparison can work with; the orders are not read."""
-    objectives_of(config)
+    asked_decisions(config)
     require_training_slots(spark, config.training.num_workers, slot_wait_s=config.training.slot_wait_s)
     check_executors(spark)
 
 
+def prepare_to_compare(
+    spark: SparkSession, config: RunConfig, progress: Progress, orders: DataFrame | None = None
+) -> PreparedOrders:
+    """What must hold before anything is fitted, cheapest first: objectives, slots, executors, then the orders.
+
+    Raises:
+        DataContractError: a fold lacks one of K classes; see also `prepare`.
+    """
+    with progress.step("cluster") as step:
+        check_to_compare(spark, config)
+        step.says(f"{config.training.num_workers} workers fit")
+    prepared = prepare(spark, config, progress, orders)
+    if len(prepared.classes) > 2:
+        require_classes_in_folds(prepared.diagnosis.by_split, prepared.classes)
+    return prepared
+
+
+def require_classes_in_folds(by_split: Mapping[str, Mapping[int, int]], classes: Sequence[str]) -> None:
+    """Refuse a split in which a fold lacks a class, all of them at once.
+
+    Raises:
+        DataContractError: names the folds and the classes.
+    """
+    empty = {fold: [name for number, name in enumerate(classes) if by_split[fold].get(number, 0) < 1] for fold in FOLDS}
+    if problems := [f"{fold} has no row of {names}" for fold, names in empty.items() if names]:
+        raise DataContractError(
+            f"split: {'; '.join(problems)}. Each fold needs rows of each class: take more orders, larger folds, or "
+            "leave these classes out of orders.classes."
+        )
+
+
 def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Progress) -> Comparison:
-    """Fit, score and judge every strategy on prepared orders.
+    """Fit, score and evaluate every strategy on prepared orders.
 
     Fits see training rows only; thresholds and the order of the strategies come from validation;
     test is reported and decides nothing.
 
-    Passes: see `write_train_table` and `fit_strategy`; then one scan of validation and
-    test scores every strategy.
+    Passes: see `write_train_table`, `fit_strategy` and `score_strategies`.
     """
-    objectives = objectives_of(config)
+    decisions, task, names = asked_decisions(config), fit_task(config), target_names(prepared.classes)
     with progress.step("training rows") as step:
-        train = write_train_table(prepared, config)
+        train = write_train_table(prepared.run, prepared.inputs, task)
         step.says(f"{prepared.run.pin('train').rows:,} rows in {config.training.num_workers} sorted parts")
-    fitted = [_fit(prepared, train, strategy, config, progress) for strategy in strategies_of(config)]
+    fitted = [_fit(prepared, train, strategy, task, progress) for strategy in strategies_of(config.strategies)]
     with progress.step("score") as step:
-        counts = _score(prepared, fitted, config)
+        decisions = with_days(decisions, prepared, config)
+        scored = score_strategies(prepared, fitted, decisions, config)
         step.says(f"{len(fitted)} strategies in one scan of validation and test")
-    with progress.step("judge") as step:
-        objectives = _with_days(objectives, prepared, config)
-        results = [judge(s, counts[s.config.name], objectives, config.serve_objective) for s in fitted]
-        step.says(f"{len(objectives)} thresholds a strategy, from counts alone")
-    metric = f"{VALIDATION}/{config.gate.metric}"
+    with progress.step("evaluate") as step:
+        results = [evaluate_strategy(s, scored[s.strategy.name], decisions, names) for s in fitted]
+        step.says(f"{len(decisions.names)} {_rules(names)} per strategy, from counts alone")
+    metric = f"{VALIDATION}/{names.macro(config.gate.metric)}"
     results.sort(key=lambda result: result.metrics.get(metric, -math.inf), reverse=True)
-    plain = next(result for result in results if result.fitted.config.kind == "none")
+    plain = next(result for result in results if result.fitted.strategy.is_plain)
     return Comparison(
         config=config,
         prepared=prepared,
+        decisions=decisions,
         results=tuple(results),
         plain=plain,
         gains=gains(results, plain, config.gate.metric),
-        baseline=_baseline(results[0].curves[TEST], objectives),
+        baseline=baseline(scored[results[0].name], TEST, decisions),
     )
 
 
-def steps(config: RunConfig) -> int:
-    """How many stages `compare` announces."""
-    return 1 + PREPARE_STEPS + 3 + len(strategies_of(config))
-
-
-def strategies_of(config: RunConfig) -> tuple[StrategyConfig, ...]:
-    """The config's strategies; `none` always runs, so that the report can say "no resampling needed"."""
-    if any(strategy.kind == "none" for strategy in config.strategies):
-        return config.strategies
-    return (StrategyConfig(kind="none", name="none"), *config.strategies)
+def fit_task(config: RunConfig) -> FitTask:
+    """What a fit needs of the config."""
+    stops_by_cost = config.training.early_stopping_metric == "expected_cost"
+    costs = asked_decisions(config).costs if stops_by_cost else None
+    return FitTask(orders=config.orders, training=config.training, split=config.split, costs=costs)
 
 
 def bundle_of(comparison: Comparison, result: StrategyResult) -> ModelBundle:
@@ -133,103 +205,29 @@ def bundle_of(comparison: Comparison, result: StrategyResult) -> ModelBundle:
     orders, prepared = comparison.config.orders, comparison.prepared
     return ModelBundle(
         strategy=result.name,
-        booster_ubj=result.fitted.booster.ubj,
+        model_bytes=result.fitted.booster.model_bytes,
         numeric=orders.numeric,
         categorical=orders.categorical,
         categories=prepared.categories,
         label=prepared.report.label,
-        correction=result.fitted.recipe.ledger.correction(),
+        label_column=orders.label,
+        correction=result.fitted.recipe.prior_shift.correction(),
         calibrator=result.calibration.calibrator,
-        thresholds={name: chosen.threshold for name, chosen in result.thresholds.items()},
-        serve_objective=comparison.config.serve_objective,
+        rules=result.rules,
+        serve_objective=comparison.serving,
     )
+
+
+def _rules(names: TargetNames) -> str:
+    return "thresholds" if len(names.targets) == 1 else "rules of decision"
 
 
 def _fit(
-    prepared: PreparedOrders, train: DataFrame, strategy: StrategyConfig, config: RunConfig, progress: Progress
+    prepared: PreparedOrders, train: DataFrame, strategy: Strategy, task: FitTask, progress: Progress
 ) -> FittedStrategy:
     with progress.step(f"fit {strategy.name}") as step:
-        fitted = fit_strategy(prepared.run, train, strategy, config)
-        rows = " + ".join(f"{rows:,} of class {label}" for label, rows in sorted(fitted.fit_rows.items()))
+        fitted = fit_strategy(prepared.run, train, strategy, task)
+        called = {k: f"of class {k}" if len(prepared.classes) == 2 else n for k, n in enumerate(prepared.classes)}
+        rows = " + ".join(f"{rows:,} {called[label]}" for label, rows in sorted(fitted.fit_rows.items()))
         step.says(f"{rows}; best of {fitted.booster.rounds_run} rounds: {fitted.booster.best_iteration + 1}")
     return fitted
-
-
-def _score(prepared: PreparedOrders, fitted: Sequence[FittedStrategy], config: RunConfig) -> dict[str, HeldOutCounts]:
-    """Counts by strategy: from the ledger if the run has them all, else from one scan."""
-    run, names = prepared.run, [strategy.config.name for strategy in fitted]
-    if not all(run.is_done(f"counts_{name}") for name in names):
-        for name, found in _scanned(prepared, fitted, config).items():
-            run.record(f"counts_{name}", found.to_records())
-    return {name: HeldOutCounts.from_records(run.read_document(f"counts_{name}")) for name in names}
-
-
-def _scanned(prepared: PreparedOrders, fitted: Sequence[FittedStrategy], config: RunConfig) -> dict[str, HeldOutCounts]:
-    contenders = [
-        Contender(
-            name=s.config.name,
-            ubj=s.booster.ubj,
-            features=s.booster.features,
-            correction=s.recipe.ledger.correction(),
-        )
-        for s in fitted
-    ]
-    return scan_contenders(prepared.inputs, contenders, config)
-
-
-def scan_contenders(inputs: DataFrame, contenders: Sequence[Contender], config: RunConfig) -> dict[str, HeldOutCounts]:
-    """Counts of models of one list of features, from one pass over validation and test; see `scan_held_out`."""
-    return scan_held_out(
-        inputs.where(col(SPLIT).isin(*HELD_OUT)),
-        contenders,
-        key=config.orders.key,
-        group=config.orders.grouping,
-        segments=config.scoring.segments,
-        grid=LogitGrid(bins=config.scoring.bins),
-        has_weight=config.orders.weight is not None,
-        has_amount=config.orders.amount is not None,
-    )
-
-
-def _with_days(objectives: tuple[Objective, ...], prepared: PreparedOrders, config: RunConfig) -> tuple[Objective, ...]:
-    """The objectives with the days that the choosing half of validation amounts to, where one of them asks."""
-    if not any(isinstance(objective, AlertBudget) and objective.days is None for objective in objectives):
-        return objectives
-    time = config.orders.time
-    assert time is not None, "objectives_of has seen to it"  # noqa: S101  # for the type checker
-    is_counted = (col(SPLIT) == VALIDATION) & in_choosing_half(config.orders.key, config.orders.grouping)
-    days = prepared.run.document("days", lambda: count_days(prepared.inputs, time=time, is_counted=is_counted))
-    return tuple(objective.with_days(days) for objective in objectives)
-
-
-def _baseline(curve: Curve, objectives: tuple[Objective, ...]) -> dict[str, float]:
-    matrix: ConfusionMatrix = majority_baseline(curve)
-    return matrix_metrics(matrix, **constant_costs(objectives))
-
-
-def objectives_of(config: RunConfig) -> tuple[Objective, ...]:
-    """The config's objectives, checked before Spark starts.
-
-    Raises:
-        ConfigError: an objective is wrong, or `serve_objective` names none of them; all problems at once.
-    """
-    found, problems = [], []
-    for number, entry in enumerate(config.objectives):
-        try:
-            found.append(objective_from_config(entry))
-        except ConfigError as error:
-            problems.append(f"objectives.{number}: {error}")
-    names = [objective.name for objective in found]
-    if config.serve_objective not in names and not problems:
-        hint = nearest([config.serve_objective], names)
-        problems.append(f"serve_objective: {config.serve_objective!r} is none of the objectives {names}.{hint}")
-    if config.orders.time is None and any(isinstance(o, AlertBudget) and o.days is None for o in found):
-        problems.append("objectives: alert_budget counts alerts a day. Name orders.time, or give its days.")
-    if config.training.early_stopping_metric == "expected_cost" and first_constant_costs(found) is None:
-        problems.append(
-            "training.early_stopping_metric: expected_cost needs an objective min_cost or bayes_cost with numbers for "
-            "fn and fp. Add one, or stop by log_loss."
-        )
-    if problems:
-        raise ConfigError.of_all(problems)
-    return tuple(found)

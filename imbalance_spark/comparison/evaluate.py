@@ -1,32 +1,50 @@
-"""A strategy judged: calibrated on one half of validation, its thresholds chosen on the other, reported on test."""
+"""Every number of a strategy: its rules chosen on one half of validation, reported on validation and test."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from imbalance_spark.calibration import ChosenCalibration, LedgerCheck, choose_calibrator, ledger_check
-from imbalance_spark.core.columns import TEST, VALIDATION
+import numpy as np
+
+from imbalance_spark.calibration import ChosenCalibration, LedgerCheck, ledger_check
+from imbalance_spark.calibration.temperature import ChosenTemperature
+from imbalance_spark.comparison.score_strategies import CHOOSE, ScoredStrategy
+from imbalance_spark.core.columns import HELD_OUT_FOLDS, VALIDATION
+from imbalance_spark.metrics.bucket_draws import BucketedCurve
+from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.evaluate import evaluate, matrix_metrics
-from imbalance_spark.metrics.intervals import Interval, bucket_intervals, paired_differences
+from imbalance_spark.metrics.evaluate import (
+    TargetNames,
+    evaluate,
+    evaluate_multiclass,
+    majority_baseline,
+    matrix_metrics,
+    ranking_metrics,
+)
+from imbalance_spark.metrics.intervals import (
+    Interval,
+    jackknife_interval,
+    rarest_of,
+    scale_of,
+    target_differences,
+    target_intervals,
+)
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
-from imbalance_spark.threshold import ChosenThreshold, sweep
-from imbalance_spark.threshold.objective import Objective
-from imbalance_spark.threshold.objectives import MaxPrecision, MaxRecall, first_constant_costs
+from imbalance_spark.threshold import sweep
+from imbalance_spark.threshold.class_rules import ChosenClassThresholds, Rule
+from imbalance_spark.threshold.decisions import Decisions
 from imbalance_spark.threshold.uncertainty import ThresholdUncertainty, threshold_interval
 from imbalance_spark.train_only.strategies.fit import FittedStrategy
 
-HELD_OUT = (VALIDATION, TEST)
+AT_THRESHOLD = ("precision", "recall", "f1", "f2", "f0_5", "mcc", "cost")
+"""What a threshold gives of a single target."""
 
 
-CHOOSE = "choose"
-"""The half of validation that thresholds are chosen on; the other half calibrates."""
+DECIDED = ("macro_f1", "macro_recall", "macro_precision", "mcc", "accuracy", "cost")
+"""What a rule of decision between K classes gives."""
 
 
-_REPORTED = ("precision", "recall", "f1", "f2", "f0_5", "mcc", "cost")
-
-
-_WITH_INTERVAL = ("precision", "recall", "f1", "cost")
+_WITH_INTERVAL = ("precision", "recall", "f1", "cost", "macro_f1", "macro_recall")
 
 
 _DRAWS = 200
@@ -34,57 +52,72 @@ _DRAWS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class StrategyResult:
-    """One strategy: its model, its curves on validation and test, the thresholds and what they give.
+    """One strategy: its model, its counts, the rules of decision and what they give.
 
-    `metrics` are flat and grouped by slash: `validation/average_precision`, `test/recall` at the
-    serving threshold, `test/max_f1/precision` at the threshold of another objective. `intervals` are those of some
-    of them, under the same names. Curves are of calibrated probabilities.
+    `metrics` are flat and grouped by slash. Of two classes: `validation/average_precision`, `test/recall` at the
+    serving threshold, `test/max_f1/precision` at the threshold of another objective. Of K classes:
+    `validation/macro_average_precision`, `test/recall/fraud` under the serving rule, `test/argmax/macro_f1` under
+    another one. `intervals` are those of some of them, under the same names.
+
+    Args:
+        curves: by fold, of calibrated probabilities, one for each target.
+        rules: by name; `chosen` are the thresholds of those that were chosen on data.
+        uncertainty: by target, of the serving thresholds where they were chosen on data.
+        ledger: calibration in the large by target, on the half of validation that does not calibrate.
     """
 
     fitted: FittedStrategy
     held_out: HeldOutCounts
-    calibration: ChosenCalibration
-    curves: Mapping[str, Curve]
-    thresholds: Mapping[str, ChosenThreshold]
-    uncertainty: ThresholdUncertainty
-    ledger: LedgerCheck
+    calibration: ChosenCalibration | ChosenTemperature
+    curves: Mapping[str, Sequence[Curve]]
+    rules: Mapping[str, Rule]
+    chosen: Mapping[str, ChosenClassThresholds]
+    uncertainty: Mapping[str, ThresholdUncertainty]
+    ledger: Mapping[str, LedgerCheck]
     metrics: Mapping[str, float]
     intervals: Mapping[str, Interval]
 
     @property
     def name(self) -> str:
         """The strategy's name in the config."""
-        return self.fitted.config.name
+        return self.fitted.strategy.name
+
+    @property
+    def ledger_passed(self) -> bool:
+        """Whether the mean probability of every target is its rate, as far as its rows can tell."""
+        return all(check.passed for check in self.ledger.values())
 
 
-def judge(
-    fitted: FittedStrategy, held_out: HeldOutCounts, objectives: Sequence[Objective], serve_objective: str
+def evaluate_strategy(
+    fitted: FittedStrategy, scored: ScoredStrategy, decisions: Decisions, names: TargetNames
 ) -> StrategyResult:
-    """Every number of one strategy, on the driver: no pass over rows.
-
-    Raises:
-        DataContractError: a half of validation has one class only.
-    """
-    calibration = choose_calibrator(held_out.calibrate, held_out.choose)
-    through = calibration.calibrator.apply
-    curves = {fold: counts.curve(through) for fold, counts in held_out.by_fold.items()}
-    choose = held_out.choose.curve(through)
-    ledger = ledger_check(choose)
-    thresholds = {objective.name: sweep(choose, objective, ledger=ledger) for objective in objectives}
-    costs = constant_costs(objectives)
-    metrics = _metrics(curves, thresholds, serve_objective, costs)
-    metrics |= _ledger_metrics(ledger, ledger_check(held_out.choose.curve()))
-    serving = next(objective for objective in objectives if objective.name == serve_objective)
+    """Every number of one strategy, on the driver: no pass over rows."""
+    curves = {fold: scored.curves(fold) for fold in HELD_OUT_FOLDS}
+    ledger = {
+        target: ledger_check(curve)
+        for target, curve in zip(names.targets, scored.choosing(), strict=True)
+        if curve.positives > 0.0
+    }
+    metrics = _calibration_metrics(scored, ledger, names)
+    for rule, chosen in scored.chosen.items():
+        for number in range(len(names.targets)):
+            metrics[names.of(f"threshold/{rule}", number)] = _threshold_of(chosen, number)
+    intervals: dict[str, Interval] = {}
+    for fold in HELD_OUT_FOLDS:
+        decided = _Decided(scored, fold, decisions, names)
+        metrics |= {f"{fold}/{name}": value for name, value in decided.metrics().items()}
+        intervals |= {f"{fold}/{name}": interval for name, interval in decided.intervals().items()}
     return StrategyResult(
         fitted=fitted,
-        held_out=held_out,
-        calibration=calibration,
+        held_out=scored.held_out,
+        calibration=scored.calibration,
         curves=curves,
-        thresholds=thresholds,
-        uncertainty=_uncertainty(held_out, calibration, serving),
+        rules=scored.rules,
+        chosen=scored.chosen,
+        uncertainty=_uncertainty(scored, decisions, names),
         ledger=ledger,
         metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
-        intervals=_intervals(held_out, calibration, thresholds[serve_objective].threshold, costs),
+        intervals=intervals,
     )
 
 
@@ -97,67 +130,164 @@ def gains(
 
 
 def gain_over(result: StrategyResult, other: HeldOutCounts, metric: str, *, level: float = 0.95) -> Interval:
-    """How much more of a validation metric a strategy has than another model on the same rows, with its interval."""
+    """How much more of a validation metric a strategy has than another model on the same rows.
 
-    def ranked(curve: Curve) -> Mapping[str, float]:
-        return {name: value for name, value in ranking_metrics(curve).items() if name == metric}
-
+    Args:
+        metric: `average_precision` or `roc_auc`, as macro average over the targets.
+    Raises:
+        DataContractError: the other model has other classes, or was counted on other rows.
+    """
     mine, theirs = result.held_out.bucketed(VALIDATION), other.bucketed(VALIDATION)
-    return paired_differences(mine, theirs, ranked, level=level)[metric]
+    names = TargetNames(tuple(map(str, range(len(mine)))))
+    macro = names.macro(metric)
+
+    def averaged(curves: Sequence[Curve]) -> Mapping[str, float]:
+        return {macro: ranking_metrics(curves, names, [metric])[macro]}
+
+    return target_differences(mine, theirs, averaged, level=level)[macro]
 
 
-def ranking_metrics(curve: Curve) -> dict[str, float]:
-    """The two numbers that neither threshold nor calibration moves."""
-    found = {"average_precision": curve.average_precision(), "roc_auc": curve.roc_auc()}
-    return {name: value for name, value in found.items() if value is not None}
+def error_costs(decisions: Decisions) -> dict[str, float]:
+    """What a false negative and a false positive cost in the reported `cost` of a single target; 1 if none is given."""
+    costs = decisions.costs or ((0.0, 1.0), (1.0, 0.0))
+    return {"fn": costs[1][0], "fp": costs[0][1]}
 
 
-def constant_costs(objectives: Sequence[Objective]) -> dict[str, float]:
-    """What a miss and a false alarm cost in the reported `cost`: the first constant costs that are asked for."""
-    miss, alarm = first_constant_costs(objectives) or (1.0, 1.0)
-    return {"fn": miss, "fp": alarm}
+def baseline(scored: ScoredStrategy, fold: str, decisions: Decisions) -> dict[str, float]:
+    """What naming the largest class for every row of a fold gives."""
+    if not scored.held_out.confusions:
+        return matrix_metrics(majority_baseline(scored.curves(fold)[0]), **error_costs(decisions))
+    support = scored.held_out.confusions[decisions.serve_objective].of(fold).support
+    all_largest = np.zeros((len(support), len(support)))
+    all_largest[:, int(np.argmax(support))] = support
+    return decision_metrics(MulticlassConfusion(weight=all_largest), decisions.costs)
 
 
-def _metrics(
-    curves: Mapping[str, Curve], thresholds: Mapping[str, ChosenThreshold], serving: str, costs: Mapping[str, float]
+def decision_metrics(
+    confusion: MulticlassConfusion, costs: Sequence[Sequence[float]] | None
 ) -> dict[str, float]:
-    metrics = {f"threshold/{name}": chosen.threshold for name, chosen in thresholds.items()}
-    for fold, curve in curves.items():
-        found = evaluate(curve, thresholds[serving].threshold, **costs)
-        metrics |= {f"{fold}/{name}": value for name, value in found.items()}
-        for name, chosen in thresholds.items():
-            at_threshold = matrix_metrics(curve.at(chosen.threshold), **costs)
-            metrics |= {f"{fold}/{name}/{metric}": at_threshold[metric] for metric in _REPORTED}
-    return metrics
+    """What decisions between K classes give, by the names of `DECIDED`; the cost only where costs are known.
 
-
-def _ledger_metrics(ledger: LedgerCheck, before: LedgerCheck) -> dict[str, float]:
-    return {
-        "ledger/mean_over_base_rate": ledger.ratio,
-        "ledger/mean_over_base_rate_before_calibration": before.ratio,
-        "ledger/passed": float(ledger.passed),
+    Args:
+        costs: by true class, then decided class.
+    """
+    macro = confusion.macro
+    found = {
+        "macro_f1": macro.f1,
+        "macro_recall": macro.recall,
+        "macro_precision": macro.precision,
+        "mcc": confusion.mcc,
+        "accuracy": confusion.accuracy,
     }
+    return found if costs is None else {**found, "cost": float((confusion.weight * np.array(costs)).sum())}
 
 
-def _intervals(
-    held_out: HeldOutCounts, calibration: ChosenCalibration, threshold: float, costs: Mapping[str, float]
-) -> dict[str, Interval]:
-    def at_threshold(curve: Curve) -> Mapping[str, float]:
-        found = matrix_metrics(curve.at(threshold), **costs)
-        return ranking_metrics(curve) | {name: found[name] for name in _WITH_INTERVAL}
+class _Decided:
+    """The metrics of one strategy on one fold.
 
-    return {
-        f"{fold}/{name}": interval
-        for fold in HELD_OUT
-        for name, interval in bucket_intervals(
-            held_out.bucketed(fold, calibration.calibrator.apply), at_threshold
-        ).items()
+    Of a single target the curve says what each threshold does. Decisions between K classes were counted row by row.
+    """
+
+    def __init__(self, scored: ScoredStrategy, fold: str, decisions: Decisions, names: TargetNames) -> None:
+        self._scored, self._fold, self._decisions, self._names = scored, fold, decisions, names
+        self._serving = decisions.serve_objective
+        self._is_single = len(names.targets) == 1
+
+    def metrics(self) -> dict[str, float]:
+        """Under the serving rule, then `<rule>/<metric>` for every rule."""
+        found = self._of_target() if self._is_single else self._of_classes()
+        for rule in self._scored.rules:
+            found |= {f"{rule}/{name}": value for name, value in self._under(rule).items()}
+        if (cost := found.get(f"{self._serving}/cost")) is not None:
+            found["cost"] = cost
+        return found
+
+    def intervals(self) -> dict[str, Interval]:
+        """Of the ranking and of what the serving rule gives; of K classes the latter as `<rule>/<metric>`."""
+        samples = self._scored.bucketed(self._fold)
+        if self._is_single:
+            return target_intervals(samples, lambda curves: self._ranked(curves) | self._at_threshold(curves[0]))
+        decided = self._decision_intervals(rarest=rarest_of(samples))
+        return target_intervals(samples, self._ranked) | {f"{self._serving}/{n}": one for n, one in decided.items()}
+
+    def _of_target(self) -> dict[str, float]:
+        [curve] = self._scored.curves(self._fold)
+        return evaluate(curve, self._threshold(self._serving), **error_costs(self._decisions))
+
+    def _of_classes(self) -> dict[str, float]:
+        held_out, fold = self._scored.held_out, self._fold
+        found = evaluate_multiclass(held_out.counts(fold, self._serving), self._names.targets)
+        return found | {name: held_out.mean_loss(fold, name) for name in held_out.losses}
+
+    def _under(self, rule: str) -> dict[str, float]:
+        if not self._is_single:
+            return decision_metrics(self._scored.held_out.confusions[rule].of(self._fold), self._decisions.costs)
+        [curve] = self._scored.curves(self._fold)
+        found = matrix_metrics(curve.at(self._threshold(rule)), **error_costs(self._decisions))
+        return {name: found[name] for name in AT_THRESHOLD}
+
+    def _ranked(self, curves: Sequence[Curve]) -> dict[str, float]:
+        return ranking_metrics(curves, self._names)
+
+    def _at_threshold(self, curve: Curve) -> dict[str, float]:
+        found = matrix_metrics(curve.at(self._threshold(self._serving)), **error_costs(self._decisions))
+        return {name: value for name, value in found.items() if name in _WITH_INTERVAL}
+
+    def _threshold(self, rule: str) -> float:
+        return self._scored.chosen[rule].by_target[0].threshold
+
+    def _decision_intervals(self, rarest: BucketedCurve) -> dict[str, Interval]:
+        costs, by_bucket = self._decisions.costs, self._scored.held_out.confusions[self._serving].by_bucket(self._fold)
+        total, occupied = by_bucket.sum(axis=0), by_bucket.any(axis=(1, 2))
+        values = decision_metrics(MulticlassConfusion(weight=total), costs)
+        without = [total - one for one in by_bucket[occupied]]
+        # Of as many rows as there are, so that a cost is comparable.
+        again = [
+            decision_metrics(MulticlassConfusion(weight=left * (total.sum() / left.sum())), costs)
+            for left in without
+            if left.sum() > 0.0
+        ]
+        return {
+            name: jackknife_interval(value, np.array([one[name] for one in again]), scale_of(name), rarest)
+            for name, value in values.items()
+            if name in _WITH_INTERVAL
+        }
+
+
+def _calibration_metrics(
+    scored: ScoredStrategy, ledger: Mapping[str, LedgerCheck], names: TargetNames
+) -> dict[str, float]:
+    ratio = "ledger/mean_over_base_rate"
+    found = {
+        names.of(ratio, number): ledger[target].ratio
+        for number, target in enumerate(names.targets)
+        if target in ledger
     }
+    found["ledger/passed"] = float(all(check.passed for check in ledger.values()))
+    if isinstance(scored.calibration, ChosenTemperature):
+        return found | {"calibration/temperature": scored.calibration.temperature}
+    # Before calibration: a temperature is part of what was counted.
+    return found | {f"{ratio}_before_calibration": ledger_check(scored.held_out.choosing()[0]).ratio}
 
 
-def _uncertainty(held_out: HeldOutCounts, calibration: ChosenCalibration, objective: Objective) -> ThresholdUncertainty:
-    sample = held_out.bucketed(CHOOSE, calibration.calibrator.apply)
-    # Under a constraint the lowest loss is not what the objective looks for, so there is no regret to tell.
-    has_loss = not isinstance(objective, MaxRecall | MaxPrecision) and objective.is_loss
-    loss = objective.values if has_loss else None
-    return threshold_interval(sample, lambda curve: sweep(curve, objective).threshold, loss, draws=_DRAWS)
+def _threshold_of(chosen: ChosenClassThresholds, number: int) -> float:
+    """Of a target: of two classes that of class 1."""
+    thresholds = chosen.rule.thresholds
+    return chosen.by_target[0].threshold if len(chosen.by_target) == 1 else thresholds[number]
+
+
+def _uncertainty(
+    scored: ScoredStrategy, decisions: Decisions, names: TargetNames
+) -> dict[str, ThresholdUncertainty]:
+    """Of the serving thresholds; of K classes not of the largest, which has none."""
+    objective = decisions.swept.get(decisions.serve_objective)
+    if objective is None:
+        return {}
+    chosen = scored.chosen[objective.name]
+    # Under a constraint the lowest loss is not what the objective looks for, so there is no regret to report.
+    loss = objective.values if objective.is_loss else None
+    return {
+        target: threshold_interval(sample, lambda curve: sweep(curve, objective).threshold, loss, draws=_DRAWS)
+        for number, (target, sample) in enumerate(zip(names.targets, scored.bucketed(CHOOSE), strict=True))
+        if len(names.targets) == 1 or number != chosen.rule.default_class
+    }

@@ -1,5 +1,6 @@
 """From a source to rows that a model can read: read, validate, split, encode; shared by the jobs."""
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +11,13 @@ from pyspark.sql import DataFrame, SparkSession
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.config.yaml_file import config_hash
 from imbalance_spark.core.columns import FOLDS, SPLIT, TRAIN, col, refuse_columns
+from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.files import Folder
 from imbalance_spark.core.progress import Progress
-from imbalance_spark.core.run import Run
+from imbalance_spark.core.run import Run, count_fingerprint
 from imbalance_spark.orders.audit import Audit, audit
 from imbalance_spark.orders.categories import CategoryEncoding, fit_categories
-from imbalance_spark.orders.diagnosis import ClassDiagnosis, Diagnosis, diagnosis_of
+from imbalance_spark.orders.diagnosis import Diagnosis, diagnose
 from imbalance_spark.orders.model_inputs import model_inputs
 from imbalance_spark.orders.read import SourceOrders, read_orders
 from imbalance_spark.orders.schema import check_orders
@@ -29,8 +31,12 @@ logger = logging.getLogger(__name__)
 CLASS_NUMBER = "class_number"
 
 
-STEPS = 5
-"""Stages that `prepare` announces."""
+_IN_MEMORY = "DataFrame"
+"""Location and format of orders that were handed over."""
+
+
+STAGES = ("read", "validate", "split", "categories", "audit")
+"""Those that `prepare` announces."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +53,18 @@ class PreparedOrders:
     report: ValidationReport
     plan: SplitPlan
     categories: CategoryEncoding
-    diagnosis: Diagnosis | ClassDiagnosis
+    diagnosis: Diagnosis
     audit: Audit
     orders: DataFrame
     """The valid orders as they came, with `split`."""
-    kept: tuple[str, ...]
+    passed_columns: tuple[str, ...]
     """Columns of the orders that stand in `inputs`, too."""
     inputs: DataFrame
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of their numbers."""
+        return self.report.label.classes
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -61,21 +72,25 @@ class PreparedOrders:
         return (*self.report.warnings, *self.audit.warnings())
 
 
-def prepare(spark: SparkSession, config: RunConfig, progress: Progress) -> PreparedOrders:
+def prepare(
+    spark: SparkSession, config: RunConfig, progress: Progress, orders: DataFrame | None = None
+) -> PreparedOrders:
     """Read, validate, split and encode the orders of a config.
 
     Passes over the orders: one to copy a source that is not Delta (it has no versions), one to
     validate, those of `fit_split`, one over the training rows for the categories, and those of `audit`.
 
+    Args:
+        orders: instead of `config.orders.source`; one pass counts them, one writes them to the run's folder.
     Raises:
         ConfigError, DataContractError: see the rooms that are called.
     """
     with progress.step("read") as step:
-        run, orders, location, version = _pinned_orders(spark, config)
-        check_orders(orders, config.orders)
+        run, pinned, location, version = _pinned_orders(spark, config, orders)
+        check_orders(pinned, config.orders)
         step.says(f"{location} version {version}; run {run.run_id}")
     with progress.step("validate") as step:
-        validated = _validate(run, orders, config)
+        validated = _validate(run, pinned, config)
         step.says(_rows_kept(validated.report))
     with progress.step("split") as step:
         coded = with_class_number(validated, config.orders.label)
@@ -88,8 +103,8 @@ def prepare(spark: SparkSession, config: RunConfig, progress: Progress) -> Prepa
         found = ", ".join(f"{name} {len(values):,}" for name, values in categories.values.items())
         step.says(f"in train: {found}" if found else "no such feature")
     roles = [name for name in (config.orders.group, config.orders.time) if name is not None]
-    keep = tuple(dict.fromkeys([*config.orders.key, *roles, *config.scoring.segments, SPLIT]))
-    inputs = model_inputs(split, config.orders, validated.report.label, categories, keep=keep)
+    passed = tuple(dict.fromkeys([*config.orders.key, *roles, *config.scoring.segments, SPLIT]))
+    inputs = model_inputs(split, config.orders, validated.report.label, categories, keep=passed)
     with progress.step("audit") as step:
         audited = _audit(run, inputs, validated.report, config)
         step.says(f"{audited.twins.shared:,} of {audited.twins.held_out:,} held-out rows have a twin in train")
@@ -100,10 +115,10 @@ def prepare(spark: SparkSession, config: RunConfig, progress: Progress) -> Prepa
         report=validated.report,
         plan=plan,
         categories=categories,
-        diagnosis=diagnosis_of(class_rows(validated.report), counts, validated.report.label.classes),
+        diagnosis=diagnose(class_rows(validated.report), counts, validated.report.label.classes),
         audit=audited,
         orders=split,
-        kept=keep,
+        passed_columns=passed,
         inputs=inputs,
     )
 
@@ -125,15 +140,43 @@ def class_rows(report: ValidationReport) -> dict[int, int]:
     return {number: report.class_counts[name] for number, name in enumerate(report.label.classes)}
 
 
-def _pinned_orders(spark: SparkSession, config: RunConfig) -> tuple[Run, DataFrame, str, int]:
-    source = read_orders(spark, config.orders.source)
+def _pinned_orders(
+    spark: SparkSession, config: RunConfig, orders: DataFrame | None
+) -> tuple[Run, DataFrame, str, int]:
+    source = source_orders(spark, config, orders)
     identity = identity_of(spark, source, config)
     run = Run.open(spark, config.output, run_id_of(config, identity), config_hash(config), identity)
     if source.version is not None:
         return run, source.frame, source.location, source.version
-    orders = run.table("orders", lambda: source.frame)
+    copied = run.table("orders", lambda: source.frame)
     pin = run.pin("orders")
-    return run, orders, pin.path, pin.version
+    return run, copied, pin.path, pin.version
+
+
+def source_orders(spark: SparkSession, config: RunConfig, orders: DataFrame | None = None) -> SourceOrders:
+    """The orders that a run reads: those that were handed over, else those of the config's source.
+
+    Raises:
+        ConfigError, DataContractError: there are none; see `read_orders`.
+    """
+    if orders is not None:
+        return SourceOrders(frame=orders, description="a DataFrame", location=_IN_MEMORY, format=_IN_MEMORY)
+    require_source(config)
+    assert config.orders.source is not None, "require_source has seen to it"  # noqa: S101  # for the type checker
+    return read_orders(spark, config.orders.source)
+
+
+def require_source(config: RunConfig) -> None:
+    """Refuse a config that names no orders.
+
+    Raises:
+        ConfigError: it has no `orders.source`.
+    """
+    if config.orders.source is None:
+        raise ConfigError(
+            "orders.source: the config names none. Give a path or a table, or hand over a DataFrame: "
+            "comparison.run(spark, config, orders=df)."
+        )
 
 
 def run_id_of(config: RunConfig, identity: Mapping[str, str]) -> str:
@@ -142,10 +185,17 @@ def run_id_of(config: RunConfig, identity: Mapping[str, str]) -> str:
 
 
 def identity_of(spark: SparkSession, source: SourceOrders, config: RunConfig) -> Mapping[str, str]:
-    """Which orders these are: where, and the Delta version or a hash of the files' names, sizes and times."""
-    if source.version is not None:
+    """Which orders these are: where, and their state.
+
+    The state is the Delta version, or a hash of the files' names, sizes and times; of a DataFrame, of its row count
+    and fingerprint, which takes one pass.
+    """
+    if source.location == _IN_MEMORY:
+        rows, fingerprint = count_fingerprint(source.frame)
+        state = hashlib.sha256(f"{rows} rows {fingerprint}".encode()).hexdigest()
+    elif source.version is not None:
         state = f"v{source.version}"
-    elif config.orders.source.path is not None:
+    elif config.orders.source is not None and config.orders.source.path is not None:
         state = Folder(spark, config.orders.source.path).listing_hash()
     else:
         state = "package"
@@ -190,22 +240,24 @@ def _audit(run: Run, inputs: DataFrame, report: ValidationReport, config: RunCon
     return found
 
 
-EXAMINE_STEPS = 2
-"""Stages that `examine` announces."""
+INSPECT_STAGES = ("validate", "split")
+"""Those that `inspect_orders` announces."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExaminedOrders:
+class InspectedOrders:
     """What the orders hold; `valid` are those that break no rule, with `class_number`, lazily read from the source."""
 
     source: SourceOrders
     report: ValidationReport
     plan: SplitPlan
-    diagnosis: Diagnosis | ClassDiagnosis
+    diagnosis: Diagnosis
     valid: DataFrame
 
 
-def examine(spark: SparkSession, config: RunConfig, progress: Progress) -> ExaminedOrders:
+def inspect_orders(
+    spark: SparkSession, config: RunConfig, progress: Progress, orders: DataFrame | None = None
+) -> InspectedOrders:
     """Read, validate and learn the split, as a run would; nothing is written.
 
     Passes: those of `read_orders`, `validate_orders` and `fit_split`.
@@ -214,12 +266,12 @@ def examine(spark: SparkSession, config: RunConfig, progress: Progress) -> Exami
         ConfigError, DataContractError: see the rooms that are called.
     """
     with progress.step("validate") as step:
-        source = read_orders(spark, config.orders.source)
+        source = source_orders(spark, config, orders)
         validated = validate_orders(source.frame, config.orders)
         report = validated.report
         step.says(f"{report.rows:,} rows, {report.quarantined:,} to quarantine")
     with progress.step("split"):
         valid = with_class_number(validated, config.orders.label)
         plan = fit_split_by_config(valid, config.split, config.orders, label=CLASS_NUMBER)
-    diagnosis = diagnosis_of(class_rows(report), split_counts(plan), report.label.classes)
-    return ExaminedOrders(source=source, report=report, plan=plan, diagnosis=diagnosis, valid=valid)
+    diagnosis = diagnose(class_rows(report), split_counts(plan), report.label.classes)
+    return InspectedOrders(source=source, report=report, plan=plan, diagnosis=diagnosis, valid=valid)

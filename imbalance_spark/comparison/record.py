@@ -1,48 +1,123 @@
-"""A comparison as MLflow evidence: what its parent run and each strategy's nested run are given."""
+"""What ends up in MLflow: a comparison as a parent run with one nested run per strategy, and its registered model."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import asdict
-from functools import partial
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from imbalance_spark.comparison.compare import Comparison, bundle_of
 from imbalance_spark.comparison.evaluate import StrategyResult
-from imbalance_spark.comparison.gate import gate_problems
-from imbalance_spark.comparison.gate_decision import GateDecision
-from imbalance_spark.comparison.record_run import Recorded, Recording, interval_ends, log_run, parent_evidence
+from imbalance_spark.comparison.gate import GateDecision, gate_problems
 from imbalance_spark.comparison.report.figures import comparison_figures, strategy_figures
 from imbalance_spark.comparison.report.page import html_page
-from imbalance_spark.comparison.report.tables import comparison_table, conclusions, markdown_table
-from imbalance_spark.core.columns import TEST
+from imbalance_spark.comparison.report.tables import (
+    class_table,
+    comparison_table,
+    conclusions,
+    confusion_table,
+    for_people,
+    markdown_table,
+)
+from imbalance_spark.config.yaml_file import dump
+from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.metrics.counts import ScoreCounts
-from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.evaluate import evaluate
-from imbalance_spark.tracking.runs import Evidence
+from imbalance_spark.metrics.intervals import Interval
+from imbalance_spark.threshold.class_rules import rule_to_dict
+from imbalance_spark.tracking.models import log_bundle, register_version
+from imbalance_spark.tracking.registry import CHAMPION, Registered, challenge, promote
+from imbalance_spark.tracking.runs import (
+    Evidence,
+    log_evidence,
+    log_orders_input,
+    parent_identity,
+    strategy_identity,
+    tracked_run,
+)
+from imbalance_spark.tracking.view import save_view
 
 _SMALLEST_CELL = 10
 """Segments of fewer rows are not reported: their numbers would be about single orders."""
 
 
-def log_comparison(comparison: Comparison, experiment_id: str, decision: GateDecision) -> Recorded:
-    """As `log_run`, of two classes."""
-    recording = Recording(
-        parent=_parent_evidence(comparison),
-        strategy=partial(_strategy_evidence, comparison),
-        bundle=partial(bundle_of, comparison),
-        problems=gate_problems(comparison),
-    )
-    return log_run(comparison, recording, experiment_id, decision)
+@dataclass(frozen=True, kw_only=True)
+class LoggedRun:
+    """Where a comparison stands in MLflow."""
+
+    experiment_id: str
+    parent_run_id: str
+    registered: Registered | None
 
 
-def _parent_evidence(comparison: Comparison) -> Evidence:
-    figures = comparison_figures(comparison)
-    return parent_evidence(
-        comparison,
-        page=html_page(comparison, figures),
-        table=comparison_table(comparison),
-        figures=figures,
+def log_comparison(comparison: Comparison, experiment_id: str, decision: GateDecision) -> LoggedRun:
+    """Log the parent run and one nested run per strategy; register the best model, and do what the gate decided.
+
+    Called again for the same run id, it goes on with the runs that are there.
+    """
+    prepared, config = comparison.prepared, comparison.config
+    run_id, registered = prepared.run.run_id, None
+    with tracked_run(experiment_id, run_id, parent_identity(run_id)) as parent_id:
+        log_orders_input(parent_id, config.name, prepared.location, prepared.version)
+        log_evidence(parent_id, parent_evidence(comparison))
+        uris = [_log_strategy(comparison, result, experiment_id, parent_id) for result in comparison.results]
+        if config.tracking.registered_model is not None and not gate_problems(comparison):
+            registered = _register(config.tracking.registered_model, uris[0], decision)
+        if decision.outcome != "standing":  # else the reasons of the promotion would be lost
+            log_evidence(parent_id, _gate_evidence(decision, registered))
+        save_view(experiment_id, run_id, _shown_metrics(comparison))
+    return LoggedRun(experiment_id=experiment_id, parent_run_id=parent_id, registered=registered)
+
+
+def parent_evidence(comparison: Comparison) -> Evidence:
+    """What the parent run is given: what was asked for, the report, and the numbers of the best strategy."""
+    prepared, config, best = comparison.prepared, comparison.config, comparison.best
+    table, figures = comparison_table(comparison), comparison_figures(comparison)
+    return Evidence(
+        params={
+            "run_id": prepared.run.run_id,
+            "config_hash": prepared.run.config_hash,
+            "orders": prepared.location,
+            "orders_version": prepared.version,
+            "label": config.orders.label,
+            "split_by": config.split.by,
+            "split_seed": config.split.seed,
+            "num_workers": config.training.num_workers,
+            "early_stopping_metric": config.training.early_stopping_metric,
+            "severity": prepared.diagnosis.severity,
+            "best_strategy": best.name,
+            **({} if comparison.is_single else {"classes": ", ".join(comparison.classes)}),
+        },
+        metrics={
+            "orders/rows": prepared.report.rows,
+            "orders/quarantined_rows": prepared.report.quarantined,
+            **({} if prepared.report.days is None else {"orders/days": prepared.report.days}),
+            **{f"baseline/{name}": value for name, value in comparison.baseline.items()},
+            **{f"best/{name}": value for name, value in best.metrics.items() if name.count("/") == 1},
+        },
+        texts={
+            "report.html": html_page(comparison, figures),
+            "comparison.csv": table.to_csv(index=False),
+            "comparison.html": for_people(table).to_html(index=False, escape=True, na_rep="-"),
+            "diagnosis.txt": "\n".join(prepared.diagnosis.lines()),
+            **({} if comparison.is_single else _class_texts(comparison)),
+        },
+        documents={
+            "config.json": dump(config),
+            "split.json": prepared.plan.to_dict(),
+            "diagnosis.json": prepared.diagnosis.to_dict(),
+            "audit.json": prepared.audit.to_dict(),
+            "quarantine.json": dict(prepared.report.by_rule),
+        },
+        figures={f"plots/{name}.png": figure for name, figure in figures.items()},
         description=_description(comparison),
     )
+
+
+def _class_texts(comparison: Comparison) -> dict[str, str]:
+    return {
+        "classes.csv": class_table(comparison).to_csv(index=False),
+        "confusion.csv": confusion_table(comparison).to_csv(),
+    }
 
 
 def _description(comparison: Comparison) -> str:
@@ -51,16 +126,36 @@ def _description(comparison: Comparison) -> str:
     return "\n\n".join([answer, markdown_table(comparison), *others])
 
 
-def _strategy_evidence(comparison: Comparison, result: StrategyResult) -> Evidence:
+def _shown_metrics(comparison: Comparison) -> list[str]:
+    """First by what the strategies are ranked, then how the serving rule decides and what that gives on test."""
+    metric, serving = comparison.names.macro(comparison.config.gate.metric), comparison.serving
+    if comparison.is_single:
+        decided = [f"threshold/{serving}", *[f"{TEST}/{name}" for name in ("cost", "precision", "recall")]]
+    else:
+        names = ("macro_f1", "macro_recall") if comparison.decisions.costs is None else ("cost", "macro_recall")
+        decided = [f"{TEST}/{serving}/{name}" for name in names]
+    return [f"{VALIDATION}/{metric}", *decided, f"{TEST}/{metric}"]
+
+
+def _log_strategy(comparison: Comparison, result: StrategyResult, experiment_id: str, parent_id: str) -> str:
+    identity = strategy_identity(comparison.prepared.run.run_id, result.name)
+    with tracked_run(experiment_id, result.name, identity, parent_id) as nested_id:
+        log_evidence(nested_id, strategy_evidence(comparison, result))
+        return log_bundle(nested_id, bundle_of(comparison, result))
+
+
+def strategy_evidence(comparison: Comparison, result: StrategyResult) -> Evidence:
+    """What a strategy's nested run is given; its counts are what a later retuning reads."""
     recipe, booster = result.fitted.recipe, result.fitted.booster
-    serving = result.thresholds[comparison.config.serve_objective]
+    checks = {target: check.sentence for target, check in result.ledger.items()}
+    own = _single_documents(comparison, result) if comparison.is_single else _class_documents(comparison, result)
     return Evidence(
         params={"strategy": result.name, **recipe.logged},
-        tags={"ledger": result.ledger.sentence},
+        tags={"ledger": " ".join(s if comparison.is_single else f"{target}: {s}" for target, s in checks.items())},
         metrics={
             **result.metrics,
-            **interval_ends(result.intervals),
-            **_bracket_ends(result),
+            **_interval_ends(result.intervals),
+            **_bracket_ends(comparison, result),
             "best_round": booster.best_iteration + 1,
             **_neighbour_metrics(result),
         },
@@ -69,59 +164,43 @@ def _strategy_evidence(comparison: Comparison, result: StrategyResult) -> Eviden
             "counts.json": result.held_out.to_records(),
             "calibration.json": result.calibration.to_dict(),
             "intervals.json": {name: asdict(interval) for name, interval in result.intervals.items()},
-            "segments.json": _segments(result, comparison.config.serve_objective),
-            "thresholds.json": _thresholds(result),
-            "curves/precision_recall.json": _precision_recall(result),
+            "segments.json": _segments(comparison, result),
             **({"neighbours.json": result.fitted.neighbours} if result.fitted.neighbours else {}),
-            "ledger.json": {"correction": recipe.ledger.correction().to_dict(), "sentence": result.ledger.sentence},
+            **own,
         },
         figures={f"plots/{name}.png": figure for name, figure in strategy_figures(comparison, result).items()},
-        description=serving.sentence,
+        description=_serving_sentence(comparison, result),
     )
 
 
-def _neighbour_metrics(result: StrategyResult) -> dict[str, float]:
-    """How exact and how new the neighbours are that rows were made of; nothing where none were."""
-    names = ("recall", "distance_ratio", "novelty_ratio")
+def _serving_sentence(comparison: Comparison, result: StrategyResult) -> str:
+    """What the serving threshold gives; of K classes how they are calibrated."""
+    return (
+        result.chosen[comparison.serving].by_target[0].sentence if comparison.is_single else result.calibration.sentence
+    )
+
+
+def _single_documents(comparison: Comparison, result: StrategyResult) -> dict[str, Any]:
+    [check], correction = result.ledger.values(), result.fitted.recipe.prior_shift.correction()
     return {
-        f"neighbours/{label}/{name}": report[name]
-        for label, report in result.fitted.neighbours.items()
-        for name in names
+        "thresholds.json": _thresholds(comparison, result),
+        "curves/precision_recall.json": _precision_recall(result),
+        "ledger.json": {"correction": correction.to_dict(), "sentence": check.sentence},
     }
 
 
-def _bracket_ends(result: StrategyResult) -> dict[str, float]:
-    """Between what values the score bins leave the average precision, by fold."""
-    ends: dict[str, float] = {}
-    for fold, curve in result.curves.items():
-        if (bracket := curve.average_precision_bracket()) is not None:
-            name = f"{fold}/average_precision/bracket"
-            ends |= {f"{name}_low": bracket.low, f"{name}_high": bracket.high}
-    return ends
+def _class_documents(comparison: Comparison, result: StrategyResult) -> dict[str, Any]:
+    correction = result.fitted.recipe.prior_shift.correction()
+    checks = {name: asdict(check) for name, check in result.ledger.items()}
+    by_rule = {rule: result.held_out.counts(TEST, rule).rows.tolist() for rule in result.rules}
+    return {
+        "decisions.json": _rules(comparison, result),
+        "confusion.json": {"classes": list(comparison.classes), "on": TEST, "rows_by_true_and_decided": by_rule},
+        "ledger.json": {"correction": correction.to_dict(), "classes": checks},
+    }
 
 
-def _segments(result: StrategyResult, serving: str) -> Mapping[str, Any]:
-    """Metrics on test by segment at the serving threshold; values of fewer than `_SMALLEST_CELL` rows are left out."""
-    threshold = result.thresholds[serving].threshold
-    found: dict[str, Any] = {}
-    for column in result.held_out.segments.get(TEST, {}):
-        by_value = result.held_out.by_segment(TEST, column)
-        shown = {value: counts for value, counts in by_value.items() if _rows(counts) >= _SMALLEST_CELL}
-        found[column] = {
-            value or "(null)": evaluate(_calibrated(result, counts), threshold) for value, counts in shown.items()
-        }
-    return found
-
-
-def _rows(counts: ScoreCounts) -> int:
-    return int(counts.positives.sum() + counts.negatives.sum())
-
-
-def _calibrated(result: StrategyResult, counts: ScoreCounts) -> Curve:
-    return counts.curve(result.calibration.calibrator.apply)
-
-
-def _thresholds(result: StrategyResult) -> Mapping[str, Any]:
+def _thresholds(comparison: Comparison, result: StrategyResult) -> Mapping[str, Any]:
     chosen_by_name = {
         name: {
             "threshold": chosen.threshold,
@@ -130,18 +209,36 @@ def _thresholds(result: StrategyResult) -> Mapping[str, Any]:
             "warning": chosen.warning,
             "on": "the half of validation that does not calibrate",
         }
-        for name, chosen in result.thresholds.items()
+        for name, found in result.chosen.items()
+        for chosen in found.by_target
     }
-    regret = result.uncertainty.regret
-    uncertainty = {
-        "threshold": asdict(result.uncertainty.threshold),
-        "regret": None if regret is None else asdict(regret),
+    [target] = comparison.names.targets
+    return {**chosen_by_name, "uncertainty_of_serving": _uncertainty(result, target)}
+
+
+def _rules(comparison: Comparison, result: StrategyResult) -> Mapping[str, Any]:
+    """Each rule of K classes, and of chosen thresholds what each gives on the rows that it was chosen on."""
+    found: dict[str, Any] = {name: rule_to_dict(rule) for name, rule in result.rules.items()}
+    for name, chosen in result.chosen.items():
+        found[name]["classes"] = [
+            {"value": one.value, "reachable": one.reachable, "warning": one.warning, "sentence": one.sentence}
+            for one in chosen.by_target
+        ]
+    if result.uncertainty:
+        found[comparison.serving]["uncertainty"] = {t: _uncertainty(result, t) for t in result.uncertainty}
+    return found
+
+
+def _uncertainty(result: StrategyResult, target: str) -> dict[str, Any]:
+    found = result.uncertainty[target]
+    return {
+        "threshold": asdict(found.threshold),
+        "regret": None if found.regret is None else asdict(found.regret),
     }
-    return {**chosen_by_name, "uncertainty_of_serving": uncertainty}
 
 
 def _precision_recall(result: StrategyResult) -> Mapping[str, Any]:
-    curve = result.curves[TEST]
+    [curve] = result.curves[TEST]
     return {
         "threshold": curve.threshold.tolist(),
         "precision": curve.precision.tolist(),
@@ -149,3 +246,80 @@ def _precision_recall(result: StrategyResult) -> Mapping[str, Any]:
         "false_positive_rate": curve.false_positive_rate.tolist(),
         "on": TEST,
     }
+
+
+def _segments(comparison: Comparison, result: StrategyResult) -> Mapping[str, Any]:
+    """Metrics on test by segment; values of fewer than `_SMALLEST_CELL` rows are left out.
+
+    Of a single target at the serving threshold. Decisions between K classes are not counted by segment: of each class
+    against the rest there are the metrics that need no threshold.
+    """
+    single = comparison.is_single
+    through = result.calibration.calibrator.apply if single else None
+    threshold = result.chosen[comparison.serving].by_target[0].threshold if single else None
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for number, target in enumerate(result.held_out.targets):
+        for column in target.segments.get(TEST, {}):
+            shown = {v: c for v, c in target.by_segment(TEST, column).items() if _rows(c) >= _SMALLEST_CELL}
+            for value, counts in shown.items():
+                metrics = evaluate(counts.curve(through), threshold)
+                cell = found.setdefault(column, {}).setdefault(value or "(null)", {})
+                cell |= {comparison.names.of(name, number): one for name, one in metrics.items()}
+    return found
+
+
+def _rows(counts: ScoreCounts) -> int:
+    return int(counts.positives.sum() + counts.negatives.sum())
+
+
+def _interval_ends(intervals: Mapping[str, Interval]) -> dict[str, float]:
+    """The finite ends of intervals as metrics of their own."""
+    ends: dict[str, float] = {}
+    for name, interval in intervals.items():
+        ends |= {f"{name}/low": interval.low, f"{name}/high": interval.high}
+    return {name: value for name, value in ends.items() if math.isfinite(value)}
+
+
+def _bracket_ends(comparison: Comparison, result: StrategyResult) -> dict[str, float]:
+    """Between what values the score bins leave the average precision of each target, by fold."""
+    ends: dict[str, float] = {}
+    for fold, curves in result.curves.items():
+        for number, curve in enumerate(curves):
+            if (bracket := curve.average_precision_bracket()) is not None:
+                name = f"{comparison.names.of(f'{fold}/average_precision', number)}/bracket"
+                ends |= {f"{name}_low": bracket.low, f"{name}_high": bracket.high}
+    return ends
+
+
+def _neighbour_metrics(result: StrategyResult) -> dict[str, float]:
+    """How exact and how new the neighbours are that synthetic rows lie between; nothing where there are none."""
+    names = ("recall", "distance_ratio", "novelty_ratio")
+    return {
+        f"neighbours/{label}/{name}": report[name]
+        for label, report in result.fitted.neighbours.items()
+        for name in names
+    }
+
+
+def _register(name: str, uri: str, decision: GateDecision) -> Registered:
+    """A version of the registered model with the alias that the gate decided on."""
+    version, reason = register_version(name, uri, {}), " ".join(decision.reasons)
+    if decision.outcome == "standing":
+        return Registered(name=name, version=version, alias=CHAMPION, reason=reason)
+    if decision.moves_alias:
+        return promote(name, version, decision.against, reason)
+    return challenge(name, version, reason)
+
+
+def _gate_evidence(decision: GateDecision, registered: Registered | None) -> Evidence:
+    """What the gate found, and the alias that came of it."""
+    gain = decision.gain
+    found = {} if gain is None else {"gate/gain": gain.value, "gate/gain/low": gain.low, "gate/gain/high": gain.high}
+    alias = "-" if registered is None else registered.alias
+    lines = decision.lines() if registered is None else [*decision.lines(), f"Alias: {alias}. {registered.reason}"]
+    return Evidence(
+        tags={"gate.mode": decision.mode, "gate.outcome": decision.outcome, "gate.alias": alias},
+        metrics={name: value for name, value in found.items() if math.isfinite(value)},
+        texts={"gate.txt": "\n".join(lines)},
+        documents={"gate.json": {**decision.to_dict(), "alias": alias}},
+    )

@@ -1,18 +1,33 @@
-"""A new threshold for a model that is there: from its logged counts alone, no data, no refit."""
+"""Another threshold, or other costs, for a model that is there: from its logged counts alone, no data, no refit."""
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 from imbalance_spark.calibration import ledger_check
+from imbalance_spark.comparison.compare import target_names
+from imbalance_spark.core.errors import ConfigError, nearest
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
-from imbalance_spark.scoring.scorer import ModelBundle
+from imbalance_spark.metrics.evaluate import evaluate, ranking_metrics
+from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
 from imbalance_spark.threshold.base_rate import at_base_rate
-from imbalance_spark.threshold.change import ThresholdChange, ThresholdOutcome, change_threshold
+from imbalance_spark.threshold.change import ThresholdChange, ThresholdOutcome, change_threshold, outcome_at
 from imbalance_spark.threshold.choice import cut_at
+from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix
+from imbalance_spark.threshold.decisions import COST_MATRIX
 from imbalance_spark.threshold.objective import Objective, require_number
+from imbalance_spark.tracking.models import LoggedModel
+from imbalance_spark.tracking.runs import Evidence
 
 _COLUMNS = ("alerts", "alerts a day", "precision", "recall", "cost")
+
+
+_RETUNED_FROM = "imbalance_spark.retuned_from"
+
+
+_OBJECTIVE, _BASE_RATE = "imbalance_spark.objective", "imbalance_spark.base_rate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,20 +39,49 @@ class BeforeAfter:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retuned:
-    """A model with its new threshold, and what it changes."""
+class RetuneResult:
+    """A model that decides otherwise, and what that changes.
+
+    Args:
+        target: of K classes the one whose threshold moved; empty for two classes and for new costs.
+        change: on the half of validation that thresholds are chosen on; None for new costs.
+        folds: the same on all of validation, and on test. Of one of K classes these are rows that reach its
+            threshold, against the rest.
+        base_rate: the share of positives that was asked for; None for that of the counts.
+    """
 
     bundle: ModelBundle
-    change: ThresholdChange
-    """On the half of validation that thresholds are chosen on."""
-    folds: Mapping[str, BeforeAfter]
-    """On all of validation, and on test."""
+    target: str = ""
+    change: ThresholdChange | None = None
+    folds: Mapping[str, BeforeAfter] = field(default_factory=dict)
+    base_rate: float | None = None
+
+    @property
+    def rule(self) -> str:
+        """Name of the rule that decides from now on."""
+        return self.bundle.serve_objective
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the objective's constraint can be kept."""
+        return self.change is None or self.change.chosen.reachable
+
+    @property
+    def sentence(self) -> str:
+        """The change in one line."""
+        if self.change is None:
+            return f"{self.rule}: new costs of errors. {_NOT_COUNTED}"
+        return f"{self.target}, {self.change.sentence}" if self.target else self.change.sentence
 
     def lines(self) -> Iterator[str]:
         """The change as a table for people."""
-        outcome = self.change
+        if self.change is None:
+            yield f"Strategy {self.bundle.strategy}: decides by {self.rule} with the new costs."
+            yield _NOT_COUNTED
+            return
+        outcome, of_class = self.change, f" of {self.target}" if self.target else ""
         yield (
-            f"Strategy {self.bundle.strategy}: threshold {outcome.before.threshold:.6g} -> "
+            f"Strategy {self.bundle.strategy}: threshold{of_class} {outcome.before.threshold:.6g} -> "
             f"{outcome.after.threshold:.6g} on the scores of before, chosen for {outcome.chosen.objective}."
         )
         if self.bundle.base_rate_shift is not None:
@@ -47,10 +91,47 @@ class Retuned:
         for fold, found in self.folds.items():
             yield f"{fold + ' before':<20}" + _cells(found.before)
             yield f"{fold + ' after':<20}" + _cells(found.after)
+        if self.target:
+            yield f"Counted are rows that reach the threshold of {self.target}, against all others. {_ONE_LABEL}"
         if not outcome.chosen.reachable:
             yield outcome.chosen.sentence
         if outcome.chosen.warning is not None:
             yield f"Warning: {outcome.chosen.warning}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The change as JSON values."""
+        record: dict[str, Any] = {"strategy": self.bundle.strategy}
+        record |= {"class": self.target} if self.target else {}
+        if self.change is None:
+            return record | {"objective": self.rule, "costs": self._costs(), "not_counted": _NOT_COUNTED}
+        chosen = self.change.chosen
+        return {
+            **record,
+            "objective": chosen.objective,
+            "threshold": {"before": self.change.before.threshold, "after": self.change.after.threshold},
+            "reachable": chosen.reachable,
+            "warning": chosen.warning,
+            "folds": {fold: asdict(found) for fold, found in self.folds.items()},
+        }
+
+    def _costs(self) -> dict[str, dict[str, float]]:
+        """By true class, then decided class."""
+        rule = self.bundle.rules[self.rule]
+        rows = rule.by_true if isinstance(rule, CostMatrix) else ()
+        names = self.bundle.classes
+        return {true: dict(zip(names, row, strict=True)) for true, row in zip(names, rows, strict=True)}
+
+
+_ONE_LABEL = (
+    "A row that reaches several thresholds gets one label, so that decisions between all classes are counted by the "
+    "next training run alone."
+)
+
+
+_NOT_COUNTED = (
+    "The logged counts are of each class against the rest: what the new costs change in decisions between classes "
+    "cannot be computed from them. The next training run with these costs counts it."
+)
 
 
 def retune(
@@ -58,33 +139,39 @@ def retune(
     held_out: HeldOutCounts,
     objective: Objective,
     *,
+    target: str = "",
     base_rate: float | None = None,
     cost: Objective | None = None,
     orders_per_day: float | None = None,
-) -> Retuned:
+) -> RetuneResult:
     """Choose a threshold anew on the half of validation that chose the old one, through the model's own calibrator.
 
-    The booster, its encodings, its correction and its calibrator stay as they are. The new bundle has the one new
-    threshold: the others were chosen for what is asked no more.
+    The booster, its encodings, its correction and its calibrator stay as they are. A bundle of two classes has the one
+    new threshold: the others were chosen for objectives that no longer hold. One of K classes keeps its rules and gets
+    one more, which decides: its thresholds with that of `target` replaced.
 
     Args:
-        held_out: the counts that were logged with the model; their scores are corrected, not calibrated.
-        base_rate: share of positives to expect from now on, in (0, 1); None when it is that of the counts, whatever an
-            earlier retuning expected. The new bundle's probabilities, and its threshold, are at it.
+        held_out: the counts that were logged with the model; of two classes their scores are corrected, not calibrated.
+        target: of K classes the one whose threshold moves; empty for two classes.
+        base_rate: share of positives to expect from now on, in (0, 1), for two classes; None when it is that of the
+            counts, whatever an earlier retuning expected. The new bundle's probabilities, and its threshold, are at it.
         cost: the costs to report; by default the objective itself where it is a cost.
         orders_per_day: orders that will be scored a day, above 0; tells alerts a day, and alert budgets need it.
     Raises:
-        ConfigError: a setting is out of range, or the objective needs what the counts lack.
+        ConfigError: a setting is out of range, the objective needs what the counts lack, or the model has no such
+            class or no thresholds.
         DataContractError: the choosing half has no positive or no negative row.
     """
     if orders_per_day is not None:
         require_number("--orders-per-day", orders_per_day, above=0.0, hint="It is how many orders are scored a day.")
-    through = bundle.calibrator.apply
-    choose = held_out.choose.curve(through)
+    number = _number_of(bundle, target, base_rate)
+    counts, through = held_out.targets[number], bundle.calibrator.apply if not target else None
+    choose = counts.choose.curve(through)
+    thresholds = _old_rule(bundle, target)
     change = change_threshold(
         choose,
         objective,
-        old_threshold=_at_rate_of_counts(bundle),
+        old_threshold=thresholds.thresholds[number] if target else _at_rate_of_counts(bundle),
         base_rate=base_rate,
         cost=cost,
         days=_days(choose, orders_per_day),
@@ -95,20 +182,149 @@ def retune(
     def outcomes(curve: Curve) -> BeforeAfter:
         moved, days = curve if base_rate is None else at_base_rate(curve, base_rate), _days(curve, orders_per_day)
         before, after = (
-            _outcome(threshold, curve, moved, costs, days)
+            outcome_at(threshold, cut_at(curve, threshold), moved, costs, days)
             for threshold in (change.before.threshold, change.after.threshold)
         )
         return BeforeAfter(before=before, after=after)
 
-    return Retuned(
-        bundle=replace(
-            bundle,
-            thresholds={objective.name: change.chosen.threshold},
-            serve_objective=objective.name,
-            base_rate_shift=None if base_rate is None else change.correction,
-        ),
+    return RetuneResult(
+        bundle=_retuned(bundle, thresholds, target, number, change, base_rate),
+        target=target,
         change=change,
-        folds={fold: outcomes(counts.curve(through)) for fold, counts in held_out.by_fold.items()},
+        folds={fold: outcomes(found.curve(through)) for fold, found in counts.by_fold.items()},
+        base_rate=base_rate,
+    )
+
+
+def retune_costs(bundle: ModelBundle, costs: CostMatrix) -> RetuneResult:
+    """A model of K classes that decides by other costs of errors; nothing is counted, see `RetuneResult.lines`.
+
+    Raises:
+        ConfigError: the model knows two classes.
+    """
+    if len(bundle.classes) == 2:
+        raise ConfigError("--costs: the model knows two classes. Give --objective min_cost with --fn and --fp.")
+    rules = {**bundle.rules, COST_MATRIX: costs}
+    return RetuneResult(bundle=replace(bundle, rules=rules, serve_objective=COST_MATRIX))
+
+
+def retuned_identity(source: LoggedModel, result: RetuneResult) -> dict[str, str]:
+    """Tags that find the run of this retuning of this run again."""
+    asked = result.rule if result.change is not None else repr(result.to_dict()["costs"])
+    return {_RETUNED_FROM: source.run_id, _OBJECTIVE: asked, _BASE_RATE: _rate_text(result)}
+
+
+def version_tags(source: LoggedModel, result: RetuneResult) -> dict[str, str]:
+    """The lineage that the new model version carries."""
+    number = source.registered_version
+    return {
+        "source_version": "-" if number is None else f"{source.registered_name}/{number}",
+        "source_run_id": source.run_id,
+        "objective": result.rule,
+        "base_rate": _rate_text(result),
+        "threshold": "-" if result.change is None else repr(result.change.chosen.threshold),
+        "reason": result.sentence,
+    }
+
+
+def retuned_evidence(
+    source: LoggedModel, held_out: HeldOutCounts, result: RetuneResult, *, costs: Mapping[str, float]
+) -> Evidence:
+    """What the retuned run is given: metrics that compare with its neighbours', the counts, and what changed.
+
+    Metrics are at the base rate of the counts, as those of every other run of the experiment; `retune.json` has them
+    at the new one. With the counts the run can be retuned itself. Of K classes there are only metrics that no rule of
+    decision has a part in.
+
+    Args:
+        costs: `fn` and `fp` of the metric `cost`.
+    """
+    metrics: dict[str, float] = {}
+    if result.change is not None and not result.target:
+        metrics = _metrics_at(held_out.target, result.bundle, result.change.after.threshold, costs)
+        metrics[f"threshold/{result.rule}"] = result.bundle.threshold
+    else:
+        names = target_names(result.bundle.classes)
+        for fold in held_out.targets[0].by_fold:
+            found = ranking_metrics(held_out.curves(fold), names)
+            metrics |= {f"{fold}/{name}": value for name, value in found.items()}
+    return Evidence(
+        params={
+            "strategy": result.bundle.strategy,
+            "objective": result.rule,
+            "base_rate": "that of the counts" if result.base_rate is None else result.base_rate,
+            "retuned_from": source.run_id,
+        },
+        metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
+        documents={**source.documents, "retune.json": result.to_dict()},
+        description=result.sentence,
+    )
+
+
+def _metrics_at(
+    counts: TargetCounts, bundle: ModelBundle, threshold: float, costs: Mapping[str, float]
+) -> dict[str, float]:
+    return {
+        f"{fold}/{name}": value
+        for fold, found in counts.by_fold.items()
+        for name, value in evaluate(found.curve(bundle.calibrator.apply), threshold, **costs).items()
+    }
+
+
+def _number_of(bundle: ModelBundle, target: str, base_rate: float | None) -> int:
+    """Which of the targets' counts to choose on."""
+    if len(bundle.classes) == 2:
+        if target:
+            raise ConfigError(f"--class {target}: the model knows two classes, whose threshold is one. Leave it out.")
+        return 0
+    if target not in bundle.classes:
+        known = list(bundle.classes)
+        raise ConfigError(
+            f"--class {target or '(none)'}: the model knows {known}, each with a threshold of its own."
+            f"{nearest([target], known)} Name the class whose threshold is to move, or give --costs."
+        )
+    if base_rate is not None:
+        raise ConfigError("--base-rate: the rate of one of several classes cannot move alone. Train on newer orders.")
+    return bundle.classes.index(target)
+
+
+def _old_rule(bundle: ModelBundle, target: str) -> ClassThresholds:
+    """The thresholds to change: those that decide, else the first ones that the model has."""
+    rules = [bundle.rules[bundle.serve_objective], *bundle.rules.values()]
+    found = next((rule for rule in rules if isinstance(rule, ClassThresholds)), None)
+    if found is None:
+        raise ConfigError(
+            f"--class {target}: the model decides by {bundle.serve_objective} and has no thresholds. Give --costs, or "
+            "train with an objective that chooses thresholds, such as max_f_beta."
+        )
+    if target and bundle.classes.index(target) == found.default_class:
+        raise ConfigError(
+            f"--class {target}: it is decided where no other class reaches its threshold, and has none itself. Name "
+            f"one of {[name for name in bundle.classes if name != target]}."
+        )
+    return found
+
+
+def _retuned(
+    bundle: ModelBundle,
+    old: ClassThresholds,
+    target: str,
+    number: int,
+    change: ThresholdChange,
+    base_rate: float | None,
+) -> ModelBundle:
+    chosen = change.chosen
+    if target:
+        thresholds = tuple(chosen.threshold if k == number else value for k, value in enumerate(old.thresholds))
+        name = f"{chosen.objective} of {target}"
+        return replace(
+            bundle, rules={**bundle.rules, name: replace(old, thresholds=thresholds)}, serve_objective=name
+        )
+    return replace(
+        bundle,
+        rules={chosen.objective: ClassThresholds.of_threshold(chosen.threshold)},
+        serve_objective=chosen.objective,
+        base_rate_shift=None if base_rate is None else change.correction,
     )
 
 
@@ -119,26 +335,15 @@ def _at_rate_of_counts(bundle: ModelBundle) -> float:
     return float(bundle.base_rate_shift.inverse(bundle.threshold))
 
 
-def _outcome(
-    threshold: float, curve: Curve, moved: Curve, costs: Objective | None, days: float | None
-) -> ThresholdOutcome:
-    cut = cut_at(curve, threshold)
-    matrix = moved.matrix(cut)
-    return ThresholdOutcome(
-        threshold=threshold,
-        alerts=matrix.flagged,
-        alerts_per_day=None if days is None else matrix.flagged / days,
-        precision=matrix.precision,
-        recall=matrix.recall,
-        cost=None if costs is None else float(costs.values(moved)[cut]),
-    )
-
-
 def _days(curve: Curve, orders_per_day: float | None) -> float | None:
     """How many days of orders the counted rows amount to."""
     if orders_per_day is None:
         return None
     return float(curve.flagged_rows[-1]) / orders_per_day
+
+
+def _rate_text(result: RetuneResult) -> str:
+    return "-" if result.base_rate is None else repr(result.base_rate)
 
 
 def _cells(outcome: ThresholdOutcome) -> str:

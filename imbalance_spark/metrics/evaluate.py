@@ -74,17 +74,26 @@ def mean_of_defined(values: Sequence[float]) -> float:
     return sum(defined) / len(defined) if defined else math.nan
 
 
-def ranking_metrics(curves: Sequence[Curve], names: TargetNames) -> dict[str, float]:
-    """Average precision and ROC-AUC, which neither a threshold nor the calibration of one target moves.
+RANKING = ("average_precision", "roc_auc")
+"""Metrics that neither a threshold nor the calibration of a single target moves."""
+
+
+def ranking_metrics(
+    curves: Sequence[Curve], names: TargetNames, metrics: Sequence[str] = RANKING
+) -> dict[str, float]:
+    """Average precision and ROC-AUC of each target, and their macro averages; see `TargetNames`.
 
     Args:
         curves: one for each target.
+        metrics: which of `RANKING`.
     Returns:
-        Of each target and as macro average, see `TargetNames`; NaN where a class has no row.
+        NaN where a class has no row.
     """
-    areas = {"average_precision": Curve.average_precision, "roc_auc": Curve.roc_auc}
-    values = {metric: [_or_nan(area(curve)) for curve in curves] for metric, area in areas.items()}
-    return {name: value for metric, each in values.items() for name, value in names.named(metric, each).items()}
+    found: dict[str, float] = {}
+    for metric in metrics:
+        area = Curve.average_precision if metric == "average_precision" else Curve.roc_auc
+        found |= names.named(metric, [_or_nan(area(curve)) for curve in curves])
+    return found
 
 
 def evaluate(curve: Curve, threshold: float | None = None, *, fn: float = 1.0, fp: float = 1.0) -> dict[str, float]:

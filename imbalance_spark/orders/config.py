@@ -59,7 +59,7 @@ class OrdersConfig(Section):
     """The roles of an order log's columns.
 
     Args:
-        source: where the orders are.
+        source: where the orders are; none where a DataFrame is handed over.
         key: columns that identify a row; splits and samples are functions of them and of the seed.
         label: column that says what happened; 0/1 or boolean as they are.
         positive_label: the value of the rare class, where the label has two other values.
@@ -77,7 +77,7 @@ class OrdersConfig(Section):
             and the job stops.
     """
 
-    source: SourceConfig
+    source: SourceConfig | None = None
     key: tuple[str, ...] = ("order_id",)
     label: str
     positive_label: int | str | bool | None = None

@@ -92,8 +92,8 @@ def change_threshold(
     costs = cost or (objective if objective.is_loss else None)
     new_threshold = _on_old_scale(chosen.threshold, curve, moved, correction)
     return ThresholdChange(
-        before=_outcome(old_threshold, cut_at(curve, old_threshold), moved, costs, days),
-        after=_outcome(new_threshold, cut_at(moved, chosen.threshold), moved, costs, days),
+        before=outcome_at(old_threshold, cut_at(curve, old_threshold), moved, costs, days),
+        after=outcome_at(new_threshold, cut_at(moved, chosen.threshold), moved, costs, days),
         chosen=chosen,
         correction=correction,
     )
@@ -105,7 +105,10 @@ def _on_old_scale(threshold: float, curve: Curve, moved: Curve, correction: Prio
     return float(curve.threshold[found[-1]] if len(found) else correction.inverse(threshold))
 
 
-def _outcome(threshold: float, cut: int, curve: Curve, costs: Objective | None, days: float | None) -> ThresholdOutcome:
+def outcome_at(
+    threshold: float, cut: int, curve: Curve, costs: Objective | None, days: float | None
+) -> ThresholdOutcome:
+    """What a threshold does on the rows of a curve that have it at the entry `cut`; `days` is how many they amount to."""
     matrix = curve.matrix(cut)
     return ThresholdOutcome(
         threshold=threshold,

@@ -7,8 +7,6 @@ from urllib.parse import urlsplit, urlunsplit
 
 from mlflow.tracking import MlflowClient
 
-from imbalance_spark.config.run import GateConfig
-from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.tracking.config import TrackingConfig
 from imbalance_spark.tracking.runs import parent_identity
 
@@ -26,19 +24,17 @@ _CHARACTER, _MARGIN = 6.3, 35
 """Pixels of a letter in a column's head, and of what stands beside the name."""
 
 
-def save_view(
-    experiment_id: str, run_id: str, gate: GateConfig, serve_objective: str, metrics: Sequence[str] = ()
-) -> None:
+def save_view(experiment_id: str, run_id: str, metrics: Sequence[str]) -> None:
     """Keep the view in the experiment, where the UI lists it; the last comparison's replaces the one before it.
 
     By itself the UI shows no metric of a run in its list. A view is JSON in a tag of the experiment: the settings of
     the page, those that are left out at their defaults.
 
     Args:
-        metrics: what to show, by the first of which runs are ordered; by default those of two classes.
+        metrics: what to show, by the first of which runs are ordered.
     """
     (run, value), (strategy, none) = parent_identity(run_id).items()
-    columns = {f"metrics.`{name}`": name for name in metrics or _metrics(gate.metric, serve_objective)}
+    columns = {f"metrics.`{name}`": name for name in metrics}
     state = {
         "searchFilter": f"tags.`{run}` = '{value}' AND tags.`{strategy}` != '{none}'",
         "orderByKey": next(iter(columns)),
@@ -60,12 +56,6 @@ def where_to_look(config: TrackingConfig, experiment_id: str) -> str:
     if uri.startswith(("http://", "https://")):
         return f"{uri.rstrip('/')}/{page}"
     return f"mlflow ui --backend-store-uri {uri}   then {_LOCAL}/{page}"
-
-
-def _metrics(metric: str, serve_objective: str) -> list[str]:
-    """First by what the strategies are ranked, then at what threshold they serve and what that gives on test."""
-    at_threshold = [f"{TEST}/{name}" for name in ("cost", "precision", "recall")]
-    return [f"{VALIDATION}/{metric}", f"threshold/{serve_objective}", *at_threshold, f"{TEST}/{metric}"]
 
 
 def _without_password(uri: str) -> str:

@@ -2,17 +2,27 @@
 
 import base64
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 
+import pandas as pd
 from jinja2 import Environment
 from matplotlib.figure import Figure
 
 from imbalance_spark.comparison.compare import Comparison
-from imbalance_spark.comparison.evaluate import StrategyResult
-from imbalance_spark.comparison.report.tables import conclusions, short_text
+from imbalance_spark.comparison.evaluate import AT_THRESHOLD, StrategyResult
+from imbalance_spark.comparison.report.tables import (
+    class_table,
+    conclusions,
+    confusion_table,
+    for_people,
+    furthest_ratio,
+    short_text,
+)
 from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.metrics.bounds import Bracket
+from imbalance_spark.metrics.evaluate import RANKING
 from imbalance_spark.metrics.intervals import Interval
 
 _CAPTIONS = {
@@ -30,22 +40,26 @@ _CAPTIONS = {
 }
 
 
-_AFTER_TABLES = {
+_CLASS_CAPTIONS = {"confusion_matrix": "Who is taken for whom by the best strategy's serving rule, counted on test."}
+
+
+_SECTIONS = {
     "strategies": ("comparison", "gain_over_plain"),
     "operating-point": ("thresholds", "confusion_matrix", "cost"),
     "curves": ("precision_recall", "roc", "detection_error_tradeoff", "gain_and_lift"),
     "probabilities": ("reliability", "scores"),
 }
-"""Pictures by the section that shows them."""
+"""Figures by the section that shows them."""
 
 
-_RANKING = ("average_precision", "roc_auc")
+_OF_CLASS = ("precision_recall", "reliability")
+"""Figures of each of K classes."""
 
 
-_AT_THRESHOLD = ("precision", "recall", "f1", "f2", "mcc", "cost")
-
-
-_PROBABILITY = (f"{TEST}/brier", f"{TEST}/log_loss", "ledger/mean_over_base_rate")
+_DECISION_HEADINGS = {
+    "macro_f1": "macro F1", "macro_recall": "macro recall", "macro_precision": "macro precision", "f1": "F1",
+    "f2": "F2", "mcc": "MCC",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,53 +70,148 @@ class Cell:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """What the page shows as a table."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
 def html_page(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
     """The whole comparison as one self-contained page; every name in it is escaped."""
-    pictures = {name: (_CAPTIONS.get(name, name), figure_data(figure)) for name, figure in figures.items()}
-    placed = {name for names in _AFTER_TABLES.values() for name in names}
-    by_section = {section: [pictures[n] for n in names if n in pictures] for section, names in _AFTER_TABLES.items()}
-    page = Environment(autoescape=True).from_string(_PAGE)
-    return page.render(
-        title=f"{comparison.config.name}: {comparison.prepared.run.run_id}",
-        conclusions=conclusions(comparison),
-        serving=comparison.config.serve_objective,
-        plain=comparison.plain.name,
-        ranking=list(_ranking_rows(comparison)),
-        operating_points=list(_operating_rows(comparison)),
-        neighbours=list(_neighbour_lines(comparison)),
-        pictures=by_section,
-        others=[picture for name, picture in pictures.items() if name not in placed],
-        thresholds=list(_threshold_rows(comparison)),
-        diagnosis=[*comparison.prepared.diagnosis.lines(), *_warnings(comparison)],
+    template = resources.files(__package__).joinpath("page.html.j2").read_text("utf-8")
+    captions = _CAPTIONS if comparison.is_single else _CAPTIONS | _CLASS_CAPTIONS
+    pictures = {name: (captions.get(name, name), figure_data(figure)) for name, figure in figures.items()}
+    classes = [] if comparison.is_single else list(enumerate(comparison.classes))
+    of_classes = [
+        (name, [(f"{name}: {captions[kind]}", pictures.pop(f"{kind}_{number}")[1]) for kind in _OF_CLASS])
+        for number, name in classes
+    ]
+    placed = {name for names in _SECTIONS.values() for name in names}
+    return (
+        Environment(autoescape=True)
+        .from_string(template)
+        .render(
+            title=f"{comparison.config.name}: {comparison.prepared.run.run_id}",
+            comparison=comparison,
+            conclusions=conclusions(comparison),
+            ranking=_ranking(comparison),
+            operating_points=_operating_points(comparison),
+            neighbours=list(_neighbour_lines(comparison)),
+            classes=_plain_table(class_table(comparison)) if classes else None,
+            confusion=_plain_table(confusion_table(comparison).reset_index()) if classes else None,
+            costs=_cost_table(comparison) if classes and comparison.decisions.costs else None,
+            pictures={section: [pictures[n] for n in names if n in pictures] for section, names in _SECTIONS.items()},
+            of_classes=of_classes,
+            calibrations=[f"{result.name}: {result.calibration.sentence}" for result in comparison.results],
+            others=[picture for name, picture in pictures.items() if name not in placed],
+            thresholds=_thresholds(comparison),
+            rules=_rules(comparison) if classes else None,
+            diagnosis=[
+                *comparison.prepared.diagnosis.lines(),
+                *[f"- Warning: {warning}" for warning in comparison.prepared.warnings],
+            ],
+        )
     )
 
 
-def _ranking_rows(comparison: Comparison) -> Iterator[list[Cell]]:
+def figure_data(figure: Figure) -> str:
+    """A figure as an address that holds it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _ranking(comparison: Comparison) -> Table:
     """A strategy's average precision, ROC-AUC, gain over plain boosting, and its probabilities."""
+    spoken = {"average_precision": "average precision", "roc_auc": "ROC-AUC"}
+    macro, worst = ("", "") if comparison.is_single else ("macro ", "worst ")
+    classes = () if comparison.is_single else comparison.classes
+    return Table(
+        columns=[
+            "strategy",
+            *[f"{macro}{spoken[metric]}, {fold}" for metric in RANKING for fold in (VALIDATION, TEST)],
+            *[f"AP {name}, test" for name in classes],
+            *["gain", "Brier", "log loss", f"{worst}mean p / rate"],
+        ],
+        rows=[
+            [
+                Cell(value=result.name),
+                *[_macro_cell(comparison, result, fold, metric) for metric in RANKING for fold in (VALIDATION, TEST)],
+                *[_target_cell(comparison, result, TEST, "average_precision", k) for k in range(len(classes))],
+                _gain_cell(comparison.gains.get(result.name)),
+                *[Cell(value=short_text(result.metrics.get(f"{TEST}/{name}"))) for name in ("brier", "log_loss")],
+                Cell(value=short_text(furthest_ratio(result))),
+            ]
+            for result in comparison.results
+        ],
+    )
+
+
+def _operating_points(comparison: Comparison) -> Table:
+    """What a strategy's serving rule gives on test; last, what the largest class for every row gives."""
+    serving, names = comparison.serving, [name for name in _shown_metrics(comparison) if name in comparison.baseline]
+    rows = []
     for result in comparison.results:
-        ranked = [_ranked_cell(result, fold, metric) for metric in _RANKING for fold in (VALIDATION, TEST)]
-        probability = [Cell(value=short_text(result.metrics.get(name))) for name in _PROBABILITY]
-        yield [Cell(value=result.name), *ranked, _gain_cell(comparison.gains.get(result.name)), *probability]
+        cells = [_cell(result, f"{TEST}/{serving}/{n}", f"{TEST}/{n}", f"{TEST}/{serving}/{n}") for n in names]
+        rows.append([Cell(value=result.name), *_threshold_cells(comparison, result), *cells])
+    of_baseline = [Cell(value=short_text(comparison.baseline[name])) for name in names]
+    last = "majority class" if comparison.is_single else "largest class"
+    rows.append([Cell(value=last), *([Cell(value="-")] if comparison.is_single else []), *of_baseline])
+    threshold = ["threshold"] if comparison.is_single else []
+    return Table(columns=["strategy", *threshold, *[_DECISION_HEADINGS.get(name, name) for name in names]], rows=rows)
 
 
-def _operating_rows(comparison: Comparison) -> Iterator[list[Cell]]:
-    """A strategy's threshold and what it gives on test; last, what the majority class for everybody gives."""
-    serving = comparison.config.serve_objective
+def _thresholds(comparison: Comparison) -> Table:
+    """Every threshold that was chosen on data; the largest of K classes has none."""
+    single = comparison.is_single
+    rows = []
     for result in comparison.results:
-        threshold = Cell(
-            value=short_text(result.thresholds[serving].threshold), notes=_range(result.uncertainty.threshold)
-        )
-        cells = [_cell(result, f"{TEST}/{serving}/{name}", f"{TEST}/{name}") for name in _AT_THRESHOLD]
-        yield [Cell(value=result.name), threshold, *cells]
-    baseline = [Cell(value=short_text(comparison.baseline[name])) for name in _AT_THRESHOLD]
-    yield [Cell(value="majority class"), Cell(value="-"), *baseline]
+        for rule, found in result.chosen.items():
+            for number, target in enumerate(comparison.names.targets):
+                if single or number != found.rule.default_class:
+                    chosen = found.by_target[number]
+                    reached = "yes" if chosen.reachable else "no"
+                    values = [short_text(chosen.threshold), reached, chosen.sentence, chosen.warning or ""]
+                    rows.append(_texts([result.name, rule, *([] if single else [target]), *values]))
+    of_class = [] if single else ["class"]
+    return Table(
+        columns=["strategy", "objective", *of_class, "threshold", "reached", "on validation", "doubt"], rows=rows
+    )
 
 
-def _threshold_rows(comparison: Comparison) -> Iterator[list[str]]:
-    for result in comparison.results:
-        for name, chosen in result.thresholds.items():
-            reached = "yes" if chosen.reachable else "no"
-            yield [result.name, name, short_text(chosen.threshold), reached, chosen.sentence, chosen.warning or ""]
+def _rules(comparison: Comparison) -> Table:
+    """What every rule of decision of every strategy gives on test."""
+    names = _shown_metrics(comparison)
+    rows = [
+        _texts([result.name, rule, *[short_text(result.metrics.get(f"{TEST}/{rule}/{name}")) for name in names]])
+        for result in comparison.results
+        for rule in result.rules
+    ]
+    return Table(columns=["strategy", "decided by", *[_DECISION_HEADINGS.get(n, n) for n in names]], rows=rows)
+
+
+def _shown_metrics(comparison: Comparison) -> list[str]:
+    if comparison.is_single:
+        return [name for name in AT_THRESHOLD if name != "f0_5"]
+    costs = [] if comparison.decisions.costs is None else ["cost"]
+    return ["macro_f1", "macro_recall", "macro_precision", "mcc", *costs]
+
+
+def _cost_table(comparison: Comparison) -> Table:
+    costs = comparison.decisions.costs or ()
+    rows = [[name, *map(short_text, row)] for name, row in zip(comparison.classes, costs, strict=True)]
+    return Table(columns=["true", *[f"as {name}" for name in comparison.classes]], rows=[_texts(row) for row in rows])
+
+
+def _plain_table(table: pd.DataFrame) -> Table:
+    rows = [_texts([short_text(value) for value in row]) for row in table.to_numpy()]
+    return Table(columns=[str(name) for name in for_people(table).columns], rows=rows)
+
+
+def _texts(values: Sequence[str]) -> list[Cell]:
+    return [Cell(value=value) for value in values]
 
 
 def _neighbour_lines(comparison: Comparison) -> Iterator[str]:
@@ -112,15 +221,33 @@ def _neighbour_lines(comparison: Comparison) -> Iterator[str]:
             yield f"{result.name}, class {label}: {report['sentence']}"
 
 
-def _ranked_cell(result: StrategyResult, fold: str, metric: str) -> Cell:
-    curve, name = result.curves[fold], f"{fold}/{metric}"
+def _macro_cell(comparison: Comparison, result: StrategyResult, fold: str, metric: str) -> Cell:
+    """The macro average over the targets; of one target the bins leave a certified range."""
+    name = f"{fold}/{comparison.names.macro(metric)}"
+    if comparison.is_single:
+        return _target_cell(comparison, result, fold, metric, 0)
+    return _cell(result, name, name)
+
+
+def _target_cell(comparison: Comparison, result: StrategyResult, fold: str, metric: str, number: int) -> Cell:
+    curve, name = result.curves[fold][number], comparison.names.of(f"{fold}/{metric}", number)
     bracket = curve.average_precision_bracket() if metric == "average_precision" else curve.roc_auc_bracket()
     interval = result.intervals.get(name)
-    return Cell(value=short_text(result.metrics.get(name)), notes=(*_range(interval), *_open(bracket)))
+    return Cell(value=short_text(result.metrics.get(name)), notes=(*_range(interval), *_certified(bracket)))
 
 
-def _cell(result: StrategyResult, metric: str, interval: str) -> Cell:
-    return Cell(value=short_text(result.metrics.get(metric)), notes=_range(result.intervals.get(interval)))
+def _threshold_cells(comparison: Comparison, result: StrategyResult) -> list[Cell]:
+    """Of a single target."""
+    if not comparison.is_single:
+        return []
+    [target] = comparison.names.targets
+    chosen = result.chosen[comparison.serving].by_target[0]
+    return [Cell(value=short_text(chosen.threshold), notes=_range(result.uncertainty[target].threshold))]
+
+
+def _cell(result: StrategyResult, metric: str, *intervals: str) -> Cell:
+    found = [result.intervals[name] for name in intervals if name in result.intervals]
+    return Cell(value=short_text(result.metrics.get(metric)), notes=_range(found[0] if found else None))
 
 
 def _gain_cell(gain: Interval | None) -> Cell:
@@ -135,70 +262,5 @@ def _range(interval: Interval | None) -> tuple[str, ...]:
     return (f"{100.0 * interval.level:g} %: {short_text(interval.low)} to {short_text(interval.high)}",)
 
 
-def _open(bracket: Bracket | None) -> tuple[str, ...]:
+def _certified(bracket: Bracket | None) -> tuple[str, ...]:
     return () if bracket is None else (f"certified: {bracket.low:.6f} to {bracket.high:.6f}",)
-
-
-def _warnings(comparison: Comparison) -> list[str]:
-    return [f"- Warning: {warning}" for warning in comparison.prepared.warnings]
-
-
-def figure_data(figure: Figure) -> str:
-    """A picture as an address that holds it."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>{{ title }}</title>
-<style>
- body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; padding: 0 1rem; color: #222; }
- .wide { overflow-x: auto; } table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
- th, td { padding: .3rem .6rem; text-align: right; vertical-align: top; border-bottom: 1px solid #ddd; }
- th:first-child, td:first-child { text-align: left; } .results tbody tr:first-child { background: #eef5ee; }
- .results tbody tr:first-child td:first-child { font-weight: 600; } small { display: block; color: #555; }
- .words td, .words th { text-align: left; } figure { margin: 1.5rem 0; } img { max-width: 100%; height: auto; }
- .answer { border-left: 4px solid #009E73; padding-left: 1rem; } .answer li:first-child { font-weight: 600; }
- pre { overflow-x: auto; } small { white-space: nowrap; }
-</style></head><body>
-{% macro results(header, rows) %}<div class="wide"><table class="results">
-<thead><tr>{% for name in header %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
-<tbody>{% for row in rows %}<tr>{% for cell in row %}<td>{{ cell.value }}{% for note in cell.notes %}<small>{{ note }}
-</small>{% endfor %}</td>{% endfor %}</tr>
-{% endfor %}</tbody></table></div>{% endmacro %}
-{% macro shown(pictures) %}{% for caption, data in pictures %}<figure><img src="{{ data }}" alt="{{ caption }}">
-<figcaption>{{ caption }}</figcaption></figure>
-{% endfor %}{% endmacro %}
-<h1>{{ title }}</h1>
-<section class="answer" id="answer"><h2>The answer</h2>
-<ul>{% for line in conclusions %}<li>{{ line }}</li>
-{% endfor %}</ul></section>
-<section id="strategies"><h2>The strategies</h2>
-<p>Best first, by validation. A range in percent is what the choice of rows leaves open; a certified range is what
-counting scores in bins leaves open. The gain is over {{ plain }}, on the same rows of validation. A ratio of mean
-probability and rate near 1 means that probabilities are right on average.</p>
-{{ results(["strategy", "average precision, validation", "average precision, test", "ROC-AUC, validation",
-"ROC-AUC, test", "gain", "Brier", "log loss", "mean p / rate"], ranking) }}
-{% if neighbours %}<p>Rows made between neighbours:</p><ul>{% for line in neighbours %}<li>{{ line }}</li>
-{% endfor %}</ul>{% endif %}
-{{ shown(pictures["strategies"]) }}</section>
-<section id="operating-point"><h2>The operating point</h2>
-<p>Thresholds are those of {{ serving }}, chosen on validation; the other columns are what they give on test.</p>
-{{ results(["strategy", "threshold", "precision", "recall", "F1", "F2", "MCC", "cost"], operating_points) }}
-{{ shown(pictures["operating-point"]) }}</section>
-<section id="curves"><h2>Over all thresholds</h2>
-{{ shown(pictures["curves"]) }}</section>
-<section id="probabilities"><h2>The probabilities</h2>
-{{ shown(pictures["probabilities"]) }}{{ shown(others) }}</section>
-<section id="imbalance"><h2>The imbalance</h2>
-<pre>{% for line in diagnosis %}{{ line }}
-{% endfor %}</pre></section>
-<section id="thresholds"><h2>Every threshold</h2>
-<p>Chosen on the half of validation that does not calibrate.</p>
-<div class="wide"><table class="words"><thead><tr>{% for name in ["strategy", "objective", "threshold", "reached",
-"on validation", "doubt"] %}<th scope="col">{{ name }}</th>{% endfor %}</tr></thead>
-<tbody>{% for row in thresholds %}<tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
-{% endfor %}</tbody></table></div></section>
-</body></html>
-"""

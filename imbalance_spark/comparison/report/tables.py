@@ -1,90 +1,130 @@
-"""The comparison as people read it: a table for the terminal and a CSV, and what follows from it in sentences."""
+"""The comparison as people read it: tables for the terminal and CSV, and what follows from them in sentences."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
 from imbalance_spark.comparison.compare import Comparison
 from imbalance_spark.comparison.evaluate import StrategyResult
+from imbalance_spark.comparison.gate import subject
 from imbalance_spark.core.columns import TEST, VALIDATION
+from imbalance_spark.metrics.curve import FLAG_NOBODY
 from imbalance_spark.metrics.intervals import Interval
+from imbalance_spark.threshold import ChosenThreshold
+from imbalance_spark.threshold.decisions import ARGMAX
 
-_COLUMNS = (
-    ("AP val", f"{VALIDATION}/average_precision"),
-    ("AP test", f"{TEST}/average_precision"),
-    ("ROC-AUC", f"{TEST}/roc_auc"),
-    ("Brier", f"{TEST}/brier"),
-    ("log loss", f"{TEST}/log_loss"),
-    ("mean p / rate", "ledger/mean_over_base_rate"),
-)
+INTERVAL = "95 % of it"
+"""The column of the 95 % confidence interval of the average precision on test, as CSV and JSON call it."""
 
 
-_DECIDING = ("strategy", "AP val", "threshold", "cost", "precision", "recall", "AP test", "95 % of it")
+_HEADINGS = {INTERVAL: "95 % CI"}
+"""How people read a column."""
 
 
 _AT_THRESHOLD = ("precision", "recall", "f1", "f2", "mcc", "cost")
 
 
-def comparison_table(comparison: Comparison) -> pd.DataFrame:
-    """One row a strategy, best first, then the majority baseline; all on test but for `AP val`.
+_AT_DECISION = {
+    "macro F1": "macro_f1", "macro recall": "macro_recall", "macro precision": "macro_precision", "mcc": "mcc",
+    "cost": "cost",
+}  # fmt: skip
 
-    The columns after `threshold` hold at the serving objective's threshold, chosen on validation.
+
+_DECIDING = ("strategy", "AP val", "threshold", "cost", "precision", "recall", "AP test", INTERVAL)
+
+
+_DECIDING_OF_CLASSES = ("strategy", "macro AP val", "cost", "macro recall", "macro F1", "macro AP test", INTERVAL)
+
+
+def comparison_table(comparison: Comparison) -> pd.DataFrame:
+    """One row per strategy, best first, then the majority baseline; all on test but for the column that says `val`.
+
+    The columns after `threshold`, of K classes from `macro F1` on, hold under the serving rule, which was chosen on
+    validation.
     """
-    rows = [_row(comparison, result) for result in comparison.results]
-    baseline: dict[str, Any] = {"strategy": "majority class", "threshold": None}
-    baseline |= {name: comparison.baseline[name] for name in _AT_THRESHOLD}
-    return pd.DataFrame([*rows, baseline])
+    row = _row if comparison.is_single else _row_of_classes
+    rows = [row(comparison, result) for result in comparison.results]
+    if comparison.is_single:
+        last: dict[str, Any] = {"strategy": "majority class", "threshold": None}
+        return pd.DataFrame([*rows, last | {name: comparison.baseline[name] for name in _AT_THRESHOLD}])
+    last = {"strategy": "largest class"} | {t: comparison.baseline.get(name) for t, name in _AT_DECISION.items()}
+    return pd.DataFrame([*rows, last]).dropna(axis="columns", how="all")
+
+
+def class_table(comparison: Comparison) -> pd.DataFrame:
+    """One row per class of K, of the best strategy on test: its rows, threshold, and what the serving rule gives."""
+    best, serving, names = comparison.best, comparison.serving, comparison.names
+    support = best.held_out.counts(TEST, serving).rows.sum(axis=1)
+    rows = []
+    for number, name in enumerate(comparison.classes):
+        threshold = best.metrics.get(names.of(f"threshold/{serving}", number))
+        row: dict[str, Any] = {"class": name, "rows": int(support[number])}
+        if serving in best.chosen:
+            row["threshold"] = "else" if threshold is not None and threshold >= FLAG_NOBODY else threshold
+        precision = names.of(f"{TEST}/average_precision", number)
+        row |= {"average precision": best.metrics.get(precision), INTERVAL: range_text(best.intervals.get(precision))}
+        row |= {metric: best.metrics.get(names.of(f"{TEST}/{metric}", number)) for metric in ("precision", "recall", "f1")}
+        row["mean p / rate"] = best.metrics.get(names.of("ledger/mean_over_base_rate", number))
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def confusion_table(comparison: Comparison) -> pd.DataFrame:
+    """Rows of test by true class (down) and by what the best strategy's serving rule decides (across)."""
+    counts = comparison.best.held_out.counts(TEST, comparison.serving)
+    names = list(comparison.classes)
+    return pd.DataFrame(counts.rows, index=pd.Index(names, name="true"), columns=[f"as {name}" for name in names])
 
 
 def markdown_table(comparison: Comparison) -> str:
-    """What decides, one row a strategy, best first, then the majority baseline: for the page of an MLflow run."""
-    table = comparison_table(comparison)[list(_DECIDING)]
+    """What decides, one row per strategy, best first, then the majority baseline: for the page of an MLflow run."""
+    table, deciding = comparison_table(comparison), _DECIDING if comparison.is_single else _DECIDING_OF_CLASSES
+    table = for_people(table[[name for name in deciding if name in table]])
     rows = [[short_text(value) for value in row] for row in table.itertuples(index=False)]
     # MLflow shows cells without a margin: spaces that do not break keep them apart.
-    head, *body = [[f"\u00a0{text}\u00a0" for text in line] for line in (_DECIDING, *rows)]
-    lines = [head, ["---", *["---:"] * (len(_DECIDING) - 1)], *body]
+    head, *body = [[f"\u00a0{text}\u00a0" for text in line] for line in (list(table.columns), *rows)]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def terminal_text(comparison: Comparison) -> str:
-    """The table, the chosen thresholds of the best strategy, and what follows from them."""
-    table = comparison_table(comparison)
-    shown = table.to_string(index=False, na_rep="-", formatters=dict.fromkeys(table.columns[1:], short_text))
-    return "\n".join(["", shown, "", *conclusions(comparison), ""])
+    """The tables, and what follows from them."""
+    lines = ["", _aligned(comparison_table(comparison)), ""]
+    if not comparison.is_single:
+        thousands = {f"as {name}": "{:,}".format for name in comparison.classes}
+        lines += [f"{comparison.best.name} on test, decided by {comparison.serving}:"]
+        lines += [_aligned(class_table(comparison)), ""]
+        confusion = confusion_table(comparison).reset_index()
+        lines += [confusion.to_string(index=False, formatters=thousands), ""]  # type: ignore[arg-type]
+    return "\n".join([*lines, *conclusions(comparison), ""])
 
 
 def conclusions(comparison: Comparison) -> list[str]:
-    """Sentences: the best strategy, its threshold and cost; which one to use, and whether resampling is needed."""
-    best, serving = comparison.best, comparison.config.serve_objective
-    chosen = best.thresholds[serving]
-    test = {name: best.metrics.get(f"{TEST}/{serving}/{name}") for name in ("precision", "recall", "cost")}
-    lines = [
-        f"Best on validation: {best.name}. At threshold {chosen.threshold:.6g} ({serving}), test precision is "
-        f"{_number(test['precision'], '.3f')}, recall {_number(test['recall'], '.3f')}, "
-        f"cost {_number(test['cost'], ',.0f')} "
-        f"against {comparison.baseline['cost']:,.0f} when nothing is flagged.",
-        *comparison.advice.lines(comparison.config.gate.metric),
-        *_costs_at_thresholds(comparison),
-        f"Majority baseline: accuracy {comparison.baseline['accuracy']:.5f}, "
-        f"recall {_number(comparison.baseline['recall'], '.0f')}.",
+    """Sentences: the best strategy and what its decisions give; which one to use, and whether resampling is needed."""
+    said = _of_single if comparison.is_single else _of_classes
+    best_line, *others = said(comparison)
+    lines = [best_line, *comparison.advice.lines(comparison.metric), *others]
+    lines += _out_of_reach(comparison)
+    lines += [
+        f"{subject(comparison, result, target)}: {check.sentence}"
+        for result in comparison.results
+        for target, check in result.ledger.items()
+        if not check.passed
     ]
-    lines += [f"{best.name}: {chosen.sentence}" for chosen in best.thresholds.values() if not chosen.reachable]
-    lines += [f"{result.name}: {result.ledger.sentence}" for result in comparison.results if not result.ledger.passed]
     lines += [
         f"{result.name}: its scores are ranks. Read its average precision and ROC-AUC; its probabilities are the "
         "calibration's alone."
         for result in comparison.results
-        if result.fitted.config.kind == "isolation_forest"
+        if result.fitted.strategy.gives_ranks
     ]
-    lines += _doubts(best)
-    return lines
+    return lines + _doubts(comparison)
 
 
-def _number(value: float | None, form: str) -> str:
-    """A number in a sentence; a recall without positives is no number."""
-    return "undefined" if value is None or not math.isfinite(value) else format(value, form)
+def for_people(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the headings that people read."""
+    return table.rename(columns=_HEADINGS)
 
 
 def short_text(value: Any) -> str:
@@ -96,41 +136,140 @@ def short_text(value: Any) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.4g}"
 
 
-def _doubts(best: StrategyResult) -> list[str]:
-    """Why the best strategy's numbers are rough, each reason once."""
-    chosen = [f"{best.name}: {chosen.warning}" for chosen in best.thresholds.values() if chosen.warning]
-    return list(dict.fromkeys([*interval_doubts(best.name, best.intervals), *chosen]))
+def range_text(interval: Interval | None) -> str:
+    """A confidence interval in a cell."""
+    return "-" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
 
 
-def interval_doubts(name: str, intervals: Mapping[str, Interval]) -> list[str]:
-    """Why a strategy's intervals are rough, once for each fold."""
-    found = ((metric.partition("/")[0], interval.warning) for metric, interval in intervals.items())
-    return [f"{name} on {fold}: {warning}" for fold, warning in dict.fromkeys(found) if warning is not None]
+def furthest_ratio(result: StrategyResult) -> float | None:
+    """Of the ratios of mean probability and rate of each target, the one furthest from 1."""
+    ratios = [check.ratio for check in result.ledger.values() if check.ratio > 0.0]
+    return max(ratios, key=lambda ratio: abs(math.log(ratio)), default=None)
 
 
 def _row(comparison: Comparison, result: StrategyResult) -> dict[str, Any]:
-    serving = comparison.config.serve_objective
-    row: dict[str, Any] = {"strategy": result.name}
-    for title, name in _COLUMNS:
-        row[title] = result.metrics.get(name)
-        if name == f"{TEST}/average_precision":
-            row["95 % of it"] = _range(result.intervals.get(name))
-    row["threshold"] = result.thresholds[serving].threshold
-    return row | {name: result.metrics.get(f"{TEST}/{serving}/{name}") for name in _AT_THRESHOLD}
+    metrics, serving = result.metrics, comparison.serving
+    return {
+        "strategy": result.name,
+        "AP val": metrics.get(f"{VALIDATION}/average_precision"),
+        "AP test": metrics.get(f"{TEST}/average_precision"),
+        INTERVAL: range_text(result.intervals.get(f"{TEST}/average_precision")),
+        "ROC-AUC": metrics.get(f"{TEST}/roc_auc"),
+        "Brier": metrics.get(f"{TEST}/brier"),
+        "log loss": metrics.get(f"{TEST}/log_loss"),
+        "mean p / rate": metrics.get("ledger/mean_over_base_rate"),
+        "threshold": result.chosen[serving].by_target[0].threshold,
+        **{name: metrics.get(f"{TEST}/{serving}/{name}") for name in _AT_THRESHOLD},
+    }
 
 
-def _costs_at_thresholds(comparison: Comparison) -> list[str]:
+def _row_of_classes(comparison: Comparison, result: StrategyResult) -> dict[str, Any]:
+    metrics, serving = result.metrics, comparison.serving
+    return {
+        "strategy": result.name,
+        "macro AP val": metrics.get(f"{VALIDATION}/macro_average_precision"),
+        "macro AP test": metrics.get(f"{TEST}/macro_average_precision"),
+        INTERVAL: range_text(result.intervals.get(f"{TEST}/macro_average_precision")),
+        **{f"AP {name}": metrics.get(f"{TEST}/average_precision/{name}") for name in comparison.classes},
+        "log loss": metrics.get(f"{TEST}/log_loss"),
+        "worst mean p / rate": furthest_ratio(result),
+        **{title: metrics.get(f"{TEST}/{serving}/{name}") for title, name in _AT_DECISION.items()},
+    }
+
+
+def _of_single(comparison: Comparison) -> Iterator[str]:
+    """The best strategy at its threshold; what the advised one costs; the majority baseline."""
+    best, serving = comparison.best, comparison.serving
+    threshold = best.chosen[serving].by_target[0].threshold
+    test = {name: best.metrics.get(f"{TEST}/{serving}/{name}") for name in ("precision", "recall", "cost")}
+    yield (
+        f"Best on validation: {best.name}. At threshold {threshold:.6g} ({serving}), test precision is "
+        f"{_number(test['precision'], '.3f')}, recall {_number(test['recall'], '.3f')}, "
+        f"cost {_number(test['cost'], ',.0f')} "
+        f"against {comparison.baseline['cost']:,.0f} when nothing is flagged."
+    )
+    yield from _costs_at_thresholds(comparison)
+    yield (
+        f"Majority baseline: accuracy {comparison.baseline['accuracy']:.5f}, "
+        f"recall {_number(comparison.baseline['recall'], '.0f')}."
+    )
+
+
+def _of_classes(comparison: Comparison) -> Iterator[str]:
+    """The best strategy under its serving rule, against argmax and against the majority baseline."""
+    best, serving, metrics = comparison.best, comparison.serving, comparison.best.metrics
+    recalls = [f"{name} {_number(metrics.get(f'{TEST}/recall/{name}'), '.3f')}" for name in comparison.classes]
+    yield (
+        f"Best on validation: {best.name}. Decided by {serving}, test recall is {', '.join(recalls)}"
+        f"{_cost_of_rule(comparison)}."
+    )
+    by_argmax, by_serving = (metrics.get(f"{TEST}/{rule}/macro_recall") for rule in (ARGMAX, serving))
+    yield (
+        f"Deciding by argmax would give macro recall {_number(by_argmax, '.3f')} against {_number(by_serving, '.3f')}"
+        + ("." if serving != ARGMAX else ": it is what serves.")
+    )
+    yield (
+        f"Always naming the largest class: accuracy {comparison.baseline['accuracy']:.5f}, macro recall "
+        f"{comparison.baseline['macro_recall']:.3f}."
+    )
+
+
+def _cost_of_rule(comparison: Comparison) -> str:
+    metrics, serving = comparison.best.metrics, comparison.serving
+    cost = metrics.get(f"{TEST}/{serving}/cost")
+    if cost is None:
+        return ""
+    argmax = metrics.get(f"{TEST}/{ARGMAX}/cost")
+    return (
+        f", cost {cost:,.0f} against {comparison.baseline['cost']:,.0f} when every order is taken for the largest class"
+        + ("" if argmax is None or serving == ARGMAX else f" and {argmax:,.0f} by argmax")
+    )
+
+
+def _costs_at_thresholds(comparison: Comparison) -> Iterator[str]:
     """What the advised strategy and plain boosting cost on test, each at its own threshold; it decides nothing."""
-    advice, name = comparison.advice, f"{TEST}/{comparison.config.serve_objective}/cost"
+    advice, name = comparison.advice, f"{TEST}/{comparison.serving}/cost"
     if advice.use == advice.plain:
-        return []
+        return
     [used] = [result.metrics.get(name) for result in comparison.results if result.name == advice.use]
     plain = comparison.plain.metrics.get(name)
-    return [
+    yield (
         f"On test, each at its own threshold, {advice.use} costs {_number(used, ',.0f')} and {advice.plain} "
         f"{_number(plain, ',.0f')}."
-    ]
+    )
 
 
-def _range(interval: Interval | None) -> str:
-    return "-" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
+def _out_of_reach(comparison: Comparison) -> list[str]:
+    return [f"{about}: {chosen.sentence}" for about, chosen in _choices(comparison) if not chosen.reachable]
+
+
+def _doubts(comparison: Comparison) -> list[str]:
+    """Why the best strategy's numbers are rough, each reason once."""
+    best = comparison.best
+    about = best.name if comparison.is_single else f"{best.name}, the rarest class,"
+    warnings = [f"{about}: {chosen.warning}" for about, chosen in _choices(comparison) if chosen.warning]
+    return list(dict.fromkeys([*_interval_doubts(about, best.intervals), *warnings]))
+
+
+def _choices(comparison: Comparison) -> Iterator[tuple[str, ChosenThreshold]]:
+    """Each chosen threshold of the best strategy, and what a sentence about it is about."""
+    best = comparison.best
+    for rule, found in best.chosen.items():
+        for target, chosen in zip(comparison.names.targets, found.by_target, strict=True):
+            yield best.name if comparison.is_single else f"{best.name}, {rule}, {target}", chosen
+
+
+def _interval_doubts(about: str, intervals: Mapping[str, Interval]) -> list[str]:
+    """Why a strategy's intervals are rough, once for each fold."""
+    found = ((metric.partition("/")[0], interval.warning) for metric, interval in intervals.items())
+    return [f"{about} on {fold}: {warning}" for fold, warning in dict.fromkeys(found) if warning is not None]
+
+
+def _aligned(table: pd.DataFrame) -> str:
+    shown = for_people(table)
+    return shown.to_string(index=False, na_rep="-", formatters=dict.fromkeys(shown.columns[1:], short_text))
+
+
+def _number(value: float | None, form: str) -> str:
+    """A number in a sentence; a recall without positives is no number."""
+    return "undefined" if value is None or not math.isfinite(value) else format(value, form)

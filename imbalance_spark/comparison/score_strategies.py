@@ -1,0 +1,266 @@
+"""Score held-out rows with every strategy's model, calibrate, and choose thresholds; each made once and kept.
+
+Two classes and K part here and only here. With one target, calibration and thresholds work from counts, so that score
+and count are one scan. With K, a temperature mixes the classes, so margins are written once and read three times.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pyspark.sql import DataFrame
+
+from imbalance_spark.calibration import ChosenCalibration, MulticlassTemperature, choose_calibrator, ledger_check
+from imbalance_spark.calibration.temperature import ChosenTemperature, choose_temperatures
+from imbalance_spark.comparison.prepare import PreparedOrders
+from imbalance_spark.config.run import RunConfig
+from imbalance_spark.core.columns import HELD_OUT_FOLDS, SPLIT, VALIDATION, col
+from imbalance_spark.core.errors import DataContractError
+from imbalance_spark.core.run import Run
+from imbalance_spark.metrics.bucket_draws import BucketedCurve
+from imbalance_spark.metrics.curve import Curve
+from imbalance_spark.metrics.grid import FloatArray, LogitGrid
+from imbalance_spark.scoring.boosters import Candidate
+from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.scoring.held_out import (
+    CountedModel,
+    collect_temperature_losses,
+    count_classes,
+    count_decisions,
+    held_out_margins,
+    in_choosing_half,
+    scan_held_out,
+)
+from imbalance_spark.scoring.held_out_counts import Confusions, HeldOutCounts, confusions_from_records
+from imbalance_spark.threshold.class_rules import ChosenClassThresholds, Rule, choose_thresholds
+from imbalance_spark.threshold.decisions import Decisions
+from imbalance_spark.threshold.objectives import count_days
+from imbalance_spark.train_only.strategies.fit import FittedStrategy
+
+CHOOSE = "choose"
+"""The half of validation that thresholds are chosen on; the other half calibrates."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredStrategy:
+    """Counts of one strategy, how it is calibrated, and what was chosen on its counts.
+
+    Args:
+        held_out: of two classes of corrected probabilities, of K of calibrated ones.
+        rules: by name; `chosen` are those whose thresholds were chosen on data.
+    """
+
+    held_out: HeldOutCounts
+    calibration: ChosenCalibration | ChosenTemperature
+    rules: Mapping[str, Rule]
+    chosen: Mapping[str, ChosenClassThresholds]
+
+    def bucketed(self, part: str) -> list[BucketedCurve]:
+        """The curve of each target, of calibrated probabilities, with its buckets; see `TargetCounts.bucketed`."""
+        return self.held_out.bucketed(part, self.through)
+
+    def curves(self, fold: str) -> list[Curve]:
+        """The curve of each target on a fold, of calibrated probabilities."""
+        return self.held_out.curves(fold, self.through)
+
+    def choosing(self) -> list[Curve]:
+        """The curve of each target on the half of validation that does not calibrate, of calibrated probabilities."""
+        return self.held_out.choosing(self.through)
+
+    @property
+    def through(self) -> Callable[[FloatArray], FloatArray] | None:
+        """From counted scores to calibrated ones; None where counts are of calibrated ones already."""
+        return self.calibration.calibrator.apply if len(self.held_out.targets) == 1 else None
+
+
+def score_strategies(
+    prepared: PreparedOrders, fitted: Sequence[FittedStrategy], decisions: Decisions, config: RunConfig
+) -> dict[str, ScoredStrategy]:
+    """Every strategy's counts, calibration and rules, by name; what the run has already is read back.
+
+    Passes: with two classes, one scan of validation and test. With K, that scan writes margins; then, over that
+    narrow table, one of validation to calibrate, one to count classes, one to count chosen decisions.
+
+    Raises:
+        DataContractError: a half of validation lacks rows, or a class that a threshold is to be chosen for.
+    """
+    candidates = [
+        Candidate(
+            name=s.strategy.name,
+            model_bytes=s.booster.model_bytes,
+            features=s.booster.features,
+            correction=s.recipe.prior_shift.correction(),
+        )
+        for s in fitted
+    ]
+    score = _score_target if len(prepared.classes) == 2 else _score_classes
+    return score(prepared, candidates, decisions, config)
+
+
+def count_candidate(
+    prepared: PreparedOrders, inputs: DataFrame, bundle: ModelBundle, decisions: Decisions, config: RunConfig
+) -> HeldOutCounts:
+    """Counts of another run's model on this run's validation and test rows; nothing is written.
+
+    Passes: one over validation and test.
+
+    Args:
+        inputs: with the model's own features.
+    """
+    features = bundle.numeric + bundle.categorical
+    candidate = Candidate(
+        name="champion", model_bytes=bundle.model_bytes, features=features, correction=bundle.correction
+    )
+    if len(prepared.classes) == 2:
+        return _scan(inputs, [candidate], config)[candidate.name]
+    assert isinstance(bundle.calibrator, MulticlassTemperature), "as of every model of K classes"  # noqa: S101
+    model = CountedModel(correction=bundle.correction, temperature=bundle.calibrator, rules=decisions.fixed)
+    return _count(_margins(inputs, [candidate], config), {candidate.name: model}, config)[candidate.name]
+
+
+def with_days(decisions: Decisions, prepared: PreparedOrders, config: RunConfig) -> Decisions:
+    """The decisions with the days that the threshold set amounts to, where an objective counts alerts a day."""
+    if not decisions.needs_days:
+        return decisions
+    time = config.orders.time
+    assert time is not None, "decisions_of has seen to it"  # noqa: S101  # for the type checker
+    is_counted = (col(SPLIT) == VALIDATION) & in_choosing_half(config.orders.key, config.orders.grouping)
+    days = prepared.run.document("days", lambda: count_days(prepared.inputs, time=time, is_counted=is_counted))
+    return decisions.with_days(days)
+
+
+def _score_target(
+    prepared: PreparedOrders, candidates: Sequence[Candidate], decisions: Decisions, config: RunConfig
+) -> dict[str, ScoredStrategy]:
+    names = [candidate.name for candidate in candidates]
+    counted = _kept_counts(prepared, names, lambda: _scan(prepared.inputs, candidates, config))
+    return {name: calibrate_and_choose(counts, decisions) for name, counts in counted.items()}
+
+
+def calibrate_and_choose(counts: HeldOutCounts, decisions: Decisions) -> ScoredStrategy:
+    """A single target: both from its counts alone.
+
+    Raises:
+        DataContractError: a half of validation has one class only.
+    """
+    calibration = choose_calibrator(counts.target.calibrate, counts.target.choose)
+    curve = counts.target.choose.curve(calibration.calibrator.apply)
+    ledger = ledger_check(curve)
+    chosen = {name: choose_thresholds(objective, [curve], ledger=ledger) for name, objective in decisions.swept.items()}
+    rules: dict[str, Rule] = {name: found.rule for name, found in chosen.items()}
+    return ScoredStrategy(held_out=counts, calibration=calibration, rules=rules, chosen=chosen)
+
+
+def _score_classes(
+    prepared: PreparedOrders, candidates: Sequence[Candidate], decisions: Decisions, config: RunConfig
+) -> dict[str, ScoredStrategy]:
+    run, has_weight = prepared.run, config.orders.weight is not None
+    margins = run.table("margins", lambda: _margins(prepared.inputs, candidates, config))
+    corrections = {candidate.name: candidate.correction for candidate in candidates}
+
+    def chosen_temperatures() -> Any:
+        losses = collect_temperature_losses(margins, corrections, has_weight=has_weight)
+        return {name: found.to_dict() for name, found in choose_temperatures(losses).items()}
+
+    records = run.document("temperatures", chosen_temperatures)
+    temperatures = {name: ChosenTemperature(**found) for name, found in records.items()}
+    models = {
+        name: CountedModel(
+            correction=correction, temperature=temperatures[name].calibrator, rules=decisions.fixed
+        )
+        for name, correction in corrections.items()
+    }
+    counted = _kept_counts(prepared, list(models), lambda: _count(margins, models, config))
+    chosen = {name: _choose(counts, decisions, prepared.classes) for name, counts in counted.items()}
+    confusions = _decided(run, margins, models, chosen, has_weight)
+    return {
+        name: ScoredStrategy(
+            held_out=counts.with_confusions(confusions[name]),
+            calibration=temperatures[name],
+            rules={**decisions.fixed, **{rule: found.rule for rule, found in chosen[name].items()}},
+            chosen=chosen[name],
+        )
+        for name, counts in counted.items()
+    }
+
+
+def _kept_counts(
+    prepared: PreparedOrders, names: Sequence[str], count: Callable[[], Mapping[str, HeldOutCounts]]
+) -> dict[str, HeldOutCounts]:
+    """Counts by strategy: from the step log if the run has them all, else from one scan."""
+    run = prepared.run
+    if not all(run.is_done(f"counts_{name}") for name in names):
+        for name, counts in count().items():
+            run.record(f"counts_{name}", counts.to_records())
+    return {name: HeldOutCounts.from_records(run.read_document(f"counts_{name}")) for name in names}
+
+
+def _scan(inputs: DataFrame, candidates: Sequence[Candidate], config: RunConfig) -> dict[str, HeldOutCounts]:
+    return scan_held_out(
+        inputs.where(col(SPLIT).isin(*HELD_OUT_FOLDS)),
+        candidates,
+        key=config.orders.key,
+        group=config.orders.grouping,
+        segments=config.scoring.segments,
+        grid=LogitGrid(bins=config.scoring.bins),
+        has_weight=config.orders.weight is not None,
+        has_amount=config.orders.amount is not None,
+    )
+
+
+def _margins(inputs: DataFrame, candidates: Sequence[Candidate], config: RunConfig) -> DataFrame:
+    return held_out_margins(
+        inputs.where(col(SPLIT).isin(*HELD_OUT_FOLDS)),
+        candidates,
+        key=config.orders.key,
+        group=config.orders.grouping,
+        segments=config.scoring.segments,
+        has_weight=config.orders.weight is not None,
+        has_amount=config.orders.amount is not None,
+    )
+
+
+def _count(
+    margins: DataFrame, models: Mapping[str, CountedModel], config: RunConfig
+) -> dict[str, HeldOutCounts]:
+    return count_classes(
+        margins,
+        models,
+        grid=LogitGrid(bins=config.scoring.bins),
+        segments=config.scoring.segments,
+        has_weight=config.orders.weight is not None,
+        has_amount=config.orders.amount is not None,
+    )
+
+
+def _choose(counts: HeldOutCounts, decisions: Decisions, classes: Sequence[str]) -> dict[str, ChosenClassThresholds]:
+    curves = counts.choosing()
+    empty = [name for name, curve in zip(classes, curves, strict=True) if not curve.positives > 0.0]
+    if decisions.swept and empty:
+        raise DataContractError(
+            f"thresholds: the half of validation that chooses them has no row of {empty}. Hold out more rows, or "
+            "decide by a cost_matrix alone, which needs none."
+        )
+    return {name: choose_thresholds(objective, curves) for name, objective in decisions.swept.items()}
+
+
+def _decided(
+    run: Run,
+    margins: DataFrame,
+    models: Mapping[str, CountedModel],
+    chosen: Mapping[str, Mapping[str, ChosenClassThresholds]],
+    has_weight: bool,
+) -> dict[str, dict[str, Confusions]]:
+    """Confusions of the rules that were chosen on counts, by strategy and rule; no pass where there are none."""
+    deciding = {
+        name: replace(model, rules={rule: found.rule for rule, found in chosen[name].items()})
+        for name, model in models.items()
+    }
+    if not any(model.rules for model in deciding.values()):
+        return {name: {} for name in models}
+
+    def counted() -> Any:
+        found = count_decisions(margins, deciding, has_weight=has_weight)
+        return {name: {rule: c.to_records() for rule, c in by_rule.items()} for name, by_rule in found.items()}
+
+    return {name: confusions_from_records(found) for name, found in run.document("decisions", counted).items()}
