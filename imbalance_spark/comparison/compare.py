@@ -20,7 +20,7 @@ from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.evaluate import majority_baseline, matrix_metrics
 from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.metrics.intervals import Interval
-from imbalance_spark.scoring.boosters import Contender
+from imbalance_spark.scoring.boosters import Candidate
 from imbalance_spark.scoring.held_out import in_choosing_half, scan_held_out
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.scoring.scorer import ModelBundle
@@ -133,7 +133,7 @@ def bundle_of(comparison: Comparison, result: StrategyResult) -> ModelBundle:
     orders, prepared = comparison.config.orders, comparison.prepared
     return ModelBundle(
         strategy=result.name,
-        booster_ubj=result.fitted.booster.ubj,
+        booster_ubj=result.fitted.booster.model_bytes,
         numeric=orders.numeric,
         categorical=orders.categorical,
         categories=prepared.categories,
@@ -166,9 +166,9 @@ def _score(prepared: PreparedOrders, fitted: Sequence[FittedStrategy], config: R
 
 def _scanned(prepared: PreparedOrders, fitted: Sequence[FittedStrategy], config: RunConfig) -> dict[str, HeldOutCounts]:
     contenders = [
-        Contender(
+        Candidate(
             name=s.config.name,
-            ubj=s.booster.ubj,
+            model_bytes=s.booster.model_bytes,
             features=s.booster.features,
             correction=s.recipe.ledger.correction(),
         )
@@ -177,7 +177,7 @@ def _scanned(prepared: PreparedOrders, fitted: Sequence[FittedStrategy], config:
     return scan_contenders(prepared.inputs, contenders, config)
 
 
-def scan_contenders(inputs: DataFrame, contenders: Sequence[Contender], config: RunConfig) -> dict[str, HeldOutCounts]:
+def scan_contenders(inputs: DataFrame, contenders: Sequence[Candidate], config: RunConfig) -> dict[str, HeldOutCounts]:
     """Counts of models of one list of features, from one pass over validation and test; see `scan_held_out`."""
     return scan_held_out(
         inputs.where(col(SPLIT).isin(*HELD_OUT)),

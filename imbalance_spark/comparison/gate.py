@@ -9,7 +9,7 @@ from imbalance_spark.core.columns import VALIDATION
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.orders.model_inputs import model_inputs
 from imbalance_spark.orders.schema import check_features
-from imbalance_spark.scoring.boosters import Contender
+from imbalance_spark.scoring.boosters import Candidate
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.scoring.scorer import ModelBundle
 from imbalance_spark.tracking.registry import RegisteredVersion, bundle_of_version
@@ -67,5 +67,7 @@ def _scanned(comparison: Comparison, bundle: ModelBundle) -> HeldOutCounts:
     roles = config.orders.model_copy(update={"numeric": bundle.numeric, "categorical": bundle.categorical})
     keep = prepared.kept
     inputs = model_inputs(prepared.orders, roles, prepared.report.label, bundle.categories, keep=keep)
-    contender = Contender(name=_CHAMPION, ubj=bundle.booster_ubj, features=roles.features, correction=bundle.correction)
-    return scan_contenders(inputs, [contender], config)[_CHAMPION]
+    candidate = Candidate(
+        name=_CHAMPION, model_bytes=bundle.booster_ubj, features=roles.features, correction=bundle.correction
+    )
+    return scan_contenders(inputs, [candidate], config)[_CHAMPION]

@@ -189,7 +189,7 @@ class PriorLedger:
 
     kept: Mapping[int, float]
     weights: Mapping[int, float]
-    gammas: tuple[float, float] | None = None
+    gammas: tuple[float, ...] | None = None
     is_exact: bool = True
 
     def correction(self) -> PriorCorrection:
@@ -214,8 +214,8 @@ class Recipe:
     weights: Mapping[int, float] | None
     """Class weights that go into `weight_col`; None where the strategy has none."""
     scale_pos_weight: float
-    base_score: float
-    """The raw score, in (0, 1), that corrects to the share of positives: what the fit starts from."""
+    start: tuple[float, ...]
+    """The margin of each class that corrects to its share: what the fit starts from."""
     loss: FocalLoss | None
     """None is the logistic one."""
     params: BoosterParams
@@ -270,7 +270,7 @@ def resolve(
         kind=strategy.kind,
         weights=weights,
         scale_pos_weight=factor,
-        base_score=float(ledger.correction().inverse(mass[1] / (mass[0] + mass[1]))),
+        start=tuple(ledger.correction().margins([mass[k] / (mass[0] + mass[1]) for k in (0, 1)]).tolist()),
         loss=loss,
         params=BoosterParams.model_validate({**training.params.model_dump(), **own_params(strategy)}),
         ledger=ledger,
