@@ -1,6 +1,7 @@
 """The distributed fit on a laid-out Delta table, against native XGBoost on the same rows, rounds and threads."""
 
 import argparse
+import math
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from pyspark.sql import functions as F
 
 from benchmarks import timing
 from benchmarks.memory import python_workers_mb
+from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.core.columns import IS_EARLY_STOPPING
 from imbalance_spark.core.hashing import key_hash
 from imbalance_spark.core.spark_session import spark_session
@@ -84,7 +86,8 @@ def _fit_ours(table: DataFrame, base_score: float, args: argparse.Namespace) -> 
         features=[f"feature_{number}" for number in range(args.features)],
         training=TrainingConfig(num_workers=args.workers, rounds=args.rounds, early_stopping_rounds=args.rounds),
         params=BoosterParams(),
-        base_score=base_score,
+        start=(math.log1p(-base_score), math.log(base_score)),
+        correction=PriorCorrection.identity(),
         strategy="none",
     )
     assert booster.rounds_run == args.rounds

@@ -11,7 +11,7 @@ def fit_native(recipe: Recipe, inputs: np.ndarray, label: np.ndarray, *, rounds:
     weight = None if recipe.weights is None else np.where(label == 1, recipe.weights[1], recipe.weights[0])
     params = {
         **recipe.params.model_dump(), "objective": "binary:logistic", "tree_method": "hist", "nthread": 1,
-        "base_score": recipe.base_score, "scale_pos_weight": recipe.scale_pos_weight, "seed": 7,
+        "base_score": float(np.exp(recipe.start[1])), "scale_pos_weight": recipe.scale_pos_weight, "seed": 7,
     }  # fmt: skip
     data = xgboost.QuantileDMatrix(inputs, label, weight=weight, nthread=1)
     return xgboost.train(params, data, num_boost_round=rounds, obj=recipe.loss)

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F
 from sklearn.metrics import average_precision_score
 
 from benchmarks.fit import make_inputs
+from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.core.columns import IS_EARLY_STOPPING
 from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.orders.model_inputs import LABEL, feature_column
@@ -61,6 +62,7 @@ def _aucpr(table: DataFrame, rounds: int) -> list[float]:
 
 def _ours(table: DataFrame, rounds: int) -> tuple[list[float], float]:
     """The curve, and how far its best value is from scikit-learn's on the same rows."""
+    rate = float(table.agg(F.avg(LABEL)).collect()[0][0])
     booster = fit_booster(
         table,
         features=_inputs(),
@@ -68,13 +70,14 @@ def _ours(table: DataFrame, rounds: int) -> tuple[list[float], float]:
             num_workers=2, rounds=rounds, early_stopping_rounds=_PATIENCE, early_stopping_metric="average_precision"
         ),
         params=BoosterParams(),
-        base_score=float(table.agg(F.avg(LABEL)).collect()[0][0]),
+        start=(math.log1p(-rate), math.log(rate)),
+        correction=PriorCorrection.identity(),
         strategy="benchmark",
     )
     curve = booster.learning_curve["validation"]
     rows = table.where(IS_EARLY_STOPPING).toPandas()
     matrix = rows[_inputs()].to_numpy(np.float32)
-    margin = load_booster(booster.ubj).inplace_predict(matrix, predict_type="margin")
+    margin = load_booster(booster.model_bytes).inplace_predict(matrix, predict_type="margin")
     return list(curve), abs(curve[booster.best_iteration] - float(average_precision_score(rows[LABEL], margin)))
 
 

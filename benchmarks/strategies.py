@@ -18,7 +18,7 @@ from imbalance_spark.core.columns import SPLIT, TEST, VALIDATION
 from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.metrics import DEFAULT_GRID
 from imbalance_spark.orders.model_inputs import feature_column
-from imbalance_spark.scoring.boosters import Contender
+from imbalance_spark.scoring.boosters import Candidate
 from imbalance_spark.scoring.held_out import scan_held_out
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _contenders(table: DataFrame, args: argparse.Namespace) -> list[Contender]:
+def _contenders(table: DataFrame, args: argparse.Namespace) -> list[Candidate]:
     """As many models as the largest number, of one list of features, each from other rows."""
     matrix, labels, _ = as_arrays(table.where(F.col("order_id") < 200_000), args.features)
     features = tuple(feature_column(number) for number in range(args.features))
@@ -68,15 +68,15 @@ def _contenders(table: DataFrame, args: argparse.Namespace) -> list[Contender]:
         params = {"objective": "binary:logistic", "nthread": args.workers, "seed": number}
         ubj = bytes(xgboost.train(params, data, args.rounds).save_raw("ubj"))
         identity = PriorCorrection.identity()
-        contenders.append(Contender(name=f"model {number}", ubj=ubj, features=features, correction=identity))
+        contenders.append(Candidate(name=f"model {number}", model_bytes=ubj, features=features, correction=identity))
     return contenders
 
 
-def _together(table: DataFrame, contenders: list[Contender]) -> dict[str, HeldOutCounts]:
+def _together(table: DataFrame, contenders: list[Candidate]) -> dict[str, HeldOutCounts]:
     return scan_held_out(table, contenders, key=("order_id",), grid=DEFAULT_GRID, has_weight=False, has_amount=False)
 
 
-def _one_by_one(table: DataFrame, contenders: list[Contender]) -> dict[str, HeldOutCounts]:
+def _one_by_one(table: DataFrame, contenders: list[Candidate]) -> dict[str, HeldOutCounts]:
     return {contender.name: _together(table, [contender])[contender.name] for contender in contenders}
 
 
@@ -85,9 +85,9 @@ def _same(ours: dict[str, HeldOutCounts], peer: dict[str, HeldOutCounts]) -> Non
         assert counts.to_records() == peer[name].to_records(), f"{name}: the two ways count differently"
 
 
-def _alternately(table: DataFrame, contenders: list[Contender], repeats: int) -> tuple[float, float]:
+def _alternately(table: DataFrame, contenders: list[Candidate], repeats: int) -> tuple[float, float]:
     """Median seconds of one scan for all, and of one scan each."""
-    sides: tuple[Callable[[DataFrame, list[Contender]], object], ...] = (_together, _one_by_one)
+    sides: tuple[Callable[[DataFrame, list[Candidate]], object], ...] = (_together, _one_by_one)
     seconds: list[list[float]] = [[], []]
     for _ in range(repeats):
         for side, count in enumerate(sides):

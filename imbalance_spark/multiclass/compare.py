@@ -147,7 +147,7 @@ def _fit(
 
 
 def _contenders(fitted: Sequence[FittedClasses]) -> list[ClassContender]:
-    return [ClassContender(name=s.config.name, ubj=s.booster.ubj, features=s.booster.features) for s in fitted]
+    return [ClassContender(name=s.config.name, ubj=s.booster.model_bytes, features=s.booster.features) for s in fitted]
 
 
 def _baseline(confusion: MulticlassConfusion, decisions: Decisions) -> dict[str, float]:

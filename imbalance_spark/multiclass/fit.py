@@ -8,7 +8,7 @@ from pyspark.sql import DataFrame
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.run import Run
 from imbalance_spark.multiclass.strategy import ClassRecipe, by_number, resolve_classes
-from imbalance_spark.train_only.learners.xgboost import FittedBooster, fit_class_booster
+from imbalance_spark.train_only.learners.xgboost import FittedBooster, fit_booster
 from imbalance_spark.train_only.strategies.base import table_name, with_recipe_weight
 from imbalance_spark.train_only.strategies.config import StrategyConfig
 from imbalance_spark.train_only.strategies.fit import class_sums, kept_booster, strategy_table
@@ -42,7 +42,7 @@ def fit_classes(run: Run, train: DataFrame, strategy: StrategyConfig, config: Ru
 
 
 def _fit(table: DataFrame, recipe: ClassRecipe, config: RunConfig) -> FittedBooster:
-    return fit_class_booster(
+    return fit_booster(
         with_recipe_weight(table, recipe),
         features=config.orders.features,
         training=config.training,

@@ -37,7 +37,7 @@ def class_bundle_of(comparison: ClassComparison, result: ClassResult) -> ClassBu
     orders, prepared = comparison.config.orders, comparison.prepared
     return ClassBundle(
         strategy=result.name,
-        booster_ubj=result.fitted.booster.ubj,
+        booster_ubj=result.fitted.booster.model_bytes,
         numeric=orders.numeric,
         categorical=orders.categorical,
         categories=prepared.categories,

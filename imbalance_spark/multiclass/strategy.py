@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from imbalance_spark.calibration.correction import SoftmaxCorrection
+from imbalance_spark.calibration.correction import PriorCorrection
 from imbalance_spark.core.class_counts import Label
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
-from imbalance_spark.train_only.learners.losses import BalancedSketchLoss, SoftmaxFocalLoss, effective_number_weights
-from imbalance_spark.train_only.learners.xgboost import ClassLoss
+from imbalance_spark.train_only.learners.losses import FocalLoss
 from imbalance_spark.train_only.strategies.base import FIT_WEIGHT, by_label, own_params
 from imbalance_spark.train_only.strategies.config import SAMPLING_KINDS, StrategyConfig
 from imbalance_spark.train_only.weights import class_weights
@@ -30,10 +29,10 @@ class ClassLedger:
     weights: tuple[float, ...]
     gamma: float = 0.0
 
-    def correction(self) -> SoftmaxCorrection:
+    def correction(self) -> PriorCorrection:
         """How raw scores map back: p_k proportional to raw_k / (kept_k * weight_k), and focal loss undone."""
         factors = tuple(kept * weight for kept, weight in zip(self.kept, self.weights, strict=True))
-        return SoftmaxCorrection(factors=factors, gamma=self.gamma)
+        return PriorCorrection(factors=factors, gammas=(self.gamma,) * len(factors))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +43,7 @@ class ClassRecipe:
     kind: str
     weights: Mapping[int, float] | None
     """Class weights that go into the weight column; None where the strategy has none."""
-    loss: ClassLoss | None
+    loss: FocalLoss | None
     """None is XGBoost's own."""
     start: tuple[float, ...]
     """The margin of each class that corrects to its share: what the fit starts from."""
@@ -107,16 +106,16 @@ def resolve_classes(
         )
     weights = _weights(strategy, fit_counts)
     effective: Mapping[int, float] = weights or dict.fromkeys(numbers, 1.0)
-    loss: ClassLoss | None = None
+    loss: FocalLoss | None = None
     if strategy.kind == "balanced_sketch":
-        loss = BalancedSketchLoss(weights=tuple(effective[k] for k in numbers))
+        loss = FocalLoss(weights=tuple(1.0 / effective[k] for k in numbers), hessian_scale=2.0)
         effective = dict.fromkeys(numbers, 1.0)
     elif (focal := _focal(strategy, fit_counts)) is not None:
         loss, effective = focal, dict(enumerate(focal.weights))
     ledger = ClassLedger(
         kept=tuple(float((kept or {}).get(k, 1.0)) for k in numbers),
         weights=tuple(effective[k] for k in numbers),
-        gamma=loss.gamma if isinstance(loss, SoftmaxFocalLoss) else 0.0,
+        gamma=loss.gammas[0] if loss is not None and loss.gammas else 0.0,
     )
     mass = np.array([(row_weights or fit_counts)[k] for k in numbers], dtype=np.float64)
     return ClassRecipe(
@@ -140,23 +139,22 @@ def _weights(strategy: StrategyConfig, counts: Mapping[int, int]) -> dict[int, f
     return {k: found[k] for k in sorted(counts)}
 
 
-def _focal(strategy: StrategyConfig, counts: Mapping[int, int]) -> SoftmaxFocalLoss | None:
+def _focal(strategy: StrategyConfig, counts: Mapping[int, int]) -> FocalLoss | None:
     if strategy.kind == "focal":
-        return SoftmaxFocalLoss(gamma=strategy.gamma, weights=(1.0,) * len(counts))
+        return FocalLoss.focal(strategy.gamma, classes=len(counts))
     if strategy.kind == "class_balanced_focal":
-        found = effective_number_weights(counts, strategy.beta)
-        return SoftmaxFocalLoss(gamma=strategy.gamma, weights=tuple(found[k] for k in sorted(counts)))
+        return FocalLoss.class_balanced(counts, beta=strategy.beta, gamma=strategy.gamma)
     return None
 
 
 def _settings_to_log(
-    strategy: StrategyConfig, weights: Mapping[int, float] | None, loss: ClassLoss | None, classes: Sequence[str]
+    strategy: StrategyConfig, weights: Mapping[int, float] | None, loss: FocalLoss | None, classes: Sequence[str]
 ) -> dict[str, Any]:
     """By what the strategy differs from the others, for the record."""
     logged: dict[str, Any] = {"kind": strategy.kind, **own_params(strategy)}
-    if isinstance(loss, SoftmaxFocalLoss):
+    if loss is not None and loss.gammas:
         # XGBoost has a parameter gamma of its own.
-        logged["focal_gamma"] = loss.gamma
+        logged["focal_gamma"] = loss.gammas[0]
         logged |= {f"loss_weight/{classes[k]}": weight for k, weight in enumerate(loss.weights)}
     if strategy.kind in SAMPLING_KINDS:
         logged["sampling_strategy"] = strategy.sampling_strategy

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import Column
 
-from imbalance_spark.calibration import Correction
+from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.core.columns import col
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.grid import FloatArray
@@ -22,15 +22,13 @@ if TYPE_CHECKING:
 
 
 _KIND = "linear_model"
-
-
 _FIRST_BYTES = f'{{"{_KIND}"'.encode()
 """XGBoost's binary JSON has a length where this has the first key's quotation mark."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearModel:
-    """intercept + sum of slope (x - centre) over numbers + what each category adds.
+class LinearMargin:
+    """intercept + sum of slope (x - centre) over numbers + what each category adds: the margin of one class.
 
     A missing number adds nothing, as if it were at its centre; so does a missing category, and one that training
     lacked.
@@ -45,28 +43,52 @@ class LinearModel:
     centres: tuple[float, ...]
     categories: tuple[tuple[float, ...], ...]
 
-    def inplace_predict(
-        self, data: npt.NDArray[np.float32], predict_type: str = "margin", validate_features: bool = False
-    ) -> FloatArray:
-        """The margin of each row: what XGBoost's method of this name gives for `predict_type="margin"`.
-
-        Args:
-            data: rows by features; NaN is missing.
-        """
+    def of(self, data: npt.NDArray[np.float32]) -> FloatArray:
+        """The margin of each row; rows by features, NaN is missing."""
         # Column by column: a matrix product may round a row differently in another batch.
         margin = np.full(len(data), self.intercept)
         for slope, centre, values in zip(self.slopes, self.centres, data.T, strict=False):
             margin += np.nan_to_num(slope * (values.astype(np.float64) - centre), nan=0.0)
         for added, codes in zip(self.categories, data.T[len(self.slopes) :], strict=True):
             table = np.array([*added, 0.0])
-            # NaN is above no number: it takes the last place, as an unseen code does.
-            place = np.where(codes < len(added), codes, len(added)).astype(np.int64)
-            margin += table[place]
+            # NaN is above no number: it takes the last entry, as an unseen code does.
+            entry = np.where(codes < len(added), codes, len(added)).astype(np.int64)
+            margin += table[entry]
         return margin
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """From JSON values of the fields."""
+        return cls(
+            intercept=record["intercept"],
+            slopes=tuple(record["slopes"]),
+            centres=tuple(record["centres"]),
+            categories=tuple(tuple(added) for added in record["categories"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearModel:
+    """A linear margin for each class, or the one of two classes, scored like a booster."""
+
+    margins: tuple[LinearMargin, ...]
+
+    def inplace_predict(
+        self, data: npt.NDArray[np.float32], predict_type: str = "margin", validate_features: bool = False
+    ) -> FloatArray:
+        """Margins, (rows,) or (rows, classes): what XGBoost's method of this name gives for `predict_type="margin"`.
+
+        Args:
+            data: rows by features; NaN is missing.
+        """
+        columns = [margin.of(data) for margin in self.margins]
+        return columns[0] if len(columns) == 1 else np.column_stack(columns)
 
     def to_bytes(self) -> bytes:
         """The model as JSON; floats come back to the last bit."""
-        return json.dumps({_KIND: 1, **asdict(self)}).encode()
+        if len(self.margins) == 1:
+            return json.dumps({_KIND: 1, **asdict(self.margins[0])}).encode()
+        return json.dumps({_KIND: 2, "margins": [asdict(margin) for margin in self.margins]}).encode()
 
     @staticmethod
     def is_in(model: bytes) -> bool:
@@ -76,34 +98,29 @@ class LinearModel:
     @classmethod
     def from_bytes(cls, model: bytes) -> Self:
         """What `to_bytes` wrote."""
-        found: dict[str, Any] = json.loads(model)
-        return cls(
-            intercept=found["intercept"],
-            slopes=tuple(found["slopes"]),
-            centres=tuple(found["centres"]),
-            categories=tuple(tuple(added) for added in found["categories"]),
-        )
+        record: dict[str, Any] = json.loads(model)
+        return cls(margins=tuple(LinearMargin.from_dict(margin) for margin in record.get("margins", [record])))
 
 
 _IS_LEAF = -1
 
 
 def average_boosters(members: Sequence[bytes]) -> bytes:
-    """One binary booster whose margin is the mean of the members' margins: their trees, leaves divided by their number.
+    """One booster whose margins are the mean of the members' margins: their trees, leaves divided by their number.
 
-    Equal to the mean but for the rounding of leaves to float32.
+    Equal to the mean but for the rounding of leaves to float32. Members may differ in rounds, not in classes.
 
     Args:
-        members: UBJ of boosters on the same features; at least one.
+        members: UBJ of boosters on the same features and classes; at least one.
     """
     documents = [_document(ubj) for ubj in members]
-    starts = [_start(found) for found in documents]
+    start = np.mean([_start(found) for found in documents], axis=0)
     trees = (
         _scaled(tree, 1.0 / len(members))
         for found in documents
         for tree in found["learner"]["gradient_booster"]["model"]["trees"]
     )
-    return _with_trees(documents[0], trees, float(np.mean(starts)))
+    return _with_trees(documents[0], trees, start.tolist())
 
 
 def booster_of_trees(trees: Iterable[dict[str, Any]], start: float, feature_names: Sequence[str]) -> bytes:
@@ -112,18 +129,21 @@ def booster_of_trees(trees: Iterable[dict[str, Any]], start: float, feature_name
 
     rows = xgboost.DMatrix(np.zeros((2, len(feature_names))), [0.0, 1.0], feature_names=list(feature_names))
     empty = xgboost.train({"objective": "binary:logistic", "base_score": 0.5}, rows, 0)
-    return _with_trees(_document(bytes(empty.save_raw("ubj"))), trees, start)
+    return _with_trees(_document(bytes(empty.save_raw("ubj"))), trees, [start])
 
 
-def _with_trees(document: dict[str, Any], trees: Iterable[dict[str, Any]], start: float) -> bytes:
+def _with_trees(document: dict[str, Any], trees: Iterable[dict[str, Any]], start: Sequence[float]) -> bytes:
+    """The document's booster with these trees, those of a round one for each entry of `start`."""
     import xgboost
 
-    numbered = [{**tree, "id": number} for number, tree in enumerate(trees)]
+    numbered, a_round = [{**tree, "id": number} for number, tree in enumerate(trees)], len(start)
     model = document["learner"]["gradient_booster"]["model"]
-    model["trees"], model["tree_info"] = numbered, [0] * len(numbered)
-    model["iteration_indptr"] = list(range(len(numbered) + 1))
+    model["trees"], model["tree_info"] = numbered, [number % a_round for number in range(len(numbered))]
+    model["iteration_indptr"] = list(range(0, len(numbered) + 1, a_round))
     model["gbtree_model_param"]["num_trees"] = str(len(numbered))
-    document["learner"]["learner_model_param"]["base_score"] = f"[{1.0 / (1.0 + math.exp(-start))!r}]"
+    # XGBoost keeps a probability for one margin, and margins for several.
+    scores = [1.0 / (1.0 + math.exp(-start[0]))] if a_round == 1 else start
+    document["learner"]["learner_model_param"]["base_score"] = f"[{','.join(map(repr, scores))}]"
     document["learner"]["attributes"] = {}  # such as the best round of one member
     booster = xgboost.Booster(model_file=bytearray(json.dumps(document).encode()))
     return bytes(booster.save_raw("ubj"))
@@ -144,51 +164,61 @@ def _scaled(tree: dict[str, Any], factor: float) -> dict[str, Any]:
     return {**tree, "split_conditions": conditions.tolist(), "base_weights": weights.tolist()}
 
 
-def _start(document: dict[str, Any]) -> float:
-    [score] = json.loads(document["learner"]["learner_model_param"]["base_score"])
-    return math.log(score) - math.log1p(-score)
+def _start(document: dict[str, Any]) -> list[float]:
+    scores: list[float] = json.loads(document["learner"]["learner_model_param"]["base_score"])
+    return scores if len(scores) > 1 else [math.log(scores[0]) - math.log1p(-scores[0])]
 
 
 ArrowFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contender:
+class Candidate:
     """A model that is scored: XGBoost's UBJ bytes, or a `LinearModel`'s; how its raw scores map to probabilities."""
 
     name: str
-    ubj: bytes
+    model_bytes: bytes
     features: tuple[str, ...]
     """Real names of `x_0, x_1, ...`."""
-    correction: Correction
+    correction: PriorCorrection
+
+
+def margins_of_matrix(
+    booster: "xgboost.Booster | LinearModel", matrix: npt.NDArray[np.float32], classes: int
+) -> npt.NDArray[np.floating]:
+    """The model's margins: shape (rows,) for two classes, else (rows, classes); float32 from XGBoost.
+
+    Args:
+        matrix: rows by features, in the order of the booster's; NaN is missing.
+    """
+    if not len(matrix):
+        return np.zeros(0 if classes == 2 else (0, classes))
+    return np.asarray(booster.inplace_predict(matrix, predict_type="margin", validate_features=False))
 
 
 def probabilities(
-    booster: "xgboost.Booster | LinearModel", matrix: npt.NDArray[np.float32], correction: Correction
+    booster: "xgboost.Booster | LinearModel", matrix: npt.NDArray[np.float32], correction: PriorCorrection
 ) -> FloatArray:
-    """Corrected probability of each row: the one way from features to a score, for the scan and for serving.
+    """Corrected probability of class 1 of two for each row: the one way from features to a score.
 
     XGBoost's margin is float32; from there on all is float64.
 
     Args:
         matrix: rows by features, in the order of the booster's; NaN is missing.
     """
-    if not len(matrix):
-        return np.zeros(0)
-    margin = booster.inplace_predict(matrix, predict_type="margin", validate_features=False)
-    logit = correction.logit(margin)
+    logit = correction.logit(margins_of_matrix(booster, matrix, 2))
     # Either form alone would overflow on one side.
     small = np.exp(-np.abs(logit))
     return np.where(logit >= 0.0, 1.0, small) / (1.0 + small)
 
 
-def load_booster(ubj: bytes) -> "xgboost.Booster | LinearModel":
+def load_booster(model_bytes: bytes) -> "xgboost.Booster | LinearModel":
     """A model that predicts on one thread: Spark's tasks are the parallelism."""
-    if LinearModel.is_in(ubj):
-        return LinearModel.from_bytes(ubj)
+    if LinearModel.is_in(model_bytes):
+        return LinearModel.from_bytes(model_bytes)
     import xgboost  # importing this package needs no xgboost
 
-    booster = xgboost.Booster(model_file=bytearray(ubj))
+    booster = xgboost.Booster(model_file=bytearray(model_bytes))
     booster.set_param({"nthread": 1})
     return booster
 
@@ -212,15 +242,15 @@ def as_float(features: Sequence[str]) -> list[Column]:
     return [col(name).cast("float").alias(name) for name in features]
 
 
-def common_features(contenders: Sequence[Contender]) -> list[str]:
-    """The feature columns that all contenders read.
+def common_features(candidates: Sequence[Candidate]) -> list[str]:
+    """The feature columns that all candidates read.
 
     Raises:
-        ConfigError: no contenders, equal names, or models with different features.
+        ConfigError: no candidates, equal names, or models with different features.
     """
-    names = [contender.name for contender in contenders]
+    names = [candidate.name for candidate in candidates]
     if not names or len(set(names)) != len(names):
         raise ConfigError(f"scan: strategies {names}: at least one is needed, each with a name of its own.")
-    if len({contender.features for contender in contenders}) > 1:
+    if len({candidate.features for candidate in candidates}) > 1:
         raise ConfigError(f"scan: the models of {names} read different features. Fit them on the same table.")
-    return [feature_column(i) for i in range(len(contenders[0].features))]
+    return [feature_column(i) for i in range(len(candidates[0].features))]

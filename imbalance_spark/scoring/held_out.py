@@ -18,7 +18,7 @@ from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.orders.model_inputs import AMOUNT_VALUE, LABEL, ROW_WEIGHT
 from imbalance_spark.scoring.boosters import (
     ArrowFunction,
-    Contender,
+    Candidate,
     as_float,
     column_of,
     common_features,
@@ -46,7 +46,7 @@ _BUCKET_PURPOSE = "bucket"
 
 def scan_held_out(
     inputs: DataFrame,
-    contenders: Sequence[Contender],
+    contenders: Sequence[Candidate],
     *,
     key: Sequence[str],
     group: Sequence[str] = (),
@@ -109,7 +109,7 @@ def _measures(has_weight: bool, has_amount: bool) -> list[str]:
 
 def _scan_table(
     inputs: DataFrame,
-    contenders: Sequence[Contender],
+    contenders: Sequence[Candidate],
     *,
     bucket: Column,
     segments: Sequence[str],
@@ -126,7 +126,7 @@ def _scan_table(
         *[col(name).cast("double").alias(name) for name in measures],
         *[col(name).cast("string").alias(_segment(i)) for i, name in enumerate(segments)],
     )
-    models = inputs.sparkSession.sparkContext.broadcast([(c.ubj, c.correction) for c in contenders])
+    models = inputs.sparkSession.sparkContext.broadcast([(c.model_bytes, c.correction) for c in contenders])
     try:
         parts = held_out.mapInArrow(_sum_partition(models, len(features), grid, measures, len(segments)), SUMS_SCHEMA)
         return parts.groupBy(*KEYS).agg(*[F.sum(name).alias(name) for name in MEASURES]).toArrow()

@@ -9,13 +9,12 @@ from sklearn.metrics import log_loss
 from support.class_rows import CLASSES, FEATURES, class_rows, truth
 from support.model_rows import as_spark, matrix
 
-from imbalance_spark.calibration.correction import SoftmaxCorrection
+from imbalance_spark.calibration.correction import PriorCorrection
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.multiclass.strategy import ClassRecipe, by_number, resolve_classes
 from imbalance_spark.scoring.boosters import load_booster
 from imbalance_spark.train_only.config import TrainingConfig
-from imbalance_spark.train_only.learners.losses import BalancedSketchLoss
-from imbalance_spark.train_only.learners.xgboost import FittedBooster, fit_class_booster
+from imbalance_spark.train_only.learners.xgboost import FittedBooster, fit_booster
 from imbalance_spark.train_only.strategies.base import with_recipe_weight
 from imbalance_spark.train_only.strategies.config import StrategyConfig
 
@@ -48,7 +47,9 @@ def test_factors_are_what_was_kept_times_what_it_weighs() -> None:
     assert balanced == {0: pytest.approx(1000 / 2700), 1: pytest.approx(1000 / 240), 2: pytest.approx(1000 / 60)}
     sketch = recipe_of("balanced_sketch")
     assert (sketch.weights, sketch.ledger.correction().is_identity) == (balanced, True)
-    assert sketch.loss == BalancedSketchLoss(weights=tuple(balanced.values()))
+    assert sketch.loss is not None
+    assert (sketch.loss.hessian_scale, sketch.loss.gammas) == (2.0, ())
+    np.testing.assert_allclose(sketch.loss.weights, [1.0 / weight for weight in balanced.values()])
 
 
 def test_classes_without_rows_and_samples_of_unknown_size_are_refused() -> None:
@@ -73,7 +74,7 @@ def fits(spark: SparkSession, rows: pd.DataFrame) -> dict[str, tuple[ClassRecipe
     for kind in ("none", "class_weight", "balanced_sketch", "focal"):
         recipe = recipe_of(kind, counts)
         table = with_recipe_weight(train, recipe)
-        found[kind] = recipe, fit_class_booster(
+        found[kind] = recipe, fit_booster(
             table, features=FEATURES, training=TRAINING, params=recipe.params, start=recipe.start,
             correction=recipe.ledger.correction(), strategy=kind, weight_col=recipe.weight_column, loss=recipe.loss,
         )  # fmt: skip
@@ -95,7 +96,7 @@ def test_trees_are_those_of_xgboost_in_memory(
 ) -> None:
     recipe, booster = fits[kind]
     peer = native(rows, recipe, booster.best_iteration + 1)
-    ours = load_booster(booster.ubj)
+    ours = load_booster(booster.model_bytes)
     assert ours.get_dump(with_stats=True) == peer.get_dump(with_stats=True)
     x = matrix(class_rows(500, seed=2))
     np.testing.assert_array_equal(
@@ -110,7 +111,7 @@ def test_the_fit_is_stopped_by_the_log_loss_of_corrected_probabilities(
 ) -> None:
     recipe, booster = fits[kind]
     stopping = rows[rows.is_early_stopping]
-    margin = load_booster(booster.ubj).inplace_predict(matrix(stopping), predict_type="margin")
+    margin = load_booster(booster.model_bytes).inplace_predict(matrix(stopping), predict_type="margin")
     p = np.exp(recipe.ledger.correction().log_probabilities(margin))
     found = booster.learning_curve["validation"][booster.best_iteration]
     assert found == pytest.approx(log_loss(stopping.y, p, labels=[0, 1, 2]), rel=1e-4)
@@ -122,23 +123,15 @@ def test_corrected_probabilities_are_near_the_truth_on_average(
 ) -> None:
     recipe, booster = fits[kind]
     x = np.random.default_rng(5).normal(size=(4000, 4))
-    margin = load_booster(booster.ubj).inplace_predict(x.astype(np.float32), predict_type="margin")
+    margin = load_booster(booster.model_bytes).inplace_predict(x.astype(np.float32), predict_type="margin")
     mean = np.exp(recipe.ledger.correction().log_probabilities(margin)).mean(axis=0)
     # 5,000 rows teach a share of 2 % to some 20 %; uncorrected, class weights would give a third each.
     np.testing.assert_allclose(mean, truth(x).mean(axis=0), rtol=0.4)
 
 
-def test_with_equal_weights_the_sketch_loss_grows_xgboosts_own_trees(rows: pd.DataFrame) -> None:
-    data = xgboost.DMatrix(matrix(rows), rows.y)
-    params = {"objective": "multi:softprob", "num_class": 3, "base_score": [0.0, -2.0, -4.0], "max_depth": 3}
-    peer = xgboost.train(params, data, 8)
-    ours = xgboost.train(params, data, 8, obj=BalancedSketchLoss(weights=(1.0, 1.0, 1.0)))
-    np.testing.assert_allclose(ours.predict(data), peer.predict(data), atol=1e-5)
-
-
 def test_a_start_that_is_no_margin_is_refused(spark: SparkSession, rows: pd.DataFrame) -> None:
     with pytest.raises(ConfigError, match="start must be a finite margin for each of 3 classes"):
-        fit_class_booster(
+        fit_booster(
             as_spark(spark, rows), features=FEATURES, training=TRAINING, params=TRAINING.params, start=(0.0, 1.0),
-            correction=SoftmaxCorrection(factors=(1.0, 1.0, 1.0)), strategy="none",
+            correction=PriorCorrection.identity(3), strategy="none",
         )  # fmt: skip

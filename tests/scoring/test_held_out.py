@@ -15,7 +15,7 @@ from imbalance_spark.core.errors import ConfigError, DataContractError, MissingC
 from imbalance_spark.metrics.buckets import COARSE_GRID
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.grid import LogitGrid
-from imbalance_spark.scoring.boosters import Contender, load_booster, probabilities
+from imbalance_spark.scoring.boosters import Candidate, load_booster, probabilities
 from imbalance_spark.scoring.held_out import bucket_hash, scan_held_out
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 
@@ -25,12 +25,12 @@ SUMS = ("positives", "negatives", "positive_weight", "negative_weight", "positiv
 
 
 @pytest.fixture(scope="module")
-def contenders() -> list[Contender]:
+def contenders() -> list[Candidate]:
     rows = model_rows(3000, seed=1, intercept=-2.0)
     data = xgboost.QuantileDMatrix(matrix(rows), rows.y)
     corrections = {
         "none": PriorCorrection.identity(),
-        "undersample": PriorCorrection(positive_factor=1.0, negative_factor=0.1),
+        "undersample": PriorCorrection.of_odds(positive=1.0, negative=0.1),
     }
     boosters = {
         name: xgboost.train({"objective": "binary:logistic", "max_depth": depth, "seed": 7}, data, 8)
@@ -39,9 +39,9 @@ def contenders() -> list[Contender]:
     return [_contender(name, boosters[name], correction) for name, correction in corrections.items()]
 
 
-def _contender(name: str, booster: xgboost.Booster, correction: PriorCorrection) -> Contender:
+def _contender(name: str, booster: xgboost.Booster, correction: PriorCorrection) -> Candidate:
     ubj = bytes(booster.save_raw("ubj"))
-    return Contender(name=name, ubj=ubj, features=FEATURES, correction=correction)
+    return Candidate(name=name, model_bytes=ubj, features=FEATURES, correction=correction)
 
 
 @pytest.fixture(scope="module")
@@ -55,14 +55,14 @@ def held_out() -> pd.DataFrame:
     return rows
 
 
-def _score(contender: Contender, frame: pd.DataFrame) -> np.ndarray:
+def _score(contender: Candidate, frame: pd.DataFrame) -> np.ndarray:
     """Another way to the same probability: XGBoost's DMatrix, and the correction on the score."""
-    booster = xgboost.Booster(model_file=bytearray(contender.ubj))
+    booster = xgboost.Booster(model_file=bytearray(contender.model_bytes))
     return contender.correction.apply(booster.predict(xgboost.DMatrix(matrix(frame))).astype(np.float64))
 
 
 def _scan(
-    spark: SparkSession, frame: pd.DataFrame, contenders: list[Contender], partitions: int = 1, **settings: object
+    spark: SparkSession, frame: pd.DataFrame, contenders: list[Candidate], partitions: int = 1, **settings: object
 ) -> dict[str, HeldOutCounts]:
     roles = {"key": ["order_id"], "group": ["customer_id"], "segments": ["country"]}
     settings = {**roles, "grid": GRID, "has_weight": True, "has_amount": True, **settings}
@@ -70,18 +70,18 @@ def _scan(
 
 
 @pytest.fixture(scope="module")
-def found(spark: SparkSession, contenders: list[Contender], held_out: pd.DataFrame) -> dict[str, HeldOutCounts]:
+def found(spark: SparkSession, contenders: list[Candidate], held_out: pd.DataFrame) -> dict[str, HeldOutCounts]:
     return _scan(spark, held_out, contenders, partitions=3)
 
 
 @pytest.fixture(scope="module")
-def placed(spark: SparkSession, contenders: list[Contender], held_out: pd.DataFrame) -> pd.DataFrame:
+def placed(spark: SparkSession, contenders: list[Candidate], held_out: pd.DataFrame) -> pd.DataFrame:
     """The held-out rows with their bucket and, by strategy, their score."""
     keys = as_spark(spark, held_out).select(
         "order_id", (bucket_hash(["order_id"], ["customer_id"]) % 64).alias("bucket")
     )
     rows = held_out[held_out.split != "train"].merge(keys.toPandas(), on="order_id")
-    scores = {c.name: probabilities(load_booster(c.ubj), matrix(rows), c.correction) for c in contenders}
+    scores = {c.name: probabilities(load_booster(c.model_bytes), matrix(rows), c.correction) for c in contenders}
     return rows.assign(**scores)
 
 
@@ -160,7 +160,7 @@ def test_each_part_of_the_rows_has_its_own_buckets(found: dict[str, HeldOutCount
 
 
 def test_counts_do_not_depend_on_the_partitioning(
-    spark: SparkSession, contenders: list[Contender], held_out: pd.DataFrame, found: dict[str, HeldOutCounts]
+    spark: SparkSession, contenders: list[Candidate], held_out: pd.DataFrame, found: dict[str, HeldOutCounts]
 ) -> None:
     for name, counted in _scan(spark, held_out, contenders, partitions=7).items():
         for fold in FOLDS:
@@ -187,7 +187,7 @@ def test_counts_survive_json_to_the_last_bit(found: dict[str, HeldOutCounts]) ->
 
 
 def test_without_weight_and_amount_each_row_weighs_one(
-    spark: SparkSession, contenders: list[Contender], held_out: pd.DataFrame
+    spark: SparkSession, contenders: list[Candidate], held_out: pd.DataFrame
 ) -> None:
     bare = held_out.drop(columns=["row_weight", "amount_value"])
     counted = _scan(spark, bare, contenders, has_weight=False, has_amount=False, segments=())["none"]
@@ -198,7 +198,7 @@ def test_without_weight_and_amount_each_row_weighs_one(
     assert counted.segments == {"validation": {}, "test": {}}
 
 
-def test_the_scan_reads_each_row_once(spark: SparkSession, contenders: list[Contender], held_out: pd.DataFrame) -> None:
+def test_the_scan_reads_each_row_once(spark: SparkSession, contenders: list[Candidate], held_out: pd.DataFrame) -> None:
     reads = spark.sparkContext.accumulator(0)
 
     def count(batches):
@@ -220,7 +220,7 @@ def test_the_scan_reads_each_row_once(spark: SparkSession, contenders: list[Cont
 
 
 def test_a_segment_column_of_many_values_is_refused(
-    spark: SparkSession, contenders: list[Contender], held_out: pd.DataFrame
+    spark: SparkSession, contenders: list[Candidate], held_out: pd.DataFrame
 ) -> None:
     with pytest.raises(DataContractError, match="'order_id' has more than 50 values"):
         _scan(spark, held_out, contenders, segments=["order_id"])
@@ -229,29 +229,29 @@ def test_a_segment_column_of_many_values_is_refused(
 
 
 def test_a_half_of_validation_without_rows_is_named(
-    spark: SparkSession, contenders: list[Contender], held_out: pd.DataFrame
+    spark: SparkSession, contenders: list[Candidate], held_out: pd.DataFrame
 ) -> None:
     one_customer = held_out.assign(customer_id=7)
     with pytest.raises(DataContractError, match="half of validation has no row"):
         _scan(spark, one_customer, contenders)
 
 
-def test_no_rows_have_no_probabilities(contenders: list[Contender]) -> None:
-    booster = load_booster(contenders[0].ubj)
+def test_no_rows_have_no_probabilities(contenders: list[Candidate]) -> None:
+    booster = load_booster(contenders[0].model_bytes)
     assert probabilities(booster, np.empty((0, 4), np.float32), PriorCorrection.identity()).shape == (0,)
 
 
-def test_a_far_shift_stays_a_probability(contenders: list[Contender]) -> None:
+def test_a_far_shift_stays_a_probability(contenders: list[Candidate]) -> None:
     x = matrix(model_rows(50, seed=6))
-    booster = load_booster(contenders[0].ubj)
+    booster = load_booster(contenders[0].model_bytes)
     for factor in (1e-100, 1e100):
-        found = probabilities(booster, x, PriorCorrection(positive_factor=factor, negative_factor=1.0))
+        found = probabilities(booster, x, PriorCorrection.of_odds(positive=factor, negative=1.0))
         assert np.isfinite(found).all()
         assert ((found >= 0) & (found <= 1)).all()
 
 
 def test_a_label_that_is_no_class_is_an_error_with_its_count(
-    spark: SparkSession, contenders: list[Contender], held_out: pd.DataFrame
+    spark: SparkSession, contenders: list[Candidate], held_out: pd.DataFrame
 ) -> None:
     broken = held_out.copy()
     broken.loc[broken.index[:5], "y"] = 2
@@ -260,7 +260,7 @@ def test_a_label_that_is_no_class_is_an_error_with_its_count(
 
 
 def test_contenders_must_differ_in_name_and_agree_in_features(
-    spark: SparkSession, contenders: list[Contender], held_out: pd.DataFrame
+    spark: SparkSession, contenders: list[Candidate], held_out: pd.DataFrame
 ) -> None:
     for wrong, text in (([], "at least one"), ([contenders[0], contenders[0]], "a name of its own")):
         with pytest.raises(ConfigError, match=text):
@@ -270,7 +270,7 @@ def test_contenders_must_differ_in_name_and_agree_in_features(
         _scan(spark, held_out, [contenders[0], other])
 
 
-def test_a_missing_input_is_named(spark: SparkSession, contenders: list[Contender], held_out: pd.DataFrame) -> None:
+def test_a_missing_input_is_named(spark: SparkSession, contenders: list[Candidate], held_out: pd.DataFrame) -> None:
     with pytest.raises(MissingColumnsError, match="x_2"):
         _scan(spark, held_out.drop(columns="x_2"), contenders)
     with pytest.raises(MissingColumnsError, match="kountry"):

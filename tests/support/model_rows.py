@@ -31,3 +31,8 @@ def as_spark(spark: SparkSession, frame: pd.DataFrame) -> DataFrame:
 
 def matrix(frame: pd.DataFrame) -> np.ndarray:
     return frame[[f"x_{i}" for i in range(len(FEATURES))]].to_numpy(np.float32, na_value=np.nan)
+
+
+def start_of(rate: float) -> tuple[float, float]:
+    """The margins of two classes that a fit starts from when one row in 1 / rate is positive."""
+    return float(np.log1p(-rate)), float(np.log(rate))

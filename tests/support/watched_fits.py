@@ -6,6 +6,7 @@ python watched_fits.py MASTER WORKER_PIDS FAULT...    (pids by comma; the last l
 import hashlib
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ import numpy as np
 import pandas as pd
 from pyspark.sql import DataFrame, SparkSession
 
+from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.core.spark_errors import describe
 from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.train_only.config import TrainingConfig
@@ -139,8 +141,8 @@ def outcome(spark: SparkSession, name: str, worker: int) -> dict[str, object]:
     started = time.monotonic()
     try:
         fitted = fit_booster(
-            table(spark), features=["a", "b", "c", "d"], training=training, params=training.params, base_score=0.2,
-            strategy=name,
+            table(spark), features=["a", "b", "c", "d"], training=training, params=training.params,
+            start=(math.log(0.8), math.log(0.2)), correction=PriorCorrection.identity(), strategy=name,
         )  # fmt: skip
     except Exception as error:
         kind, line = type(error).__name__, describe(error)[1]
@@ -149,7 +151,7 @@ def outcome(spark: SparkSession, name: str, worker: int) -> dict[str, object]:
         log.removeHandler(said)
         assert len(befallen) == (fault is not None), f"{name} did not happen"
         sys.stderr.write(f"{name}: {time.monotonic() - started:.1f} s\n")
-    return {"said": said.lines, "booster": hashlib.sha256(fitted.ubj).hexdigest(), "rounds": fitted.rounds_run}
+    return {"said": said.lines, "booster": hashlib.sha256(fitted.model_bytes).hexdigest(), "rounds": fitted.rounds_run}
 
 
 def main(master: str, workers: str, *names: str) -> None:

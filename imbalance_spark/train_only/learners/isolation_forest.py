@@ -60,7 +60,7 @@ def fit_isolation_forest(
     grown = [_as_json(estimator.tree_, median, per_unit) for estimator in forest.estimators_]
     start = float(np.log(prior) - np.log1p(-prior)) + _SPREAD
     return FittedBooster(
-        ubj=booster_of_trees(grown, start, booster_names(features)),
+        model_bytes=booster_of_trees(grown, start, booster_names(features)),
         features=tuple(features),
         best_iteration=trees - 1,
         rounds_run=trees,

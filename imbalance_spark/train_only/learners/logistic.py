@@ -1,4 +1,4 @@
-"""Logistic regression of Spark ML on scaled features, as a linear model that is scored like a booster."""
+"""Logistic regression of Spark ML, of two or more classes, as a linear model that is scored like a booster."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -12,15 +12,11 @@ from imbalance_spark.core.columns import IS_EARLY_STOPPING, col, require_columns
 from imbalance_spark.core.errors import TrainingError
 from imbalance_spark.core.spark_errors import training_error
 from imbalance_spark.orders.model_inputs import LABEL, feature_column
-from imbalance_spark.scoring.boosters import LinearModel
+from imbalance_spark.scoring.boosters import LinearMargin, LinearModel
 from imbalance_spark.train_only.learners.xgboost import FittedBooster
 
 _FEATURES_A_PASS = 200
-
-
 _INPUTS = "inputs"
-
-
 _TOLERANCE = 1e-8  # of the loss between iterations; at the default of 1e-6 slopes have three digits
 
 
@@ -39,24 +35,27 @@ def fit_logistic(
     *,
     features: Sequence[str],
     numeric: int,
+    classes: int,
     weight_col: str | None,
     reg_param: float,
     max_iter: int,
     strategy: str,
 ) -> FittedBooster:
-    """Fit on the rows outside the early-stopping slice, which the method has no use for.
+    """Fit on the rows outside the early-stopping set, which the method has no use for.
 
-    A number counts in standard deviations from its mean, both over the rows to fit on and without weights; a missing
-    one counts as the mean. A category is an indicator of its own; a missing one, or one that training lacked, is
-    none of them. The loss is the weighted mean log loss + `reg_param` / 2 times the squared slopes of these inputs;
-    the intercept goes free. scikit-learn calls 1 / (reg_param * sum of weights) C.
+    Two classes have one margin, more have one each (multinomial regression). A number counts in standard deviations
+    from its mean, both over the rows to fit on and without weights; a missing one counts as the mean. A category is an
+    indicator of its own; a missing one, or one that training lacked, is none of them. The loss is the weighted mean log
+    loss + `reg_param` / 2 times the squared slopes of these inputs; the intercepts are not penalised. scikit-learn
+    calls 1 / (reg_param * sum of weights) C.
 
     Passes over `table`: one for every 200 features to scale them, and two of Spark's, which then keeps the rows in
     memory or on disk for its iterations. Up to the last digits of sums the result does not depend on the layout.
 
     Args:
-        table: `x_0..` (null is missing), `y` (0 or 1), `is_early_stopping`, both classes outside the slice.
+        table: `x_0..` (null is missing), `y` (class number from 0), `is_early_stopping`; each class has rows to fit on.
         features: real names of `x_0..`; the first `numeric` ones are numbers, the others codes of categories.
+        classes: how many there are.
         weight_col: weight of a row, > 0; None weighs all alike.
         strategy: name for messages.
     Returns:
@@ -71,18 +70,21 @@ def fit_logistic(
     try:
         rows = table.where(~col(IS_EARLY_STOPPING))
         scale = _scale(rows, inputs[:numeric], inputs[numeric:])
-        model = _fit(_assembled(rows, inputs, scale, weights), weight_col, reg_param, max_iter)
+        family = "binomial" if classes == 2 else "multinomial"
+        model = _fit(_assembled(rows, inputs, scale, weights), weight_col, reg_param, max_iter, family)
         losses = [float(loss) for loss in model.summary.objectiveHistory]
     except Exception as error:
         raise training_error(error, strategy) from error
-    linear = _linear(list(model.coefficients), float(model.intercept), scale)
-    if not all(map(math.isfinite, (*losses, linear.intercept, *linear.slopes))):
+    by_class = zip(model.coefficientMatrix.toArray(), model.interceptVector.toArray(), strict=True)
+    linear = LinearModel(margins=tuple(_margin(list(slopes), float(start), scale) for slopes, start in by_class))
+    found = [number for margin in linear.margins for number in (margin.intercept, *margin.slopes)]
+    if not all(map(math.isfinite, (*losses, *found))):
         raise TrainingError(
             f"training of strategy {strategy!r}: the regression found no finite numbers. Raise its reg_param."
         )
     rounds = max(len(losses) - 1, 1)  # the first one is the loss before any iteration
     return FittedBooster(
-        ubj=linear.to_bytes(),
+        model_bytes=linear.to_bytes(),
         features=tuple(features),
         best_iteration=rounds - 1,
         rounds_run=rounds,
@@ -145,20 +147,20 @@ def _nominal(values: int) -> dict[str, Any]:
     return {"ml_attr": {"type": "nominal", "num_vals": values}}
 
 
-def _fit(rows: DataFrame, weight_col: str | None, reg_param: float, max_iter: int) -> Any:
+def _fit(rows: DataFrame, weight_col: str | None, reg_param: float, max_iter: int, family: str) -> Any:
     from pyspark.ml.classification import LogisticRegression
 
     estimator = LogisticRegression(
-        featuresCol=_INPUTS, labelCol=LABEL, family="binomial", standardization=False, tol=_TOLERANCE,
+        featuresCol=_INPUTS, labelCol=LABEL, family=family, standardization=False, tol=_TOLERANCE,
         regParam=reg_param, maxIter=max_iter,
     )  # fmt: skip
     return (estimator if weight_col is None else estimator.setWeightCol(weight_col)).fit(rows)
 
 
-def _linear(coefficients: Sequence[float], intercept: float, scale: _Scale) -> LinearModel:
-    """The regression on features as they are, not scaled."""
+def _margin(coefficients: Sequence[float], intercept: float, scale: _Scale) -> LinearMargin:
+    """A class's regression on features as they are, not scaled."""
     numbers, rest = coefficients[: len(scale.means)], iter(coefficients[len(scale.means) :])
-    return LinearModel(
+    return LinearMargin(
         intercept=intercept,
         slopes=tuple(float(slope) / width for slope, width in zip(numbers, scale.deviations, strict=True)),
         centres=scale.means,

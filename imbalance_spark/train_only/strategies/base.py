@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from imbalance_spark.calibration import Correction, FocalCorrection, PriorCorrection
+from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.core.class_counts import Label
 from imbalance_spark.core.columns import CLASS_WEIGHT, COPY_NUMBER, IS_EARLY_STOPPING, col, require_columns
 from imbalance_spark.core.errors import ConfigError, DataContractError
@@ -189,22 +189,20 @@ class PriorLedger:
 
     kept: Mapping[int, float]
     weights: Mapping[int, float]
-    gammas: tuple[float, float] | None = None
+    gammas: tuple[float, ...] | None = None
     is_exact: bool = True
 
-    def correction(self) -> Correction:
+    def correction(self) -> PriorCorrection:
         """How raw scores map back to probabilities: p_k proportional to p_raw,k / (f_k w_k), and focal loss undone."""
         negative, positive = (self.kept[label] * self.weights[label] for label in (0, 1))
         if self.gammas is None:
-            return PriorCorrection(positive_factor=positive, negative_factor=negative)
-        alpha = positive / (positive + negative)
-        return FocalCorrection(gamma=self.gammas[1], gamma_negative=self.gammas[0], alpha=alpha)
+            return PriorCorrection.of_odds(positive=positive, negative=negative)
+        return PriorCorrection(factors=(negative, positive), gammas=self.gammas)
 
     @property
     def logit_shift(self) -> float:
         """What sampling and weights did, undone in logit; 0 where the loss has a correction of its own."""
-        correction = self.correction()
-        return correction.logit_shift if isinstance(correction, PriorCorrection) else 0.0
+        return self.correction().logit_shift if self.gammas is None else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,8 +214,8 @@ class Recipe:
     weights: Mapping[int, float] | None
     """Class weights that go into `weight_col`; None where the strategy has none."""
     scale_pos_weight: float
-    base_score: float
-    """The raw score, in (0, 1), that corrects to the share of positives: what the fit starts from."""
+    start: tuple[float, ...]
+    """The margin of each class that corrects to its share: what the fit starts from."""
     loss: FocalLoss | None
     """None is the logistic one."""
     params: BoosterParams
@@ -272,7 +270,7 @@ def resolve(
         kind=strategy.kind,
         weights=weights,
         scale_pos_weight=factor,
-        base_score=float(ledger.correction().inverse(mass[1] / (mass[0] + mass[1]))),
+        start=tuple(ledger.correction().margins([mass[k] / (mass[0] + mass[1]) for k in (0, 1)]).tolist()),
         loss=loss,
         params=BoosterParams.model_validate({**training.params.model_dump(), **own_params(strategy)}),
         ledger=ledger,

@@ -1,5 +1,6 @@
 """Training tables and boosters of a run's strategies, each made once and kept."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import geometric_mean
@@ -47,7 +48,7 @@ def average_fitted(members: Sequence[FittedBooster]) -> FittedBooster:
     }
     return replace(
         members[0],
-        ubj=average_boosters([member.ubj for member in members]),
+        model_bytes=average_boosters([member.model_bytes for member in members]),
         best_iteration=sum(member.best_iteration + 1 for member in members) - 1,
         rounds_run=sum(member.rounds_run for member in members),
         learning_curve=curves,
@@ -172,8 +173,8 @@ def kept_booster(run: Run, name: str, fit: Callable[[], FittedBooster]) -> Fitte
 
     def fit_and_write() -> Any:
         booster = fit()
-        run.folder.write_bytes(file, booster.ubj)
-        return {field: value for field, value in asdict(booster).items() if field != "ubj"}
+        run.folder.write_bytes(file, booster.model_bytes)
+        return {field: value for field, value in asdict(booster).items() if field != "model_bytes"}
 
     record = run.document(f"fit_{name}", fit_and_write)
     return FittedBooster.from_record(record, run.folder.read_bytes(file))
@@ -189,7 +190,7 @@ def _fit(
             key=config.orders.key,
             trees=strategy.trees,
             honest_rows=fit_rows[0],
-            prior=recipe.base_score,
+            prior=math.exp(recipe.start[1]),
             seed=config.training.seed,
         )
     if strategy.kind == "logistic_class_weight":
@@ -197,6 +198,7 @@ def _fit(
             with_recipe_weight(table, recipe),
             features=config.orders.features,
             numeric=len(config.orders.numeric),
+            classes=2,
             weight_col=recipe.weight_column,
             reg_param=strategy.reg_param,
             max_iter=strategy.max_iter,
@@ -209,8 +211,8 @@ def _fit(
         params=recipe.params,
         weight_col=recipe.weight_column,
         scale_pos_weight=recipe.scale_pos_weight,
-        base_score=recipe.base_score,
-        logit_shift=recipe.ledger.logit_shift,
+        start=recipe.start,
+        correction=recipe.ledger.correction(),
         loss=recipe.loss,
         costs=_stopping_costs(config),
         strategy=recipe.name,

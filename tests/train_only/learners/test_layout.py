@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
-from support.model_rows import FEATURES, as_spark, model_rows
+from support.model_rows import FEATURES, as_spark, model_rows, start_of
 
+from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
 from imbalance_spark.train_only.learners.layout import laid_out_for, one_file_a_worker
 from imbalance_spark.train_only.learners.xgboost import fit_booster
@@ -48,7 +49,7 @@ def test_the_same_rows_give_the_same_model_whatever_their_files_with_positives_i
         assert len(positives) == 4, "a worker lacks positives, in the slice or outside it"
         booster = fit_booster(
             table, features=FEATURES, training=TrainingConfig(num_workers=2, rounds=5), params=BoosterParams(),
-            base_score=0.1, strategy="none",
+            start=start_of(0.1), correction=PriorCorrection.identity(), strategy="none",
         )  # fmt: skip
-        boosters.append(booster.ubj)
+        boosters.append(booster.model_bytes)
     assert boosters[0] == boosters[1]

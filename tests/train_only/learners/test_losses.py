@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imbalance_spark.core.errors import ConfigError
-from imbalance_spark.train_only.learners.losses import FocalLoss, SoftmaxFocalLoss, effective_number_weights
+from imbalance_spark.train_only.learners.losses import FocalLoss, effective_number_weights
 
 BINARY = {
-    "weighted logistic": FocalLoss.weighted_logistic((0.5, 7.0)),
+    "weighted logistic": FocalLoss(weights=(0.5, 7.0)),
     "focal": FocalLoss.focal(2.0),
     "focal with alpha": FocalLoss.focal(1.0, alpha=0.9),
     "asymmetric": FocalLoss.asymmetric(gamma_negative=4.0, gamma_positive=0.5),
@@ -67,11 +67,11 @@ def test_the_correction_finds_the_rate_for_which_a_score_is_the_best(rate: float
     assert 1 / (1 + np.exp(-loss.correction().logit(margin)[0])) == pytest.approx(rate, rel=1e-9)
 
 
-@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 5.0])
-def test_softmax_derivatives_are_those_of_the_loss(gamma: float) -> None:
+@pytest.mark.parametrize("gammas", [(), (0.5,) * 4, (1.0,) * 4, (2.0,) * 4, (5.0,) * 4, (0.0, 4.0, 1.0, 0.5)])
+def test_softmax_derivatives_are_those_of_the_loss(gammas: tuple[float, ...]) -> None:
     draw = np.random.default_rng(1)
     margins, labels = draw.normal(scale=2.0, size=(60, 4)), draw.integers(0, 4, 60)
-    loss = SoftmaxFocalLoss(gamma=gamma, weights=(1.0, 2.0, 0.5, 9.0))
+    loss = FocalLoss(weights=(1.0, 2.0, 0.5, 9.0), gammas=gammas)
     gradient, hessian = loss.derivatives(margins, labels)
     for k in range(4):
         moved = STEP * np.eye(4)[k]
@@ -83,22 +83,25 @@ def test_softmax_derivatives_are_those_of_the_loss(gamma: float) -> None:
 
 def test_softmax_of_two_classes_is_the_binary_loss_of_their_difference() -> None:
     margins, labels = np.column_stack([np.zeros(49), MARGINS]), np.arange(49) % 2
-    binary, softmax = FocalLoss(weights=(1.0, 3.0)), SoftmaxFocalLoss(weights=(1.0, 3.0))
-    np.testing.assert_allclose(softmax.derivatives(margins, labels)[0][:, 1], binary.derivatives(MARGINS, labels)[0])
-    np.testing.assert_allclose(softmax.derivatives(margins, labels)[1][:, 1], binary.derivatives(MARGINS, labels)[1])
+    for gammas in ((), (2.0, 2.0), (4.0, 0.5)):
+        loss = FocalLoss(weights=(1.0, 3.0), gammas=gammas)
+        np.testing.assert_allclose(loss.value(margins, labels), loss.value(MARGINS, labels))
+        of_both, of_one = loss.derivatives(margins, labels), loss.derivatives(MARGINS, labels)
+        np.testing.assert_allclose(of_both[0][:, 1], of_one[0], rtol=1e-9)
+        np.testing.assert_allclose(of_both[1][:, 1], of_one[1], rtol=1e-9, atol=1e-15)
 
 
 def test_margins_without_measure_stay_finite() -> None:
     margins = np.array([[0.0, 900.0], [0.0, -900.0], [0.0, 40.0]])
     for gamma in (0.0, 0.5, 2.0):
-        found = SoftmaxFocalLoss(gamma=gamma, weights=(1.0, 1.0)).derivatives(margins, np.ones(3))
+        found = FocalLoss.focal(gamma).derivatives(margins, np.ones(3))
         assert np.isfinite(found).all()
 
 
-@pytest.mark.parametrize("loss", [FocalLoss(), SoftmaxFocalLoss(weights=(1.0, 1.0, 1.0))])
-def test_row_weights_are_applied_and_an_unpickled_loss_is_the_same(loss: FocalLoss | SoftmaxFocalLoss) -> None:
+@pytest.mark.parametrize("loss", [FocalLoss.focal(), FocalLoss.focal(classes=3), FocalLoss(weights=(1.0, 1.0, 1.0))])
+def test_row_weights_are_applied_and_an_unpickled_loss_is_the_same(loss: FocalLoss) -> None:
     labels, weights = np.array([0.0, 1.0, 1.0]), np.array([1.0, 2.0, 3.0])
-    margins = np.arange(9, dtype=np.float32).reshape(3, 3) if isinstance(loss, SoftmaxFocalLoss) else labels - 0.3
+    margins = np.arange(9, dtype=np.float32).reshape(3, 3) if len(loss.weights) == 3 else labels - 0.3
     weighed = xgboost.DMatrix(np.zeros((3, 1)), labels, weight=weights)
     again = pickle.loads(pickle.dumps(loss))
     for found, plain in zip(again(margins, weighed), loss.derivatives(margins, labels), strict=True):
@@ -119,7 +122,7 @@ def test_gamma_zero_grows_the_trees_of_xgboosts_logistic() -> None:
     data = _data()
     settings_ = {"objective": "binary:logistic", "base_score": 0.15, "max_depth": 3, "nthread": 1}
     peer = xgboost.train({**settings_, "scale_pos_weight": 3.0}, data, 10)
-    ours = xgboost.train(settings_, data, 10, obj=FocalLoss.weighted_logistic((1.0, 3.0)))
+    ours = xgboost.train(settings_, data, 10, obj=FocalLoss(weights=(1.0, 3.0)))
     np.testing.assert_allclose(ours.predict(data), peer.predict(data), atol=1e-5)
 
 
@@ -128,9 +131,19 @@ def test_softmax_focal_loss_trains_several_classes() -> None:
     x = draw.normal(size=(1500, 2))
     labels = np.where(x[:, 0] > 1.5, 2, np.where(x[:, 1] > 0.5, 1, 0))
     data = xgboost.DMatrix(x, labels)
-    loss = SoftmaxFocalLoss(weights=(1.0, 1.0, 4.0))
+    loss = FocalLoss(weights=(1.0, 1.0, 4.0), gammas=(2.0,) * 3)
     booster = xgboost.train({"objective": "multi:softprob", "num_class": 3}, data, 20, obj=loss)
     assert (booster.predict(data).argmax(axis=1) == labels).mean() > 0.97
+
+
+def test_with_equal_weights_and_a_doubled_hessian_the_trees_are_xgboosts_softmax() -> None:
+    draw = np.random.default_rng(5)
+    x = draw.normal(size=(2000, 3))
+    data = xgboost.DMatrix(x, np.where(x[:, 0] > 1.0, 2, np.where(x[:, 1] + draw.normal(size=2000) > 0.5, 1, 0)))
+    params = {"objective": "multi:softprob", "num_class": 3, "base_score": [0.0, -2.0, -4.0], "max_depth": 3}
+    peer = xgboost.train(params, data, 8)
+    ours = xgboost.train(params, data, 8, obj=FocalLoss(weights=(1.0, 1.0, 1.0), hessian_scale=2.0))
+    np.testing.assert_allclose(ours.predict(data), peer.predict(data), atol=1e-5)
 
 
 def test_effective_numbers_of_cui() -> None:
@@ -148,6 +161,9 @@ def test_what_cannot_be_is_said_at_once() -> None:
     assert "got -1.0" in str(failed.value)
     assert "got 101.0" in str(failed.value)
     assert "class weights must be numbers above 0" in str(failed.value)
+    for wrong in ({"weights": (1.0,)}, {"weights": (1.0, 1.0, 1.0), "gammas": (1.0, 1.0)}):
+        with pytest.raises(ConfigError, match="a loss needs a weight, and a gamma or none, for each class"):
+            FocalLoss(**wrong)
     for alpha in (0.0, 1.0, float("nan")):
         with pytest.raises(ConfigError, match="alpha must be in"):
             FocalLoss.focal(2.0, alpha=alpha)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from sklearn.ensemble import IsolationForest
+from support.class_rows import class_rows
 from support.model_rows import FEATURES, as_spark, matrix, model_rows
 
 from imbalance_spark.core.hashing import uniform
@@ -38,6 +39,19 @@ def test_the_average_has_the_mean_of_the_members_margins(members: list[tuple[int
     assert load_booster(merged).feature_names == list(FEATURES)
 
 
+@pytest.mark.parametrize("rounds", [(3,), (2, 5), (4, 1, 6)])
+def test_the_average_of_many_classes_has_the_mean_margins_of_each_class(rounds: tuple[int, ...]) -> None:
+    boosters = []
+    for seed, number in enumerate(rounds):
+        rows = class_rows(600, seed=seed + 1)
+        params = {"objective": "multi:softprob", "num_class": 3, "base_score": [0.0, -2.0, -4.0 + seed], "max_depth": 3}
+        data = xgboost.DMatrix(matrix(rows), rows.y, feature_names=list(FEATURES))
+        boosters.append(bytes(xgboost.train(params, data, number).save_raw("ubj")))
+    x, merged = matrix(class_rows(300, seed=99)), average_boosters(boosters)
+    np.testing.assert_allclose(_margin(merged, x), np.mean([_margin(one, x) for one in boosters], axis=0), atol=2e-5)
+    assert load_booster(merged).num_boosted_rounds() == sum(rounds)
+
+
 def _forest(spark: SparkSession, rows, **changes: object) -> FittedBooster:
     honest = int((~rows.is_early_stopping & (rows.y == 0)).sum())
     given_ = {"features": FEATURES, "key": ["order_id"], "trees": 30, "honest_rows": honest, "prior": 0.05, "seed": 3}
@@ -51,7 +65,7 @@ def test_the_forest_is_scikit_learns_on_honest_rows_with_missing_at_the_median(s
     found = _forest(spark, rows)
     assert found.params["sampled_rows"] == len(honest)
     unseen = matrix(model_rows(2000, seed=2))
-    margin = _margin(found.ubj, unseen)
+    margin = _margin(found.model_bytes, unseen)
     length = -(margin - np.log(0.05 / 0.95) - 8.0) / 8.0
     median = np.nanmedian(matrix(honest), axis=0)
     peer = IsolationForest(n_estimators=30, max_samples=ROWS_A_TREE, random_state=3)
@@ -69,7 +83,7 @@ def test_the_sample_is_bounded_and_only_of_honest_rows_to_fit_on(spark: SparkSes
     found = _forest(spark, rows, trees=3)
     assert 600 < found.params["sampled_rows"] <= 3 * ROWS_A_TREE
     rows.loc[~is_read, [f"x_{i}" for i in range(4)]] = 1e6
-    assert _forest(spark, rows, trees=3).ubj == found.ubj
+    assert _forest(spark, rows, trees=3).model_bytes == found.model_bytes
 
 
 @pytest.mark.parametrize("wrong", ["x_1"])
@@ -77,4 +91,4 @@ def test_a_feature_without_any_value_does_no_harm(spark: SparkSession, wrong: st
     rows = model_rows(1000, seed=1)
     rows[wrong] = np.nan
     found = _forest(spark, rows, trees=5)
-    assert np.isfinite(_margin(found.ubj, matrix(rows))).all()
+    assert np.isfinite(_margin(found.model_bytes, matrix(rows))).all()

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import xgboost
 from pyspark.sql import SparkSession
-from support.model_rows import FEATURES, as_spark, matrix, model_rows
+from support.model_rows import FEATURES, as_spark, matrix, model_rows, start_of
 
-from imbalance_spark.calibration import FocalCorrection
+from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.core.errors import ConfigError, MissingColumnsError, TrainingError
 from imbalance_spark.scoring.boosters import load_booster
 from imbalance_spark.train_only.config import TrainingConfig
@@ -72,11 +72,11 @@ def _settings(recipe: Recipe) -> dict:
         "features": FEATURES,
         "training": TRAINING,
         "params": recipe.params,
-        "base_score": recipe.base_score,
+        "start": recipe.start,
+        "correction": recipe.ledger.correction(),
         "strategy": recipe.name,
         "weight_col": recipe.weight_column,
         "scale_pos_weight": recipe.scale_pos_weight,
-        "logit_shift": recipe.ledger.logit_shift,
         "loss": recipe.loss,
     }
 
@@ -121,6 +121,10 @@ def _native(
     return found[: found.best_iteration + 1]
 
 
+def _focal(negative: float, positive: float, weight: float = 1.0) -> PriorCorrection:
+    return PriorCorrection(factors=(1.0, weight), gammas=(negative, positive))
+
+
 def _expected(kind: str, rows: dict[int, int]) -> dict:
     """Weights, scale_pos_weight, prior after both, and logit shift of each strategy, worked out by hand."""
     n0, n1 = rows[0], rows[1]
@@ -141,15 +145,12 @@ def _expected(kind: str, rows: dict[int, int]) -> dict:
             "prior": n1 * (n0 / n1) ** 0.5 / (n0 + n1 * (n0 / n1) ** 0.5),
             "shift": -0.5 * math.log(n0 / n1),
         },
-        "focal": lambda: {"prior": FocalCorrection(gamma=2.0).inverse(n1 / (n0 + n1))},
+        "focal": lambda: {"prior": _focal(2.0, 2.0).inverse(n1 / (n0 + n1))},
         "asymmetric_focal": lambda: {
-            "prior": FocalCorrection(gamma=0.5, gamma_negative=2.0).inverse(n1 / (n0 + n1)),
+            "prior": _focal(2.0, 0.5).inverse(n1 / (n0 + n1)),
         },
         "class_balanced_focal": lambda: {
-            "prior": FocalCorrection(
-                gamma=1.0,
-                alpha=1 / (1 + (1 - 0.999**n1) / (1 - 0.999**n0)),
-            ).inverse(n1 / (n0 + n1)),
+            "prior": _focal(1.0, 1.0, weight=(1 - 0.999**n0) / (1 - 0.999**n1)).inverse(n1 / (n0 + n1)),
         },
     }
     return {**plain, **kept.get(kind, dict)()}
@@ -159,20 +160,19 @@ def _expected(kind: str, rows: dict[int, int]) -> dict:
 def test_one_worker_grows_the_trees_of_xgboost_in_memory(fits: dict[str, Fit], name: str) -> None:
     fit = fits[name]
     native = _native(fit, **_expected(name, _fit_rows(fits["none"].table)))
-    ours = load_booster(fit.booster.ubj)
+    ours = load_booster(fit.booster.model_bytes)
     assert ours.num_boosted_rounds() == native.num_boosted_rounds() > 3
     assert ours.get_dump(with_stats=True) == native.get_dump(with_stats=True)
 
 
 def test_one_worker_grows_the_trees_of_the_weighted_logistic_loss(spark: SparkSession, fits: dict[str, Fit]) -> None:
     plain = fits["none"]
-    prior = 3 * plain.recipe.base_score / (1 + 2 * plain.recipe.base_score)
+    rate = math.exp(plain.recipe.start[1])
+    prior = 3 * rate / (1 + 2 * rate)
     ledger = dataclasses.replace(plain.recipe.ledger, weights={0: 1.0, 1: 3.0})
-    recipe = dataclasses.replace(
-        plain.recipe, loss=FocalLoss.weighted_logistic((1.0, 3.0)), base_score=prior, ledger=ledger
-    )
+    recipe = dataclasses.replace(plain.recipe, loss=FocalLoss(weights=(1.0, 3.0)), start=start_of(prior), ledger=ledger)
     table = as_spark(spark, plain.table)
-    ours = load_booster(fit_booster(table, **{**_settings(recipe), "logit_shift": 0.0}).ubj)
+    ours = load_booster(fit_booster(table, **_settings(recipe)).ubj)
     native = _native(Fit(plain.table, recipe, plain.booster), weights=None, factor=1.0, prior=prior, shift=0.0)
     assert ours.num_boosted_rounds() == native.num_boosted_rounds() > 3
     assert ours.get_dump(with_stats=True) == native.get_dump(with_stats=True)
@@ -186,7 +186,7 @@ def test_exported_model_starts_from_the_base_score_without_margins(
     native = _native(fit, **_expected(name, _fit_rows(fits["none"].table)))
     x = matrix(unseen)
     expected = native.predict(xgboost.DMatrix(x, feature_names=list(FEATURES)))
-    np.testing.assert_allclose(load_booster(fit.booster.ubj).inplace_predict(x), expected, atol=1e-6)
+    np.testing.assert_allclose(load_booster(fit.booster.model_bytes).inplace_predict(x), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -194,9 +194,9 @@ def test_corrected_probabilities_have_the_mean_of_the_base_rate(
     fits: dict[str, Fit], unseen: pd.DataFrame, name: str
 ) -> None:
     fit = fits[name]
-    raw = load_booster(fit.booster.ubj).inplace_predict(matrix(unseen)).astype(float)
+    raw = load_booster(fit.booster.model_bytes).inplace_predict(matrix(unseen)).astype(float)
     corrected = fit.recipe.ledger.correction().apply(raw)
-    plain = load_booster(fits["none"].booster.ubj).inplace_predict(matrix(unseen)).astype(float)
+    plain = load_booster(fits["none"].booster.model_bytes).inplace_predict(matrix(unseen)).astype(float)
     # Fitted on some 260 positives, which tell the base rate to 18 % (three standard errors).
     assert corrected.mean() == pytest.approx(unseen.y.mean(), rel=0.18)
     if fit.recipe.ledger.logit_shift != 0.0:
@@ -207,8 +207,8 @@ def test_corrected_probabilities_have_the_mean_of_the_base_rate(
 def test_balanced_sketch_is_calibrated_without_a_correction(fits: dict[str, Fit], unseen: pd.DataFrame) -> None:
     fit = fits["balanced_sketch"]
     assert fit.recipe.ledger.logit_shift == 0.0
-    raw = load_booster(fit.booster.ubj).inplace_predict(matrix(unseen))
-    prior = fits["none"].recipe.base_score
+    raw = load_booster(fit.booster.model_bytes).inplace_predict(matrix(unseen))
+    prior = math.exp(fits["none"].recipe.start[1])
     assert raw.mean() == pytest.approx(prior, rel=0.06)
 
 
@@ -216,7 +216,7 @@ def test_balanced_sketch_is_calibrated_without_a_correction(fits: dict[str, Fit]
 def test_the_stopping_loss_is_that_of_corrected_probabilities_with_weight_one(fits: dict[str, Fit], name: str) -> None:
     fit, rows = fits[name], fits["none"].table
     stopping = rows[rows.is_early_stopping]
-    raw = load_booster(fit.booster.ubj).inplace_predict(matrix(stopping)).astype(float)
+    raw = load_booster(fit.booster.model_bytes).inplace_predict(matrix(stopping)).astype(float)
     p, y = fit.recipe.ledger.correction().apply(raw), stopping.y.to_numpy()
     loss = -np.mean(np.where(y == 1, np.log(p), np.log(1 - p)))
     curve = fit.booster.learning_curve["validation"]
@@ -243,8 +243,8 @@ def test_the_learning_curve_says_how_many_rounds_ran(fits: dict[str, Fit]) -> No
 
 def test_a_booster_comes_back_from_its_record(fits: dict[str, Fit]) -> None:
     booster = fits["none"].booster
-    record = {name: value for name, value in dataclasses.asdict(booster).items() if name != "ubj"}
-    assert FittedBooster.from_record(json.loads(json.dumps(record)), booster.ubj) == booster
+    record = {name: value for name, value in dataclasses.asdict(booster).items() if name != "model_bytes"}
+    assert FittedBooster.from_record(json.loads(json.dumps(record)), booster.model_bytes) == booster
 
 
 def test_two_workers_do_not_hang_when_one_has_no_positive_and_fit_the_same_twice(spark: SparkSession) -> None:
@@ -256,7 +256,7 @@ def test_two_workers_do_not_hang_when_one_has_no_positive_and_fit_the_same_twice
     recipe = resolve(STRATEGIES["none"], _fit_rows(rows), TRAINING)
     two_workers = TRAINING.model_copy(update={"num_workers": 2, "rounds": 3})
     first, second = (fit_booster(table, **{**_settings(recipe), "training": two_workers}) for _ in range(2))
-    assert first.ubj == second.ubj
+    assert first.model_bytes == second.model_bytes
     assert all(map(math.isfinite, first.learning_curve["validation"]))
 
 
@@ -282,7 +282,7 @@ def test_feature_names_that_xgboost_forbids_stay_outside_the_booster(spark: Spar
     names = ("a[0]", "b<c", "d.e", "f `g`")
     booster = fit_booster(as_spark(spark, rows), **{**_settings(recipe), "features": names})
     assert booster.features == names
-    assert load_booster(booster.ubj).feature_names == ["x_0", "x_1", "x_2", "x_3"]
+    assert load_booster(booster.model_bytes).feature_names == ["x_0", "x_1", "x_2", "x_3"]
 
 
 def test_a_fit_reads_its_table_once(spark: SparkSession) -> None:
@@ -322,10 +322,11 @@ def test_an_empty_early_stopping_slice_is_an_error(spark: SparkSession) -> None:
 @pytest.mark.parametrize(
     ("changed", "text"),
     [
-        ({"base_score": 0.0}, "base_score must be in"),
+        ({"start": (0.0, -math.inf)}, "start must be a finite margin for each of 2 classes"),
+        ({"start": (0.0, 0.0, 0.0)}, "start must be a finite margin for each of 2 classes"),
         ({"scale_pos_weight": math.nan}, "scale_pos_weight must be a number above 0, got nan"),
         ({"scale_pos_weight": 0.0}, "scale_pos_weight must be"),
-        ({"scale_pos_weight": 3.0, "loss": FocalLoss()}, "scale_pos_weight 3.0 has no effect on a custom loss"),
+        ({"scale_pos_weight": 3.0, "loss": FocalLoss.focal()}, "scale_pos_weight 3.0 has no effect on a custom loss"),
         (
             {"training": TRAINING.model_copy(update={"early_stopping_metric": "expected_cost"})},
             "expected_cost needs to know what a miss and a false alarm cost",
