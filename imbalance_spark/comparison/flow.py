@@ -13,10 +13,10 @@ from imbalance_spark.comparison.record_run import Recorded
 from imbalance_spark.comparison.report.tables import comparison_table, terminal_text
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.multiclass.compare import class_steps, compare_classes, prepare_classes
-from imbalance_spark.multiclass.decisions import decisions_of
 from imbalance_spark.multiclass.gate import class_gate_problems, decide_class_promotion
 from imbalance_spark.multiclass.record import log_class_comparison
 from imbalance_spark.multiclass.report import class_table, class_terminal_text
+from imbalance_spark.threshold.decisions import decisions_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ TWO_CLASSES = Flow(
 
 
 SEVERAL_CLASSES = Flow(
-    check=decisions_of,
+    check=lambda config: decisions_of(config.objectives, config.serve_objective, config.orders.class_names),
     steps=class_steps,
     prepare=prepare_classes,
     compare=compare_classes,
