@@ -1,13 +1,7 @@
 """From raw scores to probabilities: prior correction in closed form, calibration from counts, and the check of both."""
 
 from imbalance_spark.calibration.choose import Calibrator, ChosenCalibration, calibrator_from_dict, choose_calibrator
-from imbalance_spark.calibration.correction import (
-    Correction,
-    FocalCorrection,
-    PriorCorrection,
-    correct_prior,
-    correction_from_dict,
-)
+from imbalance_spark.calibration.correction import PriorCorrection, correct_prior
 from imbalance_spark.calibration.in_the_large import LedgerCheck, ledger_check
 from imbalance_spark.calibration.isotonic import IsotonicCalibration
 from imbalance_spark.calibration.log_odds import LogOddsCalibration
@@ -16,8 +10,6 @@ from imbalance_spark.calibration.temperature import MulticlassTemperature
 __all__ = [
     "Calibrator",
     "ChosenCalibration",
-    "Correction",
-    "FocalCorrection",
     "IsotonicCalibration",
     "LedgerCheck",
     "LogOddsCalibration",
@@ -26,6 +18,5 @@ __all__ = [
     "calibrator_from_dict",
     "choose_calibrator",
     "correct_prior",
-    "correction_from_dict",
     "ledger_check",
 ]

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
-from imbalance_spark.calibration.correction import SoftmaxCorrection
+from imbalance_spark.calibration.correction import PriorCorrection
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics.grid import FloatArray
 
@@ -71,7 +71,7 @@ class MulticlassTemperature:
 class ClassProbabilities:
     """Corrected in closed form, then calibrated: p_k proportional to p_k^(1 / temperature) (Guo and others, 2017)."""
 
-    correction: SoftmaxCorrection
+    correction: PriorCorrection
     temperature: float = 1.0
 
     def of_margins(self, margins: npt.ArrayLike) -> FloatArray:
@@ -86,4 +86,4 @@ class ClassProbabilities:
 
 def heated(logs: FloatArray, temperature: float) -> FloatArray:
     """ln of p_k^(1 / temperature), scaled to sum to 1 a row."""
-    return SoftmaxCorrection(factors=(1.0,) * logs.shape[1]).log_probabilities(logs / temperature)
+    return PriorCorrection.identity(logs.shape[1]).log_probabilities(logs / temperature)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from imbalance_spark.calibration.correction import SoftmaxCorrection
+from imbalance_spark.calibration.correction import PriorCorrection
 from imbalance_spark.calibration.temperature import ClassProbabilities
 from imbalance_spark.core.errors import ConfigError, DataContractError, nearest
 from imbalance_spark.metrics.grid import FloatArray, IntArray
@@ -121,7 +121,7 @@ class ClassBundle:
             label=LabelEncoding.from_dict(described["label"]),
             label_column=described["label_column"],
             probabilities=ClassProbabilities(
-                correction=SoftmaxCorrection.from_dict(described["correction"]), temperature=described["temperature"]
+                correction=PriorCorrection.from_dict(described["correction"]), temperature=described["temperature"]
             ),
             rules={name: rule_from_dict(rule) for name, rule in decision["rules"].items()},
             serve_objective=decision["serve_objective"],

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from imbalance_spark.calibration.correction import SoftmaxCorrection
+from imbalance_spark.calibration.correction import PriorCorrection
 from imbalance_spark.core.class_counts import Label
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
@@ -30,10 +30,10 @@ class ClassLedger:
     weights: tuple[float, ...]
     gamma: float = 0.0
 
-    def correction(self) -> SoftmaxCorrection:
+    def correction(self) -> PriorCorrection:
         """How raw scores map back: p_k proportional to raw_k / (kept_k * weight_k), and focal loss undone."""
         factors = tuple(kept * weight for kept, weight in zip(self.kept, self.weights, strict=True))
-        return SoftmaxCorrection(factors=factors, gamma=self.gamma)
+        return PriorCorrection(factors=factors, gammas=(self.gamma,) * len(factors))
 
 
 @dataclass(frozen=True, kw_only=True)

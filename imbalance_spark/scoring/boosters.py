@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import Column
 
-from imbalance_spark.calibration import Correction
+from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.core.columns import col
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.grid import FloatArray
@@ -160,11 +160,11 @@ class Contender:
     ubj: bytes
     features: tuple[str, ...]
     """Real names of `x_0, x_1, ...`."""
-    correction: Correction
+    correction: PriorCorrection
 
 
 def probabilities(
-    booster: "xgboost.Booster | LinearModel", matrix: npt.NDArray[np.float32], correction: Correction
+    booster: "xgboost.Booster | LinearModel", matrix: npt.NDArray[np.float32], correction: PriorCorrection
 ) -> FloatArray:
     """Corrected probability of each row: the one way from features to a score, for the scan and for serving.
 

@@ -11,10 +11,8 @@ import pandas as pd
 
 from imbalance_spark.calibration import (
     Calibrator,
-    Correction,
     PriorCorrection,
     calibrator_from_dict,
-    correction_from_dict,
 )
 from imbalance_spark.core.errors import ConfigError, DataContractError, MissingColumnsError
 from imbalance_spark.metrics.grid import FloatArray
@@ -50,7 +48,7 @@ class ModelBundle:
     categorical: tuple[str, ...]
     categories: CategoryEncoding
     label: LabelEncoding
-    correction: Correction
+    correction: PriorCorrection
     calibrator: Calibrator
     thresholds: Mapping[str, float]
     serve_objective: str
@@ -113,7 +111,7 @@ class ModelBundle:
             categorical=tuple(described["categorical"]),
             categories=CategoryEncoding.from_dict(described["categories"]),
             label=LabelEncoding.from_dict(described["label"]),
-            correction=correction_from_dict(described["correction"]),
+            correction=PriorCorrection.from_dict(described["correction"]),
             calibrator=calibrator_from_dict(described["calibrator"]),
             thresholds=threshold["thresholds"],
             serve_objective=threshold["serve_objective"],

@@ -23,9 +23,9 @@ def base_rate_correction(old_rate: float, new_rate: float) -> PriorCorrection:
     """
     for name, rate in (("old", old_rate), ("new", new_rate)):
         _check_rate(rate, name)
-    return PriorCorrection(
-        positive_factor=old_rate / new_rate,
-        negative_factor=(1.0 - old_rate) / (1.0 - new_rate),
+    return PriorCorrection.of_odds(
+        positive=old_rate / new_rate,
+        negative=(1.0 - old_rate) / (1.0 - new_rate),
     )
 
 
@@ -48,7 +48,7 @@ def at_base_rate(curve: Curve, new_rate: float) -> Curve:
         raise DataContractError(f"at_base_rate: {curve.missing_class} to weigh. Count a fold that has both classes.")
     correction, counts = base_rate_correction(curve.prevalence(), new_rate), curve.counts
     # A factor is the share that training kept of a class; here it is the old share over the new one.
-    positive, negative = 1.0 / correction.positive_factor, 1.0 / correction.negative_factor
+    negative, positive = (1.0 / factor for factor in correction.factors)
     reweighted = replace(
         counts,
         positive_weight=counts.positive_weight * positive,

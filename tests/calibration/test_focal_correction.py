@@ -1,4 +1,4 @@
-"""The inverse of focal loss, and temperature for several classes, against minimisers."""
+"""The closed-form correction of focal loss, and temperature for several classes, against minimisers."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-from imbalance_spark.calibration import FocalCorrection, MulticlassTemperature, correct_prior
+from imbalance_spark.calibration import MulticlassTemperature, PriorCorrection, correct_prior
 from imbalance_spark.core.errors import ConfigError, DataContractError
+from imbalance_spark.train_only.learners.losses import SoftmaxFocalLoss
+
+SHARES = st.lists(st.floats(1e-4, 1.0), min_size=3, max_size=3).map(lambda parts: np.array(parts) / sum(parts))
+FACTORS = st.lists(st.floats(1e-3, 1e3), min_size=3, max_size=3).map(tuple)
+
+
+def focal(gamma: float, alpha: float = 0.5) -> PriorCorrection:
+    """The correction of the usual focal loss of two classes."""
+    return PriorCorrection(factors=(1.0 - alpha, alpha), gammas=(gamma, gamma))
 
 
 @pytest.mark.parametrize(("gamma", "score"), [(1.0, 0.0730), (2.0, 0.1536), (5.0, 0.3047)])
 def test_the_published_minimisers_map_back_to_a_rate_of_one_percent(gamma: float, score: float) -> None:
-    assert FocalCorrection(gamma=gamma).apply([score])[0] == pytest.approx(0.01, rel=2e-3)
+    assert focal(gamma).apply([score])[0] == pytest.approx(0.01, rel=2e-3)
 
 
 @settings(deadline=None, max_examples=100)
@@ -26,27 +35,58 @@ def test_the_score_of_least_expected_focal_loss_maps_back_to_the_rate(rate: floa
 
     best = minimize_scalar(loss, bounds=(-15, 15), method="bounded", options={"xatol": 1e-12}).x
     score = 1.0 / (1.0 + np.exp(-best))
-    assert FocalCorrection(gamma=gamma, alpha=alpha).apply([score])[0] == pytest.approx(rate, rel=1e-4, abs=1e-5)
+    assert focal(gamma, alpha).apply([score])[0] == pytest.approx(rate, rel=1e-4, abs=1e-5)
 
 
 def test_gamma_zero_undoes_alpha_alone() -> None:
     score = np.linspace(0.0, 1.0, 101)
     expected = correct_prior(score, (0.2, 0.8))
-    assert FocalCorrection(gamma=0.0, alpha=0.8).apply(score) == pytest.approx(expected, abs=1e-12)
+    assert focal(0.0, 0.8).apply(score) == pytest.approx(expected, abs=1e-12)
 
 
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.floats(0.0, 1.0), min_size=2, max_size=30), st.floats(0.0, 10.0))
 def test_the_inverse_never_falls_and_keeps_its_ends(scores: list[float], gamma: float) -> None:
-    found = FocalCorrection(gamma=gamma).apply(np.sort([0.0, *scores, 1.0]))
+    found = focal(gamma).apply(np.sort([0.0, *scores, 1.0]))
     assert (np.diff(found) >= -1e-12).all()
     assert (found[0], found[-1]) == (0.0, 1.0)
 
 
-@pytest.mark.parametrize("wrong", [{"gamma": -1.0}, {"gamma": float("nan")}, {"alpha": 0.0}, {"alpha": 1.0}])
-def test_parameters_out_of_range_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match="focal"):
-        FocalCorrection(**wrong)
+@pytest.mark.parametrize("gamma", [-1.0, float("nan"), 101.0])
+def test_a_gamma_out_of_range_is_refused(gamma: float) -> None:
+    with pytest.raises(ConfigError, match=r"focal gamma must be in \[0, 100\]"):
+        focal(gamma)
+
+
+@settings(deadline=None, max_examples=12)
+@given(SHARES, FACTORS, st.sampled_from([0.5, 1.0, 2.0, 5.0]))
+def test_a_score_is_the_best_for_the_probabilities_that_it_corrects_to(
+    eta: np.ndarray, factors: tuple[float, ...], gamma: float
+) -> None:
+    correction = PriorCorrection(factors=factors, gammas=(gamma,) * 3)
+    start = correction.margins(eta)
+    np.testing.assert_allclose(np.exp(correction.log_probabilities([start]))[0], eta, rtol=1e-6)
+    # At the best score the expected gradient of the loss is 0 in every margin.
+    loss = SoftmaxFocalLoss(gamma=gamma, weights=factors)
+    each = np.array([loss.derivatives([start], [k])[0][0] for k in range(3)])
+    assert np.abs(eta @ each).max() < 1e-7 * np.abs(eta[:, None] * each).max()
+
+
+@pytest.mark.parametrize("gammas", [(0.0, 0.0), (0.5, 0.5), (2.0, 2.0), (4.0, 1.0), (0.0, 3.0)])
+def test_one_score_of_two_classes_is_corrected_as_both_are(gammas: tuple[float, float]) -> None:
+    margin = np.linspace(-30.0, 30.0, 61)
+    correction = PriorCorrection(factors=(1.0, 3.0), gammas=gammas)
+    logs = correction.log_probabilities(np.column_stack([np.zeros(61), margin]))
+    np.testing.assert_allclose(logs[:, 1] - logs[:, 0], correction.logit(margin), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(correction.margins([0.8, 0.2])[1], np.log(correction.inverse(0.2)), rtol=1e-9)
+
+
+def test_margins_without_measure_stay_finite_and_rows_sum_to_one() -> None:
+    margins = np.array([[0.0, 800.0, -800.0], [0.0, 0.0, 0.0], [-40.0, 40.0, 39.0]])
+    for gamma in (0.0, 0.5, 2.0):
+        found = PriorCorrection(factors=(1.0, 2.0, 300.0), gammas=(gamma,) * 3).log_probabilities(margins)
+        assert np.isfinite(found[1:]).all()
+        np.testing.assert_allclose(np.exp(found).sum(axis=1), 1.0)
 
 
 def test_temperature_finds_back_how_much_too_sure_the_classes_are() -> None:

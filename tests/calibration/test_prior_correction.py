@@ -25,7 +25,7 @@ FACTORS = st.floats(1e-6, 1e6)
 def test_corrected_scores_equal_the_published_formula(
     positive: float, negative: float, wanted: tuple[float, ...]
 ) -> None:
-    found = PriorCorrection(positive_factor=positive, negative_factor=negative).apply([0.1, 0.5, 0.9])
+    found = PriorCorrection.of_odds(positive=positive, negative=negative).apply([0.1, 0.5, 0.9])
     assert found == pytest.approx(wanted, rel=1e-4)
     assert correct_prior([0.1, 0.5, 0.9], [negative, positive]) == pytest.approx(found, rel=1e-15)
 
@@ -33,7 +33,7 @@ def test_corrected_scores_equal_the_published_formula(
 @settings(max_examples=200)
 @given(st.floats(1e-9, 1 - 1e-9), FACTORS, FACTORS)
 def test_a_correction_shifts_the_logit_and_can_be_undone(score: float, positive: float, negative: float) -> None:
-    correction = PriorCorrection(positive_factor=positive, negative_factor=negative)
+    correction = PriorCorrection.of_odds(positive=positive, negative=negative)
     corrected = correction.apply(score)
     logit = math.log(score) - math.log1p(-score) + correction.logit_shift
     assert float(corrected) == pytest.approx(1 / (1 + math.exp(-logit)), rel=1e-9)
@@ -48,27 +48,34 @@ def test_many_classes_are_divided_by_their_factors(shares: list[float], factors:
     found = correct_prior(score, factors)
     assert found.sum() == pytest.approx(1.0)
     assert found[0, 0] / found[0, 1] == pytest.approx(score[0, 0] / score[0, 1] * factors[1] / factors[0], rel=1e-9)
+    correction = PriorCorrection(factors=tuple(factors))
+    np.testing.assert_allclose(np.exp(correction.log_probabilities(np.log(score))), found, rtol=1e-9)
+    np.testing.assert_allclose(np.exp(correction.log_probabilities([correction.margins(found[0])])), found, rtol=1e-6)
 
 
 def test_extremes_stay_and_order_is_kept() -> None:
-    correction = PriorCorrection(positive_factor=1e100, negative_factor=1e-100)
+    correction = PriorCorrection.of_odds(positive=1e100, negative=1e-100)
     assert correction.apply([0.0, 1.0]).tolist() == [0.0, 1.0]
     assert np.isnan(correction.apply(np.nan))
-    mild = PriorCorrection(positive_factor=20.0, negative_factor=0.3)
+    mild = PriorCorrection.of_odds(positive=20.0, negative=0.3)
     assert np.all(np.diff(mild.apply(np.linspace(0, 1, 100_001))) > 0)
 
 
 def test_the_identity_changes_nothing_and_a_correction_survives_json() -> None:
     scores = np.linspace(0, 1, 1001)
     assert PriorCorrection.identity().apply(scores) == pytest.approx(scores, rel=1e-15)
-    correction = PriorCorrection(positive_factor=3.7, negative_factor=0.1)
+    assert PriorCorrection.identity(3).is_identity
+    # Factors that cancel leave a last digit.
+    assert PriorCorrection(factors=(1.0, 49.0 * (1.0 / 49.0))).is_identity
+    correction = PriorCorrection(factors=(3.7, 0.1, 20.0), gammas=(2.0, 0.0, 1.0))
+    assert not correction.is_identity
     assert PriorCorrection.from_dict(json.loads(json.dumps(correction.to_dict()))) == correction
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.inf, math.nan, "1"])
 def test_a_factor_that_is_no_positive_number_is_refused(bad: object) -> None:
-    with pytest.raises(ConfigError, match="positive_factor must be a positive number"):
-        PriorCorrection(positive_factor=bad, negative_factor=1.0)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"PriorCorrection.factors\[1\] must be a positive number"):
+        PriorCorrection.of_odds(positive=bad, negative=1.0)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"factors\[1\]"):
         correct_prior([0.5], [1.0, bad])  # type: ignore[list-item]
 
@@ -76,6 +83,35 @@ def test_a_factor_that_is_no_positive_number_is_refused(bad: object) -> None:
 def test_the_number_of_factors_must_be_that_of_the_classes() -> None:
     with pytest.raises(ConfigError, match="3 factors for 2 classes"):
         correct_prior([0.5], [1, 1, 1])
+
+
+@pytest.mark.parametrize("given", [{"factors": (1.0,)}, {"factors": (1.0, 2.0), "gammas": (1.0,)}])
+def test_there_is_a_factor_for_each_class_and_a_gamma_for_each_or_none(given: dict[str, tuple[float, ...]]) -> None:
+    with pytest.raises(ConfigError, match="a factor for each of two or more classes, and a gamma for each or none"):
+        PriorCorrection(**given)
+
+
+def test_many_classes_have_no_single_score_to_correct() -> None:
+    for read in (lambda c: c.logit_shift, lambda c: c.logit([0.0]), lambda c: c.apply([0.5]), lambda c: c.inverse(0.5)):
+        with pytest.raises(ConfigError, match="is for two classes, there are 3"):
+            read(PriorCorrection.identity(3))
+
+
+@pytest.mark.parametrize(
+    ("record", "wanted"),
+    [
+        ({"positive_factor": 2.0, "negative_factor": 0.1}, PriorCorrection(factors=(0.1, 2.0))),
+        (
+            {"gamma": 2.0, "alpha": 0.75, "gamma_negative": None},
+            PriorCorrection(factors=(0.25, 0.75), gammas=(2.0, 2.0)),
+        ),
+        ({"gamma": 1.0, "alpha": 0.5, "gamma_negative": 4.0}, PriorCorrection(factors=(0.5, 0.5), gammas=(4.0, 1.0))),
+        ({"factors": [1.0, 2.0, 5.0], "gamma": 0.0}, PriorCorrection(factors=(1.0, 2.0, 5.0))),
+        ({"factors": [1.0, 2.0, 5.0], "gamma": 2.0}, PriorCorrection(factors=(1.0, 2.0, 5.0), gammas=(2.0, 2.0, 2.0))),
+    ],
+)
+def test_corrections_of_logged_models_stay_readable(record: dict[str, object], wanted: PriorCorrection) -> None:
+    assert PriorCorrection.from_dict(record) == wanted
 
 
 def counts_with_rate(positives: int, rows: int, score: float) -> ScoreCounts:

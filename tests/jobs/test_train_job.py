@@ -108,7 +108,7 @@ def test_every_round_of_every_fit_has_its_metric_and_every_strategy_its_ledger_e
     }
     assert entries["focal"]["correction"] == {"gamma": 2.0, "gamma_negative": 2.0, "alpha": 0.5}
     # Two samples of 5 negatives for a positive, some 50 for each before: kept a tenth.
-    assert entries["undersample_ensemble"]["correction"]["negative_factor"] == pytest.approx(0.1, rel=0.25)
+    assert entries["undersample_ensemble"]["correction"]["factors"][0] == pytest.approx(0.1, rel=0.25)
     assert nested.loc["isolation_forest", "params.prior_correction"] == "none: scores are ranks"
 
 

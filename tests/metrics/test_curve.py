@@ -130,7 +130,7 @@ def test_a_threshold_above_one_flags_nobody_and_nan_is_refused() -> None:
 
 def test_a_rising_map_moves_scores_and_thresholds_but_no_ranking() -> None:
     label, score = scored(5000, 0.05)
-    raw = PriorCorrection(positive_factor=1.0, negative_factor=0.1)
+    raw = PriorCorrection.of_odds(positive=1.0, negative=0.1)
     counts = ScoreCounts.from_arrays(label, raw.inverse(score), exact_limit=0)
     plain, corrected = counts.curve(), counts.curve(raw.apply)
     assert corrected.average_precision() == plain.average_precision()

@@ -12,7 +12,7 @@ from support.class_rows import FEATURES, class_rows, truth
 from support.model_rows import as_spark, matrix
 
 from imbalance_spark.calibration import MulticlassTemperature
-from imbalance_spark.calibration.correction import SoftmaxCorrection
+from imbalance_spark.calibration.correction import PriorCorrection
 from imbalance_spark.calibration.temperature import ClassProbabilities
 from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.core.errors import DataContractError
@@ -28,8 +28,8 @@ from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix
 LIKELIEST = CostMatrix(costs=((0, 1, 1), (1, 0, 1), (1, 1, 0)))
 COSTLY = CostMatrix(costs=((0, 5, 80), (1, 0, 80), (8, 8, 0)))
 CORRECTIONS = {
-    "sure": SoftmaxCorrection(factors=(1.0, 1.0, 1.0)),
-    "weighed": SoftmaxCorrection(factors=(1.0, 3.0, 20.0)),
+    "sure": PriorCorrection(factors=(1.0, 1.0, 1.0)),
+    "weighed": PriorCorrection(factors=(1.0, 3.0, 20.0)),
 }
 THRESHOLDS = ClassThresholds(thresholds=(1.0000000000000002, 0.2, 0.1), default_class=0)
 

@@ -9,7 +9,7 @@ from sklearn.metrics import log_loss
 from support.class_rows import CLASSES, FEATURES, class_rows, truth
 from support.model_rows import as_spark, matrix
 
-from imbalance_spark.calibration.correction import SoftmaxCorrection
+from imbalance_spark.calibration.correction import PriorCorrection
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.multiclass.strategy import ClassRecipe, by_number, resolve_classes
 from imbalance_spark.scoring.boosters import load_booster
@@ -140,5 +140,5 @@ def test_a_start_that_is_no_margin_is_refused(spark: SparkSession, rows: pd.Data
     with pytest.raises(ConfigError, match="start must be a finite margin for each of 3 classes"):
         fit_class_booster(
             as_spark(spark, rows), features=FEATURES, training=TRAINING, params=TRAINING.params, start=(0.0, 1.0),
-            correction=SoftmaxCorrection(factors=(1.0, 1.0, 1.0)), strategy="none",
+            correction=PriorCorrection.identity(3), strategy="none",
         )  # fmt: skip

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from support.class_rows import CLASSES, FEATURES, class_rows
 from support.model_rows import matrix
 
-from imbalance_spark.calibration.correction import SoftmaxCorrection
+from imbalance_spark.calibration.correction import PriorCorrection
 from imbalance_spark.calibration.temperature import ClassProbabilities
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.core.spark_errors import as_own_error
@@ -37,7 +37,7 @@ def bundle() -> ClassBundle:
     return ClassBundle(
         strategy="class_weight", booster_ubj=bytes(booster.save_raw("ubj")), numeric=FEATURES, categorical=(),
         categories=CategoryEncoding(values={}), label=LabelEncoding(classes=CLASSES), label_column="outcome",
-        probabilities=ClassProbabilities(correction=SoftmaxCorrection(factors=(1.0, 2.0, 5.0)), temperature=1.5),
+        probabilities=ClassProbabilities(correction=PriorCorrection(factors=(1.0, 2.0, 5.0)), temperature=1.5),
         rules={
             "cost_matrix": CostMatrix(costs=((0, 5, 80), (1, 0, 80), (8, 8, 0))),
             "max_f1": ClassThresholds(thresholds=(FLAG_NOBODY, 0.2, 0.1), default_class=0),

@@ -11,7 +11,7 @@ import xgboost
 from pyspark.sql import SparkSession
 from support.model_rows import FEATURES, matrix, model_rows
 
-from imbalance_spark.calibration import Correction, FocalCorrection, PriorCorrection, correction_from_dict
+from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.calibration.log_odds import LogOddsCalibration
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
@@ -63,10 +63,14 @@ def test_spark_and_the_saved_bundle_score_as_in_memory(spark: SparkSession, ubj:
 
 @pytest.mark.parametrize(
     "correction",
-    [PriorCorrection(positive_factor=2.0, negative_factor=0.1), LOSS.correction(), FocalCorrection(gamma_negative=4.0)],
+    [
+        PriorCorrection.of_odds(positive=2.0, negative=0.1),
+        LOSS.correction(),
+        PriorCorrection(factors=(1.0, 1.0), gammas=(4.0, 2.0)),
+    ],
 )
-def test_a_correction_comes_back_from_json_and_is_the_same_on_margins(correction: Correction) -> None:
-    again = correction_from_dict(json.loads(json.dumps(correction.to_dict())))
+def test_a_correction_comes_back_from_json_and_is_the_same_on_margins(correction: PriorCorrection) -> None:
+    again = PriorCorrection.from_dict(json.loads(json.dumps(correction.to_dict())))
     assert again == correction
     margin = np.linspace(-20.0, 20.0, 41)
     logit = again.logit(margin)

@@ -30,7 +30,7 @@ def contenders() -> list[Contender]:
     data = xgboost.QuantileDMatrix(matrix(rows), rows.y)
     corrections = {
         "none": PriorCorrection.identity(),
-        "undersample": PriorCorrection(positive_factor=1.0, negative_factor=0.1),
+        "undersample": PriorCorrection.of_odds(positive=1.0, negative=0.1),
     }
     boosters = {
         name: xgboost.train({"objective": "binary:logistic", "max_depth": depth, "seed": 7}, data, 8)
@@ -245,7 +245,7 @@ def test_a_far_shift_stays_a_probability(contenders: list[Contender]) -> None:
     x = matrix(model_rows(50, seed=6))
     booster = load_booster(contenders[0].ubj)
     for factor in (1e-100, 1e100):
-        found = probabilities(booster, x, PriorCorrection(positive_factor=factor, negative_factor=1.0))
+        found = probabilities(booster, x, PriorCorrection.of_odds(positive=factor, negative=1.0))
         assert np.isfinite(found).all()
         assert ((found >= 0) & (found <= 1)).all()
 

@@ -59,7 +59,7 @@ def test_scores_are_those_of_xgboost_corrected_and_calibrated_by_the_formulas(
 
 
 def test_a_shift_to_another_base_rate_reaches_the_rows(spark: SparkSession, model: ModelBundle) -> None:
-    shift = PriorCorrection(positive_factor=1.0, negative_factor=3.0)
+    shift = PriorCorrection.of_odds(positive=1.0, negative=3.0)
     moved = dataclasses.replace(model, base_rate_shift=shift)
     frame = orders(50)
     found = scored(as_table(spark, frame), moved).orderBy("order_id").toPandas()

@@ -36,7 +36,7 @@ def bundle(seed: int = 3) -> ModelBundle:
         categorical=CATEGORICAL,
         categories=CategoryEncoding(values={"country": COUNTRIES, "store": STORES}),
         label=LabelEncoding(classes=("0", "1")),
-        correction=PriorCorrection(positive_factor=1.0, negative_factor=0.5),
+        correction=PriorCorrection.of_odds(positive=1.0, negative=0.5),
         calibrator=LogOddsCalibration(method="platt", a=1.2, b=1.2, c=0.1),
         thresholds={"max_f1": 0.2},
         serve_objective="max_f1",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import numpy.typing as npt
 
-from imbalance_spark.calibration import FocalCorrection
+from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.grid import FloatArray
 
@@ -89,10 +89,9 @@ class FocalLoss:
         hessian = scale * p * (q * (gamma * log_p + 2.0 * gamma + 1.0) - gamma**2 * p * log_p)
         return gradient, np.maximum(hessian, _SMALLEST_HESSIAN)
 
-    def correction(self) -> FocalCorrection:
+    def correction(self) -> PriorCorrection:
         """From the score that minimises this loss to the rate of the positive class."""
-        alpha = self.weights[1] / (self.weights[0] + self.weights[1])
-        return FocalCorrection(gamma=self.gammas[1], gamma_negative=self.gammas[0], alpha=alpha)
+        return PriorCorrection(factors=self.weights, gammas=self.gammas)
 
     def _of_true_class(self, margins: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[FloatArray, ...]:
         is_positive = np.asarray(labels) == 1

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from imbalance_spark.calibration import Correction, PriorCorrection
-from imbalance_spark.calibration.correction import SoftmaxCorrection
+from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.grid import FloatArray
 from imbalance_spark.train_only.learners.losses import FocalLoss
@@ -49,7 +48,7 @@ class StoppingMetric:
     """
 
     name: MetricName
-    correction: Correction
+    correction: PriorCorrection
     is_margin: bool
     costs: tuple[float, float] | None = None
 
@@ -142,7 +141,7 @@ class ClassLogLoss:
         is_margin: whether XGBoost hands over margins, as it does with a custom objective, or probabilities.
     """
 
-    correction: SoftmaxCorrection
+    correction: PriorCorrection
     is_margin: bool
 
     def __call__(self, predicted: npt.NDArray[np.float32], data: "xgboost.DMatrix") -> tuple[str, float]:

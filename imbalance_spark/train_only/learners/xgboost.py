@@ -10,7 +10,7 @@ from typing import Any, Self
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from imbalance_spark.calibration.correction import SoftmaxCorrection
+from imbalance_spark.calibration.correction import PriorCorrection
 from imbalance_spark.core.columns import IS_EARLY_STOPPING, col, require_columns
 from imbalance_spark.core.errors import ConfigError, TrainingError
 from imbalance_spark.core.spark_errors import training_error
@@ -259,7 +259,7 @@ def fit_class_booster(
     training: TrainingConfig,
     params: BoosterParams,
     start: Sequence[float],
-    correction: SoftmaxCorrection,
+    correction: PriorCorrection,
     strategy: str,
     weight_col: str | None = None,
     loss: ClassLoss | None = None,
@@ -302,7 +302,7 @@ def fit_class_booster(
     return export_booster(model, features, settings, training, strategy)
 
 
-def _class_callables(loss: ClassLoss | None, correction: SoftmaxCorrection) -> dict[str, Any]:
+def _class_callables(loss: ClassLoss | None, correction: PriorCorrection) -> dict[str, Any]:
     if loss is None and correction.is_identity:
         # XGBoost's own is summed over workers too, and takes no time.
         return {"eval_metric": "mlogloss"}

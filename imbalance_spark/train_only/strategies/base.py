@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from imbalance_spark.calibration import Correction, FocalCorrection, PriorCorrection
+from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.core.class_counts import Label
 from imbalance_spark.core.columns import CLASS_WEIGHT, COPY_NUMBER, IS_EARLY_STOPPING, col, require_columns
 from imbalance_spark.core.errors import ConfigError, DataContractError
@@ -192,19 +192,17 @@ class PriorLedger:
     gammas: tuple[float, float] | None = None
     is_exact: bool = True
 
-    def correction(self) -> Correction:
+    def correction(self) -> PriorCorrection:
         """How raw scores map back to probabilities: p_k proportional to p_raw,k / (f_k w_k), and focal loss undone."""
         negative, positive = (self.kept[label] * self.weights[label] for label in (0, 1))
         if self.gammas is None:
-            return PriorCorrection(positive_factor=positive, negative_factor=negative)
-        alpha = positive / (positive + negative)
-        return FocalCorrection(gamma=self.gammas[1], gamma_negative=self.gammas[0], alpha=alpha)
+            return PriorCorrection.of_odds(positive=positive, negative=negative)
+        return PriorCorrection(factors=(negative, positive), gammas=self.gammas)
 
     @property
     def logit_shift(self) -> float:
         """What sampling and weights did, undone in logit; 0 where the loss has a correction of its own."""
-        correction = self.correction()
-        return correction.logit_shift if isinstance(correction, PriorCorrection) else 0.0
+        return self.correction().logit_shift if self.gammas is None else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from sklearn.metrics import average_precision_score, log_loss
 from support.model_rows import FEATURES, as_spark, matrix, model_rows
 
-from imbalance_spark.calibration import FocalCorrection, PriorCorrection
+from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.core.errors import ConfigError, TrainingError
 from imbalance_spark.scoring.boosters import load_booster, probabilities
 from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
@@ -71,7 +71,7 @@ def test_probabilities_and_a_correction_give_the_metric_of_corrected_margins(
 ) -> None:
     logit, label = rows[0][2:], rows[1][2:]  # scikit-learn clips the probabilities of the first two
     data = xgboost.DMatrix(np.zeros((len(label), 1)), label)
-    focal = FocalCorrection(gamma=2.0)
+    focal = PriorCorrection(factors=(1.0, 1.0), gammas=(2.0, 2.0))
     found = metric(name, correction=focal)(logit, data)[1]
     assert found == pytest.approx(value(name, focal.logit(logit), label, np.ones(len(label))), rel=1e-3)
     score = (1 / (1 + np.exp(-logit))).astype(np.float32)
@@ -133,7 +133,7 @@ def test_workers_of_one_class_stop_by_the_metric_of_all_rows(
 ) -> None:
     booster = _fit(one_class_a_worker, name, loss, shift)
     stopping = one_class_a_worker.where("is_early_stopping").toPandas()
-    correction = PriorCorrection(positive_factor=math.exp(-shift), negative_factor=1.0)
+    correction = PriorCorrection.of_odds(positive=math.exp(-shift), negative=1.0)
     through = correction if loss is None else loss.correction()
     p = probabilities(load_booster(booster.ubj), matrix(stopping), through)
     curve, best = booster.learning_curve["validation"], booster.best_iteration

@@ -11,7 +11,7 @@ import xgboost
 from pyspark.sql import SparkSession
 from support.model_rows import FEATURES, as_spark, matrix, model_rows
 
-from imbalance_spark.calibration import FocalCorrection
+from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.core.errors import ConfigError, MissingColumnsError, TrainingError
 from imbalance_spark.scoring.boosters import load_booster
 from imbalance_spark.train_only.config import TrainingConfig
@@ -121,6 +121,10 @@ def _native(
     return found[: found.best_iteration + 1]
 
 
+def _focal(negative: float, positive: float, weight: float = 1.0) -> PriorCorrection:
+    return PriorCorrection(factors=(1.0, weight), gammas=(negative, positive))
+
+
 def _expected(kind: str, rows: dict[int, int]) -> dict:
     """Weights, scale_pos_weight, prior after both, and logit shift of each strategy, worked out by hand."""
     n0, n1 = rows[0], rows[1]
@@ -141,15 +145,12 @@ def _expected(kind: str, rows: dict[int, int]) -> dict:
             "prior": n1 * (n0 / n1) ** 0.5 / (n0 + n1 * (n0 / n1) ** 0.5),
             "shift": -0.5 * math.log(n0 / n1),
         },
-        "focal": lambda: {"prior": FocalCorrection(gamma=2.0).inverse(n1 / (n0 + n1))},
+        "focal": lambda: {"prior": _focal(2.0, 2.0).inverse(n1 / (n0 + n1))},
         "asymmetric_focal": lambda: {
-            "prior": FocalCorrection(gamma=0.5, gamma_negative=2.0).inverse(n1 / (n0 + n1)),
+            "prior": _focal(2.0, 0.5).inverse(n1 / (n0 + n1)),
         },
         "class_balanced_focal": lambda: {
-            "prior": FocalCorrection(
-                gamma=1.0,
-                alpha=1 / (1 + (1 - 0.999**n1) / (1 - 0.999**n0)),
-            ).inverse(n1 / (n0 + n1)),
+            "prior": _focal(1.0, 1.0, weight=(1 - 0.999**n0) / (1 - 0.999**n1)).inverse(n1 / (n0 + n1)),
         },
     }
     return {**plain, **kept.get(kind, dict)()}
