@@ -20,10 +20,10 @@ from imbalance_spark.core.progress import Progress
 from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.multiclass.counting import contender_margins, judged_strategies
-from imbalance_spark.multiclass.decisions import Decisions, decisions_of
 from imbalance_spark.multiclass.fit import FittedClasses, fit_classes
 from imbalance_spark.multiclass.judge import ClassResult, class_gains, decision_metrics
 from imbalance_spark.multiclass.margins import ClassContender
+from imbalance_spark.threshold.decisions import Decisions, decisions_of
 from imbalance_spark.train_only.learners.executors import check_executors, require_training_slots
 from imbalance_spark.train_only.strategies.fit import write_train_table
 
@@ -62,7 +62,7 @@ class ClassComparison:
 
 def check_classes(spark: SparkSession, config: RunConfig) -> None:
     """Refuse objectives or a cluster that no comparison can work with; the orders are not read."""
-    decisions_of(config)
+    decisions_of(config.objectives, config.serve_objective, config.orders.class_names)
     require_training_slots(spark, config.training.num_workers, slot_wait_s=config.training.slot_wait_s)
     check_executors(spark)
 
@@ -113,7 +113,7 @@ def compare_classes(prepared: PreparedOrders, config: RunConfig, progress: Progr
         margins = prepared.run.table("margins", lambda: contender_margins(prepared.inputs, _contenders(fitted), config))
         step.says(f"{len(fitted)} strategies in one scan of validation and test")
     with progress.step("judge") as step:
-        decisions = decisions_of(config)
+        decisions = decisions_of(config.objectives, config.serve_objective, config.orders.class_names)
         results = judged_strategies(prepared, fitted, margins, decisions, config)
         step.says(f"{len(decisions.fixed) + len(decisions.swept)} decisions a strategy, from counts alone")
     metric = f"{VALIDATION}/macro_{config.gate.metric}"

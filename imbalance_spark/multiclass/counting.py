@@ -11,14 +11,14 @@ from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.columns import SPLIT, col
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.grid import LogitGrid
-from imbalance_spark.multiclass.decisions import Decisions, Rule, thresholds_for
 from imbalance_spark.multiclass.fit import FittedClasses
 from imbalance_spark.multiclass.held_out import ClassHeldOut, Confusions, classes_without_rows, confusions_from_records
 from imbalance_spark.multiclass.judge import HELD_OUT, ClassResult, judge_classes
 from imbalance_spark.multiclass.margins import ClassContender, held_out_margins
 from imbalance_spark.multiclass.scan import CountedModel, count_classes, count_decisions
 from imbalance_spark.multiclass.temperature import ChosenTemperature, choose_temperatures
-from imbalance_spark.threshold.class_rules import ChosenClassThresholds
+from imbalance_spark.threshold.class_rules import ChosenClassThresholds, Rule, choose_thresholds
+from imbalance_spark.threshold.decisions import Decisions
 
 
 def contender_margins(inputs: DataFrame, contenders: Sequence[ClassContender], config: RunConfig) -> DataFrame:
@@ -142,7 +142,7 @@ def _chosen(counts: ClassHeldOut, decisions: Decisions, classes: Sequence[str]) 
             f"thresholds: the half of validation that chooses them has no row of {empty}. Hold out more rows, or "
             "decide by a cost_matrix alone, which needs none."
         )
-    return {name: thresholds_for(objective, curves, classes) for name, objective in decisions.swept.items()}
+    return {name: choose_thresholds(objective, curves) for name, objective in decisions.swept.items()}
 
 
 def _with_confusions(counts: ClassHeldOut, more: Mapping[str, Confusions]) -> ClassHeldOut:

@@ -46,7 +46,7 @@ def class_gate_problems(comparison: ClassComparison) -> list[str]:
     if gate.require_reachable and serving in best.chosen:
         problems += [
             f"{best.name}, {name}: {chosen.sentence}"
-            for name, chosen in zip(comparison.classes, best.chosen[serving].by_class, strict=True)
+            for name, chosen in zip(comparison.classes, best.chosen[serving].by_target, strict=True)
             if not chosen.reachable
         ]
     if gate.require_ledger and not best.ledger_passed:

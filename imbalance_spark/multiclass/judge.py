@@ -11,7 +11,6 @@ from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.evaluate_multiclass import evaluate_multiclass
-from imbalance_spark.metrics.grid import FloatArray
 from imbalance_spark.metrics.intervals import (
     Interval,
     class_differences,
@@ -20,11 +19,10 @@ from imbalance_spark.metrics.intervals import (
     jackknife_interval,
     sample_warning,
 )
-from imbalance_spark.multiclass.decisions import Rule
 from imbalance_spark.multiclass.fit import FittedClasses
 from imbalance_spark.multiclass.held_out import ClassHeldOut
 from imbalance_spark.multiclass.temperature import ChosenTemperature
-from imbalance_spark.threshold.class_rules import ChosenClassThresholds
+from imbalance_spark.threshold.class_rules import ChosenClassThresholds, Rule
 
 HELD_OUT = (VALIDATION, TEST)
 
@@ -44,7 +42,7 @@ class ClassResult:
     """One strategy: its model, its counts, the rules of decision and what they give.
 
     `metrics` are flat and grouped by slash: `validation/macro_average_precision`, `test/recall/fraud` under the
-    serving rule, `test/likeliest/macro_f1` under another one. `intervals` are those of some of them.
+    serving rule, `test/argmax/macro_f1` under another one. `intervals` are those of some of them.
     """
 
     fitted: FittedClasses
@@ -78,7 +76,7 @@ def judge_classes(
     *,
     serving: str,
     classes: Sequence[str],
-    costs: FloatArray | None,
+    costs: Sequence[Sequence[float]] | None,
 ) -> ClassResult:
     """Every number of one strategy, on the driver: no pass over rows."""
     ledger = {
@@ -155,7 +153,7 @@ class _Ranking:
         return found
 
 
-def decision_metrics(confusion: MulticlassConfusion, costs: FloatArray | None) -> dict[str, float]:
+def decision_metrics(confusion: MulticlassConfusion, costs: Sequence[Sequence[float]] | None) -> dict[str, float]:
     """What a rule's decisions give, by the names of `DECIDED`; the cost only where costs are known."""
     macro = confusion.macro
     found = {
@@ -165,7 +163,7 @@ def decision_metrics(confusion: MulticlassConfusion, costs: FloatArray | None) -
         "mcc": confusion.mcc,
         "accuracy": confusion.accuracy,
     }
-    return found if costs is None else {**found, "cost": float((confusion.weight * costs).sum())}
+    return found if costs is None else {**found, "cost": float((confusion.weight * np.array(costs)).sum())}
 
 
 def _of_fold(held_out: ClassHeldOut, fold: str, serving: str, classes: Sequence[str]) -> dict[str, float]:
@@ -174,7 +172,7 @@ def _of_fold(held_out: ClassHeldOut, fold: str, serving: str, classes: Sequence[
 
 
 def _decision_intervals(
-    held_out: ClassHeldOut, fold: str, serving: str, costs: FloatArray | None
+    held_out: ClassHeldOut, fold: str, serving: str, costs: Sequence[Sequence[float]] | None
 ) -> dict[str, Interval]:
     by_bucket = held_out.confusions[serving].by_bucket(fold)
     total, occupied = by_bucket.sum(axis=0), by_bucket.any(axis=(1, 2))

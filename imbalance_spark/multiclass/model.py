@@ -13,12 +13,12 @@ from imbalance_spark.calibration.correction import PriorCorrection
 from imbalance_spark.calibration.temperature import ClassProbabilities
 from imbalance_spark.core.errors import ConfigError, DataContractError, nearest
 from imbalance_spark.metrics.grid import FloatArray, IntArray
-from imbalance_spark.multiclass.decisions import Rule, rule_from_dict, rule_to_dict
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
 from imbalance_spark.scoring.boosters import load_booster
 from imbalance_spark.scoring.bundle_files import BOOSTER, read_parts, write_parts
 from imbalance_spark.scoring.scorer import order_matrix, refuse_infinite
+from imbalance_spark.threshold.class_rules import Rule, rule_from_dict, rule_to_dict
 
 FORMAT = 3
 

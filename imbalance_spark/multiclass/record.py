@@ -10,13 +10,13 @@ from imbalance_spark.comparison.gate_decision import GateDecision
 from imbalance_spark.comparison.record_run import Recorded, Recording, interval_ends, log_run, parent_evidence
 from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.multiclass.compare import ClassComparison
-from imbalance_spark.multiclass.decisions import rule_to_dict
 from imbalance_spark.multiclass.gate import class_gate_problems
 from imbalance_spark.multiclass.judge import ClassResult
 from imbalance_spark.multiclass.model import ClassBundle
 from imbalance_spark.multiclass.pictures import class_comparison_figures, class_strategy_figures
 from imbalance_spark.multiclass.report import class_conclusions, class_lines, class_table, confusion_table
 from imbalance_spark.multiclass.report_page import class_html_page
+from imbalance_spark.threshold.class_rules import rule_to_dict
 from imbalance_spark.tracking.runs import Evidence
 
 
@@ -95,7 +95,7 @@ def _decisions(result: ClassResult) -> Mapping[str, Any]:
     for name, chosen in result.chosen.items():
         found[name]["classes"] = [
             {"value": one.value, "reachable": one.reachable, "warning": one.warning, "sentence": one.sentence}
-            for one in chosen.by_class
+            for one in chosen.by_target
         ]
     return found
 

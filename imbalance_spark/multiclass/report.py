@@ -10,8 +10,8 @@ from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.metrics.curve import FLAG_NOBODY
 from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.multiclass.compare import ClassComparison
-from imbalance_spark.multiclass.decisions import LIKELIEST
 from imbalance_spark.multiclass.judge import ClassResult
+from imbalance_spark.threshold.decisions import ARGMAX
 
 _AT_DECISION = (
     ("macro F1", "macro_f1"), ("macro recall", "macro_recall"), ("macro precision", "macro_precision"), ("mcc", "mcc"),
@@ -80,17 +80,17 @@ def class_conclusions(comparison: ClassComparison) -> list[str]:
         f"Best on validation: {best.name}. Decided by {serving}, test recall is {recalls}"
         f"{_cost(comparison, best, serving)}.",
         *comparison.advice.lines(f"macro {comparison.config.gate.metric}"),
-        f"Deciding by the likeliest class would give macro recall "
-        f"{_number(best.metrics.get(f'{TEST}/{LIKELIEST}/macro_recall'), '.3f')} against "
+        f"Deciding by the most probable class would give macro recall "
+        f"{_number(best.metrics.get(f'{TEST}/{ARGMAX}/macro_recall'), '.3f')} against "
         f"{_number(best.metrics.get(f'{TEST}/{serving}/macro_recall'), '.3f')}"
-        + ("." if serving != LIKELIEST else ": it is what serves."),
+        + ("." if serving != ARGMAX else ": it is what serves."),
         f"Always naming the largest class: accuracy {comparison.baseline['accuracy']:.5f}, macro recall "
         f"{comparison.baseline['macro_recall']:.3f}.",
     ]
     for rule, found in best.chosen.items():
         lines += [
             f"{best.name}, {rule}, {name}: {chosen.sentence}"
-            for name, chosen in zip(comparison.classes, found.by_class, strict=True)
+            for name, chosen in zip(comparison.classes, found.by_target, strict=True)
             if not chosen.reachable
         ]
     for result in comparison.results:
@@ -104,10 +104,10 @@ def _cost(comparison: ClassComparison, best: ClassResult, serving: str) -> str:
     cost = best.metrics.get(f"{TEST}/{serving}/cost")
     if cost is None:
         return ""
-    likeliest = best.metrics.get(f"{TEST}/{LIKELIEST}/cost")
+    argmax = best.metrics.get(f"{TEST}/{ARGMAX}/cost")
     return (
         f", cost {cost:,.0f} against {comparison.baseline['cost']:,.0f} when every order is taken for the largest class"
-        + ("" if likeliest is None or serving == LIKELIEST else f" and {likeliest:,.0f} by the likeliest class")
+        + ("" if argmax is None or serving == ARGMAX else f" and {argmax:,.0f} by the most probable class")
     )
 
 

@@ -61,7 +61,7 @@ def _rule_rows(comparison: ClassComparison) -> Iterator[dict[str, object]]:
             said = (
                 "; ".join(
                     f"{name}: {found.sentence}"
-                    for number, (name, found) in enumerate(zip(comparison.classes, chosen.by_class, strict=True))
+                    for number, (name, found) in enumerate(zip(comparison.classes, chosen.by_target, strict=True))
                     if number != chosen.rule.default_class
                 )
                 if chosen

@@ -13,12 +13,12 @@ from pyspark.sql import functions as F
 from imbalance_spark.calibration.temperature import ClassProbabilities
 from imbalance_spark.metrics.buckets import BUCKETS
 from imbalance_spark.metrics.grid import FloatArray, IntArray, LogitGrid
-from imbalance_spark.multiclass.decisions import Rule
 from imbalance_spark.multiclass.held_out import ClassHeldOut, Confusions
 from imbalance_spark.multiclass.margins import BUCKET, FOLD, margins_of
 from imbalance_spark.orders.model_inputs import LABEL, ROW_WEIGHT
 from imbalance_spark.scoring.boosters import ArrowFunction, column_of
 from imbalance_spark.scoring.count_kernel import KEYS, MEASURES, SUMS_SCHEMA, ScanRows, StrategySums, held_out_counts
+from imbalance_spark.threshold.class_rules import Rule
 
 _CONFUSION, _LOSS = -1, -2
 

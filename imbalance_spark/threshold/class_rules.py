@@ -1,20 +1,24 @@
-"""Decisions between classes: the cheapest class, or one threshold for each class."""
+"""Rules that turn probabilities into a class: the cheapest class, or one threshold for each class."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add, or_
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from pyspark.sql import Column
-from pyspark.sql import functions as F
 
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics.curve import FLAG_NOBODY, Curve
 from imbalance_spark.metrics.grid import FloatArray, IntArray
-from imbalance_spark.threshold import ChosenThreshold, sweep
+from imbalance_spark.threshold.choice import ChosenThreshold, sweep
 from imbalance_spark.threshold.objective import Objective, require_number
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
+
+    from imbalance_spark.calibration import LedgerCheck
 
 _TINY = 1e-300  # stands for a threshold of 0 in quotients: such a class comes before every other one that has a chance
 
@@ -24,7 +28,7 @@ class CostMatrix:
     """Predict the class of the lowest expected cost: argmin_i sum_j p_j cost_ij (Elkan, 2001).
 
     Right on calibrated probabilities. Equal costs go to the class of the lower number. A constant added to a column,
-    or a factor for all costs, changes no decision. With 1 off the diagonal and 0 on it, the likeliest class wins.
+    or a factor for all costs, changes no decision. With 1 off the diagonal and 0 on it, the most probable class wins.
 
     Args:
         costs: costs[i][j] is what it costs to predict class i for a row of class j; finite, below 0 for a gain.
@@ -43,6 +47,16 @@ class CostMatrix:
                 hint = f"It is the cost of predicting class {i} for a row of class {j}."
                 require_number(f"cost matrix [{i}][{j}]", cost, hint=hint)
 
+    @classmethod
+    def argmax(cls, classes: int) -> Self:
+        """The rule that takes the most probable of so many classes; of equal ones the lower number."""
+        return cls(costs=tuple(tuple(float(i != j) for j in range(classes)) for i in range(classes)))
+
+    @property
+    def by_true(self) -> tuple[tuple[float, ...], ...]:
+        """The same costs by true class, then decided class."""
+        return tuple(zip(*self.costs, strict=True))
+
     def expected_costs(self, probabilities: npt.ArrayLike) -> FloatArray:
         """Expected cost of predicting each class; shape (rows, classes), as the probabilities."""
         p = _checked(probabilities, len(self.costs))
@@ -60,8 +74,10 @@ class CostMatrix:
         cheapest: IntArray = np.argmin(self.expected_costs(probabilities), axis=1).astype(np.int64)
         return cheapest
 
-    def decision(self, probabilities: Column) -> Column:
+    def decision(self, probabilities: "Column") -> "Column":
         """`decide` as an int Column of an array<double>; null where the array or a probability is null or NaN."""
+        from pyspark.sql import functions as F  # deciding in memory needs no Spark
+
         p = [F.get(probabilities, j) for j in range(len(self.costs))]
         costs = [reduce(add, [F.lit(float(cost)) * p[j] for j, cost in enumerate(row)]) for row in self.costs]
         cheapest = _first_position(costs, F.array_min(F.array(*costs)))
@@ -100,6 +116,22 @@ class ClassThresholds:
                 f"class thresholds: default_class must be 0 to {len(self.thresholds) - 1}, got {self.default_class!r}."
             )
 
+    @classmethod
+    def of_threshold(cls, threshold: float) -> Self:
+        """The rule of two classes: class 1 where its probability is at least the threshold, else class 0."""
+        return cls(thresholds=(FLAG_NOBODY, min(threshold, FLAG_NOBODY)), default_class=0)
+
+    @property
+    def threshold(self) -> float:
+        """Of two classes the threshold of class 1; see `of_threshold`.
+
+        Raises:
+            ConfigError: there are more classes.
+        """
+        if len(self.thresholds) != 2:
+            raise ConfigError(f"class thresholds: there are {len(self.thresholds)}, one for each class.")
+        return self.thresholds[1]
+
     def decide(self, probabilities: npt.ArrayLike) -> IntArray:
         """The number of the predicted class for each row of probabilities.
 
@@ -113,8 +145,10 @@ class ClassThresholds:
         best = np.where(quotient.max(axis=1) >= 0.0, np.argmax(quotient, axis=1), self.default_class)
         return best.astype(np.int64)
 
-    def decision(self, probabilities: Column) -> Column:
+    def decision(self, probabilities: "Column") -> "Column":
         """`decide` as an int Column of an array<double>; null where the array or a probability is null or NaN."""
+        from pyspark.sql import functions as F  # deciding in memory needs no Spark
+
         p = [F.get(probabilities, k) for k in range(len(self.thresholds))]
         quotients = [
             F.when(p[k] >= F.lit(float(threshold)), p[k] / F.lit(max(float(threshold), _TINY))).otherwise(F.lit(-1.0))
@@ -125,12 +159,35 @@ class ClassThresholds:
         return F.when(~_is_unknown(p), reached)
 
 
+Rule = CostMatrix | ClassThresholds
+"""How probabilities become a class."""
+
+
+def rule_to_dict(rule: Rule) -> dict[str, Any]:
+    """As JSON values; `rule_from_dict` reads them back."""
+    if isinstance(rule, CostMatrix):
+        return {"costs": [list(row) for row in rule.costs]}
+    return {"thresholds": list(rule.thresholds), "default_class": rule.default_class}
+
+
+def rule_from_dict(record: Mapping[str, Any]) -> Rule:
+    """What `rule_to_dict` wrote."""
+    if "costs" in record:
+        return CostMatrix(costs=tuple(tuple(row) for row in record["costs"]))
+    return ClassThresholds(thresholds=tuple(record["thresholds"]), default_class=record["default_class"])
+
+
 @dataclass(frozen=True, kw_only=True)
 class ChosenClassThresholds:
-    """The rule, and the choice that it took for each class against all others."""
+    """The rule, and the choice of a threshold for each target: one of two classes, else one for each class."""
 
     rule: ClassThresholds
-    by_class: tuple[ChosenThreshold, ...]
+    by_target: tuple[ChosenThreshold, ...]
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the objective's constraint can be kept for every target."""
+        return all(chosen.reachable for chosen in self.by_target)
 
 
 def sweep_classes(
@@ -155,7 +212,31 @@ def sweep_classes(
         thresholds=tuple(chosen.threshold for chosen in by_class),
         default_class=largest if default_class is None else default_class,
     )
-    return ChosenClassThresholds(rule=rule, by_class=by_class)
+    return ChosenClassThresholds(rule=rule, by_target=by_class)
+
+
+def choose_thresholds(
+    objective: Objective, curves: Sequence[Curve], *, ledger: "LedgerCheck | None" = None
+) -> ChosenClassThresholds:
+    """The rule that an objective wants of a model: one threshold of two classes, of K one for each but the largest.
+
+    The largest of K classes is predicted where no other one reaches its threshold. A threshold of its own would take
+    rows from the rare classes that they have reached.
+
+    Args:
+        curves: one for each target, on the threshold set.
+        ledger: the calibration check of a single target, for objectives that need calibrated scores.
+    Raises:
+        DataContractError: a target has no positive or no negative row.
+        ConfigError: the objective needs amounts or days that it was not given.
+    """
+    if len(curves) == 1:
+        chosen = sweep(curves[0], objective, ledger=ledger)
+        return ChosenClassThresholds(rule=ClassThresholds.of_threshold(chosen.threshold), by_target=(chosen,))
+    each = sweep_classes(curves, objective)
+    largest = each.rule.default_class
+    thresholds = tuple(FLAG_NOBODY if k == largest else value for k, value in enumerate(each.rule.thresholds))
+    return replace(each, rule=replace(each.rule, thresholds=thresholds))
 
 
 def _checked(probabilities: npt.ArrayLike, classes: int) -> FloatArray:
@@ -169,9 +250,13 @@ def _checked(probabilities: npt.ArrayLike, classes: int) -> FloatArray:
     return p
 
 
-def _first_position(values: Sequence[Column], wanted: Column) -> Column:
+def _first_position(values: "Sequence[Column]", wanted: "Column") -> "Column":
+    from pyspark.sql import functions as F
+
     return (F.array_position(F.array(*values), wanted) - F.lit(1)).cast("int")
 
 
-def _is_unknown(p: Sequence[Column]) -> Column:
+def _is_unknown(p: "Sequence[Column]") -> "Column":
+    from pyspark.sql import functions as F
+
     return reduce(or_, [column.isNull() | F.isnan(column) for column in p])

@@ -33,7 +33,7 @@ def test_the_class_of_the_lowest_expected_cost_is_predicted(costs: list[list[flo
 
 @settings(max_examples=200, deadline=None)
 @given(PROBABILITIES)
-def test_equal_costs_predict_the_likeliest_class(p: list[list[float]]) -> None:
+def test_equal_costs_predict_the_most_probable_class(p: list[list[float]]) -> None:
     label = ZERO_ONE.decide(p)
     np.testing.assert_allclose(np.array(p)[np.arange(len(p)), label], np.max(p, axis=1), atol=1e-12)
 
@@ -113,9 +113,9 @@ def test_each_class_is_swept_against_all_others() -> None:
     label = np.array([draw.choice(CLASSES, p=row) for row in p])
     curves = [ScoreCounts.from_arrays(label == k, p[:, k]).curve() for k in range(CLASSES)]
     found = sweep_classes(curves, MaxFBeta(1))
-    assert found.by_class == tuple(sweep(curve, MaxFBeta(1)) for curve in curves)
+    assert found.by_target == tuple(sweep(curve, MaxFBeta(1)) for curve in curves)
     assert found.rule == ClassThresholds(
-        thresholds=tuple(chosen.threshold for chosen in found.by_class), default_class=0
+        thresholds=tuple(chosen.threshold for chosen in found.by_target), default_class=0
     )
     assert sweep_classes(curves, MinCost(fn=1, fp=1), default_class=2).rule.default_class == 2
 

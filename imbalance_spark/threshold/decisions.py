@@ -1,0 +1,178 @@
+"""What a config asks to decide by: rules that need no data, and objectives that thresholds are chosen for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from imbalance_spark.core.errors import ConfigError, nearest
+from imbalance_spark.threshold.class_rules import CostMatrix
+from imbalance_spark.threshold.objective import Objective
+from imbalance_spark.threshold.objectives import (
+    OBJECTIVES,
+    AlertBudget,
+    BayesCost,
+    MinCost,
+    first_constant_costs,
+    objective_from_config,
+)
+
+COST_MATRIX, ARGMAX = "cost_matrix", "argmax"
+"""Names of the rules that need no data: the cheapest class, and the most probable one."""
+
+
+_ARGMAX_BEFORE = "likeliest"  # what configs called it until now
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """What the config's objectives ask for, by name.
+
+    Args:
+        fixed: rules that no data decides. Of K classes the cost matrix, and always `argmax`; of two classes none.
+        swept: objectives that thresholds are chosen for.
+        serve_objective: name of the rule that decides.
+        costs: by true class, then decided class, what a row costs: of K classes the cost matrix, of two the first
+            constant costs of an objective. None where none are given.
+    """
+
+    fixed: Mapping[str, CostMatrix]
+    swept: Mapping[str, Objective]
+    serve_objective: str
+    costs: tuple[tuple[float, ...], ...] | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all rules."""
+        return (*self.fixed, *self.swept)
+
+    @property
+    def needs_days(self) -> bool:
+        """Whether an objective counts alerts a day and was not given the days."""
+        return any(isinstance(objective, AlertBudget) and objective.days is None for objective in self.swept.values())
+
+    def with_days(self, days: float) -> Self:
+        """The same for counts that cover `days` days."""
+        return replace(self, swept={name: objective.with_days(days) for name, objective in self.swept.items()})
+
+
+def decisions_of(
+    objectives: Sequence[str | Mapping[str, Any]],
+    serve_objective: str,
+    classes: Sequence[str] = (),
+    *,
+    has_time: bool = True,
+    stops_by_cost: bool = False,
+) -> Decisions:
+    """The decisions that a config asks for, checked before Spark starts.
+
+    Args:
+        objectives: entries of the config: a name, or a mapping with `name` and settings.
+        serve_objective: name of the rule that decides.
+        classes: names of three classes or more; empty for two classes.
+        has_time: whether the orders have a time column, which alerts a day need.
+        stops_by_cost: whether boosting stops by the expected cost, which needs constant costs.
+
+    Raises:
+        ConfigError: an objective is wrong, or `serve_objective` names none of them; all problems at once.
+    """
+    fixed: dict[str, CostMatrix] = {}
+    swept: dict[str, Objective] = {}
+    problems: list[str] = []
+    for number, entry in enumerate(objectives):
+        try:
+            if len(classes) > 2:
+                _add_class_objective(entry, classes, fixed, swept)
+            else:
+                found = objective_from_config(entry)
+                swept[found.name] = found
+        except ConfigError as error:
+            problems.append(f"objectives.{number}: {error}")
+    if len(classes) > 2:
+        fixed[ARGMAX] = CostMatrix.argmax(len(classes))
+    served, names = _name_of(serve_objective), [*fixed, *swept]
+    if served not in names and not problems:
+        problems.append(
+            f"serve_objective: {serve_objective!r} is none of the objectives {names}.{nearest([served], names)}"
+        )
+    costs = _costs(fixed, list(swept.values()))
+    decisions = Decisions(fixed=fixed, swept=swept, serve_objective=served, costs=costs)
+    if decisions.needs_days and not has_time:
+        problems.append("objectives: alert_budget counts alerts a day. Name orders.time, or give its days.")
+    if stops_by_cost and costs is None:
+        wanted = COST_MATRIX if classes else "min_cost or bayes_cost with numbers for fn and fp"
+        problems.append(
+            f"training.early_stopping_metric: expected_cost needs an objective {wanted}. Add one, or stop by log_loss."
+        )
+    if problems:
+        raise ConfigError.of_all(problems)
+    return decisions
+
+
+def cost_matrix_from_config(entry: str | Mapping[str, Any], classes: Sequence[str]) -> CostMatrix:
+    """The matrix of `{name: cost_matrix, costs: {TRUE: {PREDICTED: cost}}}`; a right answer costs 0 unless it is given.
+
+    Raises:
+        ConfigError: a class without its costs, an unknown class or setting, what is no number; all problems at once.
+    """
+    settings = {} if isinstance(entry, str) else dict(entry)
+    costs = settings.get("costs")
+    if set(settings) != {"name", "costs"} or not isinstance(costs, Mapping):
+        raise ConfigError(
+            f"cost_matrix takes name and costs, got {sorted(settings)}. Give costs as TRUE: {{PREDICTED: cost}}, such "
+            f"as {classes[-1]}: {{{classes[0]}: 100}}."
+        )
+    by_true = {_text(true): row for true, row in costs.items()}
+    problems = [f"cost_matrix: {name!r} is no class of {list(classes)}." for name in by_true if name not in classes]
+    rows: dict[str, dict[str, Any]] = {}
+    for true in classes:
+        found = by_true.get(true, {})
+        row = {_text(name): cost for name, cost in found.items()} if isinstance(found, Mapping) else {}
+        problems += [
+            f"cost_matrix.{true}: {name!r} is no class of {list(classes)}." for name in set(row) - set(classes)
+        ]
+        if missing := [name for name in classes if name != true and name not in row]:
+            problems.append(f"cost_matrix.{true}: give what it costs to take a row of {true!r} for {missing}.")
+        rows[true] = {true: 0.0, **row}
+    if problems:
+        raise ConfigError.of_all(problems)
+    return CostMatrix(costs=tuple(tuple(rows[true][predicted] for true in classes) for predicted in classes))
+
+
+def _add_class_objective(
+    entry: str | Mapping[str, Any], classes: Sequence[str], fixed: dict[str, CostMatrix], swept: dict[str, Objective]
+) -> None:
+    name = entry if isinstance(entry, str) else entry.get("name")
+    if name in fixed:
+        raise ConfigError(f"{name} is named twice.")
+    if name == COST_MATRIX:
+        fixed[COST_MATRIX] = cost_matrix_from_config(entry, classes)
+    elif _name_of(name) != ARGMAX:
+        found = _class_objective(entry, name)
+        swept[found.name] = found
+
+
+def _class_objective(entry: str | Mapping[str, Any], name: object) -> Objective:
+    if name not in OBJECTIVES:
+        known = sorted([*OBJECTIVES, COST_MATRIX, ARGMAX])
+        raise ConfigError(f"objective {name!r} is unknown.{nearest([name], known)} Known: {known}.")
+    objective = objective_from_config(entry)
+    if isinstance(objective, BayesCost) or (isinstance(objective, MinCost) and isinstance(objective.fn, str)):
+        raise ConfigError(f"{objective.name} is for two classes. Give the costs of all classes as cost_matrix.")
+    if isinstance(objective, AlertBudget):
+        raise ConfigError(f"{objective.name} counts alerts of one class. Choose by recall, precision or cost.")
+    return objective
+
+
+def _costs(fixed: Mapping[str, CostMatrix], swept: Sequence[Objective]) -> tuple[tuple[float, ...], ...] | None:
+    if fixed:
+        return fixed[COST_MATRIX].by_true if COST_MATRIX in fixed else None
+    constant = first_constant_costs(swept)
+    return None if constant is None else ((0.0, constant[1]), (constant[0], 0.0))
+
+
+def _name_of(objective: Any) -> Any:
+    return ARGMAX if objective == _ARGMAX_BEFORE else objective
+
+
+def _text(name: object) -> str:
+    return str(name).lower() if isinstance(name, bool) else str(name)

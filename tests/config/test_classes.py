@@ -1,0 +1,47 @@
+"""Classes of a config: what is refused for three classes and more, and classes that cannot be."""
+
+from typing import Any
+
+import pytest
+
+from imbalance_spark.config.run import RunConfig
+from imbalance_spark.config.yaml_file import parse
+from imbalance_spark.core.errors import ConfigError
+
+CLASSES = ("ok", "late", "fraud")
+
+
+def config(**changes: Any) -> RunConfig:
+    orders = {"source": {"path": "orders"}, "label": "outcome", "classes": CLASSES, "numeric": ("amount",)}
+    settings = {"name": "small", "output": "output", "orders": orders, "strategies": ("none",), **changes}
+    return parse(settings, RunConfig, "here")
+
+
+@pytest.mark.parametrize(("changes", "said"), [
+    ({"strategies": ("scale_pos_weight",)}, "is for two classes, orders.classes has 3: use class_weight"),
+    ({"strategies": ("isolation_forest",)}, "isolation_forest is for two classes"),
+    ({"strategies": ("smote",)}, "smote is for two classes"),
+    ({"strategies": ({"kind": "class_weight", "weights": {"ok": 1.0, "fraud": 9.0}},)}, "weights must name each class"),
+    ({"strategies": ({"kind": "undersample", "sampling_strategy": 0.5},)}, "is a ratio of two classes"),
+    ({"strategies": ({"kind": "oversample", "sampling_strategy": {"frod": 9}},)}, "names ['frod']"),
+    ({"strategies": ({"kind": "focal", "alpha": 0.5},)}, "alpha weighs the positive one of two classes"),
+    ({"training": {"early_stopping_metric": "average_precision"}}, "stop by log_loss"),
+    ({"scoring": {"segments": ("country",)}}, "are counted for two classes only"),
+])  # fmt: skip
+def test_what_exists_for_two_classes_only_is_said_when_the_config_is_read(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config(**changes)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(("orders", "said"), [
+    ({"classes": ("ok", "fraud")}, "classes names 2, it takes 3 to 50"),
+    ({"classes": ("ok", "late", "late")}, "classes names twice: ['late']"),
+    ({"classes": (0, 1, 5), "positive_label": 1}, "give one of them"),
+    ({"classes": CLASSES, "numeric": ("true_probability_fraud",)}, "gold standard"),
+])  # fmt: skip
+def test_classes_that_cannot_be_are_refused(orders: dict[str, Any], said: str) -> None:
+    base = {"source": {"path": "orders"}, "label": "outcome", "numeric": ("amount",)}
+    with pytest.raises(ConfigError) as caught:
+        config(orders={**base, **orders})
+    assert said in str(caught.value)
