@@ -24,8 +24,7 @@ import sys
 import pandas as pd
 from pyspark.sql import functions as F
 
-from imbalance_spark.comparison.prepare import EXAMINE_STEPS as STEPS
-from imbalance_spark.comparison.prepare import examine
+from imbalance_spark.comparison.prepare import INSPECT_STAGES, inspect_orders
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.config.yaml_file import load_config
 from imbalance_spark.core.columns import TRUE_PROBABILITY
@@ -63,7 +62,7 @@ config = load_config(config_file, RunConfig, [f"orders.source={source}"])
 
 # COMMAND ----------
 
-found = examine(spark, config, Progress(STEPS, stream=sys.stdout))
+found = inspect_orders(spark, config, Progress(INSPECT_STAGES, stream=sys.stdout))
 folds = {**found.diagnosis.by_split, "all": found.diagnosis.counts}
 display(
     pd.DataFrame(

@@ -1,7 +1,7 @@
 # Databricks notebook source
 # MAGIC %md
 # MAGIC # 2. Compare the strategies
-# MAGIC Weights, resampling, losses: which helps on rows that none of them has seen, and is it more than chance?
+# MAGIC Weights, resampling, losses: which helps on held-out data, and is it more than chance?
 # MAGIC Each strategy is fitted on training rows, calibrated on one half of validation, and its thresholds are chosen on
 # MAGIC the other. Test is reported and decides nothing.
 # MAGIC
@@ -23,21 +23,11 @@ dbutils.widgets.text("config", "../conf/databricks.yaml", "Config")
 
 # COMMAND ----------
 
-import sys
-
-import mlflow
-
-from imbalance_spark.comparison.compare import compare, steps
-from imbalance_spark.comparison.gate import decide_promotion
-from imbalance_spark.comparison.record import log_comparison
-from imbalance_spark.comparison.report.figures import comparison_figures
-from imbalance_spark.comparison.report.tables import comparison_table, conclusions
+from imbalance_spark.comparison.report.tables import comparison_table
+from imbalance_spark.comparison.run import run
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.config.yaml_file import load_config
-from imbalance_spark.core.progress import Progress
-from imbalance_spark.core.run_lock import locks_released
 from imbalance_spark.orders.datasets.synthetic import generate_orders
-from imbalance_spark.tracking.runs import connect
 
 # COMMAND ----------
 
@@ -74,28 +64,25 @@ config = load_config(
 # COMMAND ----------
 
 # MAGIC %md
-# MAGIC ## Fit, score, judge, log
-# MAGIC One scan of validation and test scores all models; every number and picture below comes from its counts.
+# MAGIC ## Fit, score, evaluate, log
+# MAGIC One Spark scan of validation and test scores all models; every number and figure below comes from its counts.
+# MAGIC Orders that are a DataFrame already are handed over: `run(spark, config, orders=df)`.
 
 # COMMAND ----------
 
-experiment_id = connect(config.tracking)
-with locks_released():
-    comparison = compare(spark, config, Progress(steps(config), stream=sys.stdout))
-decision = decide_promotion(comparison)
-recorded = log_comparison(comparison, experiment_id, decision)
+result = run(spark, config)
 
 # COMMAND ----------
 
 # MAGIC %md
 # MAGIC ## The answer
 # MAGIC Best first, by average precision on validation. All other columns are test, at the threshold that was chosen on
-# MAGIC validation. The last row is what accuracy would have praised.
+# MAGIC validation. The last row is the majority class, whose accuracy is high and whose recall is 0.
 
 # COMMAND ----------
 
-display(comparison_table(comparison))
-print("\n".join([*conclusions(comparison), "", *decision.lines()]))
+display(comparison_table(result.comparison))
+print(result.text())
 
 # COMMAND ----------
 
@@ -105,7 +92,7 @@ print("\n".join([*conclusions(comparison), "", *decision.lines()]))
 
 # COMMAND ----------
 
-figures = comparison_figures(comparison)
+figures = result.figures
 display(figures["comparison"])
 if "gain_over_plain" in figures:
     display(figures["gain_over_plain"])
@@ -125,7 +112,7 @@ display(figures["confusion_matrix"])
 
 # MAGIC %md
 # MAGIC ## Over all thresholds, and are the probabilities right?
-# MAGIC On the dotted line of the last picture, predicted probabilities come true: resampled models, too, after their
+# MAGIC On the dotted line of the last figure, predicted probabilities come true: resampled models, too, after their
 # MAGIC correction.
 
 # COMMAND ----------
@@ -141,7 +128,7 @@ display(figures["reliability"])
 
 # COMMAND ----------
 
-displayHTML(mlflow.artifacts.load_text(f"runs:/{recorded.parent_run_id}/report.html"))
+displayHTML(result.report_html)
 
 # COMMAND ----------
 

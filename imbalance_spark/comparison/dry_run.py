@@ -1,45 +1,34 @@
-"""What a run would do, from counts: rows a fold and class, rows each strategy fits on, tables, passes."""
+"""What a run would do, from counts: rows of each fold and class, rows each strategy fits on, tables, passes."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import ceil
-from typing import Any, Literal
+from typing import Any
 
 from pyspark.sql import SparkSession
 
-from imbalance_spark.comparison.compare import check_to_compare, objectives_of, strategies_of
+from imbalance_spark.comparison.compare import asked_decisions, check_to_compare
 from imbalance_spark.comparison.prepare import (
     CLASS_NUMBER,
-    EXAMINE_STEPS,
-    ExaminedOrders,
-    examine,
+    INSPECT_STAGES,
+    InspectedOrders,
     identity_of,
+    inspect_orders,
+    require_source,
     run_id_of,
 )
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.class_counts import Label, count_classes
-from imbalance_spark.core.columns import IS_EARLY_STOPPING, SPLIT, TEST, TRAIN, VALIDATION, col
+from imbalance_spark.core.columns import FEATURES_PER_PASS, IS_EARLY_STOPPING, SPLIT, TEST, TRAIN, VALIDATION, col
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.progress import Progress
-from imbalance_spark.multiclass.compare import check_classes
-from imbalance_spark.multiclass.strategy import by_number
 from imbalance_spark.orders.validation.rules import DUPLICATE_KEY
 from imbalance_spark.split import early_stopping_slice
-from imbalance_spark.threshold.objectives import AlertBudget
-from imbalance_spark.train_only.sampling import check_sampling_strategy
-from imbalance_spark.train_only.sampling.random_samplers import disjoint_target
-from imbalance_spark.train_only.strategies.base import members_of, table_name
-from imbalance_spark.train_only.strategies.config import SAMPLING_KINDS, StrategyConfig
+from imbalance_spark.train_only.strategies import Strategy, strategies_of
+from imbalance_spark.train_only.strategies.base import TWO_CLASSES, Precision
 
-STEPS = 2 + EXAMINE_STEPS
-"""Stages that `plan_run` announces."""
-
-
-_FEATURES_A_PASS = 200
-
-
-Precision = Literal["exact", "on average", "about", "at most"]
-"""How near the planned rows are: samples by share, synthetic rows by neighbourhood, rows that cleaning may remove."""
+STAGES = ("cluster", *INSPECT_STAGES, "training rows")
+"""Those that `plan_run` announces."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +62,7 @@ class RunPlan:
 
     run_id: str
     location: str
-    examined: ExaminedOrders
+    inspected: InspectedOrders
     fit_rows: Mapping[Label, int]
     stopping_rows: int
     strategies: tuple[PlannedStrategy, ...]
@@ -82,12 +71,12 @@ class RunPlan:
 
     def lines(self) -> Iterator[str]:
         """The plan for a terminal."""
-        report, source = self.examined.report, self.examined.source
+        report, source = self.inspected.report, self.inspected.source
         yield f"Orders: {source.description}; {report.rows:,} rows, {report.quarantined:,} break a rule."
         yield from (f"  {rule}: {rows:,} rows" for rule, rows in report.by_rule.items() if rows)
         yield report.label.sentence
         yield ""
-        yield from self.examined.diagnosis.lines()
+        yield from self.inspected.diagnosis.lines()
         yield ""
         names = report.label.classes
         titles = "".join(f"{f'class {k}' if len(names) == 2 else name[:14]:>16}" for k, name in enumerate(names))
@@ -104,12 +93,12 @@ class RunPlan:
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON values."""
-        source = self.examined.source
+        source = self.inspected.source
         return {
             "run_id": self.run_id,
             "orders": {"location": source.location, "format": source.format, "version": source.version},
-            "validation": self.examined.report.to_dict(),
-            "diagnosis": self.examined.diagnosis.to_dict(),
+            "validation": self.inspected.report.to_dict(),
+            "diagnosis": self.inspected.diagnosis.to_dict(),
             "fit_rows": dict(self.fit_rows),
             "stopping_rows": self.stopping_rows,
             "strategies": [asdict(planned) for planned in self.strategies],
@@ -123,7 +112,7 @@ def plan_run(spark: SparkSession, config: RunConfig, progress: Progress) -> RunP
 
     Split and early-stopping slice are learnt, not estimated: their counts are those of the run.
 
-    Passes: those of `examine`, two to learn the slice, one to count it.
+    Passes: those of `inspect_orders`, two to learn the slice, one to count it.
 
     Raises:
         ConfigError: the cluster has too few slots, or a strategy's sampling does not fit the classes, all of
@@ -131,33 +120,34 @@ def plan_run(spark: SparkSession, config: RunConfig, progress: Progress) -> RunP
         DataContractError: as the run.
     """
     with progress.step("cluster"):
-        (check_classes if config.orders.classes else check_to_compare)(spark, config)
-    examined = examine(spark, config, progress)
+        require_source(config)
+        check_to_compare(spark, config)
+    inspected = inspect_orders(spark, config, progress)
     with progress.step("training rows") as step:
-        fit_rows = _fit_rows(examined, config)
+        fit_rows = _fit_rows(inspected, config)
         step.says(" + ".join(f"{rows:,} of class {label}" for label, rows in fit_rows.items()))
-    train_rows = sum(examined.diagnosis.by_split[TRAIN].values())
+    train_rows = sum(inspected.diagnosis.by_split[TRAIN].values())
     stopping_rows = train_rows - sum(fit_rows.values())
     strategies = _planned_strategies(config, fit_rows)
-    run_id = run_id_of(config, identity_of(spark, examined.source, config))
+    run_id = run_id_of(config, identity_of(spark, inspected.source, config))
     own = {planned.table: sum(planned.rows.values()) + stopping_rows for planned in strategies}
-    copied = {"orders": examined.report.rows} if examined.source.version is None else {}
-    held_out = sum(sum(examined.diagnosis.by_split[fold].values()) for fold in (VALIDATION, TEST))
+    copied = {"orders": inspected.report.rows} if inspected.source.version is None else {}
+    held_out = sum(sum(inspected.diagnosis.by_split[fold].values()) for fold in (VALIDATION, TEST))
     scored = {"margins": held_out} if config.orders.classes else {}
     return RunPlan(
         run_id=run_id,
         location=f"{config.output}/{run_id}/tables",
-        examined=examined,
+        inspected=inspected,
         fit_rows=fit_rows,
         stopping_rows=stopping_rows,
         strategies=strategies,
-        tables={**copied, "quarantined": examined.report.quarantined, **own, "train": train_rows, **scored},
-        passes=_passes_over_orders(examined, config),
+        tables={**copied, "quarantined": inspected.report.quarantined, **own, "train": train_rows, **scored},
+        passes=_passes_over_orders(inspected, config),
     )
 
 
-def _fit_rows(examined: ExaminedOrders, config: RunConfig) -> dict[Label, int]:
-    train = examined.plan.assign(examined.valid).where(col(SPLIT) == TRAIN)
+def _fit_rows(inspected: InspectedOrders, config: RunConfig) -> dict[Label, int]:
+    train = inspected.plan.assign(inspected.valid).where(col(SPLIT) == TRAIN)
     sliced = early_stopping_slice(
         train,
         key=config.orders.key,
@@ -169,74 +159,46 @@ def _fit_rows(examined: ExaminedOrders, config: RunConfig) -> dict[Label, int]:
 
 
 def _planned_strategies(config: RunConfig, fit_rows: Mapping[Label, int]) -> tuple[PlannedStrategy, ...]:
-    planned, problems = [], []
-    for strategy in strategies_of(config):
+    planned: list[PlannedStrategy] = []
+    problems: list[str] = []
+    for strategy in strategies_of(config.strategies):
+        by_number = strategy.by_number(config.orders.class_names or TWO_CLASSES)
         try:
-            rows = _sampled_rows(by_number(strategy, config.orders.class_names), fit_rows)
+            planned += [_planned(member, fit_rows, config) for member in by_number.members()]
         except ConfigError as error:
             problems.append(f"strategy {strategy.name!r}: {error}")
-            continue
-        planned += [
-            PlannedStrategy(
-                name=member.name, kind=member.kind, table=table_name(member), rows=rows, precision=_precision(member),
-                passes=_passes_of_fit(member, config),
-            )
-            for member in members_of(strategy)
-        ]  # fmt: skip
     if problems:
         raise ConfigError.of_all(problems)
     return tuple(planned)
 
 
-def _passes_of_fit(strategy: StrategyConfig, config: RunConfig) -> int:
-    """Passes over the strategy's table; one of its own is also counted twice, by row and by class."""
-    scaling = _parts(len(config.orders.features))
-    of_learner = {"isolation_forest": 1, "logistic_class_weight": scaling + 2}.get(strategy.kind, 1)
-    return of_learner + 2 * (table_name(strategy) != "train")
+def _planned(strategy: Strategy, fit_rows: Mapping[Label, int], config: RunConfig) -> PlannedStrategy:
+    return PlannedStrategy(
+        name=strategy.name,
+        kind=strategy.kind,
+        table=strategy.table,
+        rows=strategy.planned_rows(fit_rows),
+        precision=strategy.precision,
+        passes=strategy.passes(len(config.orders.features)),
+    )
 
 
-def _sampled_rows(strategy: StrategyConfig, fit_rows: Mapping[Label, int]) -> dict[Label, int]:
-    """Rows per class after the strategy's sampling."""
-    if strategy.kind not in SAMPLING_KINDS:
-        return dict(fit_rows)
-    if strategy.kind == "undersample":
-        return {**fit_rows, **check_sampling_strategy(strategy.sampling_strategy, fit_rows, "under-sampling")}
-    if strategy.kind == "undersample_ensemble":
-        return {**fit_rows, **disjoint_target(fit_rows, strategy.sampling_strategy, strategy.members)}
-    made = check_sampling_strategy(strategy.sampling_strategy, fit_rows, "over-sampling")
-    rows = {label: n + made.get(label, 0) for label, n in fit_rows.items()}
-    if strategy.undersample_to is None:
-        return rows
-    return {**rows, **check_sampling_strategy(strategy.undersample_to, rows, "under-sampling")}
-
-
-def _precision(strategy: StrategyConfig) -> Precision:
-    if strategy.kind in ("smote_tomek", "smote_enn"):
-        return "at most"
-    if strategy.kind == "adasyn":
-        return "about"
-    is_drawn = strategy.method != "exact" or strategy.kind == "undersample_ensemble"
-    return "on average" if is_drawn else "exact"
-
-
-def _passes_over_orders(examined: ExaminedOrders, config: RunConfig) -> dict[str, int]:
+def _passes_over_orders(inspected: InspectedOrders, config: RunConfig) -> dict[str, int]:
     """Passes of each stage over the orders, as the stages' own docstrings count them.
 
     A search for cut-offs that misses adds one. The gate's is for a champion of another run, which may not be there.
     """
-    orders, report, source = config.orders, examined.report, examined.source
-    objectives = () if config.orders.classes else objectives_of(config)
-    counts_days = any(isinstance(o, AlertBudget) and o.days is None for o in objectives)
+    orders, report, source = config.orders, inspected.report, inspected.source
     compares_champion = config.tracking.registered_model is not None and config.gate.mode != "disabled"
     return {
         "read": (source.format == "csv") + 2 * (source.version is None),
         "validate": _parts(len(orders.features)) + 1 + (report.by_rule.get(DUPLICATE_KEY, 0) > 0),
         "quarantine": 1,
-        "split": 3 if config.split.by != "key" else _cut_off_passes(examined.diagnosis.counts, config),
+        "split": 3 if config.split.by != "key" else _cut_off_passes(inspected.diagnosis.counts, config),
         "categories": int(bool(orders.categorical)),
         "audit": 1 + _parts(len(report.large_integers)) + _parts(len(orders.numeric)) * (config.split.by == "time"),
-        "training rows": _cut_off_passes(examined.diagnosis.by_split[TRAIN], config) + 1,
-        "score": 1 + counts_days,
+        "training rows": _cut_off_passes(inspected.diagnosis.by_split[TRAIN], config) + 1,
+        "score": 1 + asked_decisions(config).needs_days,
         "gate": int(compares_champion),
     }
 
@@ -246,4 +208,4 @@ def _cut_off_passes(counts: Mapping[int, int], config: RunConfig) -> int:
 
 
 def _parts(features: int) -> int:
-    return ceil(features / _FEATURES_A_PASS)
+    return ceil(features / FEATURES_PER_PASS)

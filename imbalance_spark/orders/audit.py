@@ -7,7 +7,7 @@ from typing import Any, Self
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from imbalance_spark.core.columns import SPLIT, TEST, TRAIN, VALIDATION, col
+from imbalance_spark.core.columns import SPLIT, TEST, TRAIN, VALIDATION, col, in_parts
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.orders.config import OrdersConfig
 from imbalance_spark.orders.model_inputs import LABEL, feature_column
@@ -17,9 +17,6 @@ SENTINELS = (-1, -9, -99, -999, -9999, 99, 999, 9999, 99999, 999999, -2208988800
 
 
 _SAMPLED_ROWS = 10_000_000
-
-
-_FEATURES_A_PASS = 200
 
 
 _JUMP = 0.01
@@ -140,7 +137,7 @@ def _total(name: str, condition: Column | None = None) -> Column:
 def _refuse_key_like(inputs: DataFrame, config: OrdersConfig, suspects: Sequence[str]) -> None:
     places = {name: feature_column(config.features.index(name)) for name in suspects}
     found: dict[str, tuple[int, int]] = {}
-    for part in _parts(suspects):
+    for part in in_parts(suspects):
         aggregates = [F.approx_count_distinct(places[name]) for name in part]
         counts = [F.count(places[name]) for name in part]
         row = inputs.agg(*aggregates, *counts).collect()[0]
@@ -157,13 +154,9 @@ def _refuse_key_like(inputs: DataFrame, config: OrdersConfig, suspects: Sequence
 
 def _jumps(inputs: DataFrame, config: OrdersConfig) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
-    for part in _parts(config.numeric):
+    for part in in_parts(config.numeric):
         shares = [F.avg(col(feature_column(config.features.index(name))).isin(*SENTINELS).cast("int")) for name in part]
         folds = inputs.where(col(SPLIT).isin(TRAIN, VALIDATION, TEST)).groupBy(SPLIT).agg(*shares).collect()
         for i, name in enumerate(part, start=1):
             found[name] = {row[SPLIT]: row[i] or 0.0 for row in sorted(folds, key=lambda row: str(row[SPLIT]))}
     return {name: by_fold for name, by_fold in found.items() if max(by_fold.values()) - min(by_fold.values()) > _JUMP}
-
-
-def _parts(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    yield from (names[i : i + _FEATURES_A_PASS] for i in range(0, len(names), _FEATURES_A_PASS))

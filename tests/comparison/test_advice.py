@@ -12,7 +12,7 @@ from imbalance_spark.core.columns import VALIDATION
 from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.intervals import Interval
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
 
 METRIC = "average_precision"
 PLAIN = "plain boosting with a tuned threshold (none)"
@@ -70,7 +70,9 @@ def test_plain_boosting_on_top_needs_no_resampling() -> None:
 def test_an_interval_without_ends_tells_nothing() -> None:
     found = advice(["a", "none"], {"a": (0.3, -math.inf, math.inf)})
     assert found.use == "none"
-    assert found.lines(METRIC)[0].startswith(f"Nobody can tell from these rows whether a is better than {PLAIN}")
+    assert found.lines(METRIC)[0].startswith(
+        f"Undecided: validation has too few positives to compare a with {PLAIN}. Keep none until"
+    )
 
 
 def test_plain_boosting_alone_was_compared_with_nothing() -> None:
@@ -94,14 +96,15 @@ def scored(seed: int, noises: dict[str, float], intercept: float, size: int) -> 
         halves = [bucket % 2 == number for number in (0, 1)]
         half = [ScoreCounts.from_arrays(label[mine], score[mine], exact_limit=0) for mine in halves]
         buckets = {VALIDATION: BucketCounts.from_arrays(bucket, label, score)}
-        return HeldOutCounts(calibrate=half[0], choose=half[1], test=half[1], buckets=buckets, segments={})
+        target = TargetCounts(calibrate=half[0], choose=half[1], test=half[1], buckets=buckets, segments={})
+        return HeldOutCounts(targets=(target,))
 
     return {name: counts(noise) for name, noise in noises.items()}
 
 
 def advised(held_out: dict[str, HeldOutCounts]) -> Advice:
     results = [SimpleNamespace(name=name, held_out=found) for name, found in held_out.items()]
-    results.sort(key=lambda result: -result.held_out.validation.curve().average_precision())
+    results.sort(key=lambda result: -result.held_out.target.validation.curve().average_precision())
     [plain] = [result for result in results if result.name == "none"]
     levels = (0.95, joint_level(len(results) - 1))
     at_level = [gains(results, plain, METRIC, level=level) for level in levels]

@@ -1,90 +1,16 @@
 """The page and the pictures of a comparison that was judged on made-up scores."""
 
 import re
-from dataclasses import dataclass, replace
-from types import SimpleNamespace
+from dataclasses import replace
 
-import numpy as np
 import pytest
+from support.made_up_comparison import ODD_NAME, class_comparison, comparison_of
 
 from imbalance_spark.comparison.compare import Comparison
-from imbalance_spark.comparison.evaluate import gains, judge
 from imbalance_spark.comparison.report.figures import comparison_figures, strategy_figures
 from imbalance_spark.comparison.report.page import html_page
-from imbalance_spark.comparison.report.tables import conclusions
-from imbalance_spark.core.columns import TEST, VALIDATION
-from imbalance_spark.metrics import ScoreCounts
-from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
-from imbalance_spark.metrics.evaluate import majority_baseline, matrix_metrics
-from imbalance_spark.orders.diagnosis import diagnose
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
-from imbalance_spark.threshold.objectives import MaxFBeta, MinCost
-
-OBJECTIVES = (MinCost(fn=10, fp=1), MaxFBeta(beta=1.0))
-ODD_NAME = "<script>alert(1)</script>"
-
-
-@dataclass(frozen=True)
-class Rows:
-    label: np.ndarray
-    score: np.ndarray
-    bucket: np.ndarray
-
-    def counts(self, chosen: np.ndarray) -> ScoreCounts:
-        return ScoreCounts.from_arrays(self.label[chosen], self.score[chosen], exact_limit=0)
-
-    def buckets(self) -> BucketCounts:
-        return BucketCounts.from_arrays(self.bucket, self.label, self.score)
-
-
-def rows(seed: int, noise: float, size: int = 6000) -> Rows:
-    draw = np.random.default_rng(seed)
-    logit = draw.normal(-5, 2, size)
-    label = draw.random(size) < 1 / (1 + np.exp(-logit))
-    bucket = draw.integers(0, BUCKETS, size)
-    score = 1 / (1 + np.exp(-logit - noise * draw.normal(size=size)))
-    return Rows(label, score, bucket)
-
-
-def held_out(noise: float) -> HeldOutCounts:
-    validation, test = rows(1, noise), rows(2, noise)
-    return HeldOutCounts(
-        calibrate=validation.counts(validation.bucket % 2 == 0),
-        choose=validation.counts(validation.bucket % 2 == 1),
-        test=test.counts(test.bucket >= 0),
-        buckets={VALIDATION: validation.buckets(), TEST: test.buckets()},
-        segments={},
-    )
-
-
-def comparison_of(noises: dict[str, float]) -> Comparison:
-    neighbours = {"1": {"sentence": f"40 rows made for {ODD_NAME}"}}
-    fitted = {
-        name: SimpleNamespace(config=SimpleNamespace(name=name, kind="none"), neighbours=neighbours) for name in noises
-    }
-    serve = OBJECTIVES[0].name
-    results = [judge(fitted[name], held_out(noise), OBJECTIVES, serve) for name, noise in noises.items()]
-    objectives = [{"name": "min_cost", "fn": 10, "fp": 1}]
-    prepared = SimpleNamespace(
-        run=SimpleNamespace(run_id="run"), diagnosis=diagnose({0: 990, 1: 10}), warnings=(f"odd {ODD_NAME}",)
-    )
-    gate = SimpleNamespace(metric="average_precision")
-    plain = next(result for result in results if result.name == "none")
-    return Comparison(
-        config=SimpleNamespace(
-            name=ODD_NAME,
-            serve_objective=serve,
-            gate=gate,
-            objectives=objectives,
-            orders=SimpleNamespace(time=None),
-            training=SimpleNamespace(early_stopping_metric="log_loss"),
-        ),
-        prepared=prepared,
-        results=tuple(sorted(results, key=lambda result: -result.metrics["validation/average_precision"])),
-        plain=plain,
-        gains=gains(results, plain, "average_precision"),
-        baseline=matrix_metrics(majority_baseline(plain.curves[TEST]), fn=10, fp=1),
-    )
+from imbalance_spark.comparison.report.tables import class_table, comparison_table, conclusions, markdown_table
+from imbalance_spark.core.columns import TEST
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +40,7 @@ def test_average_precision_stands_beside_its_interval_and_its_certified_bracket(
     comparison: Comparison, page: str
 ) -> None:
     for result in comparison.results:
-        bracket = result.curves[TEST].average_precision_bracket()
+        bracket = result.curves[TEST][0].average_precision_bracket()
         assert bracket is not None
         assert f"certified: {bracket.low:.6f} to {bracket.high:.6f}" in page
         interval = result.intervals["test/average_precision"]
@@ -138,7 +64,7 @@ def test_one_strategy_has_no_gain_over_itself_but_all_its_own_pictures() -> None
 
 def test_a_recall_without_positives_is_called_undefined() -> None:
     found = comparison_of({"none": 0.5})
-    serving = found.config.serve_objective
+    serving = found.serving
     metrics = {name: value for name, value in found.best.metrics.items() if name != f"{TEST}/{serving}/recall"}
     best = replace(found.best, metrics=metrics)
     baseline = {**found.baseline, "recall": float("nan")}
@@ -151,3 +77,46 @@ def test_a_recall_without_positives_is_called_undefined() -> None:
 
 def test_what_is_known_of_neighbours_is_said_for_each_strategy(comparison: Comparison, page: str) -> None:
     assert page.count(", class 1: 40 rows made for &lt;script&gt;") == len(comparison.results)
+
+
+@pytest.fixture(scope="module")
+def of_classes() -> Comparison:
+    return class_comparison({"none": 0.5, "oversample": 2.0})
+
+
+def test_the_page_of_three_classes_has_the_same_sections_and_those_of_classes(of_classes: Comparison) -> None:
+    figures = comparison_figures(of_classes)
+    page = html_page(of_classes, figures)
+    sections = re.findall(r'<section[^>]* ?id="([a-z-]+)"', page)
+    assert sections == [
+        "answer", "strategies", "operating-point", "classes", "costs", "curves", "probabilities", "imbalance", "rules",
+        "thresholds",
+    ]  # fmt: skip
+    assert page.count("<img ") == len(figures)
+    for said in ("decided by cost_matrix", "What errors cost", "as fraud", "max_f1", "argmax", "certified: "):
+        assert said in page
+    assert "likeliest" not in page
+
+
+def test_three_classes_are_ranked_and_advised_by_the_macro_average(of_classes: Comparison) -> None:
+    ranked = [result.metrics["validation/macro_average_precision"] for result in of_classes.results]
+    assert ranked == sorted(ranked, reverse=True)
+    said = " ".join(conclusions(of_classes))
+    assert "Deciding by argmax would give macro recall" in said
+    assert of_classes.best.name == of_classes.plain.name == "none"
+    assert "No resampling needed" in said
+    each = [of_classes.best.metrics[f"validation/average_precision/{name}"] for name in of_classes.classes]
+    assert ranked[0] == pytest.approx(sum(each) / 3)
+
+
+def test_the_table_of_classes_has_a_threshold_only_where_one_was_chosen(of_classes: Comparison) -> None:
+    assert "threshold" not in class_table(of_classes)  # a cost matrix decides
+    by_thresholds = replace(of_classes, decisions=replace(of_classes.decisions, serve_objective="max_f1"))
+    thresholds = class_table(by_thresholds)["threshold"].tolist()
+    assert thresholds[0] == "else"  # the largest class
+    assert all(0.0 < threshold < 1.0 for threshold in thresholds[1:])
+
+
+def test_people_read_of_a_confidence_interval_where_files_keep_their_column(comparison: Comparison) -> None:
+    assert "95 % of it" in comparison_table(comparison)
+    assert "95 %\u00a0CI" in markdown_table(comparison) or "95 % CI" in markdown_table(comparison)

@@ -5,16 +5,18 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.made_up_comparison import CLASSES, class_counts
 
-from imbalance_spark.calibration import LogOddsCalibration, PriorCorrection
-from imbalance_spark.comparison.retune import retune
+from imbalance_spark.calibration import LogOddsCalibration, MulticlassTemperature, PriorCorrection
+from imbalance_spark.comparison.retune import retune, retune_costs
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.curve import FLAG_NOBODY
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
-from imbalance_spark.scoring.scorer import ModelBundle
+from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
+from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix, choose_thresholds
 from imbalance_spark.threshold.objectives import AlertBudget, MaxFBeta, MaxRecall, MinCost
 
 CALIBRATOR = LogOddsCalibration(method="platt", a=1.3, b=1.3, c=0.4)
@@ -30,20 +32,21 @@ def _rows(seed: int, rows: int = 600) -> tuple[npt.NDArray[np.int64], npt.NDArra
 
 def _held_out(*folds: tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]) -> HeldOutCounts:
     calibrate, choose, test = (ScoreCounts.from_arrays(*rows) for rows in folds)
-    return HeldOutCounts(calibrate=calibrate, choose=choose, test=test, buckets={}, segments={})
+    target = TargetCounts(calibrate=calibrate, choose=choose, test=test, buckets={}, segments={})
+    return HeldOutCounts(targets=(target,))
 
 
 def _bundle(threshold: float = 0.3) -> ModelBundle:
     return ModelBundle(
         strategy="undersample",
-        booster_ubj=b"booster",
+        model_bytes=b"booster",
         numeric=("x",),
         categorical=(),
         categories=CategoryEncoding(values={}),
         label=LabelEncoding(classes=("no", "yes")),
         correction=PriorCorrection.identity(),
         calibrator=CALIBRATOR,
-        thresholds={"max_f1": threshold, "max_f2": 0.1},
+        rules={"max_f1": ClassThresholds.of_threshold(threshold), "max_f2": ClassThresholds.of_threshold(0.1)},
         serve_objective="max_f1",
     )
 
@@ -85,15 +88,15 @@ def test_only_the_threshold_of_the_bundle_changes() -> None:
     new = retune(old, _held_out(_rows(1), _rows(2), _rows(3)), MaxFBeta(beta=2.0)).bundle
     assert new.serve_objective == "max_f2"
     assert list(new.thresholds) == ["max_f2"]
-    assert new.booster_ubj == old.booster_ubj
+    assert new.model_bytes == old.model_bytes
     assert (new.correction, new.calibrator, new.categories) == (old.correction, old.calibrator, old.categories)
 
 
 def test_at_the_rate_of_the_counts_the_base_rate_changes_nothing() -> None:
     held_out, objective = _held_out(_rows(1), _rows(2), _rows(3)), MinCost(fn=25.0, fp=1.0)
-    rate = held_out.choose.curve().prevalence()
+    rate = held_out.target.choose.curve().prevalence()
     plain, moved = (retune(_bundle(), held_out, objective, base_rate=given) for given in (None, rate))
-    probability = CALIBRATOR.apply(held_out.choose.score)
+    probability = CALIBRATOR.apply(held_out.target.choose.score)
     flagged = [probability >= found.change.after.threshold for found in (plain, moved)]
     np.testing.assert_array_equal(*flagged)
 
@@ -103,8 +106,9 @@ def test_at_the_rate_of_the_counts_the_base_rate_changes_nothing() -> None:
 def test_the_served_decisions_at_a_moved_base_rate_are_the_chosen_ones(seed: int, base_rate: float) -> None:
     held_out = _held_out(_rows(seed + 1), _rows(seed), _rows(seed + 2))
     found = retune(_bundle(), held_out, MinCost(fn=25.0, fp=1.0), base_rate=base_rate)
-    score = held_out.choose.score
-    served = found.bundle.probabilities(score) >= found.bundle.threshold
+    score = held_out.target.choose.score
+    probability = found.bundle.base_rate_shift.apply(CALIBRATOR.apply(score))
+    served = probability >= found.bundle.threshold
     np.testing.assert_array_equal(served, CALIBRATOR.apply(score) >= found.change.after.threshold)
 
 
@@ -152,3 +156,69 @@ def test_a_constraint_out_of_reach_is_told() -> None:
     found = retune(_bundle(), _held_out(_rows(1), (label, score), _rows(3)), MaxRecall(precision=1.0))
     assert not found.change.chosen.reachable
     assert any("out of reach" in line for line in found.lines())
+
+
+CHOSEN = choose_thresholds(MaxFBeta(beta=1.0), class_counts(0.5)[1].choosing()).rule
+
+
+def class_bundle(serve: str = "max_f1") -> ModelBundle:
+    rules = {"argmax": CostMatrix.argmax(3), "max_f1": CHOSEN}
+    return ModelBundle(
+        strategy="none",
+        model_bytes=b"booster",
+        numeric=("x",),
+        categorical=(),
+        categories=CategoryEncoding(values={}),
+        label=LabelEncoding(classes=CLASSES),
+        label_column="outcome",
+        correction=PriorCorrection.identity(3),
+        calibrator=MulticlassTemperature(temperature=1.0),
+        rules=rules if serve in rules else {"argmax": rules["argmax"]},
+        serve_objective=serve if serve in rules else "argmax",
+    )
+
+
+def test_the_threshold_of_one_class_moves_to_that_of_brute_force_and_no_other_does() -> None:
+    folds, counts = class_counts(0.5)
+    label, p, bucket = folds["validation"]
+    found = retune(class_bundle(), counts, MinCost(fn=40.0, fp=1.0), target="fraud")
+    rule = found.bundle.rules["min_cost_fn_40_fp_1 of fraud"]
+    assert found.rule == "min_cost_fn_40_fp_1 of fraud"
+    assert rule.thresholds[:2] == CHOSEN.thresholds[:2]
+    chooses = bucket % 2 == 1
+    is_fraud, score = (label == 2)[chooses], p[chooses, 2]
+    costs = [np.sum(is_fraud & (score < cut)) * 40.0 + np.sum(~is_fraud & (score >= cut)) for cut in np.unique(score)]
+    # Counts of bins: within one bin of the best cut-off.
+    assert found.change.after.cost == pytest.approx(min(costs), rel=0.02)
+    assert set(found.bundle.rules) == {"argmax", "max_f1", found.rule}
+    said = " ".join(found.lines())
+    assert "Strategy none: threshold of fraud" in said
+    assert "reaches several thresholds gets one label" in said
+
+
+def test_a_rule_of_costs_keeps_its_thresholds_for_the_class_that_moves() -> None:
+    found = retune(class_bundle("argmax"), class_counts(0.5)[1], MaxFBeta(beta=2.0), target="late")
+    assert found.bundle.rules[found.rule].thresholds[2] == CHOSEN.thresholds[2]
+
+
+@pytest.mark.parametrize(("bundle", "settings", "said"), [
+    (class_bundle(), {"target": "frod"}, "Did you mean 'fraud'"),
+    (class_bundle(), {}, "Name the class whose threshold is to move"),
+    (class_bundle(), {"target": "ok"}, "decided where no other class reaches its threshold"),
+    (class_bundle(), {"target": "fraud", "base_rate": 0.1}, "cannot move alone"),
+    (class_bundle("costs"), {"target": "fraud"}, "has no thresholds"),
+    (_bundle(), {"target": "yes"}, "the model knows two classes"),
+])  # fmt: skip
+def test_what_cannot_be_retuned_is_refused(bundle: ModelBundle, settings: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        retune(bundle, class_counts(0.5)[1], MaxFBeta(beta=1.0), **settings)
+
+
+def test_new_costs_decide_and_what_they_change_is_said_not_to_be_known() -> None:
+    costs = CostMatrix(costs=((0, 5, 90), (1, 0, 90), (8, 8, 0)))
+    found = retune_costs(class_bundle(), costs)
+    assert (found.rule, found.bundle.rules["cost_matrix"]) == ("cost_matrix", costs)
+    assert "cannot be computed from them" in " ".join(found.lines())
+    assert found.to_dict()["costs"]["fraud"] == {"ok": 90, "late": 90, "fraud": 0}
+    with pytest.raises(ConfigError, match="two classes"):
+        retune_costs(_bundle(), costs)

@@ -21,6 +21,7 @@ STRATEGIES = [
     "none", "class_weight", "balanced_sketch", {"kind": "focal", "gamma": 1.0},
     {"kind": "undersample", "sampling_strategy": {"ok": 2500}},
     {"kind": "oversample", "sampling_strategy": {"fraud": 600}},
+    {"kind": "smote_nc", "sampling_strategy": {"fraud": 500}}, "logistic_class_weight",
 ]  # fmt: skip
 NAMES = sorted(entry if isinstance(entry, str) else entry["kind"] for entry in STRATEGIES)
 
@@ -72,20 +73,20 @@ def test_every_strategy_has_a_run_with_the_metrics_of_each_class_and_decision(fi
             "brier",
             "cost_matrix/cost",
             "max_f1/macro_f1",
-            "likeliest/cost",
+            "argmax/cost",
         ]
         names += [f"{metric}/{outcome}" for metric in ("recall", "average_precision") for outcome in OUTCOMES]
         for name in names:
             assert runs[f"metrics.{fold}/{name}"].notna().all(), name
-    # A cost matrix costs less than deciding by the likeliest class, and each class is told better than by chance.
-    assert (runs["metrics.test/cost_matrix/cost"] < runs["metrics.test/likeliest/cost"]).all()
+    # A cost matrix costs less than deciding by argmax, and each class is told apart better than by chance.
+    assert (runs["metrics.test/cost_matrix/cost"] < runs["metrics.test/argmax/cost"]).all()
     for outcome, share in SHARES.items():
         assert (runs[f"metrics.test/average_precision/{outcome}"] > 1.5 * share).all()
     entries = {name: mlflow.artifacts.load_dict(f"runs:/{run}/ledger.json") for name, run in runs.run_id.items()}
     kept = entries["undersample"]["correction"]["factors"]
     assert kept[1:] == [1.0, 1.0, 1.0]
     assert 0.3 < kept[0] < 0.9
-    assert entries["focal"]["correction"] == {"factors": [1.0] * 4, "gamma": 1.0}
+    assert entries["focal"]["correction"] == {"factors": [1.0] * 4, "gammas": [1.0] * 4}
     assert entries["balanced_sketch"]["correction"] == entries["none"]["correction"]
     assert MlflowClient().get_metric_history(runs.loc["focal", "run_id"], "learning/validation")
 
@@ -116,8 +117,8 @@ def test_the_champion_scores_a_table_as_mlflow_does(
     names = [f"probability_{outcome}" for outcome in OUTCOMES]
     np.testing.assert_allclose(table[names], found[names], atol=1e-12)
     assert table["decision"].tolist() == found["decision"].tolist()
-    likeliest = model.predict(table, params={"objective": "likeliest"})
-    assert likeliest["decision"].tolist() == np.array(OUTCOMES)[found[names].to_numpy().argmax(axis=1)].tolist()
+    argmax = model.predict(table, params={"objective": "argmax"})
+    assert argmax["decision"].tolist() == np.array(OUTCOMES)[found[names].to_numpy().argmax(axis=1)].tolist()
     # Nearer the gold standard than the base rates are.
     truth = table[[f"true_{name}" for name in names]].to_numpy()
     rates = np.array([1 - sum(SHARES.values()), *SHARES.values()])
@@ -145,22 +146,43 @@ def test_a_champion_that_knows_the_classes_otherwise_is_not_compared_and_stays(
     assert str(MlflowClient(uri).get_model_version_by_alias("outcome_orders", "champion").version) == "1"
 
 
-def test_a_threshold_of_several_classes_is_not_moved_by_retune(
+def retuned(home: Path, capsys: pytest.CaptureFixture[str], *asked: str) -> dict[str, object]:
+    run_id = nested(home).loc["none", "run_id"]
+    argv = ["--run", run_id, "--tracking-uri", f"sqlite:///{home}/mlflow.db", "--register", "retuned", "--json", *asked]
+    assert retune.main(argv) == 0
+    return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+
+
+def test_the_threshold_of_one_class_is_moved_from_the_logged_counts(
     finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    found = retuned(finished, capsys, "--class", "fraud", "--objective", "max_recall", "--precision", "0.3")
+    assert (found["class"], found["objective"]) == ("fraud", "max_recall_at_precision_0.3")
+    assert found["folds"]["test"]["after"]["recall"] > 0.0
+    model = mlflow.pyfunc.load_model(f"models:/retuned/{found['registered']['version']}")
+    orders = pd.DataFrame({name: [1.0] for name in model.metadata.get_input_schema().input_names()})
+    orders[["payment_method", "merchant_category"]] = "card"
+    assert model.predict(orders)["decided_by"].tolist() == ["max_recall_at_precision_0.3 of fraud"]
+
+
+def test_other_costs_decide_from_now_on_and_what_they_change_is_said_not_to_be_known(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    costs = {name: {other: 1.0 for other in OUTCOMES if other != name} for name in OUTCOMES}
+    file = tmp_path / "costs.yaml"
+    file.write_text(yaml.safe_dump({"costs": costs}), "utf-8")
+    found = retuned(finished, capsys, "--costs", str(file))
+    assert "cannot be computed from them" in found["not_counted"]
+    assert found["registered"]["name"] == "retuned"
+
+
+def test_a_threshold_of_a_class_that_has_none_is_refused(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_id = nested(finished)["run_id"].iloc[0]
-    asked = [
-        "--run",
-        run_id,
-        "--objective",
-        "max_f_beta",
-        "--beta",
-        "1",
-        "--tracking-uri",
-        f"sqlite:///{finished}/mlflow.db",
-    ]
+    asked = ["--run", run_id, "--tracking-uri", f"sqlite:///{finished}/mlflow.db", "--objective", "max_mcc"]
     assert retune.main(asked) == 2
-    assert "its model has 4 classes, a threshold moves between two" in capsys.readouterr().err
+    assert "Name the class whose threshold is to move" in capsys.readouterr().err
+    assert retune.main([*asked, "--class", "stolen"]) == 2
+    assert "the model knows ['ok', 'late_return', 'chargeback', 'fraud']" in capsys.readouterr().err
 
 
 def ending(capsys: pytest.CaptureFixture[str], code: int) -> str:
@@ -176,7 +198,7 @@ OTHERWISE = ["objectives=[max_mcc]", "serve_objective=max_mcc", "strategies=[non
     (["orders.classes=[ok, late_return, chargeback, stolen]", *OTHERWISE], 3, "no valid row of ['stolen']"),
     (["orders.classes=[ok, late_return, chargeback]", *OTHERWISE], 3, "has {'fraud': "),
     (["orders.classes=[]", *OTHERWISE], 3, "Name all of them under orders.classes"),
-    (["strategies=[smote]"], 2, "smote is for two classes"),
+    (["strategies=[isolation_forest]"], 2, "isolation_forest"),
     (["serve_objective=cost"], 2, "none of the objectives"),
 ])  # fmt: skip
 def test_bad_input_ends_with_one_line_and_its_code(

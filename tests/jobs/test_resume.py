@@ -20,10 +20,10 @@ from imbalance_spark.tracking.runs import connect
 from jobs import train
 
 # In the order in which a run comes by them. A step's name is where its result is written down: before it, a table
-# stands already that no ledger knows of. Calibration, thresholds and metrics are one piece, `judge`.
+# stands already that no ledger knows of. Calibration, thresholds and metrics are one piece, `evaluate_strategy`.
 KILL_POINTS = (
     "before quarantined", "before split", "before train", "before fit_none", "after fit_none",
-    "before train_undersample", "before counts_none", "before judge", "before log_bundle", "after log_bundle",
+    "before train_undersample", "before counts_none", "before evaluate_strategy", "before log_bundle", "after log_bundle",
     "before register_version", "after register_version", "before promote", "after promote",
 )  # fmt: skip
 

@@ -15,7 +15,7 @@ from support.mlflow_server import free_port, running
 from support.mlflow_store import new_store
 from support.resumable import config_file, ledger, runs_of
 
-from imbalance_spark.comparison import record_run
+from imbalance_spark.comparison import record
 from jobs import train
 
 
@@ -92,7 +92,7 @@ def test_a_job_goes_on_from_where_the_store_went_away(
     code, said = run()
     assert (code, said.startswith("tracking.uri: the MLflow store does not answer")) == (2, True), said
     assert not (home / "away" / "away").exists()
-    for module, name in ((record_run, "log_bundle"), (record_run, "promote")):
+    for module, name in ((record, "log_bundle"), (record, "promote")):
         line.join()
         with monkeypatch.context() as patched:
             original = getattr(module, name)

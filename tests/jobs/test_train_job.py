@@ -106,7 +106,7 @@ def test_every_round_of_every_fit_has_its_metric_and_every_strategy_its_ledger_e
     entries = {
         name: mlflow.artifacts.load_dict(f"runs:/{run_id}/ledger.json") for name, run_id in nested.run_id.items()
     }
-    assert entries["focal"]["correction"] == {"gamma": 2.0, "gamma_negative": 2.0, "alpha": 0.5}
+    assert entries["focal"]["correction"] == {"factors": [1.0, 1.0], "gammas": [2.0, 2.0]}
     # Two samples of 5 negatives for a positive, some 50 for each before: kept a tenth.
     assert entries["undersample_ensemble"]["correction"]["factors"][0] == pytest.approx(0.1, rel=0.25)
     assert nested.loc["isolation_forest", "params.prior_correction"] == "none: scores are ranks"

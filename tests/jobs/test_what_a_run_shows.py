@@ -149,7 +149,7 @@ def test_jobs_are_named_also_where_the_thread_has_no_active_session(spark: Spark
     sessions, context = spark._jvm.SparkSession, spark.sparkContext
     sessions.clearActiveSession()
     try:
-        with Progress(1, quiet=True).step("counting"):
+        with Progress(["counting"], quiet=True).step("counting"):
             assert context.getLocalProperty("spark.job.description") == "counting"
     finally:
         sessions.setActiveSession(spark._jsparkSession)

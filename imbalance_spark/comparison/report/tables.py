@@ -117,7 +117,7 @@ def conclusions(comparison: Comparison) -> list[str]:
         f"{result.name}: its scores are ranks. Read its average precision and ROC-AUC; its probabilities are the "
         "calibration's alone."
         for result in comparison.results
-        if result.fitted.strategy.gives_ranks
+        if result.fitted.strategy.is_ranking
     ]
     return lines + _doubts(comparison)
 

@@ -8,16 +8,13 @@ from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from imbalance_spark.core.columns import col
+from imbalance_spark.core.columns import col, in_parts
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.orders.config import OrdersConfig
 from imbalance_spark.orders.labels import label_text
 from imbalance_spark.orders.validation.rules import any_broken, within_float32
 
 _MOST_LABELS = 100
-
-
-_FEATURES_A_PASS = 200  # three aggregates each; the time to plan an aggregate grows faster than its width
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +62,7 @@ def collect_label_counts(
         DataContractError: more than 100 distinct labels.
     """
     names = config.features
-    parts = [names[i : i + _FEATURES_A_PASS] for i in range(0, len(names), _FEATURES_A_PASS)]
+    parts = in_parts(names)
     found: dict[str | None, dict[str, Any]] = {}
     for number, part in enumerate(parts):
         aggregates = [*_range_aggregates(orders, config, part)]

@@ -1,0 +1,78 @@
+"""A comparison of a DataFrame that somebody already has: one call, and what it gives back."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from pyspark.sql import DataFrame, SparkSession
+from support.small_run import STRONG, config_file
+
+from imbalance_spark.comparison.run import RunResult, run
+from imbalance_spark.config.run import RunConfig
+from imbalance_spark.config.yaml_file import load_config
+from imbalance_spark.orders.datasets.synthetic import generate_orders
+from jobs import diagnose, train
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("handed-over")
+
+
+@pytest.fixture(scope="module")
+def conf(home: Path) -> str:
+    few = {**STRONG, "rounds": 5, "early_stopping_rounds": 5}
+    file = Path(config_file(home, "frame", uri=f"sqlite:///{home}/mlflow.db", training=few))
+    config = yaml.safe_load(file.read_text("utf-8"))
+    del config["orders"]["source"]
+    file.write_text(yaml.safe_dump(config), "utf-8")
+    return str(file)
+
+
+@pytest.fixture(scope="module")
+def orders(spark: SparkSession) -> DataFrame:
+    return generate_orders(spark, rows=6_000, prevalence=0.05, seed=7, partitions=2)
+
+
+@pytest.fixture(scope="module")
+def result(spark: SparkSession, conf: str, orders: DataFrame) -> RunResult:
+    return run(spark, load_config(conf, RunConfig, ()), orders, quiet=True)
+
+
+def test_a_dataframe_is_written_once_and_then_treated_as_any_source(
+    spark: SparkSession, result: RunResult, conf: str, orders: DataFrame
+) -> None:
+    prepared = result.comparison.prepared
+    assert prepared.location.endswith("/tables/orders")
+    assert prepared.run.pin("orders").rows == 6_000
+    again = run(spark, load_config(conf, RunConfig, ()), orders.repartition(5), quiet=True)
+    assert again.comparison.prepared.run.run_id == prepared.run.run_id
+    assert again.to_dict()["strategies"] == result.to_dict()["strategies"]
+    assert again.decision.outcome == "standing"
+
+
+def test_other_rows_are_another_run(spark: SparkSession, result: RunResult, conf: str, orders: DataFrame) -> None:
+    fewer = run(spark, load_config(conf, RunConfig, ()), orders.where("order_id <> 17"), quiet=True)
+    assert fewer.comparison.prepared.run.run_id != result.comparison.prepared.run.run_id
+
+
+def test_the_result_shows_itself_and_holds_the_report(result: RunResult) -> None:
+    assert "Best on validation: none." in result._repr_html_()
+    assert {"comparison", "thresholds", "cost"} <= set(result.figures)
+    assert "<h2>The answer</h2>" in result.report_html
+    assert (result.best.name, result.advice.reason, result.problems) == ("none", "alone", [])
+
+
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
+def test_a_job_without_a_source_says_what_to_name(
+    conf: str, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    assert train.main(["--config", conf, *options]) == 2
+    assert "orders.source: the config names none. Give a path or a table" in capsys.readouterr().err
+
+
+def test_a_diagnosis_without_a_source_says_so_before_spark_starts(
+    conf: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert diagnose.main(["--config", conf]) == 2
+    assert "orders.source" in capsys.readouterr().err
