@@ -8,7 +8,7 @@ from functools import cached_property
 from pyspark.sql import DataFrame, SparkSession
 
 from imbalance_spark.comparison.advice import Advice, advise, joint_level
-from imbalance_spark.comparison.evaluate import StrategyResult, baseline, evaluate_strategy, gains
+from imbalance_spark.comparison.evaluate import StrategyResult, baseline, error_costs, evaluate_strategy, gains
 from imbalance_spark.comparison.prepare import STAGES as PREPARE_STAGES
 from imbalance_spark.comparison.prepare import PreparedOrders, prepare
 from imbalance_spark.comparison.score_strategies import score_strategies, with_days
@@ -21,6 +21,7 @@ from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.threshold.decisions import Decisions, decisions_of
 from imbalance_spark.train_only.learners.executors import check_executors, require_training_slots
+from imbalance_spark.train_only.learners.stopping import Costs
 from imbalance_spark.train_only.strategies import Strategy, strategies_of
 from imbalance_spark.train_only.strategies.fit import FitTask, FittedStrategy, fit_strategy, write_train_table
 
@@ -177,7 +178,7 @@ def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Prog
         scored = score_strategies(prepared, fitted, decisions, config)
         step.says(f"{len(fitted)} strategies in one scan of validation and test")
     with progress.step("evaluate") as step:
-        results = [evaluate_strategy(s, scored[s.strategy.name], decisions, names) for s in fitted]
+        results = [evaluate_strategy(s, scored[s.name], decisions, names) for s in fitted]
         step.says(f"{len(decisions.names)} {_rules(names)} per strategy, from counts alone")
     metric = f"{VALIDATION}/{names.macro(config.gate.metric)}"
     results.sort(key=lambda result: result.metrics.get(metric, -math.inf), reverse=True)
@@ -195,8 +196,10 @@ def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Prog
 
 def fit_task(config: RunConfig) -> FitTask:
     """What a fit needs of the config."""
-    stops_by_cost = config.training.early_stopping_metric == "expected_cost"
-    costs = asked_decisions(config).costs if stops_by_cost else None
+    costs: Costs | None = None
+    if config.training.early_stopping_metric == "expected_cost":
+        asked = asked_decisions(config)
+        costs = asked.costs if config.orders.classes else tuple(error_costs(asked).values())
     return FitTask(orders=config.orders, training=config.training, split=config.split, costs=costs)
 
 

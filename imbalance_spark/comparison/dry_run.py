@@ -164,7 +164,7 @@ def _planned_strategies(config: RunConfig, fit_rows: Mapping[Label, int]) -> tup
     for strategy in strategies_of(config.strategies):
         by_number = strategy.by_number(config.orders.class_names or TWO_CLASSES)
         try:
-            planned += [_planned(member, fit_rows, config) for member in by_number.members()]
+            planned += [_planned(member, fit_rows, config) for member in by_number.fits()]
         except ConfigError as error:
             problems.append(f"strategy {strategy.name!r}: {error}")
     if problems:

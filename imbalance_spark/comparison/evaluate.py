@@ -80,7 +80,7 @@ class StrategyResult:
     @property
     def name(self) -> str:
         """The strategy's name in the config."""
-        return self.fitted.strategy.name
+        return self.fitted.name
 
     @property
     def ledger_passed(self) -> bool:

@@ -86,7 +86,7 @@ def score_strategies(
     """
     candidates = [
         Candidate(
-            name=s.strategy.name,
+            name=s.name,
             model_bytes=s.booster.model_bytes,
             features=s.booster.features,
             correction=s.recipe.prior_shift.correction(),

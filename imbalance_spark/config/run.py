@@ -9,7 +9,7 @@ from imbalance_spark.orders.config import OrdersConfig, repeated
 from imbalance_spark.split.config import SplitConfig
 from imbalance_spark.tracking.config import TrackingConfig
 from imbalance_spark.train_only.config import TrainingConfig
-from imbalance_spark.train_only.strategies import Strategies
+from imbalance_spark.train_only.strategies import AnyStrategy
 from imbalance_spark.train_only.strategies.base import TWO_CLASSES
 
 class ScoringConfig(Section):
@@ -81,7 +81,7 @@ class RunConfig(Section):
     orders: OrdersConfig
     split: SplitConfig = SplitConfig()
     training: TrainingConfig = TrainingConfig()
-    strategies: tuple[Strategies, ...]
+    strategies: tuple[AnyStrategy, ...]
     objectives: tuple[str | dict[str, Any], ...] = (
         {"name": "max_f_beta", "beta": 1.0},
         {"name": "max_f_beta", "beta": 2.0},

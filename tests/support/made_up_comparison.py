@@ -108,7 +108,7 @@ def _comparison(scored: dict[str, ScoredStrategy], decisions: Decisions, classes
     results = [
         evaluate_strategy(
             SimpleNamespace(
-                strategy=SimpleNamespace(name=name, is_plain=name == "none", is_ranking=False), neighbours=neighbours
+                name=name, strategy=SimpleNamespace(is_ranking=False), neighbours=neighbours
             ),
             found, decisions, names,
         )
