@@ -44,8 +44,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     asked = parser.add_mutually_exclusive_group(required=True)
     asked.add_argument("--objective", choices=sorted(OBJECTIVES), help="what the threshold is for")
-    asked.add_argument("--costs", metavar="FILE", help="YAML file with new costs of errors, as in an objective cost_matrix")
-    parser.add_argument("--class", dest="target", default="", metavar="NAME", help="of several, whose threshold to move")
+    asked.add_argument(
+        "--costs", metavar="FILE", help="YAML file with new costs of errors, as in an objective cost_matrix"
+    )
+    parser.add_argument(
+        "--class", dest="target", default="", metavar="NAME", help="of several, whose threshold to move"
+    )
     settings = parser.add_argument_group("settings of the objective")
     for name in _SETTINGS:
         settings.add_argument(f"--{name.replace('_', '-')}", type=_number_or_text, metavar="X", help=_users_of(name))

@@ -18,10 +18,10 @@ dbutils.widgets.dropdown("register", "no", ["no", "yes"], "Register as champion"
 # COMMAND ----------
 
 import pandas as pd
+from imbalance_spark.comparison.retune_record import retuned_evidence, retuned_identity, version_tags
 
 from imbalance_spark.calibration import ledger_check
 from imbalance_spark.comparison.retune import retune
-from imbalance_spark.comparison.retune_record import retuned_evidence, retuned_identity, version_tags
 from imbalance_spark.metrics.plots import confusion_figure, cost_figure, threshold_figure
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.threshold import MaxFBeta, MaxMCC, MaxRecall, MinCost, sweep, sweep_segments

@@ -94,9 +94,7 @@ def stages(config: RunConfig) -> list[str]:
     return ["cluster", *PREPARE_STAGES, "training rows", *fits, "score", "evaluate"]
 
 
-def compare(
-    spark: SparkSession, config: RunConfig, progress: Progress, orders: DataFrame | None = None
-) -> Comparison:
+def compare(spark: SparkSession, config: RunConfig, progress: Progress, orders: DataFrame | None = None) -> Comparison:
     """Run the whole comparison that a config asks for, up to the numbers; nothing is logged or registered.
 
     Args:
@@ -199,7 +197,8 @@ def fit_task(config: RunConfig) -> FitTask:
     costs: Costs | None = None
     if config.training.early_stopping_metric == "expected_cost":
         asked = asked_decisions(config)
-        costs = asked.costs if config.orders.classes else tuple(error_costs(asked).values())
+        errors = error_costs(asked)
+        costs = asked.costs if config.orders.classes else (errors["fn"], errors["fp"])
     return FitTask(orders=config.orders, training=config.training, split=config.split, costs=costs)
 
 

@@ -163,9 +163,7 @@ def baseline(scored: ScoredStrategy, fold: str, decisions: Decisions) -> dict[st
     return decision_metrics(MulticlassConfusion(weight=all_largest), decisions.costs)
 
 
-def decision_metrics(
-    confusion: MulticlassConfusion, costs: Sequence[Sequence[float]] | None
-) -> dict[str, float]:
+def decision_metrics(confusion: MulticlassConfusion, costs: Sequence[Sequence[float]] | None) -> dict[str, float]:
     """What decisions between K classes give, by the names of `DECIDED`; the cost only where costs are known.
 
     Args:
@@ -259,9 +257,7 @@ def _calibration_metrics(
 ) -> dict[str, float]:
     ratio = "ledger/mean_over_base_rate"
     found = {
-        names.of(ratio, number): ledger[target].ratio
-        for number, target in enumerate(names.targets)
-        if target in ledger
+        names.of(ratio, number): ledger[target].ratio for number, target in enumerate(names.targets) if target in ledger
     }
     found["ledger/passed"] = float(all(check.passed for check in ledger.values()))
     if isinstance(scored.calibration, ChosenTemperature):
@@ -276,9 +272,7 @@ def _threshold_of(chosen: ChosenClassThresholds, number: int) -> float:
     return chosen.by_target[0].threshold if len(chosen.by_target) == 1 else thresholds[number]
 
 
-def _uncertainty(
-    scored: ScoredStrategy, decisions: Decisions, names: TargetNames
-) -> dict[str, ThresholdUncertainty]:
+def _uncertainty(scored: ScoredStrategy, decisions: Decisions, names: TargetNames) -> dict[str, ThresholdUncertainty]:
     """Of the serving thresholds; of K classes not of the largest, which has none."""
     objective = decisions.swept.get(decisions.serve_objective)
     if objective is None:

@@ -140,9 +140,7 @@ def class_rows(report: ValidationReport) -> dict[int, int]:
     return {number: report.class_counts[name] for number, name in enumerate(report.label.classes)}
 
 
-def _pinned_orders(
-    spark: SparkSession, config: RunConfig, orders: DataFrame | None
-) -> tuple[Run, DataFrame, str, int]:
+def _pinned_orders(spark: SparkSession, config: RunConfig, orders: DataFrame | None) -> tuple[Run, DataFrame, str, int]:
     source = source_orders(spark, config, orders)
     identity = identity_of(spark, source, config)
     run = Run.open(spark, config.output, run_id_of(config, identity), config_hash(config), identity)

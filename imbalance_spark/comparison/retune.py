@@ -317,9 +317,7 @@ def _retuned(
     if target:
         thresholds = tuple(chosen.threshold if k == number else value for k, value in enumerate(old.thresholds))
         name = f"{chosen.objective} of {target}"
-        return replace(
-            bundle, rules={**bundle.rules, name: replace(old, thresholds=thresholds)}, serve_objective=name
-        )
+        return replace(bundle, rules={**bundle.rules, name: replace(old, thresholds=thresholds)}, serve_objective=name)
     return replace(
         bundle,
         rules={chosen.objective: ClassThresholds.of_threshold(chosen.threshold)},

@@ -90,9 +90,7 @@ class RunResult:
         return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>{table}"
 
 
-def run(
-    spark: SparkSession, config: RunConfig, orders: DataFrame | None = None, *, quiet: bool = False
-) -> RunResult:
+def run(spark: SparkSession, config: RunConfig, orders: DataFrame | None = None, *, quiet: bool = False) -> RunResult:
     """Compare strategies, decide on the champion, and log everything to MLflow.
 
     The same config and orders give the same run id: called again, it goes on from what is finished.

@@ -165,9 +165,7 @@ def _score_classes(
     records = run.document("temperatures", chosen_temperatures)
     temperatures = {name: ChosenTemperature(**found) for name, found in records.items()}
     models = {
-        name: CountedModel(
-            correction=correction, temperature=temperatures[name].calibrator, rules=decisions.fixed
-        )
+        name: CountedModel(correction=correction, temperature=temperatures[name].calibrator, rules=decisions.fixed)
         for name, correction in corrections.items()
     }
     counted = _kept_counts(prepared, list(models), lambda: _count(margins, models, config))
@@ -220,9 +218,7 @@ def _margins(inputs: DataFrame, candidates: Sequence[Candidate], config: RunConf
     )
 
 
-def _count(
-    margins: DataFrame, models: Mapping[str, CountedModel], config: RunConfig
-) -> dict[str, HeldOutCounts]:
+def _count(margins: DataFrame, models: Mapping[str, CountedModel], config: RunConfig) -> dict[str, HeldOutCounts]:
     return count_classes(
         margins,
         models,

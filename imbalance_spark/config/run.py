@@ -12,6 +12,7 @@ from imbalance_spark.train_only.config import TrainingConfig
 from imbalance_spark.train_only.strategies import AnyStrategy
 from imbalance_spark.train_only.strategies.base import TWO_CLASSES
 
+
 class ScoringConfig(Section):
     """The scan that scores validation and test.
 

@@ -44,9 +44,9 @@ FEATURES_PER_PASS = 200
 """Most columns that one aggregate looks at: the time to plan it grows faster than its width."""
 
 
-def in_parts(names: Sequence[str]) -> list[Sequence[str]]:
+def in_parts(names: Sequence[str]) -> list[tuple[str, ...]]:
     """The names in parts of at most `FEATURES_PER_PASS`, each for one pass."""
-    return [names[start : start + FEATURES_PER_PASS] for start in range(0, len(names), FEATURES_PER_PASS)]
+    return [tuple(names[start : start + FEATURES_PER_PASS]) for start in range(0, len(names), FEATURES_PER_PASS)]
 
 
 def col(name: str) -> Column:

@@ -78,9 +78,7 @@ RANKING = ("average_precision", "roc_auc")
 """Metrics that neither a threshold nor the calibration of a single target moves."""
 
 
-def ranking_metrics(
-    curves: Sequence[Curve], names: TargetNames, metrics: Sequence[str] = RANKING
-) -> dict[str, float]:
+def ranking_metrics(curves: Sequence[Curve], names: TargetNames, metrics: Sequence[str] = RANKING) -> dict[str, float]:
     """Average precision and ROC-AUC of each target, and their macro averages; see `TargetNames`.
 
     Args:

@@ -11,8 +11,8 @@ from imbalance_spark.metrics.bucket_draws import BucketedCurve
 from imbalance_spark.metrics.buckets import BUCKETS
 from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.multiclass_counts import MulticlassCounts
 from imbalance_spark.metrics.grid import FloatArray, IntArray
+from imbalance_spark.metrics.multiclass_counts import MulticlassCounts
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 
 _PLACE = {VALIDATION: slice(0, BUCKETS), TEST: slice(BUCKETS, 2 * BUCKETS)}

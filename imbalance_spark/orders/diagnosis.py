@@ -203,8 +203,8 @@ def _how_to_decide(has_two: bool) -> str:
 def _undersampling(rows: int, kept: int, has_two: bool) -> str:
     share = f"{'at 1:1' if has_two else 'down to the rarest class'} it keeps {kept:,} of {rows:,} training rows"
     if kept < _RECKLESS_BELOW:
-        instead = "" if has_two else " Give rows per class instead."
-        return f"Undersampling is reckless here: {share}, fewer than {_RECKLESS_BELOW:,}, and throws the rest away.{instead}"
+        share += f", fewer than {_RECKLESS_BELOW:,}, and throws the rest away"
+        return f"Undersampling is reckless here: {share}." + ("" if has_two else " Give rows per class instead.")
     return f"Undersampling is fine here to save time: {share}. Correct the probabilities after it."
 
 

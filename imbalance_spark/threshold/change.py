@@ -108,7 +108,7 @@ def _on_old_scale(threshold: float, curve: Curve, moved: Curve, correction: Prio
 def outcome_at(
     threshold: float, cut: int, curve: Curve, costs: Objective | None, days: float | None
 ) -> ThresholdOutcome:
-    """What a threshold does on the rows of a curve that have it at the entry `cut`; `days` is how many they amount to."""
+    """What a threshold does on the rows of a curve, which has it at the entry `cut` and amounts to `days` days."""
     matrix = curve.matrix(cut)
     return ThresholdOutcome(
         threshold=threshold,

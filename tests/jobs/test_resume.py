@@ -23,8 +23,8 @@ from jobs import train
 # stands already that no ledger knows of. Calibration, thresholds and metrics are one piece, `evaluate_strategy`.
 KILL_POINTS = (
     "before quarantined", "before split", "before train", "before fit_none", "after fit_none",
-    "before train_undersample", "before counts_none", "before evaluate_strategy", "before log_bundle", "after log_bundle",
-    "before register_version", "after register_version", "before promote", "after promote",
+    "before train_undersample", "before counts_none", "before evaluate_strategy", "before log_bundle",
+    "after log_bundle", "before register_version", "after register_version", "before promote", "after promote",
 )  # fmt: skip
 
 

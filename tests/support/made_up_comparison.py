@@ -34,7 +34,9 @@ def target_counts(folds: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -
         calibrate=counts(VALIDATION, halves == 0),
         choose=counts(VALIDATION, halves == 1),
         test=counts(TEST, folds[TEST][2] >= 0),
-        buckets={fold: BucketCounts.from_arrays(bucket, label, score) for fold, (label, score, bucket) in folds.items()},
+        buckets={
+            fold: BucketCounts.from_arrays(bucket, label, score) for fold, (label, score, bucket) in folds.items()
+        },
         segments={},
     )
 

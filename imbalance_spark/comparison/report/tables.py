@@ -65,7 +65,9 @@ def class_table(comparison: Comparison) -> pd.DataFrame:
             row["threshold"] = "else" if threshold is not None and threshold >= FLAG_NOBODY else threshold
         precision = names.of(f"{TEST}/average_precision", number)
         row |= {"average precision": best.metrics.get(precision), INTERVAL: range_text(best.intervals.get(precision))}
-        row |= {metric: best.metrics.get(names.of(f"{TEST}/{metric}", number)) for metric in ("precision", "recall", "f1")}
+        row |= {
+            metric: best.metrics.get(names.of(f"{TEST}/{metric}", number)) for metric in ("precision", "recall", "f1")
+        }
         row["mean p / rate"] = best.metrics.get(names.of("ledger/mean_over_base_rate", number))
         rows.append(row)
     return pd.DataFrame(rows)
@@ -97,7 +99,7 @@ def terminal_text(comparison: Comparison) -> str:
         lines += [f"{comparison.best.name} on test, decided by {comparison.serving}:"]
         lines += [_aligned(class_table(comparison)), ""]
         confusion = confusion_table(comparison).reset_index()
-        lines += [confusion.to_string(index=False, formatters=thousands), ""]  # type: ignore[arg-type]
+        lines += [confusion.to_string(index=False, formatters=thousands), ""]
     return "\n".join([*lines, *conclusions(comparison), ""])
 
 
