@@ -14,7 +14,7 @@ from imbalance_spark.comparison.retune import Retuned, retune
 from imbalance_spark.comparison.retune_record import change_record, retuned_evidence, retuned_identity, version_tags
 from imbalance_spark.core.errors import ConfigError, QualityGateError
 from imbalance_spark.core.progress import Progress
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.scoring.held_out_counts import TargetCounts
 from imbalance_spark.threshold.objective import Objective
 from imbalance_spark.threshold.objectives import OBJECTIVES, MinCost, objective_from_config
 from imbalance_spark.tracking.models import LoggedModel, load_logged_model, log_retuned, register_version
@@ -71,7 +71,7 @@ def _run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--run {args.run}: its model is not registered. Name a registered model with --register.")
     per_day = source.orders_per_day if args.orders_per_day is None else args.orders_per_day
     with progress.step("choose") as step:
-        held_out = HeldOutCounts.from_records(source.documents["counts.json"])
+        held_out = TargetCounts.from_records(source.documents["counts.json"])
         retuned = retune(
             source.bundle,
             held_out,
@@ -104,7 +104,7 @@ def _objectives(args: argparse.Namespace) -> tuple[Objective, Objective | None]:
 def _register(
     args: argparse.Namespace,
     source: LoggedModel,
-    held_out: HeldOutCounts,
+    held_out: TargetCounts,
     retuned: Retuned,
     name: str,
     costs: Sequence[Objective],

@@ -21,9 +21,10 @@ from imbalance_spark.metrics.evaluate import majority_baseline, matrix_metrics
 from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.scoring.boosters import Contender
+from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.held_out import in_choosing_half, scan_held_out
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
-from imbalance_spark.scoring.scorer import ModelBundle
+from imbalance_spark.scoring.held_out_counts import TargetCounts
+from imbalance_spark.threshold.class_rules import ClassThresholds
 from imbalance_spark.threshold.objective import Objective
 from imbalance_spark.threshold.objectives import AlertBudget, count_days, first_constant_costs, objective_from_config
 from imbalance_spark.train_only.learners.executors import check_executors, require_training_slots
@@ -133,14 +134,15 @@ def bundle_of(comparison: Comparison, result: StrategyResult) -> ModelBundle:
     orders, prepared = comparison.config.orders, comparison.prepared
     return ModelBundle(
         strategy=result.name,
-        booster_ubj=result.fitted.booster.ubj,
+        model_bytes=result.fitted.booster.ubj,
         numeric=orders.numeric,
         categorical=orders.categorical,
         categories=prepared.categories,
         label=prepared.report.label,
+        label_column=orders.label,
         correction=result.fitted.recipe.ledger.correction(),
         calibrator=result.calibration.calibrator,
-        thresholds={name: chosen.threshold for name, chosen in result.thresholds.items()},
+        rules={name: ClassThresholds.of_threshold(one.threshold) for name, one in result.thresholds.items()},
         serve_objective=comparison.config.serve_objective,
     )
 
@@ -155,16 +157,16 @@ def _fit(
     return fitted
 
 
-def _score(prepared: PreparedOrders, fitted: Sequence[FittedStrategy], config: RunConfig) -> dict[str, HeldOutCounts]:
+def _score(prepared: PreparedOrders, fitted: Sequence[FittedStrategy], config: RunConfig) -> dict[str, TargetCounts]:
     """Counts by strategy: from the ledger if the run has them all, else from one scan."""
     run, names = prepared.run, [strategy.config.name for strategy in fitted]
     if not all(run.is_done(f"counts_{name}") for name in names):
         for name, found in _scanned(prepared, fitted, config).items():
             run.record(f"counts_{name}", found.to_records())
-    return {name: HeldOutCounts.from_records(run.read_document(f"counts_{name}")) for name in names}
+    return {name: TargetCounts.from_records(run.read_document(f"counts_{name}")) for name in names}
 
 
-def _scanned(prepared: PreparedOrders, fitted: Sequence[FittedStrategy], config: RunConfig) -> dict[str, HeldOutCounts]:
+def _scanned(prepared: PreparedOrders, fitted: Sequence[FittedStrategy], config: RunConfig) -> dict[str, TargetCounts]:
     contenders = [
         Contender(
             name=s.config.name,
@@ -177,9 +179,9 @@ def _scanned(prepared: PreparedOrders, fitted: Sequence[FittedStrategy], config:
     return scan_contenders(prepared.inputs, contenders, config)
 
 
-def scan_contenders(inputs: DataFrame, contenders: Sequence[Contender], config: RunConfig) -> dict[str, HeldOutCounts]:
+def scan_contenders(inputs: DataFrame, contenders: Sequence[Contender], config: RunConfig) -> dict[str, TargetCounts]:
     """Counts of models of one list of features, from one pass over validation and test; see `scan_held_out`."""
-    return scan_held_out(
+    counted = scan_held_out(
         inputs.where(col(SPLIT).isin(*HELD_OUT)),
         contenders,
         key=config.orders.key,
@@ -189,6 +191,7 @@ def scan_contenders(inputs: DataFrame, contenders: Sequence[Contender], config: 
         has_weight=config.orders.weight is not None,
         has_amount=config.orders.amount is not None,
     )
+    return {name: found.target for name, found in counted.items()}
 
 
 def _with_days(objectives: tuple[Objective, ...], prepared: PreparedOrders, config: RunConfig) -> tuple[Objective, ...]:

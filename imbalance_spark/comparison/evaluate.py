@@ -9,7 +9,7 @@ from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.evaluate import evaluate, matrix_metrics
 from imbalance_spark.metrics.intervals import Interval, bucket_intervals, paired_differences
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.scoring.held_out_counts import TargetCounts
 from imbalance_spark.threshold import ChosenThreshold, sweep
 from imbalance_spark.threshold.objective import Objective
 from imbalance_spark.threshold.objectives import MaxPrecision, MaxRecall, first_constant_costs
@@ -42,7 +42,7 @@ class StrategyResult:
     """
 
     fitted: FittedStrategy
-    held_out: HeldOutCounts
+    held_out: TargetCounts
     calibration: ChosenCalibration
     curves: Mapping[str, Curve]
     thresholds: Mapping[str, ChosenThreshold]
@@ -58,7 +58,7 @@ class StrategyResult:
 
 
 def judge(
-    fitted: FittedStrategy, held_out: HeldOutCounts, objectives: Sequence[Objective], serve_objective: str
+    fitted: FittedStrategy, held_out: TargetCounts, objectives: Sequence[Objective], serve_objective: str
 ) -> StrategyResult:
     """Every number of one strategy, on the driver: no pass over rows.
 
@@ -96,7 +96,7 @@ def gains(
     return {result.name: gain_over(result, against.held_out, metric, level=level) for result in others}
 
 
-def gain_over(result: StrategyResult, other: HeldOutCounts, metric: str, *, level: float = 0.95) -> Interval:
+def gain_over(result: StrategyResult, other: TargetCounts, metric: str, *, level: float = 0.95) -> Interval:
     """How much more of a validation metric a strategy has than another model on the same rows, with its interval."""
 
     def ranked(curve: Curve) -> Mapping[str, float]:
@@ -140,7 +140,7 @@ def _ledger_metrics(ledger: LedgerCheck, before: LedgerCheck) -> dict[str, float
 
 
 def _intervals(
-    held_out: HeldOutCounts, calibration: ChosenCalibration, threshold: float, costs: Mapping[str, float]
+    held_out: TargetCounts, calibration: ChosenCalibration, threshold: float, costs: Mapping[str, float]
 ) -> dict[str, Interval]:
     def at_threshold(curve: Curve) -> Mapping[str, float]:
         found = matrix_metrics(curve.at(threshold), **costs)
@@ -155,7 +155,7 @@ def _intervals(
     }
 
 
-def _uncertainty(held_out: HeldOutCounts, calibration: ChosenCalibration, objective: Objective) -> ThresholdUncertainty:
+def _uncertainty(held_out: TargetCounts, calibration: ChosenCalibration, objective: Objective) -> ThresholdUncertainty:
     sample = held_out.bucketed(CHOOSE, calibration.calibrator.apply)
     # Under a constraint the lowest loss is not what the objective looks for, so there is no regret to tell.
     has_loss = not isinstance(objective, MaxRecall | MaxPrecision) and objective.is_loss

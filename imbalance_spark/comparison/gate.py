@@ -10,8 +10,8 @@ from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.orders.model_inputs import model_inputs
 from imbalance_spark.orders.schema import check_features
 from imbalance_spark.scoring.boosters import Contender
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
-from imbalance_spark.scoring.scorer import ModelBundle
+from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.scoring.held_out_counts import TargetCounts
 from imbalance_spark.tracking.registry import RegisteredVersion, bundle_of_version
 
 _CHAMPION = "champion"
@@ -48,18 +48,18 @@ def gate_problems(comparison: Comparison) -> list[str]:
     return problems
 
 
-def _champion_counts(comparison: Comparison, champion: RegisteredVersion) -> HeldOutCounts:
+def _champion_counts(comparison: Comparison, champion: RegisteredVersion) -> TargetCounts:
     def scanned() -> Any:
         bundle = bundle_of_version(champion)
-        if not isinstance(bundle, ModelBundle):
+        if bundle.targets > 1:
             raise DataContractError(f"it knows {len(bundle.classes)} classes, {list(bundle.classes)}; here are two.")
         return _scanned(comparison, bundle).to_records()
 
     step = f"counts_champion_{champion.model_id}"
-    return HeldOutCounts.from_records(comparison.prepared.run.document(step, scanned))
+    return TargetCounts.from_records(comparison.prepared.run.document(step, scanned))
 
 
-def _scanned(comparison: Comparison, bundle: ModelBundle) -> HeldOutCounts:
+def _scanned(comparison: Comparison, bundle: ModelBundle) -> TargetCounts:
     config, prepared = comparison.config, comparison.prepared
     if bundle.label != prepared.report.label:
         raise DataContractError(f"it was trained on other classes, {bundle.label.classes}.")
@@ -67,5 +67,5 @@ def _scanned(comparison: Comparison, bundle: ModelBundle) -> HeldOutCounts:
     roles = config.orders.model_copy(update={"numeric": bundle.numeric, "categorical": bundle.categorical})
     keep = prepared.kept
     inputs = model_inputs(prepared.orders, roles, prepared.report.label, bundle.categories, keep=keep)
-    contender = Contender(name=_CHAMPION, ubj=bundle.booster_ubj, features=roles.features, correction=bundle.correction)
+    contender = Contender(name=_CHAMPION, ubj=bundle.model_bytes, features=roles.features, correction=bundle.correction)
     return scan_contenders(inputs, [contender], config)[_CHAMPION]

@@ -12,7 +12,7 @@ from imbalance_spark.comparison.compared import Compared, Judged, Result
 from imbalance_spark.comparison.gate_decision import GateDecision
 from imbalance_spark.config.yaml_file import dump
 from imbalance_spark.metrics.intervals import Interval
-from imbalance_spark.scoring.bundles import Bundle
+from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.tracking.models import log_bundle, register_version
 from imbalance_spark.tracking.registry import CHAMPION, Registered, challenge, promote
 from imbalance_spark.tracking.runs import (
@@ -46,7 +46,7 @@ class Recording(Generic[Result]):
 
     parent: Evidence
     strategy: Callable[[Result], Evidence]
-    bundle: Callable[[Result], Bundle]
+    bundle: Callable[[Result], ModelBundle]
     problems: Sequence[str]
     shown: Sequence[str] = ()
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 
 from imbalance_spark.calibration import ledger_check
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
-from imbalance_spark.scoring.scorer import ModelBundle
+from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.scoring.held_out_counts import TargetCounts
 from imbalance_spark.threshold.base_rate import at_base_rate
 from imbalance_spark.threshold.change import ThresholdChange, ThresholdOutcome, change_threshold
 from imbalance_spark.threshold.choice import cut_at
+from imbalance_spark.threshold.class_rules import ClassThresholds
 from imbalance_spark.threshold.objective import Objective, require_number
 
 _COLUMNS = ("alerts", "alerts a day", "precision", "recall", "cost")
@@ -55,7 +56,7 @@ class Retuned:
 
 def retune(
     bundle: ModelBundle,
-    held_out: HeldOutCounts,
+    held_out: TargetCounts,
     objective: Objective,
     *,
     base_rate: float | None = None,
@@ -103,7 +104,7 @@ def retune(
     return Retuned(
         bundle=replace(
             bundle,
-            thresholds={objective.name: change.chosen.threshold},
+            rules={objective.name: ClassThresholds.of_threshold(change.chosen.threshold)},
             serve_objective=objective.name,
             base_rate_shift=None if base_rate is None else change.correction,
         ),

@@ -7,7 +7,7 @@ from typing import Any
 
 from imbalance_spark.comparison.retune import Retuned
 from imbalance_spark.metrics.evaluate import evaluate
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.scoring.held_out_counts import TargetCounts
 from imbalance_spark.tracking.models import LoggedModel
 from imbalance_spark.tracking.runs import Evidence
 
@@ -38,7 +38,7 @@ def version_tags(source: LoggedModel, retuned: Retuned, base_rate: float | None)
 
 def retuned_evidence(
     source: LoggedModel,
-    held_out: HeldOutCounts,
+    held_out: TargetCounts,
     retuned: Retuned,
     *,
     base_rate: float | None,

@@ -22,7 +22,7 @@ from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.multiclass.counting import contender_margins, judged_strategies
 from imbalance_spark.multiclass.fit import FittedClasses, fit_classes
 from imbalance_spark.multiclass.judge import ClassResult, class_gains, decision_metrics
-from imbalance_spark.multiclass.margins import ClassContender
+from imbalance_spark.scoring.boosters import Contender
 from imbalance_spark.threshold.decisions import Decisions, decisions_of
 from imbalance_spark.train_only.learners.executors import check_executors, require_training_slots
 from imbalance_spark.train_only.strategies.fit import write_train_table
@@ -146,8 +146,16 @@ def _fit(
     return fitted
 
 
-def _contenders(fitted: Sequence[FittedClasses]) -> list[ClassContender]:
-    return [ClassContender(name=s.config.name, ubj=s.booster.ubj, features=s.booster.features) for s in fitted]
+def _contenders(fitted: Sequence[FittedClasses]) -> list[Contender]:
+    return [
+        Contender(
+            name=s.config.name,
+            ubj=s.booster.ubj,
+            features=s.booster.features,
+            correction=s.recipe.ledger.correction(),
+        )
+        for s in fitted
+    ]
 
 
 def _baseline(confusion: MulticlassConfusion, decisions: Decisions) -> dict[str, float]:

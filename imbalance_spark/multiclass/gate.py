@@ -2,18 +2,19 @@
 
 from typing import Any
 
+from imbalance_spark.calibration import MulticlassTemperature
 from imbalance_spark.comparison.gate_decision import Challenge, GateDecision, decide
 from imbalance_spark.core.columns import VALIDATION
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.multiclass.compare import ClassComparison
 from imbalance_spark.multiclass.counting import contender_margins, counts_of_margins
-from imbalance_spark.multiclass.held_out import ClassHeldOut
 from imbalance_spark.multiclass.judge import class_gain
-from imbalance_spark.multiclass.margins import ClassContender
-from imbalance_spark.multiclass.model import ClassBundle
-from imbalance_spark.multiclass.scan import CountedModel
 from imbalance_spark.orders.model_inputs import model_inputs
 from imbalance_spark.orders.schema import check_features
+from imbalance_spark.scoring.boosters import Contender
+from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.scoring.held_out import CountedModel
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.tracking.registry import RegisteredVersion, bundle_of_version
 
 
@@ -62,24 +63,32 @@ def _ledger_sentences(comparison: ClassComparison) -> list[str]:
     return failed or [f"The mean probability over the rate of each class is {ratios}: calibrated as a whole."]
 
 
-def _champion_counts(comparison: ClassComparison, champion: RegisteredVersion) -> ClassHeldOut:
+def _champion_counts(comparison: ClassComparison, champion: RegisteredVersion) -> HeldOutCounts:
     def scanned() -> Any:
         return _scanned(comparison, bundle_of_version(champion)).to_records()
 
     step = f"counts_champion_{champion.model_id}"
-    return ClassHeldOut.from_records(comparison.prepared.run.document(step, scanned))
+    return HeldOutCounts.from_records(comparison.prepared.run.document(step, scanned))
 
 
-def _scanned(comparison: ClassComparison, bundle: object) -> ClassHeldOut:
+def _scanned(comparison: ClassComparison, bundle: ModelBundle) -> HeldOutCounts:
     config, prepared = comparison.config, comparison.prepared
-    if not isinstance(bundle, ClassBundle):
+    if bundle.targets == 1:
         raise DataContractError(f"it is a model of two classes, here are {len(comparison.classes)}.")
     if bundle.classes != comparison.classes:
         raise DataContractError(f"it knows the classes {list(bundle.classes)}, here are {list(comparison.classes)}.")
     check_features(prepared.orders, bundle.numeric, bundle.categorical)
     read = config.orders.model_copy(update={"numeric": bundle.numeric, "categorical": bundle.categorical})
     inputs = model_inputs(prepared.orders, read, bundle.label, bundle.categories, keep=prepared.kept)
-    contender = ClassContender(name="champion", ubj=bundle.booster_ubj, features=bundle.numeric + bundle.categorical)
-    model = CountedModel(probabilities=bundle.probabilities, rules=comparison.decisions.fixed)
+    contender = Contender(
+        name="champion",
+        ubj=bundle.model_bytes,
+        features=bundle.numeric + bundle.categorical,
+        correction=bundle.correction,
+    )
+    calibrator = bundle.calibrator
+    if not isinstance(calibrator, MulticlassTemperature):
+        raise DataContractError(f"it is calibrated by {calibrator.method}, here by a temperature.")
+    model = CountedModel(correction=bundle.correction, temperature=calibrator, rules=comparison.decisions.fixed)
     margins = contender_margins(inputs, [contender], config)
     return counts_of_margins(margins, {"champion": model}, config)["champion"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imbalance_spark.calibration import LedgerCheck, ledger_check
+from imbalance_spark.calibration.temperature import ChosenTemperature
 from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.curve import Curve
@@ -20,8 +21,7 @@ from imbalance_spark.metrics.intervals import (
     sample_warning,
 )
 from imbalance_spark.multiclass.fit import FittedClasses
-from imbalance_spark.multiclass.held_out import ClassHeldOut
-from imbalance_spark.multiclass.temperature import ChosenTemperature
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.threshold.class_rules import ChosenClassThresholds, Rule
 
 HELD_OUT = (VALIDATION, TEST)
@@ -46,7 +46,7 @@ class ClassResult:
     """
 
     fitted: FittedClasses
-    held_out: ClassHeldOut
+    held_out: HeldOutCounts
     calibration: ChosenTemperature
     rules: Mapping[str, Rule]
     chosen: Mapping[str, ChosenClassThresholds]
@@ -69,7 +69,7 @@ class ClassResult:
 
 def judge_classes(
     fitted: FittedClasses,
-    held_out: ClassHeldOut,
+    held_out: HeldOutCounts,
     calibration: ChosenTemperature,
     rules: Mapping[str, Rule],
     chosen: Mapping[str, ChosenClassThresholds],
@@ -125,7 +125,7 @@ def class_gains(
     return {result.name: class_gain(result, against.held_out, metric, level=level) for result in others}
 
 
-def class_gain(result: ClassResult, other: ClassHeldOut, metric: str, *, level: float = 0.95) -> Interval:
+def class_gain(result: ClassResult, other: HeldOutCounts, metric: str, *, level: float = 0.95) -> Interval:
     """How much more of a macro average on validation a strategy has than another model on the same rows."""
 
     def ranked(curves: Sequence[Curve]) -> Mapping[str, float]:
@@ -166,13 +166,13 @@ def decision_metrics(confusion: MulticlassConfusion, costs: Sequence[Sequence[fl
     return found if costs is None else {**found, "cost": float((confusion.weight * np.array(costs)).sum())}
 
 
-def _of_fold(held_out: ClassHeldOut, fold: str, serving: str, classes: Sequence[str]) -> dict[str, float]:
+def _of_fold(held_out: HeldOutCounts, fold: str, serving: str, classes: Sequence[str]) -> dict[str, float]:
     found = evaluate_multiclass(held_out.counts(fold, serving), classes)
     return found | {name: held_out.mean_loss(fold, name) for name in held_out.losses}
 
 
 def _decision_intervals(
-    held_out: ClassHeldOut, fold: str, serving: str, costs: Sequence[Sequence[float]] | None
+    held_out: HeldOutCounts, fold: str, serving: str, costs: Sequence[Sequence[float]] | None
 ) -> dict[str, Interval]:
     by_bucket = held_out.confusions[serving].by_bucket(fold)
     total, occupied = by_bucket.sum(axis=0), by_bucket.any(axis=(1, 2))

@@ -5,17 +5,16 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from imbalance_spark.calibration.temperature import ClassProbabilities
 from imbalance_spark.comparison.gate_decision import GateDecision
 from imbalance_spark.comparison.record_run import Recorded, Recording, interval_ends, log_run, parent_evidence
 from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.multiclass.compare import ClassComparison
 from imbalance_spark.multiclass.gate import class_gate_problems
 from imbalance_spark.multiclass.judge import ClassResult
-from imbalance_spark.multiclass.model import ClassBundle
 from imbalance_spark.multiclass.pictures import class_comparison_figures, class_strategy_figures
 from imbalance_spark.multiclass.report import class_conclusions, class_lines, class_table, confusion_table
 from imbalance_spark.multiclass.report_page import class_html_page
+from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.threshold.class_rules import rule_to_dict
 from imbalance_spark.tracking.runs import Evidence
 
@@ -32,20 +31,19 @@ def log_class_comparison(comparison: ClassComparison, experiment_id: str, decisi
     return log_run(comparison, recording, experiment_id, decision)
 
 
-def class_bundle_of(comparison: ClassComparison, result: ClassResult) -> ClassBundle:
+def class_bundle_of(comparison: ClassComparison, result: ClassResult) -> ModelBundle:
     """The strategy's model with all that scoring needs."""
     orders, prepared = comparison.config.orders, comparison.prepared
-    return ClassBundle(
+    return ModelBundle(
         strategy=result.name,
-        booster_ubj=result.fitted.booster.ubj,
+        model_bytes=result.fitted.booster.ubj,
         numeric=orders.numeric,
         categorical=orders.categorical,
         categories=prepared.categories,
         label=prepared.report.label,
         label_column=orders.label,
-        probabilities=ClassProbabilities(
-            correction=result.fitted.recipe.ledger.correction(), temperature=result.calibration.temperature
-        ),
+        correction=result.fitted.recipe.ledger.correction(),
+        calibrator=result.calibration.calibrator,
         rules=result.rules,
         serve_objective=comparison.config.serve_objective,
     )

@@ -12,7 +12,7 @@ from imbalance_spark.core.columns import VALIDATION
 from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.intervals import Interval
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.scoring.held_out_counts import TargetCounts
 
 METRIC = "average_precision"
 PLAIN = "plain boosting with a tuned threshold (none)"
@@ -83,23 +83,23 @@ def test_intervals_widen_with_the_number_of_comparisons(comparisons: int, level:
     assert joint_level(comparisons) == pytest.approx(level)
 
 
-def scored(seed: int, noises: dict[str, float], intercept: float, size: int) -> dict[str, HeldOutCounts]:
+def scored(seed: int, noises: dict[str, float], intercept: float, size: int) -> dict[str, TargetCounts]:
     """Counts of several models of the same rows; a model's margin is the true one and noise of its own."""
     draw = np.random.default_rng(seed)
     logit = draw.normal(intercept, 3.0, size)
     label, bucket = draw.random(size) < 1 / (1 + np.exp(-logit)), draw.integers(0, BUCKETS, size)
 
-    def counts(noise: float) -> HeldOutCounts:
+    def counts(noise: float) -> TargetCounts:
         score = 1 / (1 + np.exp(-logit - noise * draw.normal(size=size)))
         halves = [bucket % 2 == number for number in (0, 1)]
         half = [ScoreCounts.from_arrays(label[mine], score[mine], exact_limit=0) for mine in halves]
         buckets = {VALIDATION: BucketCounts.from_arrays(bucket, label, score)}
-        return HeldOutCounts(calibrate=half[0], choose=half[1], test=half[1], buckets=buckets, segments={})
+        return TargetCounts(calibrate=half[0], choose=half[1], test=half[1], buckets=buckets, segments={})
 
     return {name: counts(noise) for name, noise in noises.items()}
 
 
-def advised(held_out: dict[str, HeldOutCounts]) -> Advice:
+def advised(held_out: dict[str, TargetCounts]) -> Advice:
     results = [SimpleNamespace(name=name, held_out=found) for name, found in held_out.items()]
     results.sort(key=lambda result: -result.held_out.validation.curve().average_precision())
     [plain] = [result for result in results if result.name == "none"]

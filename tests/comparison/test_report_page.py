@@ -17,7 +17,7 @@ from imbalance_spark.metrics import ScoreCounts
 from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
 from imbalance_spark.metrics.evaluate import majority_baseline, matrix_metrics
 from imbalance_spark.orders.diagnosis import diagnose
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.scoring.held_out_counts import TargetCounts
 from imbalance_spark.threshold.objectives import MaxFBeta, MinCost
 
 OBJECTIVES = (MinCost(fn=10, fp=1), MaxFBeta(beta=1.0))
@@ -46,9 +46,9 @@ def rows(seed: int, noise: float, size: int = 6000) -> Rows:
     return Rows(label, score, bucket)
 
 
-def held_out(noise: float) -> HeldOutCounts:
+def held_out(noise: float) -> TargetCounts:
     validation, test = rows(1, noise), rows(2, noise)
-    return HeldOutCounts(
+    return TargetCounts(
         calibrate=validation.counts(validation.bucket % 2 == 0),
         choose=validation.counts(validation.bucket % 2 == 1),
         test=test.counts(test.bucket >= 0),

@@ -13,8 +13,9 @@ from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.curve import FLAG_NOBODY
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
-from imbalance_spark.scoring.scorer import ModelBundle
+from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.scoring.held_out_counts import TargetCounts
+from imbalance_spark.threshold.class_rules import ClassThresholds
 from imbalance_spark.threshold.objectives import AlertBudget, MaxFBeta, MaxRecall, MinCost
 
 CALIBRATOR = LogOddsCalibration(method="platt", a=1.3, b=1.3, c=0.4)
@@ -28,22 +29,22 @@ def _rows(seed: int, rows: int = 600) -> tuple[npt.NDArray[np.int64], npt.NDArra
     return label, score
 
 
-def _held_out(*folds: tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]) -> HeldOutCounts:
+def _held_out(*folds: tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]) -> TargetCounts:
     calibrate, choose, test = (ScoreCounts.from_arrays(*rows) for rows in folds)
-    return HeldOutCounts(calibrate=calibrate, choose=choose, test=test, buckets={}, segments={})
+    return TargetCounts(calibrate=calibrate, choose=choose, test=test, buckets={}, segments={})
 
 
 def _bundle(threshold: float = 0.3) -> ModelBundle:
     return ModelBundle(
         strategy="undersample",
-        booster_ubj=b"booster",
+        model_bytes=b"booster",
         numeric=("x",),
         categorical=(),
         categories=CategoryEncoding(values={}),
         label=LabelEncoding(classes=("no", "yes")),
         correction=PriorCorrection.identity(),
         calibrator=CALIBRATOR,
-        thresholds={"max_f1": threshold, "max_f2": 0.1},
+        rules={"max_f1": ClassThresholds.of_threshold(threshold), "max_f2": ClassThresholds.of_threshold(0.1)},
         serve_objective="max_f1",
     )
 
@@ -85,7 +86,7 @@ def test_only_the_threshold_of_the_bundle_changes() -> None:
     new = retune(old, _held_out(_rows(1), _rows(2), _rows(3)), MaxFBeta(beta=2.0)).bundle
     assert new.serve_objective == "max_f2"
     assert list(new.thresholds) == ["max_f2"]
-    assert new.booster_ubj == old.booster_ubj
+    assert new.model_bytes == old.model_bytes
     assert (new.correction, new.calibrator, new.categories) == (old.correction, old.calibrator, old.categories)
 
 

@@ -17,7 +17,7 @@ from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.scoring.boosters import Contender, load_booster, probabilities
 from imbalance_spark.scoring.held_out import bucket_hash, scan_held_out
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
 
 GRID = LogitGrid(bins=2048)
 FOLDS = ("validation", "test")
@@ -63,14 +63,15 @@ def _score(contender: Contender, frame: pd.DataFrame) -> np.ndarray:
 
 def _scan(
     spark: SparkSession, frame: pd.DataFrame, contenders: list[Contender], partitions: int = 1, **settings: object
-) -> dict[str, HeldOutCounts]:
+) -> dict[str, TargetCounts]:
     roles = {"key": ["order_id"], "group": ["customer_id"], "segments": ["country"]}
     settings = {**roles, "grid": GRID, "has_weight": True, "has_amount": True, **settings}
-    return scan_held_out(as_spark(spark, frame).repartition(partitions), contenders, **settings)
+    counted = scan_held_out(as_spark(spark, frame).repartition(partitions), contenders, **settings)
+    return {name: counts.target for name, counts in counted.items()}
 
 
 @pytest.fixture(scope="module")
-def found(spark: SparkSession, contenders: list[Contender], held_out: pd.DataFrame) -> dict[str, HeldOutCounts]:
+def found(spark: SparkSession, contenders: list[Contender], held_out: pd.DataFrame) -> dict[str, TargetCounts]:
     return _scan(spark, held_out, contenders, partitions=3)
 
 
@@ -93,7 +94,7 @@ def _sums(rows: pd.DataFrame, slot: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 def test_fine_counts_are_those_of_numpy_in_every_fold_and_half(
-    found: dict[str, HeldOutCounts], placed: pd.DataFrame
+    found: dict[str, TargetCounts], placed: pd.DataFrame
 ) -> None:
     is_validation, is_even = placed.split == "validation", placed.bucket % 2 == 0
     cells = {
@@ -115,7 +116,7 @@ def test_fine_counts_are_those_of_numpy_in_every_fold_and_half(
 
 
 def test_coarse_counts_are_those_of_numpy_by_bucket_and_by_segment(
-    found: dict[str, HeldOutCounts], placed: pd.DataFrame
+    found: dict[str, TargetCounts], placed: pd.DataFrame
 ) -> None:
     for name, counted in found.items():
         for fold in FOLDS:
@@ -138,7 +139,7 @@ def test_a_group_stays_in_one_bucket_and_a_row_without_one_stands_for_itself(pla
     assert placed.bucket.nunique() == 64
 
 
-def test_segments_add_up_to_the_fold_at_every_cut_off(found: dict[str, HeldOutCounts]) -> None:
+def test_segments_add_up_to_the_fold_at_every_cut_off(found: dict[str, TargetCounts]) -> None:
     for counted in found.values():
         parts = counted.by_segment("test", "country")
         assert list(parts) == ["DE", "FR", None]
@@ -150,7 +151,7 @@ def test_segments_add_up_to_the_fold_at_every_cut_off(found: dict[str, HeldOutCo
 
 
 @pytest.mark.parametrize("part", ["validation", "test", "calibrate", "choose"])
-def test_each_part_of_the_rows_has_its_own_buckets(found: dict[str, HeldOutCounts], part: str) -> None:
+def test_each_part_of_the_rows_has_its_own_buckets(found: dict[str, TargetCounts], part: str) -> None:
     for counted in found.values():
         sample = counted.bucketed(part, through=np.sqrt)
         again = sample.draw(np.ones(sample.buckets.size))
@@ -160,7 +161,7 @@ def test_each_part_of_the_rows_has_its_own_buckets(found: dict[str, HeldOutCount
 
 
 def test_counts_do_not_depend_on_the_partitioning(
-    spark: SparkSession, contenders: list[Contender], held_out: pd.DataFrame, found: dict[str, HeldOutCounts]
+    spark: SparkSession, contenders: list[Contender], held_out: pd.DataFrame, found: dict[str, TargetCounts]
 ) -> None:
     for name, counted in _scan(spark, held_out, contenders, partitions=7).items():
         for fold in FOLDS:
@@ -178,12 +179,12 @@ def _assert_same(one: ScoreCounts, other: ScoreCounts) -> None:
     np.testing.assert_allclose(first["positive_weight"], second["positive_weight"], rtol=1e-12)
 
 
-def test_counts_survive_json_to_the_last_bit(found: dict[str, HeldOutCounts]) -> None:
+def test_counts_survive_json_to_the_last_bit(found: dict[str, TargetCounts]) -> None:
     for counted in found.values():
         records = counted.to_records()
         again = HeldOutCounts.from_records(json.loads(json.dumps(records)))
         assert again.to_records() == records
-        assert again.validation.to_records() == counted.validation.to_records()
+        assert again.target.validation.to_records() == counted.validation.to_records()
 
 
 def test_without_weight_and_amount_each_row_weighs_one(

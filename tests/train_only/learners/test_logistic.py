@@ -15,7 +15,9 @@ from imbalance_spark.core.errors import DataContractError, MissingColumnsError, 
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
 from imbalance_spark.scoring.boosters import LinearModel, load_booster, probabilities
-from imbalance_spark.scoring.scorer import ModelBundle, Scorer
+from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.scoring.scorer import Scorer
+from imbalance_spark.threshold.class_rules import ClassThresholds
 from imbalance_spark.train_only.config import TrainingConfig
 from imbalance_spark.train_only.learners.logistic import fit_logistic
 from imbalance_spark.train_only.learners.xgboost import FittedBooster
@@ -152,10 +154,11 @@ def test_a_row_scores_the_same_in_any_batch(model: FittedBooster, rows_a_batch: 
 def test_the_saved_bundle_scores_as_in_memory_and_refuses_a_changed_part(model: FittedBooster, tmp_path: Path) -> None:
     values = tuple("abcd")
     bundle = ModelBundle(
-        strategy="logistic_class_weight", booster_ubj=model.ubj, numeric=FEATURES[:3], categorical=FEATURES[3:],
+        strategy="logistic_class_weight", model_bytes=model.ubj, numeric=FEATURES[:3], categorical=FEATURES[3:],
         categories=CategoryEncoding(values={FEATURES[3]: values}), label=LabelEncoding(classes=("0", "1")),
         correction=recipe_of(rows_with_categories(3000, seed=1)).ledger.correction(),
-        calibrator=LogOddsCalibration(method="identity"), thresholds={"max_f1": 0.5}, serve_objective="max_f1",
+        calibrator=LogOddsCalibration(method="identity"), rules={"max_f1": ClassThresholds.of_threshold(0.5)},
+        serve_objective="max_f1",
     )  # fmt: skip
     manifest = bundle.save(str(tmp_path))
     assert sorted(manifest) == ["linear.json", "model.json", "threshold.json"]
