@@ -21,7 +21,7 @@ from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.orders.datasets.synthetic import generate_orders
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.scoring.held_out_counts import TargetCounts
 from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
 from imbalance_spark.train_only.strategies.base import resolve
 from imbalance_spark.train_only.strategies.config import StrategyConfig
@@ -164,7 +164,7 @@ def _gains(results: list[SimpleNamespace], plain: SimpleNamespace, level: float)
 
 def _judged(
     train: _Orders, validation: _Orders, truth: _Orders, strategy: StrategyConfig, *, rounds: int
-) -> tuple[HeldOutCounts, float]:
+) -> tuple[TargetCounts, float]:
     """Counts on validation, and average precision as it is expected over all labels that could have been drawn."""
     positives = int(train.label.sum())
     counts = {0: len(train.label) - positives, 1: positives}
@@ -193,9 +193,9 @@ def _sampled(
     return {0: wanted / counts[0], 1: 1.0}, np.sort(np.concatenate([negatives, np.flatnonzero(label == 1)]))
 
 
-def _held_out(label: np.ndarray, score: np.ndarray) -> HeldOutCounts:
+def _held_out(label: np.ndarray, score: np.ndarray) -> TargetCounts:
     bucket = np.random.default_rng(8).integers(0, BUCKETS, len(label))
     parts = [bucket % 2 == number for number in (0, 1)]
     calibrate, choose = (ScoreCounts.from_arrays(label[mine], score[mine], exact_limit=0) for mine in parts)
     buckets = {VALIDATION: BucketCounts.from_arrays(bucket, label, score)}
-    return HeldOutCounts(calibrate=calibrate, choose=choose, test=choose, buckets=buckets, segments={})
+    return TargetCounts(calibrate=calibrate, choose=choose, test=choose, buckets=buckets, segments={})

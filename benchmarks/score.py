@@ -19,8 +19,9 @@ from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
 from imbalance_spark.orders.model_inputs import LABEL, feature_column
+from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.score_orders import score_orders
-from imbalance_spark.scoring.scorer import ModelBundle
+from imbalance_spark.threshold.class_rules import ClassThresholds
 
 add_arguments = timing.add_model_arguments
 
@@ -58,10 +59,11 @@ def _models(table: DataFrame, args: argparse.Namespace) -> tuple[SparkXGBClassif
         n_estimators=args.rounds, base_score=args.prevalence, verbose=False,
     ).fit(table.where(F.col("order_id") < 200_000))  # fmt: skip
     bundle = ModelBundle(
-        strategy="none", booster_ubj=bytes(peer.get_booster().save_raw("ubj")), numeric=tuple(inputs), categorical=(),
+        strategy="none", model_bytes=bytes(peer.get_booster().save_raw("ubj")), numeric=tuple(inputs), categorical=(),
         categories=CategoryEncoding(values={}), label=LabelEncoding(classes=("0", "1")),
         correction=PriorCorrection.identity(),
-        calibrator=LogOddsCalibration(method="identity", a=1.0, b=1.0, c=0.0), thresholds={"max_f1": 0.5},
+        calibrator=LogOddsCalibration(method="identity", a=1.0, b=1.0, c=0.0),
+        rules={"max_f1": ClassThresholds.of_threshold(0.5)},
         serve_objective="max_f1",
     )  # fmt: skip
     return peer, bundle

@@ -14,11 +14,10 @@ from imbalance_spark.cli.exit_codes import run_job
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.core.spark_session import spark_session
-from imbalance_spark.multiclass.model import ClassBundle
 from imbalance_spark.orders.config import SourceConfig
 from imbalance_spark.orders.read import SourceOrders, read_orders
 from imbalance_spark.scoring.batch import PlannedBatch, plan_batch, score_batch
-from imbalance_spark.scoring.scored_table import Batch, Written, batch_of
+from imbalance_spark.scoring.scored_table import Batch, ScoredBatch, batch_of
 from imbalance_spark.tracking.registry import RegisteredModel, load_registered_model
 
 _ARGUMENTS = {
@@ -144,7 +143,7 @@ def _source(args: argparse.Namespace) -> SourceConfig:
     return SourceConfig(path=args.input, table=args.input_table, format=args.format, version=args.input_version)
 
 
-def _outcome(written: Written) -> str:
+def _outcome(written: ScoredBatch) -> str:
     aside = ", ".join(f"{name} {n:,}" for name, n in (written.quarantined or {}).items())
     aside = f", set aside: {aside}" if aside else ""
     if written.is_new:
@@ -153,7 +152,9 @@ def _outcome(written: Written) -> str:
     return f"nothing added: these orders were scored by this model version before{where}"
 
 
-def _record(args: argparse.Namespace, orders: SourceOrders, model: RegisteredModel, written: Written) -> dict[str, Any]:
+def _record(
+    args: argparse.Namespace, orders: SourceOrders, model: RegisteredModel, written: ScoredBatch
+) -> dict[str, Any]:
     return {
         **_asked(args, orders, model),
         "output_version": written.version,
@@ -191,9 +192,7 @@ def _asked(args: argparse.Namespace, orders: SourceOrders, model: RegisteredMode
 
 def _decision(model: RegisteredModel) -> dict[str, float | str]:
     bundle = model.bundle
-    if isinstance(bundle, ClassBundle):
-        return {"decided_by": bundle.serve_objective}
-    return {"threshold": bundle.threshold}
+    return {"threshold": bundle.threshold} if bundle.targets == 1 else {"decided_by": bundle.serve_objective}
 
 
 @contextmanager

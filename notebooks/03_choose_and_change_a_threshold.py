@@ -23,7 +23,7 @@ from imbalance_spark.comparison.retune_record import retuned_evidence, retuned_i
 from imbalance_spark.calibration import ledger_check
 from imbalance_spark.comparison.retune import retune
 from imbalance_spark.metrics.plots import confusion_figure, cost_figure, threshold_figure
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.scoring.held_out_counts import TargetCounts
 from imbalance_spark.threshold import MaxFBeta, MaxMCC, MaxRecall, MinCost, sweep, sweep_segments
 from imbalance_spark.threshold.uncertainty import threshold_interval
 from imbalance_spark.tracking.models import load_logged_model, log_retuned, register_version
@@ -39,7 +39,7 @@ from imbalance_spark.tracking.registry import load_registered_model
 tracking_uri = dbutils.widgets.get("tracking_uri")
 model = load_registered_model(tracking_uri, dbutils.widgets.get("model"))
 logged = load_logged_model(tracking_uri, model.run_id)
-held_out, bundle = HeldOutCounts.from_records(logged.documents["counts.json"]), model.bundle
+held_out, bundle = TargetCounts.from_records(logged.documents["counts.json"]), model.bundle
 through = bundle.calibrator.apply
 choose = held_out.choose.curve(through)
 print(f"{model.label}, strategy {bundle.strategy}: threshold {bundle.threshold:.6g}, for {bundle.serve_objective}")

@@ -31,7 +31,7 @@ from imbalance_spark.orders.config import SourceConfig
 from imbalance_spark.orders.datasets.synthetic import generate_orders
 from imbalance_spark.orders.read import read_orders
 from imbalance_spark.scoring.batch import score_batch
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.scoring.held_out_counts import TargetCounts
 from imbalance_spark.scoring.scored_table import batch_of
 from imbalance_spark.tracking.models import load_logged_model
 from imbalance_spark.tracking.registry import load_registered_model
@@ -116,7 +116,7 @@ label = dbutils.widgets.get("label")
 if label in added.columns:
     now = collect_score_counts(added, score="probability", label=label).curve()
     logged = load_logged_model(tracking_uri, model.run_id)
-    then = HeldOutCounts.from_records(logged.documents["counts.json"]).test.curve(model.bundle.calibrator.apply)
+    then = TargetCounts.from_records(logged.documents["counts.json"]).test.curve(model.bundle.calibrator.apply)
     matrices = {"promised by test": then.at(model.bundle.threshold), "new orders": now.at(model.bundle.threshold)}
     display(
         pd.DataFrame(

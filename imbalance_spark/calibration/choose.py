@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from imbalance_spark.calibration.isotonic import IsotonicCalibration
 from imbalance_spark.calibration.log_odds import LogOddsCalibration
+from imbalance_spark.calibration.temperature import MulticlassTemperature
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.grid import FloatArray
@@ -21,7 +22,7 @@ class Calibrator(Protocol):
 
     @property
     def method(self) -> str:
-        """Its name: identity, intercept, temperature, platt, beta or isotonic."""
+        """Its name: identity, intercept, temperature, platt, beta or isotonic; of K classes multiclass_temperature."""
 
     def apply(self, probabilities: npt.ArrayLike) -> FloatArray:
         """Calibrated probabilities, float64 in [0, 1]; order stays, NaN stays."""
@@ -38,6 +39,8 @@ def calibrator_from_dict(record: Mapping[str, Any]) -> Calibrator:
     """
     if record["method"] == "isotonic":
         return IsotonicCalibration.from_dict(record)
+    if record["method"] == "multiclass_temperature":
+        return MulticlassTemperature(temperature=record["temperature"])
     return LogOddsCalibration.from_dict(record)
 
 

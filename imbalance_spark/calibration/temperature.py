@@ -1,7 +1,9 @@
-"""Temperature scaling for several classes."""
+"""Temperature scaling for K classes: fitted on rows, or chosen from sums of losses at every step of a grid."""
 
-from dataclasses import dataclass
-from typing import Self
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +11,7 @@ from scipy.optimize import minimize_scalar
 
 from imbalance_spark.calibration.correction import PriorCorrection
 from imbalance_spark.core.errors import ConfigError, DataContractError
-from imbalance_spark.metrics.grid import FloatArray
+from imbalance_spark.metrics.grid import FloatArray, IntArray
 
 MOST_ROWS = 1_000_000
 
@@ -18,6 +20,17 @@ _BOUND = 4.0  # temperatures from 1/55 to 55
 
 
 _EPS = 1e-300
+
+
+TEMPERATURES = tuple(float(2.0 ** (step / 12.0)) for step in range(-24, 25))
+"""A quarter to 4 in steps of 6 %: the loss is flat around its least, so that no finer step is worth a pass."""
+
+
+LOSS_SUMS = ("n", "weight", "loss", "more", "square")
+"""What `loss_sums` gives at each temperature."""
+
+
+_UNCHANGED = TEMPERATURES.index(1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,30 +73,101 @@ class MulticlassTemperature:
         found = minimize_scalar(loss, bounds=(-_BOUND, _BOUND), method="bounded", options={"xatol": 1e-10})
         return cls(temperature=float(np.exp(found.x)))
 
+    @property
+    def method(self) -> str:
+        """Its name among calibrators."""
+        return "multiclass_temperature"
+
     def apply(self, probabilities: npt.ArrayLike) -> FloatArray:
         """Probabilities of the same shape; the order of the classes in a row stays."""
-        scaled = np.log(np.maximum(np.asarray(probabilities, dtype=np.float64), _EPS)) / self.temperature
-        shares = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        return np.asarray(shares / shares.sum(axis=1, keepdims=True), dtype=np.float64)
+        p = np.asarray(probabilities, dtype=np.float64)
+        return np.exp(self.apply_logs(np.log(np.maximum(p, _EPS))))
+
+    def apply_logs(self, logs: FloatArray) -> FloatArray:
+        """ln p, each at most 0, from ln p before calibration, rows by classes."""
+        if self.temperature == 1.0:
+            return logs
+        return PriorCorrection.identity(logs.shape[1]).log_probabilities(logs / self.temperature)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values; `calibrator_from_dict` reads them back."""
+        return {"method": self.method, "temperature": self.temperature}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassProbabilities:
-    """Corrected in closed form, then calibrated: p_k proportional to p_k^(1 / temperature) (Guo and others, 2017)."""
+class ChosenTemperature:
+    """How a model's probabilities are calibrated, and what that is worth on rows it was not chosen on."""
 
-    correction: PriorCorrection
-    temperature: float = 1.0
+    temperature: float
+    log_loss: float
+    """Mean, on the threshold set, at this temperature."""
+    log_loss_before: float
+    sentence: str
 
-    def of_margins(self, margins: npt.ArrayLike) -> FloatArray:
-        """Probabilities, rows by classes."""
-        return np.exp(self.logs_of_margins(margins))
+    @property
+    def calibrator(self) -> MulticlassTemperature:
+        """The calibration itself."""
+        return MulticlassTemperature(temperature=self.temperature)
 
-    def logs_of_margins(self, margins: npt.ArrayLike) -> FloatArray:
-        """Their logarithms, each at most 0."""
-        logs = self.correction.log_probabilities(margins)
-        return logs if self.temperature == 1.0 else heated(logs, self.temperature)
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON values; `ChosenTemperature(**values)` reads them back."""
+        return asdict(self)
 
 
-def heated(logs: FloatArray, temperature: float) -> FloatArray:
-    """ln of p_k^(1 / temperature), scaled to sum to 1 a row."""
-    return PriorCorrection.identity(logs.shape[1]).log_probabilities(logs / temperature)
+def loss_sums(logs: FloatArray, label: IntArray, half: IntArray, weight: FloatArray) -> FloatArray:
+    """Sums of the log loss at each temperature of the grid, by half of validation: shape (2, 49, 5).
+
+    Args:
+        logs: ln p before calibration, rows by classes. label: class numbers. half: 0 calibrates, 1 chooses thresholds.
+    Returns:
+        By half and step the sums named in LOSS_SUMS: rows, their weight, and, weighted, the loss, what it is more than
+        without calibration, and the square of that.
+    """
+    row, sums = np.arange(len(label)), np.zeros((2, len(TEMPERATURES), len(LOSS_SUMS)))
+    unchanged = -logs[row, label]
+    for step, temperature in enumerate(TEMPERATURES):
+        calibrator = MulticlassTemperature(temperature=temperature)
+        loss = unchanged if step == _UNCHANGED else -calibrator.apply_logs(logs)[row, label]
+        more = loss - unchanged
+        for side in (0, 1):
+            w = weight * (half == side)
+            sums[side, step] = [np.sum(half == side), w.sum(), w @ loss, w @ more, w @ more**2]
+    return sums
+
+
+def choose_temperatures(losses: Mapping[str, FloatArray]) -> dict[str, ChosenTemperature]:
+    """For each model, the temperature of least log loss on one half of validation, if the other half confirms it.
+
+    1, which changes nothing, stays unless the other half is better by more than one standard error: what is gained by
+    less may be noise.
+
+    Args:
+        losses: by model, what `loss_sums` gives, summed over all rows of validation.
+    Raises:
+        DataContractError: a half of validation has no row.
+    """
+    return {name: _chosen(sums) for name, sums in losses.items()}
+
+
+def _chosen(sums: FloatArray) -> ChosenTemperature:
+    calibrate, choose = sums
+    if not (calibrate[0, 0] > 0 and choose[0, 0] > 0):
+        raise DataContractError(
+            "calibration: a half of validation has no row. A fold is halved by the hash of the group, or of the key "
+            "where rows have no group: give the fold more of them."
+        )
+    best = int(np.argmin(calibrate[:, 2]))
+    rows, weight, loss, more, square = choose[best]
+    before, gain = float(choose[_UNCHANGED, 2] / weight), -float(more / weight)
+    error = math.sqrt(max(square / weight - gain**2, 0.0) / rows)
+    if best == _UNCHANGED or gain <= error:
+        return ChosenTemperature(
+            temperature=1.0, log_loss=before, log_loss_before=before,
+            sentence=f"Not calibrated: temperature {TEMPERATURES[best]:.3g} would change the log loss by {-gain:+.2g}, "
+            f"standard error {error:.2g}, on rows it was not chosen on.",
+        )  # fmt: skip
+    return ChosenTemperature(
+        temperature=TEMPERATURES[best], log_loss=float(loss / weight), log_loss_before=before,
+        sentence=f"Calibrated by temperature {TEMPERATURES[best]:.3g}: log loss {loss / weight:.6g}, {gain:.2g} less "
+        "than without, on rows it was not chosen on.",
+    )  # fmt: skip

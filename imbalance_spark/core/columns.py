@@ -20,6 +20,10 @@ TRAIN, VALIDATION, TEST = "train", "validation", "test"
 FOLDS = (TRAIN, VALIDATION, TEST)
 
 
+HELD_OUT_FOLDS = (VALIDATION, TEST)
+"""Folds that no fit reads, in the order of their numbers in counts: 0 and 1."""
+
+
 GAP = "gap"
 """Value of `split` for rows between two time folds: nobody reads them."""
 

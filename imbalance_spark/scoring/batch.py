@@ -17,9 +17,9 @@ from imbalance_spark.orders.validation.rules import (
     reasons,
     refuse_too_many,
 )
-from imbalance_spark.scoring.bundles import Bundle
-from imbalance_spark.scoring.score_bundles import added_columns, score_with
-from imbalance_spark.scoring.scored_table import Batch, Written, check_output, find_batch, write_batch, write_once
+from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.scoring.score_orders import added_columns, score_orders
+from imbalance_spark.scoring.scored_table import Batch, ScoredBatch, check_output, find_batch, write_batch, write_once
 
 REASONS = "reasons"
 """What the quarantine adds to the orders, besides `model_version` and `scored_at`."""
@@ -27,7 +27,7 @@ REASONS = "reasons"
 
 def score_batch(
     orders: DataFrame,
-    bundle: Bundle,
+    bundle: ModelBundle,
     batch: Batch,
     *,
     output: str,
@@ -35,7 +35,7 @@ def score_batch(
     max_quarantined: float,
     model_version: str,
     scored_at: datetime,
-) -> Written:
+) -> ScoredBatch:
     """Score the orders and append them to `output`, unless this batch stands there already.
 
     A row with an infinite feature, or one beyond float32, is set aside by the rules that training sets it aside by.
@@ -44,7 +44,7 @@ def score_batch(
     are any, one to write them; one to score the others.
 
     Args:
-        orders: one row an order, see `score_with`.
+        orders: one row an order, see `score_orders`.
         max_quarantined: share of rows (0 to 1) that may be set aside.
 
     Raises:
@@ -65,7 +65,7 @@ def score_batch(
         # Before the scored rows, which say that the batch is done: after a kill in between, this write is skipped.
         write_once(aside, quarantine, batch)
         valid = orders.where(~is_broken)
-    scored = score_with(valid, bundle, model_version=model_version, scored_at=scored_at)
+    scored = score_orders(valid, bundle, model_version=model_version, scored_at=scored_at)
     return write_batch(scored, output, batch, broken)
 
 
@@ -79,7 +79,7 @@ class PlannedBatch:
         columns: that the table would have.
     """
 
-    done: Written | None
+    done: ScoredBatch | None
     counted: BrokenRows
     columns: tuple[str, ...]
 
@@ -90,7 +90,7 @@ class PlannedBatch:
 
 
 def plan_batch(
-    orders: DataFrame, bundle: Bundle, batch: Batch, *, output: str, max_quarantined: float, model_version: str
+    orders: DataFrame, bundle: ModelBundle, batch: Batch, *, output: str, max_quarantined: float, model_version: str
 ) -> PlannedBatch:
     """All checks of `score_batch` and its counts; one pass over the orders, nothing is written.
 
@@ -100,12 +100,12 @@ def plan_batch(
     counted = count_broken(orders, _checked(orders, bundle))
     if counted.broken > 0:
         _check_aside(orders, counted, max_quarantined)
-    scored = score_with(orders, bundle, model_version=model_version, scored_at=datetime.now(UTC))
+    scored = score_orders(orders, bundle, model_version=model_version, scored_at=datetime.now(UTC))
     check_output(scored, output)
     return PlannedBatch(done=done, counted=counted, columns=tuple(scored.columns))
 
 
-def _checked(orders: DataFrame, bundle: Bundle) -> Mapping[str, Column]:
+def _checked(orders: DataFrame, bundle: ModelBundle) -> Mapping[str, Column]:
     """The rules by which rows are set aside, of orders whose columns the model can read."""
     check_features(orders, bundle.numeric, bundle.categorical, added_columns(bundle))
     return feature_rules(orders, bundle.numeric)

@@ -1,20 +1,24 @@
-"""Score held-out rows with every strategy's model in one pass; only counts come back."""
+"""Held-out data to counts: of two classes in one Spark scan, of K classes from margins that are written once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import reduce
 from operator import and_
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from imbalance_spark.core.columns import SPLIT, VALIDATION, col, require_columns
+from imbalance_spark.calibration import MulticlassTemperature, PriorCorrection
+from imbalance_spark.calibration.temperature import LOSS_SUMS, TEMPERATURES, loss_sums
+from imbalance_spark.core.columns import HELD_OUT_FOLDS, SPLIT, VALIDATION, col, require_columns
 from imbalance_spark.core.hashing import check_key, key_hash
 from imbalance_spark.metrics.buckets import BUCKETS
-from imbalance_spark.metrics.grid import LogitGrid
+from imbalance_spark.metrics.grid import FloatArray, LogitGrid
 from imbalance_spark.orders.model_inputs import AMOUNT_VALUE, LABEL, ROW_WEIGHT
 from imbalance_spark.scoring.boosters import (
     ArrowFunction,
@@ -27,18 +31,19 @@ from imbalance_spark.scoring.boosters import (
     probabilities,
 )
 from imbalance_spark.scoring.count_kernel import (
-    FOLDS,
     KEYS,
     MEASURES,
     SUMS_SCHEMA,
+    ModelSums,
     ScanRows,
     SegmentValues,
-    StrategySums,
-    held_out_counts,
 )
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.scoring.count_table import confusions, held_out_counts
+from imbalance_spark.scoring.held_out_counts import Confusions, HeldOutCounts
+from imbalance_spark.threshold.class_rules import Rule
 
-_FOLD, _BUCKET = "fold", "bucket"
+FOLD, BUCKET = "fold", "bucket"
+"""Columns of held-out rows: 0 is validation, 1 is test; hash bucket, 0 to 63."""
 
 
 _BUCKET_PURPOSE = "bucket"
@@ -46,7 +51,7 @@ _BUCKET_PURPOSE = "bucket"
 
 def scan_held_out(
     inputs: DataFrame,
-    contenders: Sequence[Candidate],
+    candidates: Sequence[Candidate],
     *,
     key: Sequence[str],
     group: Sequence[str] = (),
@@ -55,9 +60,9 @@ def scan_held_out(
     has_weight: bool,
     has_amount: bool,
 ) -> dict[str, HeldOutCounts]:
-    """Counts of each strategy's scores on validation and test, from one pass over these rows.
+    """Counts of the scores of models of two classes on validation and test, from one Spark scan of these rows.
 
-    Each task adds up counts of its rows; Spark sums them. Collected are at most, for each strategy, 3 x bins x 2 rows
+    Each task adds up counts of its rows; Spark sums them. Collected are at most, for each model, 3 x bins x 2 rows
     of fine counts, and of coarse ones (512 bins) 2 x 512 x 2 for each of the 64 buckets and for each value of a
     segment column; in practice far fewer, since only what occurs is counted. Counts do not depend on the partitioning;
     sums of weights do in the last digits.
@@ -65,27 +70,152 @@ def scan_held_out(
     Args:
         inputs: `split`, `x_0..`, `y`; `row_weight` and `amount_value` where the flags say so; the columns named here.
             Rows of other folds are not read.
-        contenders: of one list of features, with different names.
+        candidates: of one list of features, with different names.
         key: what identifies a row.
         group: what rows depend on each other within, such as the customer; it decides the hash bucket. A row with a
             null in it stands for itself, by its key.
         segments: columns of at most 50 values each, taken as text.
     Returns:
-        By strategy; scores are corrected probabilities.
+        By name of the model, counts of one target; scores are corrected probabilities.
     Raises:
-        ConfigError: no contenders, equal names, or models with different features.
+        ConfigError: no candidates, equal names, or models with different features.
         MissingColumnsError: an input column is absent.
         DataContractError: a column cannot be a key, test or a half of validation has no row, rows whose label, weight
             or amount cannot be counted, or a segment column with too many values.
     """
-    check_key(inputs, key, "scan")
-    check_key(inputs, [*key, *group], "scan")
-    bucket = F.pmod(bucket_hash(key, group), F.lit(BUCKETS)).cast("int")
-    measures = _measures(has_weight, has_amount)
-    table = _scan_table(inputs, contenders, bucket=bucket, segments=segments, grid=grid, measures=measures)
+    features, measures = common_features(candidates), _measures(has_weight, has_amount)
+    held_out = _held_out_rows(inputs, features, key=key, group=group, segments=segments, measures=measures)
+    models = inputs.sparkSession.sparkContext.broadcast([(c.model_bytes, c.correction) for c in candidates])
+
+    def new_sums() -> list[ModelSums]:
+        return [ModelSums(targets=1, grid=grid, segments=len(segments), rules={}) for _ in models.value]
+
+    def load() -> _Scores:
+        return _scores_of_features(models.value, len(features))
+
+    try:
+        sums = _collect_sums(held_out, load, new_sums, measures, len(segments))
+    finally:
+        models.destroy()
     return {
-        contender.name: held_out_counts(table.filter(pc.field("strategy") == number), grid, segments)
-        for number, contender in enumerate(contenders)
+        candidate.name: held_out_counts(_of_model(sums, number), targets=1, grid=grid, segments=segments)
+        for number, candidate in enumerate(candidates)
+    }
+
+
+def held_out_margins(
+    inputs: DataFrame,
+    candidates: Sequence[Candidate],
+    *,
+    key: Sequence[str],
+    group: Sequence[str] = (),
+    segments: Sequence[str] = (),
+    has_weight: bool,
+    has_amount: bool = False,
+) -> DataFrame:
+    """Margins of models of K classes on each row of validation and test. Lazy; one Spark scan, no shuffle.
+
+    Counts need them several times: to calibrate, to choose, and to count what was chosen. Written once, they
+    are a narrow table, and no model runs twice.
+
+    Args:
+        see `scan_held_out`.
+    Returns:
+        `fold` (int, 0 is validation, 1 test), `bucket` (int, 0 to 63), `y` (double, the class number), `row_weight`
+        and `amount_value` (double, where rows have them), `segment_<i>` (string), and `margins_<number>` (array of
+        float, one for each class) for each candidate.
+    Raises:
+        ConfigError: no candidates, equal names, or models with different features.
+        MissingColumnsError: an input column is absent.
+        DataContractError: a column cannot be a key.
+    """
+    features, measures = common_features(candidates), _measures(has_weight, has_amount)
+    held_out = _held_out_rows(inputs, features, key=key, group=group, segments=segments, measures=measures)
+    own = held_out.select(*held_out.columns[len(features) :]).schema
+    scored = ", ".join(f"{_margin_column(number)} array<float>" for number in range(len(candidates)))
+    # The plan is lazy: the models live as long as the frame does.
+    models = inputs.sparkSession.sparkContext.broadcast([candidate.model_bytes for candidate in candidates])
+    schema = ", ".join([f"{f.name} {f.dataType.simpleString()}" for f in own.fields] + [scored])
+    return held_out.mapInArrow(_margins_of_features(models, len(features)), schema)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountedModel:
+    """What is counted of one model of K classes: its probabilities, and what each rule makes of them."""
+
+    correction: PriorCorrection
+    temperature: MulticlassTemperature = field(default_factory=lambda: MulticlassTemperature(temperature=1.0))
+    rules: Mapping[str, Rule] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return self.correction.classes
+
+    def log_probabilities(self, margins: npt.ArrayLike) -> FloatArray:
+        """ln p, rows by classes: corrected, then calibrated."""
+        return self.temperature.apply_logs(self.correction.log_probabilities(margins))
+
+
+def collect_temperature_losses(
+    margins: DataFrame, corrections: Mapping[str, PriorCorrection], *, has_weight: bool
+) -> dict[str, FloatArray]:
+    """For each model the sums of losses that `calibration.temperature.choose_temperatures` reads.
+
+    One Spark scan of validation's margins; at most models x 2 x 49 rows of sums come back.
+
+    Args:
+        margins: see `held_out_margins`. corrections: in the order of its columns.
+    """
+    validation, keys = margins.where(F.col(FOLD) == 0), ("model", "half", "step")
+    schema = ", ".join([*[f"{name} int" for name in keys], *[f"{name} double" for name in LOSS_SUMS]])
+    parts = validation.mapInArrow(_losses_of_margins(tuple(corrections.values()), has_weight), schema)
+    table = parts.groupBy(*keys).agg(*[F.sum(name).alias(name) for name in LOSS_SUMS]).toPandas()
+    sums = np.zeros((len(corrections), 2, len(TEMPERATURES), len(LOSS_SUMS)))
+    sums[tuple(table[name] for name in keys)] = table[list(LOSS_SUMS)]
+    return {name: sums[number] for number, name in enumerate(corrections)}
+
+
+def count_classes(
+    margins: DataFrame,
+    models: Mapping[str, CountedModel],
+    *,
+    grid: LogitGrid,
+    segments: Sequence[str] = (),
+    has_weight: bool,
+    has_amount: bool = False,
+) -> dict[str, HeldOutCounts]:
+    """Counts of each class against the rest, losses, and the confusions of the models' rules, in one Spark scan.
+
+    What comes back is bound by models x classes x bins, see `scan_held_out`, and 128 x K x K cells for each rule.
+
+    Args:
+        margins: see `held_out_margins`. models: in the order of its columns. segments: as for the margins.
+    Raises:
+        DataContractError: test or a half of validation has no row, rows whose label, weight or amount cannot be
+            counted, or a segment column with too many values.
+    """
+    sums = _count_margins(margins, models, grid, _measures(has_weight, has_amount), len(segments))
+    return {
+        name: held_out_counts(
+            _of_model(sums, number), targets=model.classes, grid=grid, segments=segments, rules=tuple(model.rules)
+        )
+        for number, (name, model) in enumerate(models.items())
+    }
+
+
+def count_decisions(
+    margins: DataFrame, models: Mapping[str, CountedModel], *, has_weight: bool
+) -> dict[str, dict[str, Confusions]]:
+    """By model and rule, who was taken for whom; one Spark scan of the margins.
+
+    Args:
+        models: in the order of the margins' columns.
+    """
+    sums = _count_margins(margins, models, None, _measures(has_weight, has_amount=False), 0)
+    return {
+        name: confusions(_of_model(sums, number), model.classes, tuple(model.rules))
+        for number, (name, model) in enumerate(models.items())
     }
 
 
@@ -107,57 +237,153 @@ def _measures(has_weight: bool, has_amount: bool) -> list[str]:
     return [name for name, is_there in ((ROW_WEIGHT, has_weight), (AMOUNT_VALUE, has_amount)) if is_there]
 
 
-def _scan_table(
+def _held_out_rows(
     inputs: DataFrame,
-    contenders: Sequence[Candidate],
+    features: Sequence[str],
     *,
-    bucket: Column,
+    key: Sequence[str],
+    group: Sequence[str],
     segments: Sequence[str],
-    grid: LogitGrid,
     measures: Sequence[str],
-) -> pa.Table:
-    features = common_features(contenders)
+) -> DataFrame:
+    """The features as float32, then what counts need of a row."""
+    check_key(inputs, key, "scan")
+    check_key(inputs, [*key, *group], "scan")
     require_columns(inputs, [SPLIT, *features, LABEL, *measures, *segments], "scan")
-    held_out = inputs.where(col(SPLIT).isin(*FOLDS)).select(
+    return inputs.where(col(SPLIT).isin(*HELD_OUT_FOLDS)).select(
         *as_float(features),
-        F.when(col(SPLIT) == VALIDATION, 0).otherwise(1).alias(_FOLD),
-        bucket.alias(_BUCKET),
+        F.when(col(SPLIT) == VALIDATION, 0).otherwise(1).alias(FOLD),
+        F.pmod(bucket_hash(key, group), F.lit(BUCKETS)).cast("int").alias(BUCKET),
         col(LABEL).cast("double").alias(LABEL),
         *[col(name).cast("double").alias(name) for name in measures],
         *[col(name).cast("string").alias(_segment(i)) for i, name in enumerate(segments)],
     )
-    models = inputs.sparkSession.sparkContext.broadcast([(c.model_bytes, c.correction) for c in contenders])
-    try:
-        parts = held_out.mapInArrow(_sum_partition(models, len(features), grid, measures, len(segments)), SUMS_SCHEMA)
-        return parts.groupBy(*KEYS).agg(*[F.sum(name).alias(name) for name in MEASURES]).toArrow()
-    finally:
-        models.destroy()
 
 
-def _sum_partition(models: Any, width: int, grid: LogitGrid, measures: Sequence[str], segments: int) -> ArrowFunction:
+_Scores = Callable[[pa.RecordBatch], Iterator[FloatArray]]
+"""A batch to the scores of each model, as `ModelSums.add` takes them."""
+
+
+def _scores_of_features(models: Sequence[tuple[bytes, PriorCorrection]], width: int) -> _Scores:
+    loaded = [(load_booster(model), correction) for model, correction in models]
+
+    def scores(batch: pa.RecordBatch) -> Iterator[FloatArray]:
+        matrix = matrix_of(batch, width)
+        for booster, correction in loaded:
+            yield probabilities(booster, matrix, correction)
+
+    return scores
+
+
+def _count_margins(
+    margins: DataFrame,
+    models: Mapping[str, CountedModel],
+    grid: LogitGrid | None,
+    measures: Sequence[str],
+    segments: int,
+) -> pa.Table:
+    counted = tuple(models.values())
+
+    def new_sums() -> list[ModelSums]:
+        return [ModelSums(targets=m.classes, grid=grid, segments=segments, rules=m.rules) for m in counted]
+
+    def scores(batch: pa.RecordBatch) -> Iterator[FloatArray]:
+        for number, model in enumerate(counted):
+            yield model.log_probabilities(_margins_of(batch, number))
+
+    return _collect_sums(margins, lambda: scores, new_sums, measures, segments)
+
+
+def _collect_sums(
+    rows: DataFrame,
+    load: Callable[[], _Scores],
+    new_sums: Callable[[], list[ModelSums]],
+    measures: Sequence[str],
+    segments: int,
+) -> pa.Table:
+    """Rows of SUMS_SCHEMA from one Spark scan; `load` and `new_sums` are called once in each task."""
+
     def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        loaded = [(load_booster(ubj), correction, StrategySums(grid, segments)) for ubj, correction in models.value]
-        values = [SegmentValues() for _ in range(segments)]
+        scores, sums, values = load(), new_sums(), [SegmentValues() for _ in range(segments)]
         for batch in batches:
-            matrix, rows = matrix_of(batch, width), _scan_rows(batch, measures, values)
-            for booster, correction, sums in loaded:
-                sums.add(rows, probabilities(booster, matrix, correction))
-        for number, (_, _, sums) in enumerate(loaded):
-            yield from sums.batches(number, [found.values for found in values])
+            if not batch.num_rows:
+                continue
+            counted = _scan_rows(batch, measures, values)
+            for of_model, scored in zip(sums, scores(batch), strict=True):
+                of_model.add(counted, scored)
+        for number, of_model in enumerate(sums):
+            yield from of_model.batches(number, [seen.values for seen in values])
 
-    return count
+    parts = rows.mapInArrow(count, SUMS_SCHEMA)
+    return parts.groupBy(*KEYS).agg(*[F.sum(name).alias(name) for name in MEASURES]).toArrow()
+
+
+def _of_model(sums: pa.Table, number: int) -> pa.Table:
+    return sums.filter(pc.field("model") == number)
 
 
 def _scan_rows(batch: pa.RecordBatch, measures: Sequence[str], values: Sequence[SegmentValues]) -> ScanRows:
     return ScanRows(
-        fold=column_of(batch, _FOLD).astype(np.int64),
-        bucket=column_of(batch, _BUCKET).astype(np.int64),
+        fold=column_of(batch, FOLD).astype(np.int64),
+        bucket=column_of(batch, BUCKET).astype(np.int64),
         label=column_of(batch, LABEL),
         weight=column_of(batch, ROW_WEIGHT) if ROW_WEIGHT in measures else None,
         amount=column_of(batch, AMOUNT_VALUE) if AMOUNT_VALUE in measures else None,
-        segments=[found.numbers(batch.column(_segment(i))) for i, found in enumerate(values)],
+        segments=[
+            seen.numbers(batch.column(batch.schema.get_field_index(_segment(i)))) for i, seen in enumerate(values)
+        ],
     )
 
 
 def _segment(number: int) -> str:
     return f"segment_{number}"
+
+
+def _margin_column(number: int) -> str:
+    return f"margins_{number}"
+
+
+def _margins_of(batch: pa.RecordBatch, number: int) -> npt.NDArray[np.float32]:
+    """A model's margins in a batch of the table, rows by classes."""
+    column = batch.column(batch.schema.get_field_index(_margin_column(number)))
+    values = np.asarray(column.flatten().to_numpy(zero_copy_only=False), dtype=np.float32)
+    return values.reshape(batch.num_rows, -1)
+
+
+def _margins_of_features(models: Any, width: int) -> ArrowFunction:
+    def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        boosters = [load_booster(model) for model in models.value]
+        for batch in batches:
+            if not batch.num_rows:
+                continue
+            matrix = matrix_of(batch, width)
+            margins = [
+                np.asarray(booster.inplace_predict(matrix, predict_type="margin", validate_features=False), np.float32)
+                for booster in boosters
+            ]
+            names = [*batch.schema.names[width:], *[_margin_column(number) for number in range(len(margins))]]
+            yield pa.RecordBatch.from_arrays([*batch.columns[width:], *map(_as_lists, margins)], names=names)
+
+    return score
+
+
+def _as_lists(margins: npt.NDArray[np.float32]) -> pa.Array:
+    rows, classes = margins.shape
+    offsets = pa.array(np.arange(0, (rows + 1) * classes, classes, dtype=np.int32))
+    return pa.ListArray.from_arrays(offsets, pa.array(np.ascontiguousarray(margins).ravel()))
+
+
+def _losses_of_margins(corrections: Sequence[PriorCorrection], has_weight: bool) -> ArrowFunction:
+    def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        sums = np.zeros((len(corrections), 2, len(TEMPERATURES), len(LOSS_SUMS)))
+        for batch in batches:
+            label, half = column_of(batch, LABEL).astype(np.int64), column_of(batch, BUCKET).astype(np.int64) & 1
+            weight = column_of(batch, ROW_WEIGHT) if has_weight else np.ones(len(label))
+            for number, correction in enumerate(corrections):
+                sums[number] += loss_sums(correction.log_probabilities(_margins_of(batch, number)), label, half, weight)
+        model, half, step = np.indices(sums.shape[:3]).reshape(3, -1).astype(np.int32)
+        columns = {"model": model, "half": half, "step": step}
+        columns |= dict(zip(LOSS_SUMS, sums.reshape(-1, len(LOSS_SUMS)).T, strict=True))
+        yield pa.RecordBatch.from_pydict({name: pa.array(values) for name, values in columns.items()})
+
+    return count

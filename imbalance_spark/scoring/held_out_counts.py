@@ -1,17 +1,24 @@
-"""What the scan found of one strategy: fine counts by fold, coarse ones by bucket and by segment."""
+"""What a model's held-out rows are counted into: its scores for each target, its decisions and its losses."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 
-from imbalance_spark.core.columns import TEST, VALIDATION
+from imbalance_spark.core.columns import HELD_OUT_FOLDS, TEST, VALIDATION
+from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.bucket_draws import BucketedCurve
-from imbalance_spark.metrics.buckets import SUM_COLUMNS, BucketCounts, FinePattern
+from imbalance_spark.metrics.buckets import BUCKETS, SUM_COLUMNS, BucketCounts, FinePattern
+from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.counts import ScoreCounts
-from imbalance_spark.metrics.grid import FloatArray
+from imbalance_spark.metrics.curve import Curve
+from imbalance_spark.metrics.multiclass_counts import MulticlassCounts
+from imbalance_spark.metrics.grid import FloatArray, IntArray
+
+_OF_FOLD = {fold: slice(number * BUCKETS, (number + 1) * BUCKETS) for number, fold in enumerate(HELD_OUT_FOLDS)}
+"""Which entries of an array by fold and bucket are a fold's."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,8 +30,8 @@ class SegmentCounts:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class HeldOutCounts:
-    """Counts of one strategy's scores on the rows that no fit has seen.
+class TargetCounts:
+    """Counts of one model's scores for one target, a class against the rest, on held-out data.
 
     Validation falls into two halves that share no group of rows: even hash buckets calibrate, odd ones choose
     thresholds. `buckets` and `segments` are by fold.
@@ -107,6 +114,126 @@ class HeldOutCounts:
                 for fold, by_column in records["segments"].items()
             },
         )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Confusions:
+    """Rows by fold and hash bucket, true class and decided class: 128 x K x K, validation first."""
+
+    rows: IntArray
+    weight: FloatArray
+
+    def of(self, fold: str) -> MulticlassConfusion:
+        """By weight, of one fold."""
+        return MulticlassConfusion(weight=self.by_bucket(fold).sum(axis=0))
+
+    def by_bucket(self, fold: str) -> FloatArray:
+        """By weight, 64 x K x K."""
+        return self.weight[_OF_FOLD[fold]]
+
+    def to_records(self) -> dict[str, Any]:
+        """The cells that occur, as JSON values."""
+        cell = np.flatnonzero(self.rows)
+        rows, weight = self.rows.ravel()[cell].tolist(), self.weight.ravel()[cell].tolist()
+        return {"classes": self.rows.shape[1], "cell": cell.tolist(), "rows": rows, "weight": weight}
+
+    @classmethod
+    def from_records(cls, records: Mapping[str, Any]) -> Self:
+        """What `to_records` wrote."""
+        return cls.of_cells(records["cell"], records["rows"], records["weight"], records["classes"])
+
+    @classmethod
+    def of_cells(cls, cell: Any, rows: Any, weight: Any, classes: int) -> Self:
+        """Sums by `cell` = (fold * 64 + bucket) * K * K + true class * K + decided class."""
+        shape = (len(HELD_OUT_FOLDS) * BUCKETS, classes, classes)
+        number = np.asarray(cell, dtype=np.int64)
+        n, sums = (
+            np.bincount(number, np.asarray(values, dtype=np.float64), minlength=int(np.prod(shape))).astype(np.float64)
+            for values in (rows, weight)
+        )
+        return cls(rows=n.astype(np.int64).reshape(shape), weight=sums.reshape(shape))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HeldOutCounts:
+    """All that is counted of one model's held-out rows.
+
+    Args:
+        targets: class 1 of two classes; of K classes each of them against the rest, in the order of their numbers.
+        confusions: who was taken for whom, by the name of a rule; of K classes only.
+        losses: by name (`log_loss`, `brier`) the sum over weighted rows of each fold and bucket, 128 numbers; of K
+            classes only.
+    """
+
+    targets: tuple[TargetCounts, ...]
+    confusions: Mapping[str, Confusions] = field(default_factory=dict)
+    losses: Mapping[str, FloatArray] = field(default_factory=dict)
+
+    @property
+    def target(self) -> TargetCounts:
+        """The only target, of two classes.
+
+        Raises:
+            ConfigError: there are more classes.
+        """
+        if len(self.targets) != 1:
+            raise ConfigError(f"held-out counts: they are of {len(self.targets)} classes, each with its own counts.")
+        return self.targets[0]
+
+    def curves(self, fold: str, through: Callable[[FloatArray], FloatArray] | None = None) -> list[Curve]:
+        """One curve for each target, on all rows of a fold; `through` is a rising map of the scores."""
+        return [target.by_fold[fold].curve(through) for target in self.targets]
+
+    def choosing(self, through: Callable[[FloatArray], FloatArray] | None = None) -> list[Curve]:
+        """One curve for each target, on the threshold set."""
+        return [target.choose.curve(through) for target in self.targets]
+
+    def bucketed(self, part: str, through: Callable[[FloatArray], FloatArray] | None = None) -> list[BucketedCurve]:
+        """One bucketed curve for each target; see `TargetCounts.bucketed`."""
+        return [target.bucketed(part, through) for target in self.targets]
+
+    def counts(self, fold: str, rule: str) -> MulticlassCounts:
+        """What `evaluate_multiclass` reads, under one rule."""
+        decided = self.confusions[rule]
+        return MulticlassCounts(
+            rows=decided.rows[_OF_FOLD[fold]].sum(axis=0),
+            confusion=decided.of(fold),
+            one_vs_rest=tuple(target.by_fold[fold] for target in self.targets),
+        )
+
+    def mean_loss(self, fold: str, name: str) -> float:
+        """A weighted mean over the rows of a fold."""
+        return float(self.losses[name][_OF_FOLD[fold]].sum() / self.targets[0].buckets[fold].weight.sum())
+
+    def with_confusions(self, more: Mapping[str, Confusions]) -> Self:
+        """The same with the confusions of further rules."""
+        return replace(self, confusions={**self.confusions, **more})
+
+    def to_records(self) -> dict[str, Any]:
+        """Everything as JSON-able values: of one target its own records."""
+        if len(self.targets) == 1:
+            return self.target.to_records()
+        return {
+            "classes": [target.to_records() for target in self.targets],
+            "confusions": {name: found.to_records() for name, found in self.confusions.items()},
+            "losses": {name: sums.tolist() for name, sums in self.losses.items()},
+        }
+
+    @classmethod
+    def from_records(cls, records: Mapping[str, Any]) -> Self:
+        """What `to_records` wrote, the same to the last bit."""
+        if "classes" not in records:
+            return cls(targets=(TargetCounts.from_records(records),))
+        return cls(
+            targets=tuple(TargetCounts.from_records(target) for target in records["classes"]),
+            confusions=confusions_from_records(records["confusions"]),
+            losses={name: np.array(sums) for name, sums in records["losses"].items()},
+        )
+
+
+def confusions_from_records(records: Mapping[str, Any]) -> dict[str, Confusions]:
+    """Confusions by rule from their `to_records`."""
+    return {name: Confusions.from_records(found) for name, found in records.items()}
 
 
 def _merged(one: ScoreCounts, other: ScoreCounts) -> ScoreCounts:

@@ -1,9 +1,10 @@
-"""Orders to scored orders: a logged model on every row of a table, in one pass; rows stay on the cluster."""
+"""Orders to scored orders: a logged model on every row of a table, in one Spark scan; rows stay on the cluster."""
 
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -12,17 +13,20 @@ from pyspark.sql import types as T
 from imbalance_spark.core.columns import col
 from imbalance_spark.orders.schema import check_features
 from imbalance_spark.scoring.boosters import ArrowFunction, matrix_of
-from imbalance_spark.scoring.scorer import ModelBundle, OrderFeatures, Scorer
+from imbalance_spark.scoring.bundle import DECIDED_BY, DECISION, THRESHOLD, ModelBundle
+from imbalance_spark.scoring.scorer import Scorer
 
-PROBABILITY, DECISION, THRESHOLD = "probability", "decision", "threshold"
+_MARK = "imbalance_spark.core.errors.DataContractError: "
+"""How a failed job tells which error of this package it means."""
 
 
-SCORE_COLUMNS = (PROBABILITY, DECISION, THRESHOLD, "model_version", "scored_at")
-"""What scoring adds to the orders."""
+def added_columns(bundle: ModelBundle) -> tuple[str, ...]:
+    """What scoring adds to the orders."""
+    return (*bundle.output_columns, "model_version", "scored_at")
 
 
 def score_orders(orders: DataFrame, bundle: ModelBundle, *, model_version: str, scored_at: datetime) -> DataFrame:
-    """The orders with what the model says of each. Lazy; one pass, no shuffle, however rows fall into batches.
+    """The orders with what the model says of each. Lazy; one scan, no shuffle, however rows fall into batches.
 
     The numbers are those of the same model behind `mlflow models serve` and in `mlflow.pyfunc.spark_udf`.
 
@@ -33,44 +37,80 @@ def score_orders(orders: DataFrame, bundle: ModelBundle, *, model_version: str, 
         scored_at: stands in every row, so that a task that runs again writes the same row.
 
     Returns:
-        All columns of the orders, then `probability` (double, in [0, 1], corrected to the real class shares and
-        calibrated), `decision` (bigint, 1 where probability >= threshold), `threshold` (double), `model_version`
-        (string) and `scored_at` (timestamp).
+        All columns of the orders. Then, of two classes, `probability` (double, in [0, 1], corrected to the real class
+        shares and calibrated), `decision` (bigint, 1 where probability >= threshold) and `threshold` (double); of K
+        classes a `probability_<class>` (double; a row sums to 1) for each, `decision` (string, the class's name) and
+        `decided_by` (string, the objective). At last `model_version` (string) and `scored_at` (timestamp).
 
     Raises:
         DataContractError: the orders are not what the model was trained on, see `check_features`. When the frame
-            is read: a numeric feature holds infinities.
+            is read: a numeric feature holds infinities; or, of K classes, the orders have the label, with a class
+            that the model does not know.
     """
-    check_features(orders, bundle.numeric, bundle.categorical, SCORE_COLUMNS)
-    features = model_features(bundle)
-    rows = orders.select(*features, *[col(name) for name in orders.columns])
-    schema = T.StructType([*orders.schema.fields, T.StructField(PROBABILITY, T.DoubleType())])
+    check_features(orders, bundle.numeric, bundle.categorical, added_columns(bundle))
+    features = _model_features(bundle)
+    if bundle.targets > 1:
+        features[0] = _unless_unknown_class(orders, bundle, features[0])
+    named = [feature.alias(f"_feature_{i}") for i, feature in enumerate(features)]
+    rows = orders.select(*named, *[col(name) for name in orders.columns])
     # The plan is lazy and may run long after this call: the model lives as long as the frame does.
     model = orders.sparkSession.sparkContext.broadcast(bundle)
-    scored = rows.mapInArrow(_score_partition(model, len(features)), schema)
+    scored = rows.mapInArrow(_score_partition(model, len(features)), _scored_schema(orders, bundle))
     return scored.select(
         "*",
-        (col(PROBABILITY) >= bundle.threshold).cast("bigint").alias(DECISION),
-        F.lit(bundle.threshold).alias(THRESHOLD),
+        *_decision_columns(bundle),
         F.lit(model_version).alias("model_version"),
         F.lit(scored_at).alias("scored_at"),
     )
 
 
-def model_features(bundle: OrderFeatures) -> list[Column]:
-    """The model's inputs from the orders' columns (float, null is missing), under names that none of these has."""
+def _scored_schema(orders: DataFrame, bundle: ModelBundle) -> T.StructType:
+    fields = [T.StructField(name, T.DoubleType()) for name in bundle.probability_columns]
+    if bundle.targets > 1:
+        fields.append(T.StructField(DECISION, T.StringType()))
+    return T.StructType([*orders.schema.fields, *fields])
+
+
+def _decision_columns(bundle: ModelBundle) -> list[Column]:
+    """What follows from the probabilities: of two classes the decision too, so that Python need not send it."""
+    if bundle.targets > 1:
+        return [F.lit(bundle.serve_objective).alias(DECIDED_BY)]
+    [probability] = bundle.probability_columns
+    is_positive = (col(probability) >= bundle.threshold).cast("bigint")
+    return [is_positive.alias(DECISION), F.lit(bundle.threshold).alias(THRESHOLD)]
+
+
+def _model_features(bundle: ModelBundle) -> list[Column]:
+    """The model's inputs from the orders' columns (float, null is missing)."""
     numeric = [col(name).cast("double") for name in bundle.numeric]
     categorical = [bundle.categories.encode(name) for name in bundle.categorical]
     # By way of double, as in training: a decimal or a long would round otherwise.
-    return [value.cast("float").alias(f"_feature_{i}") for i, value in enumerate([*numeric, *categorical])]
+    return [value.cast("float") for value in [*numeric, *categorical]]
+
+
+def _unless_unknown_class(orders: DataFrame, bundle: ModelBundle, feature: Column) -> Column:
+    """The feature; where the orders say what happened, a class that the model cannot name fails the job."""
+    if bundle.label_column is None or bundle.label_column not in orders.columns:
+        return feature
+    label = col(bundle.label_column)
+    message = (
+        f"{_MARK}scoring: column {bundle.label_column!r} has a class that the model does not know; it knows "
+        f"{list(bundle.classes)}. Train a model with that class in orders.classes, or score without the column."
+    )
+    is_unknown = label.isNotNull() & bundle.label.encode(label).isNull()
+    return F.when(is_unknown, F.raise_error(F.lit(message)).cast("float")).otherwise(feature)
 
 
 def _score_partition(model: Any, width: int) -> ArrowFunction:
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         scorer = Scorer(model.value)
+        bundle, names = scorer.bundle, np.array(scorer.bundle.classes, dtype=object)
         for batch in batches:
-            found = pa.array(scorer.probabilities(matrix_of(batch, width)))
-            names = [*batch.schema.names[width:], PROBABILITY]
-            yield pa.RecordBatch.from_arrays([*batch.columns[width:], found], names=names)
+            p = scorer.probabilities(matrix_of(batch, width))
+            columns = dict(zip(bundle.probability_columns, map(pa.array, map(np.ascontiguousarray, p.T)), strict=True))
+            if bundle.targets > 1:
+                columns[DECISION] = pa.array(names[scorer.decide(p)].tolist(), pa.string())
+            values = [*batch.columns[width:], *columns.values()]
+            yield pa.RecordBatch.from_arrays(values, names=[*batch.schema.names[width:], *columns])
 
     return score

@@ -40,7 +40,7 @@ class Batch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Written:
+class ScoredBatch:
     """Where a batch stands in the table; but for `is_new` all is None where Delta's history has forgotten it.
 
     Args:
@@ -63,7 +63,7 @@ def batch_of(spark: SparkSession, source: SourceConfig, orders: SourceOrders, mo
     return Batch(location=orders.location, state=f"{described['id']} version {orders.version}", model=model)
 
 
-def find_batch(spark: SparkSession, output: str, batch: Batch, writer: str | None = None) -> Written | None:
+def find_batch(spark: SparkSession, output: str, batch: Batch, writer: str | None = None) -> ScoredBatch | None:
     """The batch as the table's history has it; None where there is no table, or no such commit in its history.
 
     Args:
@@ -81,7 +81,7 @@ def find_batch(spark: SparkSession, output: str, batch: Batch, writer: str | Non
     if found is None:
         return None
     note = json.loads(found["userMetadata"])
-    return Written(
+    return ScoredBatch(
         version=found["version"],
         rows=int(found["operationMetrics"]["numOutputRows"]),
         is_new=writer is not None and note.get("writer") == writer,
@@ -89,7 +89,7 @@ def find_batch(spark: SparkSession, output: str, batch: Batch, writer: str | Non
     )
 
 
-def write_batch(scored: DataFrame, output: str, batch: Batch, aside: BrokenRows | None = None) -> Written:
+def write_batch(scored: DataFrame, output: str, batch: Batch, aside: BrokenRows | None = None) -> ScoredBatch:
     """Append the batch to the table, which is made if it is new; one pass over `scored`.
 
     Args:
@@ -104,7 +104,7 @@ def write_batch(scored: DataFrame, output: str, batch: Batch, aside: BrokenRows 
     writer = uuid.uuid4().hex
     write_once(scored, output, batch, {"quarantined": quarantined, "writer": writer})
     found = find_batch(scored.sparkSession, output, batch, writer)
-    return found or Written(version=None, rows=None, is_new=False, quarantined=None)
+    return found or ScoredBatch(version=None, rows=None, is_new=False, quarantined=None)
 
 
 def write_once(rows: DataFrame, output: str, batch: Batch, note: Mapping[str, Any] | None = None) -> None:

@@ -1,206 +1,109 @@
-"""The model as files: booster, encodings, prior correction and threshold, each with its hash; no pickle."""
+"""A loaded bundle that scores matrices and pandas frames."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from imbalance_spark.calibration import (
-    Calibrator,
-    PriorCorrection,
-    calibrator_from_dict,
-)
+from imbalance_spark.calibration import MulticlassTemperature
 from imbalance_spark.core.errors import ConfigError, DataContractError, MissingColumnsError
-from imbalance_spark.metrics.grid import FloatArray
-from imbalance_spark.orders.categories import CategoryEncoding
-from imbalance_spark.orders.labels import LabelEncoding
-from imbalance_spark.scoring.boosters import LinearModel, load_booster, probabilities
-from imbalance_spark.scoring.bundle_files import BOOSTER, LINEAR, read_parts, write_parts
-
-_FORMAT = 2
-
-
-NO_THRESHOLD = -1.0
-"""Default of the predict parameter `threshold`: the bundle's own cut-off decides."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelBundle:
-    """All that is needed to turn orders into probabilities and decisions.
-
-    The threshold stands in a file of its own: it can be moved later without touching the model.
-
-    Args:
-        booster_ubj: XGBoost's UBJ bytes, up to the best iteration; or a `LinearModel`'s.
-        numeric, categorical: names of the features, in the booster's order.
-        thresholds: cut-off per objective; `serve_objective` names the one that decides.
-        base_rate_shift: from calibrated probabilities to those at another base rate; None when it has not moved.
-            It stands with the threshold, which is on the probabilities behind it.
-    """
-
-    strategy: str
-    booster_ubj: bytes
-    numeric: tuple[str, ...]
-    categorical: tuple[str, ...]
-    categories: CategoryEncoding
-    label: LabelEncoding
-    correction: PriorCorrection
-    calibrator: Calibrator
-    thresholds: Mapping[str, float]
-    serve_objective: str
-    base_rate_shift: PriorCorrection | None = None
-
-    @property
-    def threshold(self) -> float:
-        """Predict positive where probability >= threshold."""
-        return self.thresholds[self.serve_objective]
-
-    @property
-    def decides(self) -> str:
-        """How it decides, in words."""
-        return f"threshold {self.threshold:.6g}"
-
-    @property
-    def output_columns(self) -> dict[str, str]:
-        """What scoring a frame gives, with MLflow's names of the types."""
-        return {"probability": "double", "decision": "long", "threshold": "double"}
-
-    @property
-    def predict_parameters(self) -> dict[str, float | str]:
-        """What a call of `predict` may change, with the defaults, which change nothing."""
-        return {"threshold": NO_THRESHOLD}
-
-    def probabilities(self, corrected: FloatArray) -> FloatArray:
-        """What is served: calibrated, then at the base rate that holds now. Rising in `corrected`."""
-        found = self.calibrator.apply(corrected)
-        return found if self.base_rate_shift is None else self.base_rate_shift.apply(found)
-
-    def save(self, folder: str) -> dict[str, str]:
-        """Write the parts and a manifest of their sha256; give the manifest."""
-        shift = None if self.base_rate_shift is None else self.base_rate_shift.to_dict()
-        threshold = {
-            "thresholds": dict(self.thresholds),
-            "serve_objective": self.serve_objective,
-            "base_rate_shift": shift,
-        }
-        model = LINEAR if LinearModel.is_in(self.booster_ubj) else BOOSTER
-        return write_parts(folder, model, self.booster_ubj, self._description(), threshold)
-
-    @classmethod
-    def load(cls, folder: str) -> "ModelBundle":
-        """Read a saved bundle; every part's hash is checked before the part is parsed.
-
-        Raises:
-            DataContractError: a part is missing, or is not what the manifest says.
-        """
-        model, described, threshold = read_parts(folder)
-        if described["format"] != _FORMAT:
-            raise DataContractError(
-                f"model bundle: format {described['format']}, this package reads {_FORMAT}. "
-                "Use the package that wrote it."
-            )
-        shift = threshold.get("base_rate_shift")
-        return cls(
-            strategy=described["strategy"],
-            booster_ubj=model,
-            numeric=tuple(described["numeric"]),
-            categorical=tuple(described["categorical"]),
-            categories=CategoryEncoding.from_dict(described["categories"]),
-            label=LabelEncoding.from_dict(described["label"]),
-            correction=PriorCorrection.from_dict(described["correction"]),
-            calibrator=calibrator_from_dict(described["calibrator"]),
-            thresholds=threshold["thresholds"],
-            serve_objective=threshold["serve_objective"],
-            base_rate_shift=None if shift is None else PriorCorrection.from_dict(shift),
-        )
-
-    def _description(self) -> dict[str, Any]:
-        return {
-            "format": _FORMAT,
-            "strategy": self.strategy,
-            "numeric": list(self.numeric),
-            "categorical": list(self.categorical),
-            "categories": self.categories.to_dict(),
-            "label": self.label.to_dict(),
-            "correction": self.correction.to_dict(),
-            "calibrator": self.calibrator.to_dict(),
-        }
+from imbalance_spark.metrics.grid import FloatArray, IntArray
+from imbalance_spark.scoring.boosters import load_booster, probabilities
+from imbalance_spark.scoring.bundle import DECIDED_BY, DECISION, NO_THRESHOLD, SERVED, THRESHOLD, ModelBundle
 
 
 class Scorer:
-    """A loaded bundle that scores matrices and pandas frames; the booster is parsed once."""
+    """A loaded bundle that scores matrices and pandas frames; the model is parsed once."""
 
     def __init__(self, bundle: ModelBundle) -> None:
         self.bundle = bundle
-        self._booster = load_booster(bundle.booster_ubj)
+        self._booster = load_booster(bundle.model_bytes)
 
     def probabilities(self, matrix: npt.NDArray[np.float32]) -> FloatArray:
-        """Probability of each row, corrected to the real class shares and calibrated.
+        """Probabilities of each row, corrected to the real class shares and calibrated; at the base rate of now.
 
         Args:
             matrix: rows by the bundle's features, numeric ones first, categories as codes; NaN is missing.
 
+        Returns:
+            Shape (rows, 1), of class 1, for two classes; shape (rows, K) for K classes, where a row sums to 1.
+
         Raises:
             DataContractError: a numeric feature holds infinities.
         """
-        refuse_infinite(self.bundle.numeric, matrix)
-        return self.bundle.probabilities(probabilities(self._booster, matrix, self.bundle.correction))
+        bundle = self.bundle
+        _refuse_infinite(bundle.numeric, matrix)
+        if bundle.targets > 1:
+            return self._of_classes(matrix)
+        return bundle.probabilities(probabilities(self._booster, matrix, bundle.correction))[:, np.newaxis]
+
+    def decide(self, probabilities: FloatArray, objective: str = SERVED) -> IntArray:
+        """The number of the class that an objective's rule decides on, for each row of `probabilities`.
+
+        Raises:
+            ConfigError: there is no such rule.
+        """
+        if self.bundle.targets > 1:
+            return self.bundle.rule_of(objective).decide(probabilities)
+        return (probabilities[:, 0] >= self.bundle.threshold_of(objective)).astype(np.int64)
 
     def predict(self, orders: pd.DataFrame, parameters: Mapping[str, Any]) -> pd.DataFrame:
-        """`score`, with the threshold that `parameters` may name."""
-        asked = parameters.get("threshold", NO_THRESHOLD)
-        return self.score(orders, None if asked == NO_THRESHOLD else float(asked))
+        """`score`, with what `parameters` may name: the threshold of two classes, the objective of more."""
+        threshold = parameters.get("threshold", NO_THRESHOLD)
+        objective = str(parameters.get("objective", SERVED))
+        return self.score(orders, objective, None if threshold == NO_THRESHOLD else float(threshold))
 
-    def score(self, orders: pd.DataFrame, threshold: float | None = None) -> pd.DataFrame:
-        """Probability and decision of each order.
+    def score(self, orders: pd.DataFrame, objective: str = SERVED, threshold: float | None = None) -> pd.DataFrame:
+        """Probabilities and decision of each order.
 
         Args:
             orders: one row per order with the bundle's features, in any column order; others are not read.
                 Null and NaN are missing, a category never seen in training has a code of its own.
-            threshold: cut-off in [0, 1] instead of the bundle's.
+            objective: decides instead of the bundle's own.
+            threshold: of two classes, in [0, 1], instead of the objective's.
 
         Returns:
-            `probability` (float64, corrected to the real class shares and calibrated), `decision` (int, 1 where
-            probability >= threshold) and `threshold`, on the index of `orders`.
+            On the index of `orders`. Of two classes `probability` (float64, corrected to the real class shares and
+            calibrated), `decision` (int, 1 where probability >= threshold) and `threshold`. Of K classes
+            a `probability_<class>` (float64; a row sums to 1) for each, `decision` (the class's name) and `decided_by`
+            (the objective).
 
         Raises:
             MissingColumnsError: a feature is absent.
             DataContractError: a numeric feature holds text, or infinities.
-            ConfigError: the threshold is not in [0, 1].
+            ConfigError: the model has no such objective, or the threshold is not in [0, 1].
         """
-        cut_off = self.bundle.threshold if threshold is None else _valid_threshold(threshold)
-        found = self.probabilities(order_matrix(orders, self.bundle))
-        columns = {"probability": found, "decision": (found >= cut_off).astype(np.int64), "threshold": cut_off}
+        cut = None if threshold is None else _valid_threshold(threshold)
+        bundle, p = self.bundle, self.probabilities(order_matrix(orders, self.bundle))
+        columns: dict[str, Any] = dict(zip(bundle.probability_columns, p.T, strict=True))
+        if bundle.targets == 1:
+            at = bundle.threshold_of(objective) if cut is None else cut
+            columns |= {DECISION: (p[:, 0] >= at).astype(np.int64), THRESHOLD: at}
+        else:
+            names = np.array(bundle.classes, dtype=object)
+            columns |= {DECISION: names[self.decide(p, objective)], DECIDED_BY: objective or bundle.serve_objective}
         return pd.DataFrame(columns, index=orders.index)
 
-
-class OrderFeatures(Protocol):
-    """What a model reads of an order."""
-
-    @property
-    def numeric(self) -> tuple[str, ...]:
-        """Names of the numeric features, which come first."""
-
-    @property
-    def categorical(self) -> tuple[str, ...]:
-        """Names of the categorical features."""
-
-    @property
-    def categories(self) -> CategoryEncoding:
-        """Their values."""
+    def _of_classes(self, matrix: npt.NDArray[np.float32]) -> FloatArray:
+        if not len(matrix):
+            return np.zeros((0, self.bundle.targets))
+        margins = self._booster.inplace_predict(matrix, predict_type="margin", validate_features=False)
+        logs, calibrator = self.bundle.correction.log_probabilities(margins), self.bundle.calibrator
+        # By way of logarithms, which keep the digits of small probabilities; as the counts do.
+        if isinstance(calibrator, MulticlassTemperature):
+            return np.exp(calibrator.apply_logs(logs))
+        return calibrator.apply(np.exp(logs))
 
 
-def order_matrix(orders: pd.DataFrame, features: OrderFeatures) -> npt.NDArray[np.float32]:
-    """Orders as rows by features, in the booster's order; see `Scorer.score` for what is read and refused."""
-    needed = features.numeric + features.categorical
-    if missing := set(needed) - set(orders.columns):
+def order_matrix(orders: pd.DataFrame, bundle: ModelBundle) -> npt.NDArray[np.float32]:
+    """Orders as rows by features, in the model's order; see `Scorer.score` for what is read and refused."""
+    if missing := {*bundle.numeric, *bundle.categorical} - set(orders.columns):
         raise MissingColumnsError.of("scoring", missing, [str(name) for name in orders.columns])
-    numeric = [_numbers(orders[name], name) for name in features.numeric]
-    codes = [features.categories.encode_pandas(name, orders[name]) for name in features.categorical]
+    numeric = [_numbers(orders[name], name) for name in bundle.numeric]
+    codes = [bundle.categories.encode_pandas(name, orders[name]) for name in bundle.categorical]
     with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is refused as such
         return np.column_stack([*numeric, *codes]).astype(np.float32)
 
@@ -220,11 +123,10 @@ def _numbers(column: "pd.Series[Any]", name: str) -> npt.NDArray[np.float64]:
         ) from None
 
 
-def refuse_infinite(names: Sequence[str], matrix: npt.NDArray[np.float32]) -> None:
-    """Raise `DataContractError` for infinities in the columns of the matrix that have these names."""
+def _refuse_infinite(names: Sequence[str], matrix: npt.NDArray[np.float32]) -> None:
     # Training quarantines these; scored, they would pass for a huge value.
-    found = {name: int(np.isinf(matrix[:, number]).sum()) for number, name in enumerate(names)}
-    if bad := {name: rows for name, rows in found.items() if rows}:
+    rows_of = {name: int(np.isinf(matrix[:, number]).sum()) for number, name in enumerate(names)}
+    if bad := {name: rows for name, rows in rows_of.items() if rows}:
         raise DataContractError(f"scoring: infinite or beyond float32, rows by column {bad}. Quarantine these rows.")
 
 

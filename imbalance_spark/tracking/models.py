@@ -20,8 +20,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
 
 from imbalance_spark.core.errors import ConfigError
-from imbalance_spark.scoring.bundles import Bundle, read_bundle
-from imbalance_spark.scoring.scorer import ModelBundle
+from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.tracking.runs import (
     _MANIFEST,
     _MODEL_ID,
@@ -36,7 +35,7 @@ from imbalance_spark.tracking.store import refuse_absent_file, short_waits
 _REQUIREMENTS = ("xgboost", "mlflow", "pandas", "numpy", "pyspark", "pyarrow", "pydantic")
 
 
-def log_bundle(run_id: str, bundle: Bundle) -> str:
+def log_bundle(run_id: str, bundle: ModelBundle) -> str:
     """Log the model of a strategy's run, once; give its model URI."""
     client = MlflowClient()
     known = client.get_run(run_id).data.tags.get(_MODEL_ID)
@@ -49,7 +48,7 @@ def log_bundle(run_id: str, bundle: Bundle) -> str:
         with mlflow.start_run(run_id=run_id):
             info = mlflow.pyfunc.log_model(
                 name="model",
-                python_model=str(_package_source(Path(folder)) / "pyfunc_model.py"),
+                python_model=str(_package_source(Path(folder)) / "tracking/served_model.py"),
                 artifacts={"bundle": f"{folder}/bundle"},
                 code_paths=[f"{folder}/imbalance_spark"],
                 signature=signature(bundle),
@@ -66,7 +65,7 @@ def run_of_model(model_uri: str) -> str:
     return str(MlflowClient().get_logged_model(model_uri.removeprefix("models:/")).source_run_id)
 
 
-def signature(bundle: Bundle) -> ModelSignature:
+def signature(bundle: ModelBundle) -> ModelSignature:
     """Features of any type, which the model checks itself, and what a call may change as parameters.
 
     A fixed type would refuse integers where the training data had fractions, and nulls in integers.
@@ -153,7 +152,7 @@ def load_logged_model(uri: str, run_id: str) -> LoggedModel:
             raise _no_model(run_id)
         name, number = _registered(MlflowClient(), run.info.run_id)
         bundle = load_bundle(models[0].model_id)
-        if not isinstance(bundle, ModelBundle):
+        if bundle.targets > 1:
             raise ConfigError(
                 f"--run {run_id}: its model has {len(bundle.classes)} classes, a threshold moves between two. Decide "
                 "by another of its objectives at predict time, or train with another serve_objective."
@@ -216,12 +215,12 @@ def _no_model(run_id: str) -> ConfigError:
     )
 
 
-def load_bundle(model_id: str) -> Bundle:
+def load_bundle(model_id: str) -> ModelBundle:
     """The parts of a logged model, fetched and checked against their manifest."""
     # A models:/ URI would fetch the whole model, this package's code with it.
     place = MlflowClient().get_logged_model(model_id).artifact_location
     with tempfile.TemporaryDirectory() as folder:
-        return read_bundle(mlflow.artifacts.download_artifacts(f"{place}/artifacts/bundle", dst_path=folder))
+        return ModelBundle.load(mlflow.artifacts.download_artifacts(f"{place}/artifacts/bundle", dst_path=folder))
 
 
 def _documents(run_id: str) -> dict[str, Any]:

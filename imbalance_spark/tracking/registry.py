@@ -11,7 +11,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from imbalance_spark.core.errors import ConfigError
-from imbalance_spark.scoring.bundles import Bundle
+from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.tracking.models import load_bundle
 from imbalance_spark.tracking.store import refuse_absent_file, short_waits, store_alone
 
@@ -43,7 +43,7 @@ class RegisteredVersion:
 class RegisteredModel(RegisteredVersion):
     """A version with its parts."""
 
-    bundle: Bundle
+    bundle: ModelBundle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ def champion_of(name: str) -> RegisteredVersion | None:
         raise
 
 
-def bundle_of_version(version: RegisteredVersion) -> Bundle:
+def bundle_of_version(version: RegisteredVersion) -> ModelBundle:
     """The version's parts.
 
     Raises:

@@ -6,7 +6,8 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
-from imbalance_spark.scoring.bundles import read_bundle, scorer_of
+from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.scoring.scorer import Scorer
 
 
 class OrdersModel(PythonModel):
@@ -14,7 +15,7 @@ class OrdersModel(PythonModel):
 
     def load_context(self, context: Any) -> None:
         """Read the bundle beside the model; a changed part is refused."""
-        self.scorer = scorer_of(read_bundle(context.artifacts["bundle"]))
+        self.scorer = Scorer(ModelBundle.load(context.artifacts["bundle"]))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Score; `params["threshold"]`, or `params["objective"]`, decides instead of what is stored, for this call."""

@@ -19,8 +19,10 @@ from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.curve import FLAG_NOBODY
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
-from imbalance_spark.scoring.scorer import ModelBundle, Scorer
+from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.scoring.held_out_counts import TargetCounts
+from imbalance_spark.scoring.scorer import Scorer
+from imbalance_spark.threshold.class_rules import ClassThresholds
 from imbalance_spark.tracking import models, runs
 from imbalance_spark.tracking.config import TrackingConfig
 from imbalance_spark.tracking.models import register_version
@@ -79,17 +81,17 @@ def _log(folder: Path) -> Logged:
     experiment_id = runs.connect(TrackingConfig(uri=uri, experiment="retune"))
     rows = [_rows(seed) for seed in (1, 2, 3)]
     calibrate, choose, test = (ScoreCounts.from_arrays(*fold) for fold in rows)
-    held_out = HeldOutCounts(calibrate=calibrate, choose=choose, test=test, buckets={}, segments={})
+    held_out = TargetCounts(calibrate=calibrate, choose=choose, test=test, buckets={}, segments={})
     bundle = ModelBundle(
         strategy="undersample",
-        booster_ubj=_booster(),
+        model_bytes=_booster(),
         numeric=("x",),
         categorical=(),
         categories=CategoryEncoding(values={}),
         label=LabelEncoding(classes=("no", "yes")),
         correction=PriorCorrection.identity(),
         calibrator=CALIBRATOR,
-        thresholds={"max_f1": 0.3},
+        rules={"max_f1": ClassThresholds.of_threshold(0.3)},
         serve_objective="max_f1",
     )
     with runs.tracked_run(experiment_id, "job", runs.parent_identity("job")) as parent_id:
@@ -135,7 +137,7 @@ def test_a_new_version_has_the_threshold_of_brute_force_and_the_old_model(
     assert _cost(logged, new.threshold) == min(every) < _cost(logged, old.threshold)
     assert new.serve_objective == "min_cost_fn_25_fp_1"
     assert (old.threshold, old.serve_objective) == (0.3, "max_f1")
-    assert new.booster_ubj == old.booster_ubj
+    assert new.model_bytes == old.model_bytes
     orders = pd.DataFrame({"x": np.linspace(-3, 3, 50)})
     scores = [Scorer(bundle).score(orders)["probability"] for bundle in (old, new)]
     pd.testing.assert_series_equal(*scores)

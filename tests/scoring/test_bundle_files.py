@@ -9,7 +9,7 @@ import pytest
 from support.orders_to_score import bundle
 
 from imbalance_spark.core.errors import DataContractError
-from imbalance_spark.scoring.scorer import ModelBundle
+from imbalance_spark.scoring.bundle import ModelBundle
 
 # Where each thing that a model consists of stands.
 PARTS = {

@@ -16,8 +16,10 @@ from imbalance_spark.calibration.log_odds import LogOddsCalibration
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
 from imbalance_spark.scoring.boosters import load_booster, probabilities
+from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.score_orders import score_orders
-from imbalance_spark.scoring.scorer import ModelBundle, Scorer
+from imbalance_spark.scoring.scorer import Scorer
+from imbalance_spark.threshold.class_rules import ClassThresholds
 from imbalance_spark.train_only.learners.losses import FocalLoss
 
 LOSS = FocalLoss.focal(2.0, alpha=0.7)
@@ -45,9 +47,10 @@ def test_spark_and_the_saved_bundle_score_as_in_memory(spark: SparkSession, ubj:
     rows = model_rows(500, seed=3)
     expected = probabilities(load_booster(ubj), matrix(rows), LOSS.correction())
     bundle = ModelBundle(
-        strategy="focal", booster_ubj=ubj, numeric=FEATURES, categorical=(), categories=CategoryEncoding(values={}),
+        strategy="focal", model_bytes=ubj, numeric=FEATURES, categorical=(), categories=CategoryEncoding(values={}),
         label=LabelEncoding(classes=("0", "1")), correction=LOSS.correction(),
-        calibrator=LogOddsCalibration(method="identity"), thresholds={"max_f1": 0.5}, serve_objective="max_f1",
+        calibrator=LogOddsCalibration(method="identity"), rules={"max_f1": ClassThresholds.of_threshold(0.5)},
+        serve_objective="max_f1",
     )  # fmt: skip
     bundle.save(str(tmp_path))
     loaded = ModelBundle.load(str(tmp_path))

@@ -17,7 +17,7 @@ from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.scoring.boosters import Candidate, load_booster, probabilities
 from imbalance_spark.scoring.held_out import bucket_hash, scan_held_out
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
 
 GRID = LogitGrid(bins=2048)
 FOLDS = ("validation", "test")
@@ -41,7 +41,7 @@ def contenders() -> list[Candidate]:
 
 def _contender(name: str, booster: xgboost.Booster, correction: PriorCorrection) -> Candidate:
     ubj = bytes(booster.save_raw("ubj"))
-    return Candidate(name=name, model_bytes=ubj, features=FEATURES, correction=correction)
+    return Candidate(name=name, ubj=ubj, features=FEATURES, correction=correction)
 
 
 @pytest.fixture(scope="module")
@@ -57,20 +57,21 @@ def held_out() -> pd.DataFrame:
 
 def _score(contender: Candidate, frame: pd.DataFrame) -> np.ndarray:
     """Another way to the same probability: XGBoost's DMatrix, and the correction on the score."""
-    booster = xgboost.Booster(model_file=bytearray(contender.model_bytes))
+    booster = xgboost.Booster(model_file=bytearray(contender.ubj))
     return contender.correction.apply(booster.predict(xgboost.DMatrix(matrix(frame))).astype(np.float64))
 
 
 def _scan(
     spark: SparkSession, frame: pd.DataFrame, contenders: list[Candidate], partitions: int = 1, **settings: object
-) -> dict[str, HeldOutCounts]:
+) -> dict[str, TargetCounts]:
     roles = {"key": ["order_id"], "group": ["customer_id"], "segments": ["country"]}
     settings = {**roles, "grid": GRID, "has_weight": True, "has_amount": True, **settings}
-    return scan_held_out(as_spark(spark, frame).repartition(partitions), contenders, **settings)
+    counted = scan_held_out(as_spark(spark, frame).repartition(partitions), contenders, **settings)
+    return {name: counts.target for name, counts in counted.items()}
 
 
 @pytest.fixture(scope="module")
-def found(spark: SparkSession, contenders: list[Candidate], held_out: pd.DataFrame) -> dict[str, HeldOutCounts]:
+def found(spark: SparkSession, contenders: list[Candidate], held_out: pd.DataFrame) -> dict[str, TargetCounts]:
     return _scan(spark, held_out, contenders, partitions=3)
 
 
@@ -81,7 +82,7 @@ def placed(spark: SparkSession, contenders: list[Candidate], held_out: pd.DataFr
         "order_id", (bucket_hash(["order_id"], ["customer_id"]) % 64).alias("bucket")
     )
     rows = held_out[held_out.split != "train"].merge(keys.toPandas(), on="order_id")
-    scores = {c.name: probabilities(load_booster(c.model_bytes), matrix(rows), c.correction) for c in contenders}
+    scores = {c.name: probabilities(load_booster(c.ubj), matrix(rows), c.correction) for c in contenders}
     return rows.assign(**scores)
 
 
@@ -93,7 +94,7 @@ def _sums(rows: pd.DataFrame, slot: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 def test_fine_counts_are_those_of_numpy_in_every_fold_and_half(
-    found: dict[str, HeldOutCounts], placed: pd.DataFrame
+    found: dict[str, TargetCounts], placed: pd.DataFrame
 ) -> None:
     is_validation, is_even = placed.split == "validation", placed.bucket % 2 == 0
     cells = {
@@ -115,7 +116,7 @@ def test_fine_counts_are_those_of_numpy_in_every_fold_and_half(
 
 
 def test_coarse_counts_are_those_of_numpy_by_bucket_and_by_segment(
-    found: dict[str, HeldOutCounts], placed: pd.DataFrame
+    found: dict[str, TargetCounts], placed: pd.DataFrame
 ) -> None:
     for name, counted in found.items():
         for fold in FOLDS:
@@ -138,7 +139,7 @@ def test_a_group_stays_in_one_bucket_and_a_row_without_one_stands_for_itself(pla
     assert placed.bucket.nunique() == 64
 
 
-def test_segments_add_up_to_the_fold_at_every_cut_off(found: dict[str, HeldOutCounts]) -> None:
+def test_segments_add_up_to_the_fold_at_every_cut_off(found: dict[str, TargetCounts]) -> None:
     for counted in found.values():
         parts = counted.by_segment("test", "country")
         assert list(parts) == ["DE", "FR", None]
@@ -150,7 +151,7 @@ def test_segments_add_up_to_the_fold_at_every_cut_off(found: dict[str, HeldOutCo
 
 
 @pytest.mark.parametrize("part", ["validation", "test", "calibrate", "choose"])
-def test_each_part_of_the_rows_has_its_own_buckets(found: dict[str, HeldOutCounts], part: str) -> None:
+def test_each_part_of_the_rows_has_its_own_buckets(found: dict[str, TargetCounts], part: str) -> None:
     for counted in found.values():
         sample = counted.bucketed(part, through=np.sqrt)
         again = sample.draw(np.ones(sample.buckets.size))
@@ -160,7 +161,7 @@ def test_each_part_of_the_rows_has_its_own_buckets(found: dict[str, HeldOutCount
 
 
 def test_counts_do_not_depend_on_the_partitioning(
-    spark: SparkSession, contenders: list[Candidate], held_out: pd.DataFrame, found: dict[str, HeldOutCounts]
+    spark: SparkSession, contenders: list[Candidate], held_out: pd.DataFrame, found: dict[str, TargetCounts]
 ) -> None:
     for name, counted in _scan(spark, held_out, contenders, partitions=7).items():
         for fold in FOLDS:
@@ -178,12 +179,12 @@ def _assert_same(one: ScoreCounts, other: ScoreCounts) -> None:
     np.testing.assert_allclose(first["positive_weight"], second["positive_weight"], rtol=1e-12)
 
 
-def test_counts_survive_json_to_the_last_bit(found: dict[str, HeldOutCounts]) -> None:
+def test_counts_survive_json_to_the_last_bit(found: dict[str, TargetCounts]) -> None:
     for counted in found.values():
         records = counted.to_records()
         again = HeldOutCounts.from_records(json.loads(json.dumps(records)))
         assert again.to_records() == records
-        assert again.validation.to_records() == counted.validation.to_records()
+        assert again.target.validation.to_records() == counted.validation.to_records()
 
 
 def test_without_weight_and_amount_each_row_weighs_one(
@@ -237,13 +238,13 @@ def test_a_half_of_validation_without_rows_is_named(
 
 
 def test_no_rows_have_no_probabilities(contenders: list[Candidate]) -> None:
-    booster = load_booster(contenders[0].model_bytes)
+    booster = load_booster(contenders[0].ubj)
     assert probabilities(booster, np.empty((0, 4), np.float32), PriorCorrection.identity()).shape == (0,)
 
 
 def test_a_far_shift_stays_a_probability(contenders: list[Candidate]) -> None:
     x = matrix(model_rows(50, seed=6))
-    booster = load_booster(contenders[0].model_bytes)
+    booster = load_booster(contenders[0].ubj)
     for factor in (1e-100, 1e100):
         found = probabilities(booster, x, PriorCorrection.of_odds(positive=factor, negative=1.0))
         assert np.isfinite(found).all()

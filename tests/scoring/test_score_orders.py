@@ -15,8 +15,9 @@ from support.orders_to_score import CATEGORICAL, COUNTRIES, NUMERIC, STORES, as_
 from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.orders.model_inputs import feature_column
-from imbalance_spark.scoring.score_orders import SCORE_COLUMNS, score_orders
-from imbalance_spark.scoring.scorer import ModelBundle, Scorer
+from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.scoring.score_orders import added_columns, score_orders
+from imbalance_spark.scoring.scorer import Scorer
 
 NOW = datetime(2024, 5, 1, 12, 30, tzinfo=UTC)
 
@@ -50,7 +51,7 @@ def test_scores_are_those_of_xgboost_corrected_and_calibrated_by_the_formulas(
 
     numbers = [[np.nan if v is None else float(v) for v in frame[name]] for name in NUMERIC]
     x = np.column_stack([*numbers, *[[code(name, v) for v in frame[name]] for name in CATEGORICAL]])
-    raw = xgboost.Booster(model_file=bytearray(model.booster_ubj)).predict(xgboost.DMatrix(x), output_margin=True)
+    raw = xgboost.Booster(model_file=bytearray(model.model_bytes)).predict(xgboost.DMatrix(x), output_margin=True)
     # Half of the negatives were kept: real odds are half of the raw ones. Platt: 1.2 logit + 0.1.
     expected = 1 / (1 + np.exp(-(1.2 * (raw.astype(float) + np.log(0.5)) + 0.1)))
     found = scored(as_table(spark, frame), model).orderBy("order_id").toPandas()
@@ -70,7 +71,7 @@ def test_a_shift_to_another_base_rate_reaches_the_rows(spark: SparkSession, mode
 def test_every_column_passes_through_and_five_are_added(spark: SparkSession, model: ModelBundle) -> None:
     table = as_table(spark, orders()).select("*", F.array("items").alias("basket"), F.lit(NOW).alias("ordered"))
     found = scored(table, model)
-    assert found.columns == [*table.columns, *SCORE_COLUMNS]
+    assert found.columns == [*table.columns, *added_columns(model)]
     assert [field.dataType.simpleString() for field in found.schema.fields[-5:]] == [
         "double", "bigint", "double", "string", "timestamp",
     ]  # fmt: skip

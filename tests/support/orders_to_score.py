@@ -8,7 +8,8 @@ from pyspark.sql import DataFrame, SparkSession
 from imbalance_spark.calibration import LogOddsCalibration, PriorCorrection
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
-from imbalance_spark.scoring.scorer import ModelBundle
+from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.threshold.class_rules import ClassThresholds
 
 NUMERIC, CATEGORICAL = ("amount", "items", "is_new"), ("country", "store")
 COUNTRIES, STORES = ("DE", "FR", "IT"), ("1", "2", "3", "4")
@@ -31,14 +32,14 @@ def bundle(seed: int = 3) -> ModelBundle:
     booster = xgboost.train(params, xgboost.DMatrix(x, y), num_boost_round=12)
     return ModelBundle(
         strategy="undersample",
-        booster_ubj=bytes(booster.save_raw("ubj")),
+        model_bytes=bytes(booster.save_raw("ubj")),
         numeric=NUMERIC,
         categorical=CATEGORICAL,
         categories=CategoryEncoding(values={"country": COUNTRIES, "store": STORES}),
         label=LabelEncoding(classes=("0", "1")),
         correction=PriorCorrection.of_odds(positive=1.0, negative=0.5),
         calibrator=LogOddsCalibration(method="platt", a=1.2, b=1.2, c=0.1),
-        thresholds={"max_f1": 0.2},
+        rules={"max_f1": ClassThresholds.of_threshold(0.2)},
         serve_objective="max_f1",
     )
 

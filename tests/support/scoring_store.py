@@ -10,7 +10,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 from pyspark.sql import DataFrame, SparkSession
 
-from imbalance_spark.scoring.scorer import ModelBundle
+from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.tracking import runs
 from imbalance_spark.tracking.config import TrackingConfig
 from imbalance_spark.tracking.models import log_bundle, register_version

@@ -13,19 +13,24 @@ from support.model_rows import as_spark, matrix
 
 from imbalance_spark.calibration import MulticlassTemperature
 from imbalance_spark.calibration.correction import PriorCorrection
-from imbalance_spark.calibration.temperature import ClassProbabilities
+from imbalance_spark.calibration.temperature import TEMPERATURES, choose_temperatures
 from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.grid import LogitGrid
-from imbalance_spark.multiclass.held_out import ClassHeldOut
 from imbalance_spark.multiclass.judge import class_gain, decision_metrics, ranking_of
-from imbalance_spark.multiclass.margins import ClassContender, held_out_margins
-from imbalance_spark.multiclass.scan import CountedModel, count_classes, count_decisions
-from imbalance_spark.multiclass.temperature import TEMPERATURES, choose_temperatures
+from imbalance_spark.scoring.boosters import Candidate
+from imbalance_spark.scoring.held_out import (
+    CountedModel,
+    collect_temperature_losses,
+    count_classes,
+    count_decisions,
+    held_out_margins,
+)
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix
 
-LIKELIEST = CostMatrix(costs=((0, 1, 1), (1, 0, 1), (1, 1, 0)))
+ARGMAX = CostMatrix.argmax(3)
 COSTLY = CostMatrix(costs=((0, 5, 80), (1, 0, 80), (8, 8, 0)))
 CORRECTIONS = {
     "sure": PriorCorrection(factors=(1.0, 1.0, 1.0)),
@@ -47,18 +52,27 @@ def boosters() -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def rows() -> pd.DataFrame:
-    return pd.concat([class_rows(3000, seed=4, split=VALIDATION), class_rows(2000, seed=5, split=TEST)])
+    rows = pd.concat([class_rows(3000, seed=4, split=VALIDATION), class_rows(2000, seed=5, split=TEST)])
+    draw = np.random.default_rng(8)
+    rows["amount_value"] = draw.uniform(1.0, 100.0, len(rows))
+    rows["country"] = draw.choice(["FR", "DE", None], len(rows))
+    return rows
 
 
 @pytest.fixture(scope="module")
 def margins(spark: SparkSession, rows: pd.DataFrame, boosters: dict[str, bytes]) -> DataFrame:
-    contenders = [ClassContender(name=name, ubj=ubj, features=FEATURES) for name, ubj in boosters.items()]
-    return held_out_margins(as_spark(spark, rows), contenders, key=["order_id"], has_weight=True).persist()
+    candidates = [
+        Candidate(name=name, ubj=ubj, features=FEATURES, correction=CORRECTIONS[name]) for name, ubj in boosters.items()
+    ]
+    inputs = as_spark(spark, rows)
+    return held_out_margins(
+        inputs, candidates, key=["order_id"], segments=["country"], has_weight=True, has_amount=True
+    ).persist()
 
 
 @pytest.fixture(scope="module")
 def in_memory(margins: DataFrame) -> pd.DataFrame:
-    return margins.toPandas()
+    return margins.toPandas().astype({"y": int})
 
 
 def probabilities(frame: pd.DataFrame, name: str, temperature: float = 1.0) -> np.ndarray:
@@ -69,7 +83,7 @@ def probabilities(frame: pd.DataFrame, name: str, temperature: float = 1.0) -> n
     return share / share.sum(axis=1, keepdims=True)
 
 
-def test_margins_are_those_of_the_boosters_and_rows_keep_label_weight_and_fold(
+def test_margins_are_those_of_the_boosters_beside_label_weight_and_fold(
     in_memory: pd.DataFrame, rows: pd.DataFrame, boosters: dict[str, bytes]
 ) -> None:
     found, wanted = in_memory.sort_values("row_weight"), rows.sort_values("row_weight")
@@ -81,11 +95,8 @@ def test_margins_are_those_of_the_boosters_and_rows_keep_label_weight_and_fold(
         np.testing.assert_array_equal(np.vstack(found[f"margins_{number}"]).astype(np.float32), direct)
 
 
-def test_the_temperature_is_the_best_of_its_grid_and_is_confirmed_on_the_other_half(
-    margins: DataFrame, in_memory: pd.DataFrame
-) -> None:
-    models = {name: ClassProbabilities(correction=correction) for name, correction in CORRECTIONS.items()}
-    chosen = choose_temperatures(margins, models, has_weight=True)
+def test_the_temperature_is_the_best_of_its_grid_and_confirmed(margins: DataFrame, in_memory: pd.DataFrame) -> None:
+    chosen = choose_temperatures(collect_temperature_losses(margins, CORRECTIONS, has_weight=True))
     validation = in_memory[in_memory.fold == 0]
     for name, found in chosen.items():
         calibrate, choose = (validation[validation.bucket % 2 == half] for half in (0, 1))
@@ -104,31 +115,35 @@ def test_a_model_that_is_right_already_keeps_its_temperature(spark: SparkSession
     y = (draw.random(4000)[:, None] > p.cumsum(axis=1)).sum(axis=1)
     rows = [(0, i % 64, int(y[i]), np.log(p[i]).tolist()) for i in range(4000)]
     frame = spark.createDataFrame(rows, "fold int, bucket int, y int, margins_0 array<float>")
-    models = {"truth": ClassProbabilities(correction=CORRECTIONS["sure"])}
-    found = choose_temperatures(frame, models, has_weight=False)["truth"]
+    models = {"truth": CORRECTIONS["sure"]}
+    found = choose_temperatures(collect_temperature_losses(frame, models, has_weight=False))["truth"]
     assert found.temperature == 1.0
     assert found.sentence.startswith("Not calibrated: temperature ")
+    one_half = collect_temperature_losses(frame.where("bucket % 2 = 0"), models, has_weight=False)
     with pytest.raises(DataContractError, match="a half of validation has no row"):
-        choose_temperatures(frame.where("bucket % 2 = 0"), models, has_weight=False)
+        choose_temperatures(one_half)
 
 
 @pytest.fixture(scope="module")
-def counted(margins: DataFrame) -> dict[str, ClassHeldOut]:
+def counted(margins: DataFrame) -> dict[str, HeldOutCounts]:
     models = {
         name: CountedModel(
-            probabilities=ClassProbabilities(correction=correction, temperature=2.0),
-            rules={"likeliest": LIKELIEST, "cost_matrix": COSTLY},
+            correction=correction,
+            temperature=MulticlassTemperature(temperature=2.0),
+            rules={"argmax": ARGMAX, "cost_matrix": COSTLY},
         )
         for name, correction in CORRECTIONS.items()
     }
     grid = LogitGrid(bins=1 << 16)
-    found = count_classes(margins, models, classes=3, grid=grid, has_weight=True)
+    found = count_classes(margins, models, grid=grid, segments=["country"], has_weight=True, has_amount=True)
     # As a run keeps them.
-    return {name: ClassHeldOut.from_records(json.loads(json.dumps(c.to_records()))) for name, c in found.items()}
+    return {name: HeldOutCounts.from_records(json.loads(json.dumps(c.to_records()))) for name, c in found.items()}
 
 
 @pytest.mark.parametrize("name", CORRECTIONS)
-def test_counts_are_those_of_scikit_learn(counted: dict[str, ClassHeldOut], in_memory: pd.DataFrame, name: str) -> None:
+def test_counts_are_those_of_scikit_learn(
+    counted: dict[str, HeldOutCounts], in_memory: pd.DataFrame, name: str
+) -> None:
     for number, fold in enumerate((VALIDATION, TEST)):
         part = in_memory[in_memory.fold == number]
         p, weight, found = probabilities(part, name, 2.0), part.row_weight.to_numpy(), counted[name]
@@ -137,7 +152,7 @@ def test_counts_are_those_of_scikit_learn(counted: dict[str, ClassHeldOut], in_m
         )
         brier = np.average(((p - np.eye(3)[part.y]) ** 2).sum(axis=1), weights=weight)
         assert found.mean_loss(fold, "brier") == pytest.approx(brier, rel=1e-9)
-        for rule, matrix_ in (("likeliest", LIKELIEST), ("cost_matrix", COSTLY)):
+        for rule, matrix_ in (("argmax", ARGMAX), ("cost_matrix", COSTLY)):
             decided = (p @ np.array(matrix_.costs).T).argmin(axis=1)
             confusion = found.counts(fold, rule)
             wanted = sk.confusion_matrix(part.y, decided, labels=[0, 1, 2])
@@ -154,9 +169,37 @@ def test_counts_are_those_of_scikit_learn(counted: dict[str, ClassHeldOut], in_m
         assert ranked["macro_roc_auc"] == pytest.approx(wanted_auc, abs=1e-3)
 
 
+@pytest.mark.parametrize("name", CORRECTIONS)
+def test_segments_and_amounts_of_each_class_are_those_of_numpy(
+    counted: dict[str, HeldOutCounts], in_memory: pd.DataFrame, name: str
+) -> None:
+    part = in_memory[in_memory.fold == 1]
+    weighted = (part.row_weight * part.amount_value).to_numpy()
+    for k, target in enumerate(counted[name].targets):
+        is_class = (part.y == k).to_numpy()
+        assert target.test.positive_amount.sum() == pytest.approx(weighted[is_class].sum(), rel=1e-9)
+        assert target.test.negative_amount.sum() == pytest.approx(weighted[~is_class].sum(), rel=1e-9)
+        segment = target.segments[TEST]["country"]
+        assert segment.values == ("DE", "FR", None)
+        for number, value in enumerate(segment.values):
+            is_here = (part.segment_0.isna() if value is None else part.segment_0 == value).to_numpy()
+            assert segment.counts.rows[number, :, 1].sum() == np.sum(is_here & is_class)
+            assert segment.counts.rows[number, :, 0].sum() == np.sum(is_here & ~is_class)
+            assert segment.counts.amount[number].sum() == pytest.approx(weighted[is_here].sum(), rel=1e-9)
+
+
+def test_labels_that_are_no_class_are_refused_with_their_number(spark: SparkSession) -> None:
+    rows = [(fold, bucket, y, [0.0, 0.0, 0.0]) for fold in (0, 1) for bucket in (0, 1) for y in (0.0, 1.0, 2.0)]
+    schema = "fold int, bucket int, y double, margins_0 array<float>"
+    frame = spark.createDataFrame([*rows, (0, 0, 3.0, [0.0] * 3), (0, 0, None, [0.0] * 3)], schema)
+    model = {"one": CountedModel(correction=CORRECTIONS["sure"], rules={"argmax": ARGMAX})}
+    with pytest.raises(DataContractError, match="2 rows have a label that is no class number, 0 to 2"):
+        count_classes(frame, model, grid=LogitGrid(bins=1024), has_weight=False)
+
+
 def test_thresholds_chosen_later_are_counted_alike(margins: DataFrame, in_memory: pd.DataFrame) -> None:
-    model = CountedModel(probabilities=ClassProbabilities(correction=CORRECTIONS["sure"]), rules={"mine": THRESHOLDS})
-    found = count_decisions(margins, {"sure": model}, classes=3, has_weight=True)["sure"]["mine"]
+    model = CountedModel(correction=CORRECTIONS["sure"], rules={"mine": THRESHOLDS})
+    found = count_decisions(margins, {"sure": model}, has_weight=True)["sure"]["mine"]
     decided = THRESHOLDS.decide(probabilities(in_memory, "sure"))
     for bucket in (0, 17):
         is_here = (in_memory.fold == 1) & (in_memory.bucket == bucket)
@@ -172,14 +215,14 @@ def test_costs_are_paid_by_true_class_and_decision() -> None:
     assert "cost" not in decision_metrics(confusion, None)
 
 
-def test_a_model_gains_nothing_over_itself_and_models_of_other_rows_are_refused(
-    counted: dict[str, ClassHeldOut],
+def test_a_model_gains_nothing_over_itself_and_other_rows_are_refused(
+    counted: dict[str, HeldOutCounts],
 ) -> None:
     class Result:
         held_out = counted["sure"]
 
     gain = class_gain(Result(), counted["sure"], "average_precision")  # type: ignore[arg-type]
     assert (gain.value, gain.low, gain.high) == (0.0, 0.0, 0.0)
-    other = ClassHeldOut(by_class=counted["weighed"].by_class[:2], confusions={}, losses={})
+    other = HeldOutCounts(targets=counted["weighed"].targets[:2])
     with pytest.raises(DataContractError, match="other classes, or their buckets hold different rows"):
         class_gain(Result(), other, "average_precision")  # type: ignore[arg-type]

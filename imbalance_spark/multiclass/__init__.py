@@ -1,1 +1,0 @@
-"""The main job for three classes and more: what differs from two."""
