@@ -21,6 +21,12 @@ from imbalance_spark.metrics.grid import (
 )
 
 DEFAULT_GRID = LogitGrid()
+_CODES = {"weight": INVALID_WEIGHT, "amount": INVALID_AMOUNT}
+_LARGEST_MEASURE = sys.float_info.max
+_SMALLEST, _LARGEST = 1e-300, 1.0 - 2.0**-53  # as in the grid: 0 and 1 have no finite odds
+
+_AWAY_FROM_EDGE = 1e-6
+"""In bins. Two libraries' logarithms differ by far less, so that farther from an edge any of them finds the bin."""
 
 
 def bin_counts(
@@ -97,19 +103,6 @@ def _sums(slot: IntArray, values: FloatArray) -> FloatArray:
 
 def _is_measure(values: FloatArray) -> npt.NDArray[np.bool_]:
     return (values >= 0.0) & (values < np.inf)
-
-
-_CODES = {"weight": INVALID_WEIGHT, "amount": INVALID_AMOUNT}
-
-
-_LARGEST_MEASURE = sys.float_info.max
-
-
-_SMALLEST, _LARGEST = 1e-300, 1.0 - 2.0**-53  # as in the grid: 0 and 1 have no finite odds
-
-
-_AWAY_FROM_EDGE = 1e-6
-"""In bins. Two libraries' logarithms differ by far less, so that farther from an edge any of them finds the bin."""
 
 
 def slotted_rows(

@@ -17,10 +17,8 @@ from imbalance_spark.metrics.grid import FloatArray, IntArray, LogitGrid
 BUCKETS = 64
 """Hash buckets of the rows: enough for a t quantile near the normal one, few enough to count each on its own."""
 
-
 COARSE_GRID = LogitGrid(bins=512)
 """Steps of 0.08 in logit: inside one, rows of a group are taken to lie as all rows of their class do."""
-
 
 SUM_COLUMNS = ("positives", "negatives", "positive_weight", "negative_weight", "positive_amount", "negative_amount")
 """The columns of `ScoreCounts` that add up."""

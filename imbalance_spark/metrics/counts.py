@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 
     from imbalance_spark.metrics.curve import Curve
 
-
 EXACT_LIMIT = 1 << 20
 """Most distinct scores that `from_arrays` keeps as they are; more are counted in bins."""
+
+_ROWS = ("positives", "negatives")
+_SUMS = ("positive_weight", "negative_weight", "positive_amount", "negative_amount")
+Columns = Mapping[str, npt.NDArray[Any] | None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -181,15 +184,6 @@ def _refuse_invalid(codes: npt.NDArray[Any], rows: npt.NDArray[Any]) -> None:
             f"score counts: {problems}, of {int(rows.sum())} rows. "
             "Quarantine these rows, or mend the model that scored them."
         )
-
-
-_ROWS = ("positives", "negatives")
-
-
-_SUMS = ("positive_weight", "negative_weight", "positive_amount", "negative_amount")
-
-
-Columns = Mapping[str, npt.NDArray[Any] | None]
 
 
 def to_records(grid: LogitGrid | None, columns: Columns) -> dict[str, Any]:

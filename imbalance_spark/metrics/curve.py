@@ -19,7 +19,6 @@ from imbalance_spark.metrics.logistic import Reliability, intercept_of, reliabil
 FLAG_NOBODY = float(np.nextafter(1.0, 2.0))
 """A threshold that no score in [0, 1] reaches: the next double above 1, a plain number in JSON, unlike infinity."""
 
-
 LOG_LOSS_EPS = 2.0**-52
 """Scores are clipped to [eps, 1 - eps] in the log loss: scikit-learn's eps for float64, whatever their type was."""
 

@@ -13,18 +13,12 @@ from pyspark.sql import functions as F
 from imbalance_spark.core.errors import ConfigError
 
 FloatArray = npt.NDArray[np.float64]
-
-
 IntArray = npt.NDArray[np.int64]
-
 
 INVALID_SCORE, INVALID_LABEL, INVALID_WEIGHT, INVALID_AMOUNT = -1, -2, -3, -4
 """Bins of rows that cannot be counted; they travel with the counts, so that finding them costs no pass."""
 
-
 _SMALLEST, _LARGEST = 1e-300, 1.0 - 2.0**-53  # scores 0 and 1 have no finite odds; their bins are the end bins
-
-
 _STRIDE = 256
 
 

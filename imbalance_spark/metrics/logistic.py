@@ -7,8 +7,6 @@ import numpy as np
 from imbalance_spark.metrics.grid import FloatArray
 
 _LOGIT_LIMIT = 36.0  # beyond it 1 - p has no digits left; scores 0 and 1 count as this sure
-
-
 _STEPS = 100
 
 

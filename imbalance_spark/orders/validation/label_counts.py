@@ -15,8 +15,6 @@ from imbalance_spark.orders.labels import label_text
 from imbalance_spark.orders.validation.rules import any_broken, within_float32
 
 _MOST_LABELS = 100
-
-
 _FEATURES_A_PASS = 200  # three aggregates each; the time to plan an aggregate grows faster than its width
 
 
