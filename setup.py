@@ -16,7 +16,7 @@ NEEDED = {
     # Delta releases for one minor version of Spark; 4.4.1 has no JAR for Spark 4.2.
     "pyspark": "==4.2.*",
     "delta-spark": "==4.4.0",
-    # Custom losses reach the workers through arguments that xgboost.spark does not document: each minor is to be proven.
+    # Custom losses reach the workers through arguments that xgboost.spark does not document: prove each minor.
     "xgboost": ">=3.2,<3.3",
     "mlflow": ">=3.10,<4",
     # pyspark 4.2 warns on pandas 3, and its testing helpers fail.

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from imbalance_spark.cli.doctor import examine
+from imbalance_spark.cli.doctor import run_checks
 from imbalance_spark.cli.doctor_checks import Finding, is_healthy
 from imbalance_spark.cli.exit_codes import run_job
 from imbalance_spark.config.run import RunConfig
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     config = None if args.config is None else load_config(args.config, RunConfig, args.set)
-    findings = examine(config)
+    findings = run_checks(config)
     found = list(findings) if args.json else list(_printed(findings))
     healthy = is_healthy(found)
     if args.json:

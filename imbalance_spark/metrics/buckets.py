@@ -12,6 +12,7 @@ import pyarrow as pa
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics.binning import as_columns, describe_invalid, invalid_code
 from imbalance_spark.metrics.counts import ScoreCounts
+from imbalance_spark.metrics.entries import ScoreEntries
 from imbalance_spark.metrics.grid import FloatArray, IntArray, LogitGrid
 
 BUCKETS = 64
@@ -152,7 +153,7 @@ class FinePattern:
     up to the fine counts, cut-off by cut-off, and a threshold inside a coarse bin takes its share of it.
     """
 
-    counts: ScoreCounts
+    counts: ScoreEntries
     grid: LogitGrid
 
     def spread(self, rows: npt.NDArray[Any], weight: FloatArray, amount: FloatArray | None) -> ScoreCounts:
@@ -164,7 +165,7 @@ class FinePattern:
             sums[f"{name}_weight"] = self._spread(f"{name}_weight", weight[:, label])
             if amount is not None:
                 sums[f"{name}_amount"] = self._spread(f"{name}_amount", amount[:, label])
-        return replace(self.counts, **sums)
+        return ScoreCounts(**vars(self.counts) | sums)
 
     def _spread(self, column: str, coarse: FloatArray) -> FloatArray:
         return self._share[column] * coarse[self._bin]

@@ -3,12 +3,12 @@
 import json
 import time
 from collections.abc import Sequence
-from urllib.parse import urlsplit, urlunsplit
 
 from mlflow.tracking import MlflowClient
 
 from imbalance_spark.config.run import GateConfig
 from imbalance_spark.core.columns import TEST, VALIDATION
+from imbalance_spark.core.masking import masked_uri
 from imbalance_spark.tracking.config import TrackingConfig
 from imbalance_spark.tracking.runs import parent_identity
 
@@ -54,7 +54,7 @@ def save_view(
 
 def where_to_look(config: TrackingConfig, experiment_id: str) -> str:
     """What to start, if need be, and which page to open to see that view; without passwords."""
-    page, uri = _PAGE.format(experiment_id), _without_password(config.uri)
+    page, uri = _PAGE.format(experiment_id), masked_uri(config.uri)
     if uri.startswith("databricks"):
         return f"the experiment {config.experiment!r} of the workspace"
     if uri.startswith(("http://", "https://")):
@@ -66,10 +66,3 @@ def _metrics(metric: str, serve_objective: str) -> list[str]:
     """First by what the strategies are ranked, then at what threshold they serve and what that gives on test."""
     at_threshold = [f"{TEST}/{name}" for name in ("cost", "precision", "recall")]
     return [f"{VALIDATION}/{metric}", f"threshold/{serve_objective}", *at_threshold, f"{TEST}/{metric}"]
-
-
-def _without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    if parts.password is None:
-        return uri
-    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}"))
