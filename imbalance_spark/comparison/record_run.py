@@ -68,7 +68,7 @@ def log_run(
             registered = _register(config.tracking.registered_model, uris[0], decision)
         if decision.outcome != "standing":  # else the reasons of the promotion would be lost
             log_evidence(parent_id, _gate_evidence(decision, registered))
-        save_view(experiment_id, run_id, config.gate, config.serve_objective, recording.shown)
+        save_view(experiment_id, run_id, config.gate.metric, config.serve_objective, recording.shown)
     return Recorded(experiment_id=experiment_id, parent_run_id=parent_id, registered=registered)
 
 

@@ -1,4 +1,4 @@
-"""A saved view of MLflow's list of runs: the strategies of the last comparison, best first, with what decides."""
+"""A saved view of MLflow's list of runs: the strategies of the last comparison, best first."""
 
 import json
 import time
@@ -6,39 +6,31 @@ from collections.abc import Sequence
 
 from mlflow.tracking import MlflowClient
 
-from imbalance_spark.config.run import GateConfig
 from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.core.masking import masked_uri
 from imbalance_spark.tracking.config import TrackingConfig
 from imbalance_spark.tracking.runs import parent_identity
 
 _VIEW = "strategies"
-
-
 _PAGE = "#/experiments/{}/runs?viewStateShareKey=" + _VIEW + "&workflowType=machine_learning"
-
-
 _LOCAL = "http://127.0.0.1:5000"
-"""Where `mlflow ui` listens unless told otherwise."""
-
-
+"""Where `mlflow ui` listens by default."""
 _CHARACTER, _MARGIN = 6.3, 35
-"""Pixels of a letter in a column's head, and of what stands beside the name."""
+"""Pixels of a letter in a column's header, and of what surrounds the text."""
 
 
-def save_view(
-    experiment_id: str, run_id: str, gate: GateConfig, serve_objective: str, metrics: Sequence[str] = ()
-) -> None:
-    """Keep the view in the experiment, where the UI lists it; the last comparison's replaces the one before it.
+def save_view(experiment_id: str, run_id: str, metric: str, serve_objective: str, metrics: Sequence[str] = ()) -> None:
+    """Save the view in the experiment, where the UI lists it; it replaces the view of the comparison before.
 
-    By itself the UI shows no metric of a run in its list. A view is JSON in a tag of the experiment: the settings of
-    the page, those that are left out at their defaults.
+    By default the UI shows no metrics in its list of runs. A view is JSON in a tag of the experiment: the settings of
+    the page, with defaults left out.
 
     Args:
-        metrics: what to show, by the first of which runs are ordered; by default those of two classes.
+        metric: what strategies are ranked by; `serve_objective`: what their thresholds are chosen for.
+        metrics: names of the metrics to show, ordered by the first; by default those of two classes.
     """
     (run, value), (strategy, none) = parent_identity(run_id).items()
-    columns = {f"metrics.`{name}`": name for name in metrics or _metrics(gate.metric, serve_objective)}
+    columns = {f"metrics.`{name}`": name for name in metrics or _metrics(metric, serve_objective)}
     state = {
         "searchFilter": f"tags.`{run}` = '{value}' AND tags.`{strategy}` != '{none}'",
         "orderByKey": next(iter(columns)),
@@ -53,7 +45,7 @@ def save_view(
 
 
 def where_to_look(config: TrackingConfig, experiment_id: str) -> str:
-    """What to start, if need be, and which page to open to see that view; without passwords."""
+    """The command to start, if any, and the page to open to see that view, without secrets."""
     page, uri = _PAGE.format(experiment_id), masked_uri(config.uri)
     if uri.startswith("databricks"):
         return f"the experiment {config.experiment!r} of the workspace"
@@ -63,6 +55,6 @@ def where_to_look(config: TrackingConfig, experiment_id: str) -> str:
 
 
 def _metrics(metric: str, serve_objective: str) -> list[str]:
-    """First by what the strategies are ranked, then at what threshold they serve and what that gives on test."""
+    """The metric that ranks the strategies, then the threshold that they serve and its results on test."""
     at_threshold = [f"{TEST}/{name}" for name in ("cost", "precision", "recall")]
     return [f"{VALIDATION}/{metric}", f"threshold/{serve_objective}", *at_threshold, f"{TEST}/{metric}"]
