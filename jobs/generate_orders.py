@@ -10,6 +10,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from imbalance_spark.cli.arguments import parser, set_up_logging
 from imbalance_spark.cli.exit_codes import run_job
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.progress import Progress
@@ -24,14 +25,15 @@ _PREVALENCE = 0.005
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line; usage errors end with exit code 2."""
-    parser = argparse.ArgumentParser(
-        prog="generate_orders",
-        description=__doc__,
+    made = parser(
+        "generate_orders",
+        __doc__ or "",
+        shared=("--master", "--dry-run"),
         epilog="The rows depend on seed, prevalence or outcomes, start and days alone: any cluster makes the same. "
         "Run again with the same arguments, it finds its table and leaves it.",
     )
-    parser.add_argument("--rows", required=True, type=_whole_number, help="orders to make, such as 300000 or 1e8")
-    outcome = parser.add_mutually_exclusive_group()
+    made.add_argument("--rows", required=True, type=_whole_number, help="orders to make, such as 300000 or 1e8")
+    outcome = made.add_mutually_exclusive_group()
     outcome.add_argument("--prevalence", type=float, default=_PREVALENCE, help="share of fraud, (0, 0.5] (%(default)s)")
     outcome.add_argument(
         "--outcomes",
@@ -42,21 +44,19 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help="several outcomes instead of fraud or not; their shares, unless they are "
         f"{','.join(f'{name}={share:g}' for name, share in OUTCOME_SHARES.items())}",
     )
-    parser.add_argument("--seed", type=int, default=7, help="another seed gives an independent log (%(default)s)")
-    parser.add_argument("--start", default="2024-01-01", help="first day, UTC (%(default)s)")
-    parser.add_argument("--days", type=_whole_number, default=365, help="length of the log (%(default)s)")
-    parser.add_argument("--output", required=True, help="path of the Delta table")
-    parser.add_argument("--overwrite", action="store_true", help="replace a table that was made otherwise")
-    parser.add_argument("--master", help="Spark master when not set by spark-submit (local[*])")
-    parser.add_argument("--dry-run", action="store_true", help="print what would be written; write nothing")
-    parser.add_argument("--quiet", action="store_true", help="do not print the stages")
-    parser.add_argument("--json", action="store_true", help="print the result as one JSON object, and no stages")
-    return parser.parse_args(argv)
+    made.add_argument("--seed", type=int, default=7, help="another seed gives an independent log (%(default)s)")
+    made.add_argument("--start", default="2024-01-01", help="first day, UTC (%(default)s)")
+    made.add_argument("--days", type=_whole_number, default=365, help="length of the log (%(default)s)")
+    made.add_argument("--output", required=True, help="path of the Delta table")
+    made.add_argument("--overwrite", action="store_true", help="replace a table that was made otherwise")
+    made.add_argument("--quiet", action="store_true", help="do not print the stages")
+    return made.parse_args(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the job; gives its exit code."""
     args = parse_args(argv)
+    set_up_logging(args.verbose)
     return run_job("generate_orders", lambda: _run(args))
 
 

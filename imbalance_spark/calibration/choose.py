@@ -16,6 +16,8 @@ from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.grid import FloatArray
 
+_EPS = 2.0**-53
+
 
 class Calibrator(Protocol):
     """A rising map of probabilities that can be written down."""
@@ -53,9 +55,6 @@ _METHODS: Mapping[str, tuple[int, Callable[[ScoreCounts], Calibrator]]] = {
     "isotonic": (1000, IsotonicCalibration.fit),
 }
 """From simple to free, with the fewest positive rows that each is fitted on: the freer, the more it takes for noise."""
-
-
-_EPS = 2.0**-53
 
 
 @dataclass(frozen=True, kw_only=True)

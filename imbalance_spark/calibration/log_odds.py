@@ -13,14 +13,8 @@ from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.grid import FloatArray
 
 Method = Literal["identity", "intercept", "temperature", "platt", "beta"]
-
-
 _SMALLEST, _LARGEST = 1e-300, 1.0 - 2.0**-53  # scores 0 and 1 have no finite odds
-
-
 _STEPS = 100
-
-
 _CONVERGED = 1e-10
 
 

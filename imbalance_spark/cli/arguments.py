@@ -1,4 +1,4 @@
-"""What every job's command line has: --config, --set, --json, --verbose, and a status file at the end."""
+"""What the command lines of all jobs share: options, logging, and a status file at the end."""
 
 import argparse
 import json
@@ -7,40 +7,59 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from imbalance_spark.cli.exit_codes import run_job
 from imbalance_spark.config.run import RunConfig
-from imbalance_spark.config.yaml_file import load_config
+from imbalance_spark.config.yaml_file import load_config, read_yaml
 from imbalance_spark.core.errors import ImbalanceSparkError
+from imbalance_spark.tracking.config import TrackingConfig
+
+_SHARED: dict[str, dict[str, Any]] = {
+    "--config": {"required": True, "metavar": "FILE", "help": "YAML file, such as conf/demo.yaml"},
+    "--set": {
+        "action": "append",
+        "default": [],
+        "metavar": "KEY=VALUE",
+        "help": "override a setting, such as split.seed=8; repeatable",
+    },
+    "--dry-run": {"action": "store_true", "help": "print what would be done; write nothing"},
+    "--master": {"help": "Spark master if spark-submit sets none (local[*])"},
+    "--tracking-uri": {"default": TrackingConfig().uri, "help": "MLflow store (%(default)s)"},
+    "--json": {"action": "store_true", "help": "print the result as one JSON object"},
+    "--verbose": {"action": "store_true", "help": "log in detail, with tracebacks, to stderr"},
+}
 
 
-def parser(job: str, description: str) -> argparse.ArgumentParser:
-    """A parser with the options that every configured job shares."""
-    made = argparse.ArgumentParser(prog=f"jobs/{job}.py", description=description)
-    made.add_argument("--config", required=True, metavar="FILE", help="YAML file, such as conf/demo.yaml")
-    made.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override a setting, such as split.seed=8; repeatable",
-    )
-    made.add_argument("--json", action="store_true", help="print the result as one JSON object instead of tables")
-    made.add_argument("--verbose", action="store_true", help="log in detail, with tracebacks, to stderr")
+def parser(
+    job: str, description: str, shared: Sequence[str] = ("--config", "--set"), *, epilog: str | None = None
+) -> argparse.ArgumentParser:
+    """A parser with `--json`, `--verbose` and the named shared options; a usage error ends with exit code 2.
+
+    Args:
+        job: the name of its file in `jobs/`.
+        description: shown by `--help`, as is `epilog`.
+        shared: options that `add_shared` knows.
+    """
+    made = argparse.ArgumentParser(prog=f"jobs/{job}.py", description=description, epilog=epilog)
+    for name in (*shared, "--json", "--verbose"):
+        add_shared(made, name)
     return made
+
+
+def add_shared(parser: argparse.ArgumentParser, name: str, **changed: Any) -> None:
+    """Add a shared option: `--config`, `--set`, `--dry-run`, `--master` or `--tracking-uri`.
+
+    Args:
+        changed: what differs from the other jobs' option, such as its `help`.
+    """
+    parser.add_argument(name, **(_SHARED[name] | changed))
 
 
 def run_configured(
     job: str, args: argparse.Namespace, body: Callable[[RunConfig], int], *, with_status: bool = True
 ) -> int:
-    """Load the config and run the job's body; however it ends, say so on stderr and, unless told not to, in a file.
-
-    `status.json` is written in the config's `output` folder if that is a local path that can be
-    known; it holds `job`, `state`, `exit_code` and `error`.
-    """
-    # Orders and models are not for other users of the machine.
-    os.umask(0o077)
-    set_up_logging(args.verbose)
+    """Load the config and run the job's body as `run_unconfigured` does; the status goes to the config's `output`."""
     outputs: list[str] = []
 
     def work() -> int:
@@ -48,13 +67,26 @@ def run_configured(
         outputs.append(config.output)
         return body(config)
 
-    if not with_status:
-        return run_job(job, work)
-    return run_job(job, work, lambda status: write_status(outputs or _output_alone(args), status))
+    return run_unconfigured(job, args, work, (lambda: outputs or _output_alone(args)) if with_status else tuple)
+
+
+def run_unconfigured(
+    job: str, args: argparse.Namespace, body: Callable[[], int], outputs: Callable[[], Sequence[str]] = tuple
+) -> int:
+    """Run a job's body with private files and logging set up; returns its exit code, as `run_job` does.
+
+    Args:
+        outputs: folders that get a `status.json` with `job`, `state`, `exit_code` and `error`, however the job ends;
+            asked for at the end. Folders that are no local path are skipped.
+    """
+    # Orders and models are not for other users of the machine.
+    os.umask(0o077)
+    set_up_logging(args.verbose)
+    return run_job(job, body, lambda status: write_status(outputs(), status))
 
 
 def set_up_logging(verbose: bool) -> None:
-    """Warnings to stderr, this package's in detail where asked; of MLflow and XGBoost errors only."""
+    """Log warnings to stderr, this package in detail if `verbose`; of MLflow and XGBoost errors only."""
     level = logging.DEBUG if verbose else logging.WARNING
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("imbalance_spark").setLevel(level)
@@ -62,22 +94,20 @@ def set_up_logging(verbose: bool) -> None:
         logging.getLogger(noisy).setLevel(logging.ERROR)
 
 
-def _output_alone(args: argparse.Namespace) -> list[str]:
-    """The output folder of a config that is otherwise wrong, so that its status still finds a place."""
-    from imbalance_spark.config.yaml_file import read_yaml
+def write_status(outputs: Sequence[str], status: dict[str, object]) -> None:
+    """Write `status.json` into each output folder that is a local path."""
+    for output in outputs:
+        folder = output.removeprefix("file://").removeprefix("file:")
+        if "://" in folder or folder.startswith("dbfs:"):
+            continue  # a remote output: exit code and last line say the same
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        Path(folder, "status.json").write_text(json.dumps(status, indent=1) + "\n", "utf-8")
 
+
+def _output_alone(args: argparse.Namespace) -> list[str]:
+    """The output folder of a config that is invalid otherwise, so that its status has a place."""
     try:
         output = read_yaml(args.config, args.set).get("output")
     except ImbalanceSparkError:
         return []
     return [output] if isinstance(output, str) else []
-
-
-def write_status(outputs: Sequence[str], status: dict[str, object]) -> None:
-    """Write `status.json` into each output folder that is a local path."""
-    for output in outputs:
-        place = output.removeprefix("file://").removeprefix("file:")
-        if "://" in place or place.startswith("dbfs:"):
-            continue  # a remote output: exit code and last line say the same
-        Path(place).mkdir(parents=True, exist_ok=True)
-        Path(place, "status.json").write_text(json.dumps(status, indent=1) + "\n", "utf-8")

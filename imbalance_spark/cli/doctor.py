@@ -1,4 +1,4 @@
-"""All checks in turn, on the driver first, then on a Spark session of their own."""
+"""The doctor: all checks in turn, first on the driver, then on a Spark session of their own."""
 
 import sys
 from collections.abc import Iterator
@@ -9,39 +9,39 @@ from imbalance_spark.cli.doctor_checks import (
     Finding,
     check_delta,
     check_dynamic_allocation,
+    check_executor_versions,
     check_java,
     check_output,
     check_packages,
-    check_places,
     check_python,
     check_slots,
     check_tracking,
     installed_java,
     installed_versions,
-    pinned_versions,
+    proven_versions,
 )
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.spark_session import spark_session
 
 
-def examine(config: RunConfig | None, *, slot_wait_s: float = 30.0) -> Iterator[Finding]:
-    """Every check in turn; one that breaks is a finding and stops no other.
+def run_checks(config: RunConfig | None, *, slot_wait_s: float = 30.0) -> Iterator[Finding]:
+    """Every check in turn; a check that raises is a finding and stops no other.
 
-    Starts a Spark session and runs one barrier job of a tiny task a slot. Without a config, the places and the number
-    of workers that only a config names are left out.
+    Starts a Spark session and runs one barrier job with a tiny task per slot. Without a config, the checks of the
+    tracking store, the output folder and the number of workers are left out.
 
     Args:
         slot_wait_s: seconds that executors may take to register.
     """
     yield check_python(sys.version_info[:2])
-    yield from check_packages(installed_versions(), pinned_versions())
+    yield from check_packages(installed_versions(), proven_versions())
     yield check_delta()
     if config is not None:
         yield check_tracking(config.tracking)
-    yield from _examine_spark(config, slot_wait_s)
+    yield from _check_spark(config, slot_wait_s)
 
 
-def _examine_spark(config: RunConfig | None, slot_wait_s: float) -> Iterator[Finding]:
+def _check_spark(config: RunConfig | None, slot_wait_s: float) -> Iterator[Finding]:
     master, settings = (None, None) if config is None else (config.spark.master, config.spark.settings)
     started = False
     try:
@@ -63,6 +63,6 @@ def _checks_of(spark: SparkSession, config: RunConfig | None, slot_wait_s: float
     if dynamic.status == "ok":
         workers = None if config is None else config.training.num_workers
         yield check_slots(spark, workers, slot_wait_s=slot_wait_s)
-        yield from check_places(spark)
+        yield from check_executor_versions(spark)
     if config is not None:
         yield check_output(spark, config.output)

@@ -1,4 +1,4 @@
-"""The checks of the doctor: this machine, this Spark, and the places that a config names."""
+"""The doctor's checks: this machine, this Spark, and the places that a config names."""
 
 import os
 import re
@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import resources
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal, Self
@@ -15,10 +16,18 @@ from pyspark.sql import SparkSession
 
 from imbalance_spark.core.errors import UnsupportedSparkError
 from imbalance_spark.core.files import Folder
+from imbalance_spark.core.masking import masked_uri
 from imbalance_spark.core.spark_errors import describe
 from imbalance_spark.core.spark_session import delta_package, runtime
 from imbalance_spark.tracking.config import TrackingConfig
 from imbalance_spark.train_only.learners.executors import check_executors, count_slots, require_training_slots
+
+_WITHOUT_METADATA = ("pyspark", "delta-spark")
+"""What a Databricks runtime brings under no package's name."""
+_OLDEST_PYTHON = (3, 11)
+_OLDEST_JAVA = 17
+_JAVA_WAIT_S = 20
+_PROBE = "doctor.probe"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +46,7 @@ class Finding:
 
     @classmethod
     def of_error(cls, what: str, error: Exception) -> Self:
-        """A failure in its own words: errors of this package say what is wrong, then how to mend it."""
+        """A failed check, split into what is wrong and how to mend it, as errors of this package are worded."""
         text = describe(error)[1]
         # Known causes of Spark's and XGBoost's errors read `what; fix.`
         found, _, fix = text.partition(". ") if ". " in text else text.partition("; ")
@@ -45,7 +54,7 @@ class Finding:
 
 
 def guarded(what: str, check: Callable[[], Finding]) -> Finding:
-    """What the check finds; that it breaks is a finding, too."""
+    """What the check finds; an exception is a finding, too."""
     try:
         return check()
     except Exception as error:
@@ -55,23 +64,6 @@ def guarded(what: str, check: Callable[[], Finding]) -> Finding:
 def is_healthy(findings: Iterable[Finding]) -> bool:
     """Whether no check failed; a warning is no failure."""
     return all(finding.status != "FAIL" for finding in findings)
-
-
-PACKAGES = ("pyspark", "delta-spark", "xgboost", "mlflow", "pandas", "pyarrow", "numpy")
-"""What a driver needs; executors are looked at by `check_executors`."""
-
-
-OF_THE_RUNTIME = ("pyspark", "delta-spark")
-"""What a Databricks runtime brings under no package's name."""
-
-
-_OLDEST_PYTHON = (3, 11)
-
-
-_OLDEST_JAVA = 17
-
-
-_JAVA_WAIT_S = 20
 
 
 def check_python(found: tuple[int, ...]) -> Finding:
@@ -84,25 +76,30 @@ def check_python(found: tuple[int, ...]) -> Finding:
 
 
 def installed_versions() -> dict[str, str | None]:
-    """Version of each of `PACKAGES` on the driver; None where it is missing. A runtime's own Spark is left out."""
-    names = PACKAGES if runtime() is None else [name for name in PACKAGES if name not in OF_THE_RUNTIME]
-    return {name: _version(name) for name in names}
+    """Version of each package that the driver needs; None where it is missing. A runtime's own Spark is left out."""
+    names = _proven() if runtime() is None else _proven().keys() - set(_WITHOUT_METADATA)
+    return {name: _version(name) for name in sorted(names, key=str.lower)}
 
 
-def pinned_versions() -> dict[str, str]:
-    """The versions that this package was proven with; empty where it was submitted as a zip, without metadata."""
+def proven_versions() -> dict[str, str]:
+    """The version of each package that this one was proven with.
+
+    On Databricks only of what its wheel asks for: the runtime's own packages are not to be replaced.
+    """
+    if runtime() is None:
+        return _proven()
     try:
         needed = requires("imbalance_spark") or []
     except PackageNotFoundError:
         return {}
-    pins = (re.fullmatch(r"([\w-]+)==([\w.]+)", one) for one in needed)
-    return {pin[1]: pin[2] for pin in pins if pin}
+    asked = {re.split(r"[^\w-]", one, maxsplit=1)[0] for one in needed if "extra ==" not in one}
+    return {name: proven for name, proven in _proven().items() if name in asked}
 
 
-def check_packages(installed: Mapping[str, str | None], pinned: Mapping[str, str]) -> Iterator[Finding]:
-    """One finding a package: there, and in the version that was proven."""
+def check_packages(installed: Mapping[str, str | None], proven: Mapping[str, str]) -> Iterator[Finding]:
+    """One finding per package: installed, and in the version that was proven."""
     for name, found in installed.items():
-        wanted = pinned.get(name, found)
+        wanted = proven.get(name, found)
         asked = f"{name}=={wanted}" if wanted else name
         if found is None:
             yield Finding(status="FAIL", what=name, found="not installed on the driver", fix=f"pip install {asked}")
@@ -141,20 +138,22 @@ def installed_java() -> str | None:
 
 
 def check_tracking(config: TrackingConfig) -> Finding:
-    """Whether MLflow's store takes a write: one tag of the experiment, which is made if it is new."""
+    """Whether MLflow's store can be written to: one tag of the experiment, which is created if new."""
 
     def touch() -> Finding:
         # In here: a missing mlflow is a finding, too.
         from imbalance_spark.tracking.runs import touch_store
 
         touch_store(config)
-        return Finding(status="ok", what="tracking store", found=f"writable: {_without_password(config.uri)}")
+        return Finding(status="ok", what="tracking store", found=f"writable: {masked_uri(config.uri)}")
 
     return guarded("tracking store", touch)
 
 
-def _without_password(uri: str) -> str:
-    return re.sub(r"//[^/@]*@", "//***@", uri)
+def _proven() -> dict[str, str]:
+    # Package data, not metadata: a zip given to spark-submit has none.
+    lines = resources.files("imbalance_spark.cli").joinpath("proven_versions.txt").read_text("utf-8").splitlines()
+    return dict(line.split("==", maxsplit=1) for line in lines if "==" in line)
 
 
 def _version(name: str) -> str | None:
@@ -162,9 +161,6 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-_PROBE = "doctor.probe"
 
 
 def check_dynamic_allocation(spark: SparkSession) -> Finding:
@@ -178,7 +174,7 @@ def check_dynamic_allocation(spark: SparkSession) -> Finding:
 
 
 def check_slots(spark: SparkSession, num_workers: int | None, *, slot_wait_s: float) -> Finding:
-    """Places for tasks that run at the same time, against the workers that a config asks for."""
+    """Tasks that can run at the same time, against the workers that a config asks for."""
 
     def count() -> Finding:
         if num_workers is None:
@@ -190,8 +186,8 @@ def check_slots(spark: SparkSession, num_workers: int | None, *, slot_wait_s: fl
     return guarded("barrier slots", count)
 
 
-def check_places(spark: SparkSession) -> Iterator[Finding]:
-    """What each executor runs, against the driver: Python, packages, and this package importable there."""
+def check_executor_versions(spark: SparkSession) -> Iterator[Finding]:
+    """Python, packages and this package on each executor, against the driver's."""
     what = "executors"
     try:
         check_executors(spark)
@@ -201,7 +197,7 @@ def check_places(spark: SparkSession) -> Iterator[Finding]:
     except Exception as error:
         yield Finding.of_error(what, error)
     else:
-        # That the check passed says that each slot has the driver's versions.
+        # The check passed, so each slot has the driver's versions.
         same = ", ".join(f"{name} {version(name)}" for name in ("xgboost", "pandas", "pyarrow", "numpy"))
         python = ".".join(map(str, sys.version_info[:2]))
         found = f"imbalance_spark importable, Python {python}, {same} in all {count_slots(spark)} slots"
@@ -209,7 +205,7 @@ def check_places(spark: SparkSession) -> Iterator[Finding]:
 
 
 def check_output(spark: SparkSession, output: str) -> Finding:
-    """Whether the output folder, which is made if it is new, takes a file; the file is removed again."""
+    """Whether a file can be written to the output folder, which is created if new; the file is removed again."""
     what, folder = "output folder", Folder(spark, output)
     try:
         folder.write_bytes(_PROBE, b"")

@@ -1,10 +1,9 @@
-"""How a job ends: one line and an exit code for every failure, and no row's values in it."""
+"""How a job ends: for every failure an exit code and one line, without any row's values."""
 
 import logging
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Callable
 
 from py4j.protocol import Py4JError
@@ -18,20 +17,20 @@ logger = logging.getLogger(__name__)
 
 
 def run_job(name: str, body: Callable[[], int], record: Callable[[dict[str, object]], None] | None = None) -> int:
-    """Run a job's body; on failure print one line last on stderr and give the exit code.
+    """Run a job's body; on failure, print one last line to stderr and return the exit code.
 
     Args:
         name: the job's name, for the log.
-        body: the work; gives an exit code.
-        record: is handed the status (`job`, `state`, `exit_code`, `error`) however the job ends; `state` is
+        body: the work; returns an exit code.
+        record: called with the status (`job`, `state`, `exit_code`, `error`) however the job ends; `state` is
             done, failed, or killed (Ctrl-C, SIGTERM, `sys.exit`).
 
     Returns:
-        What `body` gives; else the error's `exit_code` (2 config, 3 data, 4 quality gate, 1 other), 130 after
+        What `body` returns; after an error its `exit_code` (2 config, 3 data, 4 quality gate, 1 other), 130 after
         Ctrl-C, 143 after SIGTERM.
 
     Raises:
-        JobFailedError: on Databricks, in place of a code that is not 0.
+        JobFailedError: on Databricks, instead of returning a code other than 0.
     """
     state = "failed"
     try:
@@ -40,9 +39,9 @@ def run_job(name: str, body: Callable[[], int], record: Callable[[dict[str, obje
         state = "done" if code == 0 else "failed"
     except BaseException as error:
         logger.debug("%s failed", name, exc_info=True)
-        end = _end_behind(error)
+        end = _shutdown_behind(error)
         state = "failed" if end is None else "killed"
-        code, line = describe(error) if end is None else _describe_end(end)
+        code, line = describe(error) if end is None else _describe_shutdown(end)
     if record is not None:
         record({"job": name, "state": state, "exit_code": code, "error": line})
     if line is not None:
@@ -53,21 +52,21 @@ def run_job(name: str, body: Callable[[], int], record: Callable[[dict[str, obje
 
 
 class JobFailedError(Exception):
-    """A job failed where nobody reads its exit code: a wheel task of Databricks fails by an exception alone."""
+    """A failed job on Databricks, where a wheel task fails by an exception alone and exit codes are ignored."""
 
 
 class _Terminated(SystemExit):
-    """SIGTERM came, here or to Spark: everything on the way out is closed as after Ctrl-C."""
+    """SIGTERM, to this process or to Spark: teardown is that of Ctrl-C."""
 
 
-def _end_behind(error: BaseException) -> BaseException | None:
-    """The signal or `sys.exit` on whose way out an error came up, such as that a JVM that is gone cannot be stopped."""
+def _shutdown_behind(error: BaseException) -> BaseException | None:
+    """The signal or `sys.exit` during whose teardown an error was raised, such as that a dead JVM cannot be stopped."""
     found = next((each for each in causes(error) if not isinstance(each, Exception)), None)
     return _Terminated() if found is None and is_end_of_spark(error) else found
 
 
-def _describe_end(error: BaseException) -> tuple[int, str]:
-    again = "Run the job again: it goes on from the last finished step."
+def _describe_shutdown(error: BaseException) -> tuple[int, str]:
+    again = "Run the job again: it resumes after the last finished step."
     if isinstance(error, KeyboardInterrupt):
         return 130, f"interrupted. {again}"
     if isinstance(error, _Terminated):
@@ -77,7 +76,7 @@ def _describe_end(error: BaseException) -> tuple[int, str]:
 
 
 def _say_last(line: str) -> None:
-    """Print to stderr. spark-submit sends a Python driver's stderr to its own stdout: there, the JVM prints it."""
+    """Print to stderr; under spark-submit the JVM does, since a Python driver's stderr ends up on its stdout."""
     if "PYSPARK_GATEWAY_PORT" in os.environ:
         try:
             launch_gateway().jvm.System.err.println(line)  # type: ignore[no-untyped-call]
@@ -86,12 +85,6 @@ def _say_last(line: str) -> None:
         else:
             return
     try:
-        print(line, file=sys.stderr, flush=True)  # noqa: T201  # the job's last word
+        print(line, file=sys.stderr, flush=True)  # noqa: T201  # the job's last line
     except BrokenPipeError:
-        logger.debug("nobody is left to read the last word", exc_info=True)
-
-
-def traceback_text(error: BaseException) -> str:
-    """The traceback for a log file: frames and error classes, without messages that may quote rows."""
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    return f"{frames}{type(error).__name__}: {describe(error)[1]}"
+        logger.debug("stderr is closed", exc_info=True)

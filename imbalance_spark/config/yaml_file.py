@@ -1,4 +1,4 @@
-"""YAML to `RunConfig`: a small, safe dialect, and every problem of a file said at once."""
+"""YAML to `RunConfig`: a small, safe dialect, and all problems of a file in one error."""
 
 import hashlib
 import json
@@ -17,11 +17,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 _LONGEST_FILE = 1_000_000
-
-
 _DEEPEST = 12
-
-
 _PATIENCE = {"training": {"stall_limit_s", "max_fit_attempts", "slot_wait_s"}}
 
 
@@ -37,15 +33,15 @@ class _Loader(yaml.SafeLoader):
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         line = event.start_mark.line + 1
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise ConfigError(f"line {line}: anchors and aliases are not read; write the value out")
+            raise ConfigError(f"line {line}: anchors and aliases are not supported; write the value out")
         if getattr(event, "tag", None):
-            raise ConfigError(f"line {line}: tags such as {event.tag} are not read; write a plain value")
+            raise ConfigError(f"line {line}: tags such as {event.tag} are not supported; write a plain value")
         if isinstance(event, yaml.CollectionStartEvent):
             self._refuse_depth(line)
         return super().compose_node(parent, index)
 
     def _refuse_depth(self, line: int) -> None:
-        # Each open collection is one state on the parser's stack, give or take one.
+        # Each open collection has about one state on the parser's stack.
         if len(self.states) > 2 * _DEEPEST:
             raise ConfigError(f"line {line}: nested deeper than {_DEEPEST} levels")
 
@@ -56,7 +52,7 @@ class _Loader(yaml.SafeLoader):
             if not isinstance(key, Hashable):
                 raise ConfigError(f"line {line}: a key must be a plain value")
             if key in found or str(key) in map(str, found):
-                raise ConfigError(f"line {line}: key {key!r} stands twice")
+                raise ConfigError(f"line {line}: duplicate key {key!r}")
             found[key] = self.construct_object(value_node, deep=True)
         return found
 
@@ -83,22 +79,22 @@ for _tag, _pattern, _first in (
 
 
 def load_config(path: str, kind: type[Model], overrides: Sequence[str] = ()) -> Model:
-    """Read a YAML file, apply `section.key=value` overrides, and check the whole.
+    """Read a YAML file, apply `section.key=value` overrides, and validate the result.
 
     Args:
         path: the file, of at most 1 MB.
         kind: the config class.
-        overrides: as given to `--set`; values are read as YAML.
+        overrides: as given to `--set`; values are parsed as YAML.
 
     Raises:
-        ConfigError: the file or a setting is wrong; all problems at once, each with its place and,
+        ConfigError: the file or a setting is invalid; all problems at once, each with its dotted path and,
             for an unknown key, the nearest known one.
     """
     return parse(read_yaml(path, overrides), kind, path)
 
 
 def read_yaml(path: str, overrides: Sequence[str] = ()) -> dict[Any, Any]:
-    """The file's mapping with the overrides applied, before any setting is checked."""
+    """The file's mapping with the overrides applied, before validation."""
     data = parse_yaml(_read(path), path)
     for override in overrides:
         _apply(data, override)
@@ -106,7 +102,7 @@ def read_yaml(path: str, overrides: Sequence[str] = ()) -> dict[Any, Any]:
 
 
 def parse(data: dict[Any, Any], kind: type[Model], where: str) -> Model:
-    """Check parsed settings; a `ConfigError` lists every problem with its place."""
+    """Validate parsed settings; a `ConfigError` lists every problem with its dotted path."""
     try:
         return kind.model_validate(data)
     except ValidationError as error:
@@ -114,19 +110,19 @@ def parse(data: dict[Any, Any], kind: type[Model], where: str) -> Model:
 
 
 def parse_yaml(text: str, where: str) -> dict[Any, Any]:
-    """The mapping that a YAML text holds, in the dialect of `_Loader`."""
+    """The mapping in a YAML text, in the dialect of `_Loader`."""
     try:
         data = yaml.load(text, Loader=_Loader)  # noqa: S506  # a SafeLoader with less, not more
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise ConfigError(f"{where} line {line}: not YAML: {error.problem}.") from None
     except yaml.YAMLError:
-        raise ConfigError(f"{where}: not YAML: it holds a character that YAML forbids.") from None
+        raise ConfigError(f"{where}: not YAML: it contains a character that YAML forbids.") from None
     except ConfigError as error:
         raise ConfigError(f"{where} {error}.") from None
     if not isinstance(data, dict):
         found = "nothing" if data is None else f"a {type(data).__name__}"
-        raise ConfigError(f"{where}: the file must hold `key: value` lines at the top, it holds {found}.")
+        raise ConfigError(f"{where}: the file must have `key: value` lines at its top level, it has {found}.")
     return data
 
 
@@ -136,9 +132,9 @@ def dump(config: Section) -> dict[str, Any]:
 
 
 def config_hash(config: Section) -> str:
-    """A hash of all settings that have a say in the result, defaults included; the order of keys does not matter.
+    """A hash of all settings that affect the result, defaults included, whatever the order of keys.
 
-    With more patience than it began with a run goes on.
+    Timeouts and retry counts are left out: a run may be resumed with others.
     """
     asked = config.model_dump(mode="json", exclude=_PATIENCE)
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
@@ -149,7 +145,7 @@ def _read(path: str) -> str:
     if not file.is_file():
         raise ConfigError(f"--config: there is no file {path!r}. Give the path of a YAML file.")
     if file.stat().st_size > _LONGEST_FILE:
-        raise ConfigError(f"{path}: larger than {_LONGEST_FILE:,} bytes, which no config is.")
+        raise ConfigError(f"{path}: larger than {_LONGEST_FILE:,} bytes, too large for a config.")
     try:
         return file.read_text("utf-8-sig")
     except UnicodeDecodeError:
@@ -157,33 +153,33 @@ def _read(path: str) -> str:
 
 
 def _apply(data: dict[Any, Any], override: str) -> None:
-    place, equals, text = override.partition("=")
-    if not equals or not place:
+    path, equals, text = override.partition("=")
+    if not equals or not path:
         raise ConfigError(f"--set {override!r}: must read section.key=value, such as split.seed=7.")
-    *sections, last = place.split(".")
+    *sections, last = path.split(".")
     target = data
     for section in sections:
         target = target.setdefault(section, {})
         if not isinstance(target, dict):
             raise ConfigError(f"--set {override!r}: {section!r} is not a section.")
-    target[last] = parse_yaml(f"value: {text}", f"--set {place}")["value"]
+    target[last] = parse_yaml(f"value: {text}", f"--set {path}")["value"]
 
 
 def _problem(item: Any, kind: type[BaseModel]) -> str:
-    place = ".".join(str(part) for part in item["loc"]) or "config"
+    path = ".".join(str(part) for part in item["loc"]) or "config"
     if item["type"] == "extra_forbidden":
         known = _fields_at(kind, item["loc"][:-1])
         hint = nearest([item["loc"][-1]], known) or f" Known: {sorted(known)}."
-        return f"{place}: unknown key.{hint}"
+        return f"{path}: unknown key.{hint}"
     if item["type"] == "missing":
-        return f"{place}: missing. Add it."
+        return f"{path}: missing. Add it."
     message = str(item["msg"]).removeprefix("Value error, ")
     is_plain = isinstance(item["input"], int | float | str | bool | None)
-    return f"{place}: {message}" + (f", got {item['input']!r}." if is_plain else ".")
+    return f"{path}: {message}" + (f", got {item['input']!r}." if is_plain else ".")
 
 
-def _fields_at(kind: Any, place: Sequence[Any]) -> set[str]:
-    for part in place:
+def _fields_at(kind: Any, path: Sequence[Any]) -> set[str]:
+    for part in path:
         if isinstance(part, int) or not isinstance(kind, type):
             continue
         field = kind.model_fields.get(part) if issubclass(kind, BaseModel) else None

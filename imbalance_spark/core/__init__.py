@@ -1,1 +1,1 @@
-"""What every room stands on: errors, column names, hashing, the session, the run's folder and its lock."""
+"""What every room builds on: errors, column names, hashing, arrays, the Spark session, runs and their lock."""

@@ -1,4 +1,4 @@
-"""Rows per class and per fold: one aggregate pass each, and a bounded table on the driver."""
+"""Rows per class and per fold: one Spark scan each, and a bounded table on the driver."""
 
 import math
 from collections.abc import Mapping
@@ -12,47 +12,42 @@ from imbalance_spark.core.errors import ConfigError, DataContractError
 
 Label = bool | int | float | str
 """A class as Spark hands it to Python; the label column is boolean, integer, floating or string."""
-
-
 MOST_CLASSES = 1000
-"""More distinct labels than this are taken for a wrong column, before they flood the driver."""
-
-
+"""A column with more distinct values than this is no label: refused before they flood the driver."""
 _LABEL_TYPES = (T.BooleanType, T.IntegralType, T.FloatType, T.DoubleType, T.StringType)
 
 
 def count_classes(frame: DataFrame, label: str, stage: str) -> dict[Label, int]:
-    """Rows of each class, sorted by class; one pass, at most `MOST_CLASSES` rows collected.
+    """Rows of each class, sorted by class; one scan, at most `MOST_CLASSES` rows collected.
 
     Raises:
         MissingColumnsError: there is no column `label`.
-        DataContractError: no rows, a null or NaN label, a label type that is no class, too many classes.
+        DataContractError: no rows, a null or NaN label, a type that cannot be a label, or too many classes.
     """
     return {found: row["n"] for found, row in collect_per_class(frame, label, stage, {}).items()}
 
 
 def collect_per_class(frame: DataFrame, label: str, stage: str, aggregates: Mapping[str, Column]) -> dict[Label, Row]:
-    """One row a class with `n` (its rows) and the named aggregates; errors as `count_classes`."""
+    """One row per class with `n` (its rows) and the named aggregates; raises what `count_classes` raises."""
     check_label(frame, label, stage)
     named = [aggregate.alias(name) for name, aggregate in aggregates.items()]
     per_class = frame.groupBy(col(label).alias("class")).agg(F.count(F.lit(1)).alias("n"), *named)
-    # The limit picks no rows for use: one class too many ends in an error.
+    # The limit decides nothing: one class too many is an error.
     rows = per_class.limit(MOST_CLASSES + 2).collect()
     refuse_no_label({row["class"]: row["n"] for row in rows}, label, stage)
     if len(rows) > MOST_CLASSES:
         raise DataContractError(
-            f"{stage}: column {label!r} has more than {MOST_CLASSES} distinct values. A label has few: name the label "
-            "column."
+            f"{stage}: column {label!r} has more than {MOST_CLASSES} distinct values. Name the label column."
         )
     return {row["class"]: row for row in sorted(rows, key=lambda row: row["class"])}
 
 
 def count_splits(frame: DataFrame, label: str) -> dict[str, dict[Label, int]]:
-    """Rows of each class in each value of `split`; one pass, folds x classes rows collected.
+    """Rows of each class in each value of `split`; one scan, folds x classes rows collected.
 
     Raises:
         MissingColumnsError: there is no column `split` or `label`.
-        DataContractError: a null label, or a label column that is no class.
+        DataContractError: a null label, or a column whose type cannot be a label.
     """
     require_columns(frame, (SPLIT,), "count_splits")
     return count_folds(frame, col(SPLIT), label, "count_splits")
@@ -74,19 +69,18 @@ def count_folds(frame: DataFrame, fold: Column, label: str, stage: str) -> dict[
 
 
 def check_label(frame: DataFrame, label: str, stage: str) -> None:
-    """Refuse a label column that is absent or whose type cannot name a class."""
+    """Raise for a label column that is absent or whose type cannot be a label."""
     require_columns(frame, (label,), stage)
     found = frame.schema[label].dataType
     if not isinstance(found, _LABEL_TYPES):
         raise DataContractError(
             f"{stage}: label column {label!r} is {found.simpleString()}; a label is boolean, integer, double or "
-            "string. "
-            "Cast it upstream."
+            "string. Cast it upstream."
         )
 
 
 def as_labels(frame: DataFrame, label: str, values: Mapping[Label, float], stage: str) -> dict[Label, float]:
-    """The values by class as the column has it: Spark compares 1 with true, or with '1', as neither would expect.
+    """The values keyed by class in the column's own type: Spark would compare 1 with true, or with '1', in its own way.
 
     Raises:
         ConfigError: a class that a column of this type cannot hold.
@@ -105,7 +99,7 @@ def as_labels(frame: DataFrame, label: str, values: Mapping[Label, float], stage
 
 
 def refuse_no_label(counts: Mapping[Label | None, int], label: str, stage: str) -> None:
-    """Refuse an empty table and rows without a label, with their count."""
+    """Raise for an empty table, and for rows without a label, which are counted."""
     total = sum(counts.values())
     if total == 0:
         raise DataContractError(f"{stage}: the input has no rows. Check the source and the filters before this stage.")
@@ -118,12 +112,12 @@ def refuse_no_label(counts: Mapping[Label | None, int], label: str, stage: str) 
 
 
 def refuse_one_class(counts: Mapping[Label, int], stage: str) -> None:
-    """Refuse data of a single class: there is nothing to separate and nothing to balance."""
+    """Raise for data of a single class: there is nothing to separate and nothing to balance."""
     present = {found: n for found, n in counts.items() if n > 0}
     if len(present) < 2:
         raise DataContractError(
-            f"{stage}: only one class is present, {show_counts(present)}. Two classes at least are needed: "
-            "check the label column, its positive label and the filters."
+            f"{stage}: only one class is present, {show_counts(present)}. At least two classes are "
+            "needed: check the label column, its positive label and the filters."
         )
 
 
@@ -135,7 +129,7 @@ def show_counts(counts: Mapping[Label, int], most: int = 10) -> str:
 
 
 def of_class(label: str, values: Mapping[Label, int | float], default: int | float) -> Column:
-    """For each row the value of its class, or `default` for classes that are not named."""
+    """For each row the value of its class; `default` for classes without one."""
     found = F.lit(default)
     for name, value in values.items():
         found = F.when(col(label) == F.lit(name), F.lit(value)).otherwise(found)

@@ -1,4 +1,4 @@
-"""Every error that this package raises on purpose, each with the exit code a job ends with."""
+"""Every error that this package raises on purpose, with the exit code of a job that it ends."""
 
 import difflib
 from collections.abc import Collection, Iterable
@@ -6,49 +6,49 @@ from typing import ClassVar, Self
 
 
 class ImbalanceSparkError(Exception):
-    """Something this package refuses, said in one line: what, where, the value, how to fix it.
+    """An error in one line: what is wrong, where, the value, how to fix it.
 
-    Messages never hold a row's values: counts, column names, class labels and settings only.
+    Messages never contain a row's values, only counts, column names, class labels and settings.
     """
 
     exit_code: ClassVar[int] = 1
 
     @classmethod
     def of_all(cls, problems: Collection[str]) -> Self:
-        """One error for all problems that were found together."""
+        """One error for several problems."""
         return cls(" | ".join(problems))
 
 
 class ConfigError(ImbalanceSparkError, ValueError):
-    """A setting that cannot be: wrong type, out of range, unknown, or at odds with another."""
+    """An invalid setting: wrong type, out of range, unknown, or in conflict with another."""
 
     exit_code = 2
 
 
 class UnsupportedSparkError(ConfigError):
-    """This Spark cannot do what was asked: Connect, dynamic allocation, too few slots, no Delta."""
+    """A Spark that cannot run the job: Connect, dynamic allocation, too few slots, no Delta."""
 
 
 class SlotsUnavailableError(UnsupportedSparkError):
-    """Too few slots for the workers of a fit, which must all run at the same time."""
+    """Too few slots for the workers of a fit, which must all run at once."""
 
 
 class RunConflictError(ConfigError):
-    """A run id that is taken: by another config, another input, or a process at work on it."""
+    """A run id that is taken by another config, another input, or a running process."""
 
 
 class DataContractError(ImbalanceSparkError, ValueError):
-    """The data breaks the contract of an order log."""
+    """Data that violates the contract of an order log."""
 
     exit_code = 3
 
 
 class MissingColumnsError(DataContractError):
-    """A stage was given a DataFrame without a column that it reads."""
+    """A DataFrame without a column that a stage reads."""
 
     @classmethod
     def of(cls, stage: str, missing: Collection[str], present: Collection[str]) -> Self:
-        """Name the stage, what it misses, what there is, and the nearest names."""
+        """The error for a stage, the columns it lacks and those present, with the nearest names."""
         return cls(
             f"{stage}: the input has no column {sorted(missing)}; it has {sorted(present)}."
             f"{nearest(missing, present)} "
@@ -57,29 +57,29 @@ class MissingColumnsError(DataContractError):
 
 
 class LeakageError(DataContractError):
-    """A row that is not a training row reached a room that only training rows may enter."""
+    """A row outside the training fold reached a stage that only training rows may enter."""
 
 
 class PinDamagedError(DataContractError):
-    """A pinned table no longer holds the rows that were recorded for it."""
+    """A pinned table that no longer holds the rows recorded for it."""
 
 
 class QualityGateError(ImbalanceSparkError):
-    """The run is complete, but its best model does not meet the gate that the config sets."""
+    """A complete run whose best model fails the quality gate of the config."""
 
     exit_code = 4
 
 
 class TrainingError(ImbalanceSparkError):
-    """A fit failed for a reason that is neither the config's nor the contract's."""
+    """A fit that failed for a reason other than the config or the data contract."""
 
 
 class TrackingError(ImbalanceSparkError):
-    """The MLflow store went away while a job worked with it."""
+    """The MLflow store stopped answering during a job."""
 
 
 class SparkEndedError(ImbalanceSparkError):
-    """Spark was ended from outside while a job worked with it."""
+    """Spark was shut down from outside during a job."""
 
     exit_code = 143
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
@@ -16,79 +16,14 @@ VOLUMES = "/Volumes"
 """Where Databricks mounts the volumes of Unity Catalog, on the driver and on every executor."""
 
 
-def is_mounted(path: str) -> bool:
-    """Whether a path leads to a volume that is mounted here."""
-    return Path(_plain(path)).is_relative_to(VOLUMES) and Path(VOLUMES).is_dir()
-
-
-class MountedFiles:
-    """Plain files; Spark's name for a mounted one begins with `dbfs:`."""
-
-    def full_path(self, path: str) -> str:
-        """The path itself."""
-        return path
-
-    def exists(self, path: str) -> bool:
-        """Whether a file or folder is there."""
-        return Path(_plain(path)).exists()
-
-    def write(self, path: str, content: bytes) -> None:
-        """Write a file, over one that is there."""
-        Path(_plain(path)).parent.mkdir(parents=True, exist_ok=True)
-        Path(_plain(path)).write_bytes(content)
-
-    def create(self, path: str, content: bytes) -> bool:
-        """Write a file that is not there; False where it is."""
-        Path(_plain(path)).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with Path(_plain(path)).open("xb") as file:
-                file.write(content)
-        except FileExistsError:
-            return False
-        return True
-
-    def replace(self, source: str, target: str) -> None:
-        """Rename a file, in place of the one that is there."""
-        Path(_plain(source)).replace(_plain(target))
-
-    def delete(self, path: str) -> None:
-        """Remove a file if it is there."""
-        with suppress(FileNotFoundError):
-            Path(_plain(path)).unlink()
-
-    def read(self, path: str) -> bytes:
-        """The file's content; FileNotFoundError where it is not there."""
-        return Path(_plain(path)).read_bytes()
-
-    def size(self, path: str) -> int | None:
-        """Bytes of a file; None where there is a folder, or nothing."""
-        file = Path(_plain(path))
-        return file.stat().st_size if file.is_file() else None
-
-    def names(self, path: str) -> list[str]:
-        """What is right in a folder; nothing where it is not there."""
-        return [item.name for item in Path(_plain(path)).iterdir()] if Path(_plain(path)).exists() else []
-
-    def below(self, path: str) -> Iterator[tuple[str, int, int]]:
-        """Path, size and time of change (milliseconds) of each file in a folder and in those in it."""
-        for folder, _, names in os.walk(_plain(path)):
-            for name in names:
-                found = Path(folder, name).stat()
-                yield str(Path(folder, name)), found.st_size, found.st_mtime_ns // 1_000_000
-
-
-def _plain(path: str) -> str:
-    return path.removeprefix("dbfs:")
-
-
 @dataclass(frozen=True)
-class HadoopFiles:
-    """Files on whatever file system a path names, as Spark is set up for it."""
+class Files:
+    """Files by path, through Hadoop's client; a folder comes into being with the first file in it."""
 
     spark: SparkSession
 
     def full_path(self, path: str) -> str:
-        """The path with its scheme."""
+        """The path with its scheme, as every executor understands it."""
         system, java_path = self._open(path)
         return str(system.makeQualified(java_path).toString())
 
@@ -98,16 +33,16 @@ class HadoopFiles:
         return bool(system.exists(java_path))
 
     def write(self, path: str, content: bytes) -> None:
-        """Write a file, over one that is there."""
+        """Write a file, replacing any that is there."""
         system, java_path = self._open(path)
         _fill(system.create(java_path, True), content)
 
     def create(self, path: str, content: bytes) -> bool:
-        """Write a file that is not there; False where it is."""
+        """Write a file that is not there yet; False, and nothing changed, where it is."""
         system, java_path = self._open(path)
         if system.getScheme() == "file":
-            # Hadoop looks and creates in two steps there, between which another process may do the same.
-            return MountedFiles().create(str(java_path.toUri().getPath()), content)
+            # Hadoop checks and creates in two steps there: another process may create the file in between.
+            return _MountedFiles(self.spark).create(str(java_path.toUri().getPath()), content)
         try:
             stream = system.create(java_path, False)
         except Py4JJavaError as error:
@@ -118,7 +53,7 @@ class HadoopFiles:
         return True
 
     def replace(self, source: str, target: str) -> None:
-        """Rename a file, in place of the one that is there."""
+        """Rename a file, replacing any that is there."""
         system, java_path = self._open(target)
         if system.exists(java_path):
             system.delete(java_path, False)
@@ -131,7 +66,11 @@ class HadoopFiles:
         system.delete(java_path, False)
 
     def read(self, path: str) -> bytes:
-        """The file's content; FileNotFoundError where it is not there."""
+        """The file's content.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+        """
         system, java_path = self._open(path)
         try:
             stream = system.open(java_path)
@@ -145,7 +84,7 @@ class HadoopFiles:
             stream.close()
 
     def size(self, path: str) -> int | None:
-        """Bytes of a file; None where there is a folder, or nothing."""
+        """Bytes of a file; None for a folder and where there is nothing."""
         for java_path in self._spellings(path):
             system = self._system(java_path)
             if system.exists(java_path):
@@ -154,14 +93,14 @@ class HadoopFiles:
         return None
 
     def names(self, path: str) -> list[str]:
-        """What is right in a folder; nothing where it is not there."""
+        """Names of the files and folders directly in a folder; empty where it does not exist."""
         system, java_path = self._open(path)
         if not system.exists(java_path):
             return []
         return [str(item.getPath().getName()) for item in system.listStatus(java_path)]
 
     def below(self, path: str) -> Iterator[tuple[str, int, int]]:
-        """Path, size and time of change (milliseconds) of each file in a folder and in those in it."""
+        """Path, size in bytes and modification time in milliseconds of each file in a folder and its subfolders."""
         system, java_path = self._open(path)
         files = system.listFiles(java_path, True)
         while files.hasNext():
@@ -169,7 +108,7 @@ class HadoopFiles:
             yield str(status.getPath().toString()), int(status.getLen()), int(status.getModificationTime())
 
     def _open(self, path: str) -> tuple[Any, Any]:
-        """Hadoop's file system of a path, and the path as one of its own."""
+        """Hadoop's file system for a path, and the path as one of its own."""
         java_path = self._java_path(path)
         return self._system(java_path), java_path
 
@@ -189,6 +128,64 @@ class HadoopFiles:
         return self.spark.sparkContext._jvm
 
 
+class _MountedFiles(Files):
+    """The same on a mounted volume, which holds plain files; Spark's names for them may begin with `dbfs:`."""
+
+    def full_path(self, path: str) -> str:
+        return path
+
+    def exists(self, path: str) -> bool:
+        return _plain(path).exists()
+
+    def write(self, path: str, content: bytes) -> None:
+        _plain(path).parent.mkdir(parents=True, exist_ok=True)
+        _plain(path).write_bytes(content)
+
+    def create(self, path: str, content: bytes) -> bool:
+        _plain(path).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with _plain(path).open("xb") as file:
+                file.write(content)
+        except FileExistsError:
+            return False
+        return True
+
+    def replace(self, source: str, target: str) -> None:
+        _plain(source).replace(_plain(target))
+
+    def delete(self, path: str) -> None:
+        with suppress(FileNotFoundError):
+            _plain(path).unlink()
+
+    def read(self, path: str) -> bytes:
+        return _plain(path).read_bytes()
+
+    def size(self, path: str) -> int | None:
+        return _plain(path).stat().st_size if _plain(path).is_file() else None
+
+    def names(self, path: str) -> list[str]:
+        return [item.name for item in _plain(path).iterdir()] if _plain(path).exists() else []
+
+    def below(self, path: str) -> Iterator[tuple[str, int, int]]:
+        for folder, _, names in os.walk(_plain(path)):
+            for name in names:
+                status = Path(folder, name).stat()
+                yield str(Path(folder, name)), status.st_size, status.st_mtime_ns // 1_000_000
+
+
+def files_of(spark: SparkSession, path: str) -> Files:
+    """How to reach the files of a path.
+
+    A mounted volume is read and written as plain files: outside a query, Hadoop's client may have no credentials there.
+    """
+    is_mounted = _plain(path).is_relative_to(VOLUMES) and Path(VOLUMES).is_dir()
+    return _MountedFiles(spark) if is_mounted else Files(spark)
+
+
+def _plain(path: str) -> Path:
+    return Path(path.removeprefix("dbfs:"))
+
+
 def _is(error: Py4JJavaError, name: str) -> bool:
     return name in str(error.java_exception.getClass().getName())
 
@@ -198,48 +195,6 @@ def _fill(stream: Any, content: bytes) -> None:
         stream.write(bytearray(content))
     finally:
         stream.close()
-
-
-class Files(Protocol):
-    """What `storage.Folder` asks of a file system; folders come into being with the files in them."""
-
-    def full_path(self, path: str) -> str:
-        """The path as every executor understands it."""
-
-    def exists(self, path: str) -> bool:
-        """Whether a file or folder is there."""
-
-    def write(self, path: str, content: bytes) -> None:
-        """Write a file, over one that is there."""
-
-    def create(self, path: str, content: bytes) -> bool:
-        """Write a file that is not there; False where it is."""
-
-    def replace(self, source: str, target: str) -> None:
-        """Rename a file, in place of the one that is there."""
-
-    def delete(self, path: str) -> None:
-        """Remove a file if it is there."""
-
-    def read(self, path: str) -> bytes:
-        """The file's content; FileNotFoundError where it is not there."""
-
-    def size(self, path: str) -> int | None:
-        """Bytes of a file; None where there is a folder, or nothing."""
-
-    def names(self, path: str) -> list[str]:
-        """What is right in a folder; nothing where it is not there."""
-
-    def below(self, path: str) -> Iterator[tuple[str, int, int]]:
-        """Path, size and time of change (milliseconds) of each file in a folder and in those in it."""
-
-
-def files_of(spark: SparkSession, path: str) -> Files:
-    """How to reach the files of a path.
-
-    A mounted volume holds plain files; Hadoop's client may have no credentials there outside a query of Spark.
-    """
-    return MountedFiles() if is_mounted(path) else HadoopFiles(spark)
 
 
 @dataclass(frozen=True)
@@ -255,7 +210,7 @@ class Folder:
     path: str
 
     def below(self, name: str) -> "Folder":
-        """The sub-folder of that name."""
+        """The subfolder of that name."""
         return Folder(self.spark, f"{self.path}/{name}")
 
     def full_path(self) -> str:
@@ -267,21 +222,25 @@ class Folder:
         return self._files.exists(self._at(name))
 
     def write_bytes(self, name: str, content: bytes) -> None:
-        """Write a file: first under another name, then renamed, so that nobody reads half of it."""
+        """Write a file under another name, then rename it, so that nobody reads half a file."""
         path, hidden = self._at(name), self._at(f"{name}.writing")
         self._files.write(hidden, content)
         self._files.replace(hidden, path)
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write a file that is not there yet; False where it is, which is left as it was."""
+        """Write a file that is not there yet; False, and nothing changed, where it is."""
         return self._files.create(self._at(name), content)
 
     def delete(self, name: str) -> None:
-        """Remove a file; nothing happens where it is not there."""
+        """Remove a file if it is there."""
         self._files.delete(self._at(name))
 
     def read_bytes(self, name: str) -> bytes:
-        """The file's content; FileNotFoundError where it is not there."""
+        """The file's content.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+        """
         return self._files.read(self._at(name))
 
     def write_json(self, name: str, content: Any) -> None:
@@ -289,15 +248,15 @@ class Folder:
         self.write_bytes(name, json.dumps(content, indent=1, allow_nan=False).encode())
 
     def read_json(self, name: str) -> Any:
-        """The value that a JSON file holds."""
+        """The value in a JSON file."""
         return json.loads(self.read_bytes(name))
 
     def names(self) -> list[str]:
-        """Names of the files and folders right in this one; none where it is not there."""
+        """Names of the files and folders directly in this one; empty where it does not exist."""
         return self._files.names(self.path)
 
     def listing_hash(self) -> str:
-        """A hash of the names, sizes and times of all files below, which changes when one of them does."""
+        """A hash of the paths, sizes and modification times of all files below, in any order."""
         found = [f"{path} {size} {time_ms}" for path, size, time_ms in self._files.below(self.path)]
         return hashlib.sha256("\n".join(sorted(found)).encode()).hexdigest()
 

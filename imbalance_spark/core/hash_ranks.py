@@ -13,21 +13,19 @@ from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.core.hashing import HASH_RANGE
 
 _SIGMAS = 6
-"""A rank's hash lies this many standard deviations around its expected place but once in 5e8 times."""
-
-
+"""A rank's hash is farther than this many standard deviations from its expectation once in 5e8 times."""
 _MARGIN = 32
-"""Rows added to a window, so that a small class is looked at whole."""
+"""Rows added to a window, so that it spans a small class as a whole."""
 
 
 def largest_remainder(total: int, fractions: Sequence[float]) -> tuple[int, ...]:
-    """Share `total` rows out by `fractions`: floors first, then one each to the largest remainders.
+    """Divide `total` rows by `fractions`: floors first, then one more for each of the largest remainders.
 
-    The rule of scikit-learn's `_approximate_mode`, but a tie goes to the part that is named first.
+    As scikit-learn's `_approximate_mode`, except that a tie goes to the part named first.
 
     Args:
         total: rows, >= 0.
-        fractions: positive, with sum 1 but for rounding; read as the decimals they print as.
+        fractions: positive, summing to 1 up to rounding; taken as the decimals they print as.
     """
     exact = [Fraction(repr(float(fraction))) for fraction in fractions]
     quotas = [total * fraction / sum(exact) for fraction in exact]
@@ -40,7 +38,7 @@ def largest_remainder(total: int, fractions: Sequence[float]) -> tuple[int, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class _Search:
-    """Where the cut-off below which `rank` of the `rows` rows of a class lie is looked for."""
+    """The search for the hash below which `rank` of the `rows` rows of a class lie."""
 
     label: Label
     rank: int
@@ -56,15 +54,15 @@ class _Search:
         return _Search(label=self.label, rank=self.rank, rows=self.rows, width=self.width * 64)
 
     def aggregates(self, number: int, label: Column, hashed: Column) -> list[Column]:
-        """The two neighbours of the cut-off among the sorted hashes of the window, and its size."""
+        """The hashes right below and at the rank, among the sorted hashes of the window."""
         low, high = self.window()
         is_mine = label == F.lit(self.label)
         below = F.count_if(is_mine & (hashed < low))
         inside = F.sort_array(F.collect_list(F.when(is_mine & (hashed >= low) & (hashed < high), hashed)))
-        place = F.lit(self.rank) - below
+        position = F.lit(self.rank) - below
         return [
-            F.get(inside, (place - 1).cast("int")).alias(f"last_{number}"),
-            F.get(inside, place.cast("int")).alias(f"next_{number}"),
+            F.get(inside, (position - 1).cast("int")).alias(f"last_{number}"),
+            F.get(inside, position.cast("int")).alias(f"next_{number}"),
         ]
 
 
@@ -79,10 +77,10 @@ def collect_cut_offs(
 ) -> dict[Label, tuple[int, ...]]:
     """For each class the hashes below which exactly `ranks` of its rows lie.
 
-    One pass over `rows` for any number of rows: the hash is uniform, so the place of a rank is known
-    to about sqrt(n) rows, and only the hashes of that window are sorted, on an executor. A window
-    that misses, which needs a hash that is not uniform, is widened in a further pass. What travels
-    is two numbers a cut-off. Rank 0 gives 0 and rank n gives `HASH_RANGE`, without a pass.
+    One scan of `rows`, whatever their number: the hash is uniform, so the hash of a rank is known to about sqrt(n)
+    rows, and only the hashes in that window are sorted, on an executor. A window that misses the rank, which takes a
+    hash that is not uniform, is widened in another scan. Two numbers per rank are collected. Rank 0 gives 0 and rank n
+    gives `HASH_RANGE`, without a scan.
 
     Args:
         rows: any grain.
@@ -90,8 +88,8 @@ def collect_cut_offs(
         counts: rows of each class; `ranks`: for each class asked, numbers in [0, its rows].
 
     Raises:
-        DataContractError: two rows of a class share the hash at a cut-off: their key is the same;
-            or the input is not the same in each pass.
+        DataContractError: two rows of a class share the hash at a rank, so their key is the same; or the input differs
+            between scans.
     """
     found = {(name, rank): _edge(rank, counts[name]) for name, asked in ranks.items() for rank in asked}
     pending = [
@@ -120,14 +118,13 @@ def _cut_off(row: Row, number: int, search: _Search, stage: str) -> int | None:
     if last is None or following is None:
         if search.window() == (0, HASH_RANGE):
             raise DataContractError(
-                f"{stage}: class {search.label!r} had {search.rows} rows in one pass and fewer in the next. "
-                "Write the input to a table first, so that every pass reads the same rows."
+                f"{stage}: class {search.label!r} had {search.rows} rows in one scan and fewer in the next. "
+                "Write the input to a table first, so that every scan reads the same rows."
             )
         return None
     if last == following:
         raise DataContractError(
-            f"{stage}: the key is not unique: two rows of class {search.label!r} share it, so exact counts cannot be "
-            "met. "
-            "Remove duplicate keys upstream."
+            f"{stage}: the key is not unique: two rows of class {search.label!r} share it, so exact counts are "
+            "impossible. Remove duplicate keys upstream."
         )
     return int(following)

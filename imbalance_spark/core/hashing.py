@@ -1,4 +1,4 @@
-"""The one hash that chooses rows: a function of key, seed and purpose, never of the layout."""
+"""The hash that selects rows: a function of key, seed and purpose, never of the partitioning."""
 
 from collections.abc import Sequence
 
@@ -9,33 +9,27 @@ from pyspark.sql import types as T
 from imbalance_spark.core.errors import DataContractError, MissingColumnsError
 
 RECIPE = 2
-"""Version of what is hashed; a change of it must change this number, since it moves every row."""
-
-
+"""Version of what is hashed: any change to it selects other rows, and must change this number."""
 _BITS = 62
-
-
 HASH_RANGE = 1 << _BITS
 """Hashes are in [0, HASH_RANGE): a power of two, so `pmod` favours no value."""
-
-
 _KEY_TYPES = (T.ByteType, T.ShortType, T.IntegerType, T.LongType, T.StringType, T.DateType)
 
 
 def key_hash(key: Sequence[str], seed: int, purpose: str) -> Column:
     """A uniform bigint in [0, HASH_RANGE) from the key's text, the seed and what it is for.
 
-    `xxhash64` itself sees types (1 and 1L differ) and skips nulls, so what is hashed, one value after
-    the other, each hash being the seed of the next, is: a text of recipe, purpose and seed; then for
-    each key part its text and whether it is null. ('ab', 'c') and ('a', 'bc') differ, int and bigint
-    agree, a null is no text. Two purposes give independent draws.
+    `xxhash64` itself distinguishes types (1 and 1L differ) and skips nulls. So these values are hashed in turn, each
+    hash seeding the next: a string of recipe, purpose and seed; then for each key column its text and whether it is
+    null. ('ab', 'c') and ('a', 'bc') differ, int and bigint agree, and null differs from any text. Different purposes
+    give independent draws.
 
     Args:
         key: names of the key columns, of types that `check_key` accepts.
         seed: any integer.
         purpose: what the draw decides, such as "split" or "undersample".
     """
-    # Chained instead of glued into one text: a fifth of the time, since no text is built but the key's.
+    # Chained, not concatenated: a fifth of the time, since only the key itself is turned into text.
     parts = [part for name in key for part in _hashed_part(name)]
     return F.pmod(F.xxhash64(F.lit(f"{RECIPE}/{purpose}/{seed}"), *parts), F.lit(HASH_RANGE))
 
@@ -47,7 +41,7 @@ def uniform(key: Sequence[str], seed: int, purpose: str) -> Column:
 
 
 def check_key(frame: DataFrame, key: Sequence[str], stage: str) -> None:
-    """Refuse a key whose text would depend on settings or on how numbers are printed.
+    """Raise for a key whose text would depend on settings or on how numbers are printed.
 
     Raises:
         MissingColumnsError: a key column is absent.
@@ -87,5 +81,5 @@ def quoted(name: str) -> str:
 
 
 def hash_bucket(hashed: str, rows: int, of_bucket: int) -> Column:
-    """A number (bigint, from 0) by the highest bits of a hash, so that a bucket has at most `of_bucket` of the rows."""
+    """A bucket number (bigint, from 0) from the highest bits of a hash; some `of_bucket` rows or fewer in each."""
     return F.shiftright(hashed, _BITS - max(0, (rows // of_bucket).bit_length()))

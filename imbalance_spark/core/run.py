@@ -1,4 +1,4 @@
-"""A run as a sequence of steps: each is done once, recorded, and checked when it is read again."""
+"""A run as a sequence of steps: each is done once, logged, and verified when its result is read again."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 class TablePin:
     """A step's Delta table as it was when the step ended.
 
-    `fingerprint` is the sum of 31-bit row hashes: the same for the same rows in any order.
+    `fingerprint` is the sum of 31-bit row hashes: equal for equal rows in any order.
     """
 
     step: str
@@ -34,10 +34,10 @@ class TablePin:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run of a job: a folder that belongs to one config and one input, with a ledger of its steps.
+    """One run of a job: a folder that belongs to one config and one input, with a log of its finished steps.
 
-    The ledger holds a JSON file a step, written after the step's own result is whole. A step that
-    stands there is read, not redone.
+    The step log holds one JSON file per step, written once the step's result is complete. A step in the log is read,
+    not redone.
     """
 
     spark: SparkSession
@@ -47,10 +47,10 @@ class Run:
 
     @classmethod
     def open(cls, spark: SparkSession, output: str, run_id: str, config_hash: str, source: Mapping[str, Any]) -> "Run":
-        """Start a run, or go on with the one of that id; the process claims it until `locks_released` ends.
+        """Start a run, or resume the one with that id; this process holds its lock until `locks_released` ends.
 
         Raises:
-            RunConflictError: the id belongs to another config or another input, or another process works on it.
+            RunConflictError: the id belongs to another config or input, or another process is working on it.
         """
         folder = Folder(spark, f"{output}/{run_id}")
         claim(folder, run_id)
@@ -68,16 +68,16 @@ class Run:
         return cls(spark=spark, folder=folder, run_id=run_id, config_hash=config_hash)
 
     def is_done(self, step: str) -> bool:
-        """Whether the ledger holds the step."""
+        """Whether the step is finished."""
         return self.folder.exists(f"ledger/{step}.json")
 
     def table(self, step: str, build: Callable[[], DataFrame]) -> DataFrame:
-        """The step's table, written by `build` unless it stands already.
+        """The step's table, built and written unless it exists.
 
-        Passes: what `build` reads, once; then one over the written table for its fingerprint.
+        Scans: what `build` reads, once; then the written table, for its fingerprint.
 
         Raises:
-            PinDamagedError: the table no longer holds what the ledger says.
+            PinDamagedError: the table no longer holds the logged rows.
         """
         if self.is_done(step):
             pin = TablePin(**self.folder.read_json(f"ledger/{step}.json")["output"])
@@ -92,11 +92,11 @@ class Run:
         return self._read(pin)
 
     def pin(self, step: str) -> TablePin:
-        """What the ledger holds of a table step."""
+        """The logged version, rows and fingerprint of a table step."""
         return TablePin(**self.folder.read_json(f"ledger/{step}.json")["output"])
 
     def document(self, step: str, build: Callable[[], Any]) -> Any:
-        """The step's JSON-able result, computed by `build` unless it stands already."""
+        """The step's JSON-able result, computed by `build` unless the step is finished."""
         if not self.is_done(step):
             self.record(step, build())
         return self.read_document(step)
@@ -106,7 +106,7 @@ class Run:
         return self.folder.read_json(f"ledger/{step}.json")["output"]
 
     def record(self, step: str, output: Any) -> None:
-        """Write down that a step is done, and its JSON-able result."""
+        """Log a step as finished, with its JSON-able result."""
         entry = {"run": self.run_id, "step": step, "config_hash": self.config_hash, "code_version": __version__}
         self.folder.write_json(f"ledger/{step}.json", {**entry, "output": output})
 
@@ -133,7 +133,7 @@ class Run:
         return TablePin(step=step, path=path, version=latest, rows=rows, fingerprint=fingerprint)
 
     def _verify(self, pin: TablePin) -> None:
-        # A log with lost files still counts its rows: only a scan sees what is there.
+        # Delta's log still counts the rows of lost files: only a scan notices.
         found = count_fingerprint(self._read(pin))
         if found != (pin.rows, pin.fingerprint):
             raise PinDamagedError(
@@ -143,7 +143,7 @@ class Run:
 
 
 def count_fingerprint(frame: DataFrame) -> tuple[int, int]:
-    """Rows, and the sum of their 31-bit hashes; one pass. Neither depends on the order of rows."""
+    """Number of rows and sum of their 31-bit hashes; one scan. Neither depends on the order of rows."""
     row_hash = F.pmod(F.xxhash64(*[col(name) for name in frame.columns]), F.lit(1 << 31))
     found = frame.agg(F.count(F.lit(1)).alias("rows"), F.sum(row_hash).alias("fingerprint")).first()
     return (int(found["rows"]), int(found["fingerprint"] or 0)) if found else (0, 0)

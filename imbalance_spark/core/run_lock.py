@@ -1,4 +1,4 @@
-"""One process works on a run at a time: a lock file that names its holder."""
+"""One process at a time works on a run: a lock file that names its holder by host, pid and start."""
 
 import hashlib
 import os
@@ -11,14 +11,18 @@ from pathlib import Path
 from imbalance_spark.core.errors import RunConflictError
 from imbalance_spark.core.files import Folder
 
+LOCK = "run.lock"
+_SETTLE_S = 0.5
+_held: dict[str, tuple[Folder, Sequence[str]]] = {}
+
 
 def own_mark() -> str:
-    """`host:pid:start` of this process; `start` tells it from a later process of the same number."""
+    """`host:pid:start` of this process; `start` distinguishes it from a later process with the same pid."""
     return f"{socket.gethostname()}:{os.getpid()}:{_start_of(os.getpid())}"
 
 
 def is_gone(mark: str) -> bool:
-    """Whether the process of a mark has ended, as far as this machine can tell; of another host's it cannot."""
+    """Whether the process of a mark is known to have ended; of a process on another host, nothing is known."""
     host, _, rest = mark.partition(":")
     pid, _, start = rest.partition(":")
     if host != socket.gethostname() or not pid.isdigit():
@@ -27,11 +31,11 @@ def is_gone(mark: str) -> bool:
 
 
 def _start_of(pid: int) -> str:
-    """When the process started, in clock ticks since boot; "unknown" where there is no /proc, "gone" for none."""
+    """When the process started, in clock ticks since boot; "unknown" without /proc, "gone" if there is none."""
     if not Path("/proc/self/stat").exists():
         return "unknown" if _answers(pid) else "gone"
     try:
-        # The name, in brackets, may hold spaces; of what follows it, the 20th field is the start.
+        # The process name, in brackets, may contain spaces; the start is the 20th field after it.
         fields = Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()
     except OSError:
         return "gone"
@@ -48,37 +52,27 @@ def _answers(pid: int) -> bool:
     return True
 
 
-LOCK = "run.lock"
-
-
-_SETTLE_S = 0.5
-
-
-_held: dict[str, tuple[Folder, Sequence[str]]] = {}
-
-
 def claim(folder: Folder, run_id: str) -> None:
-    """Take the run's lock, or go on with it where this process has it; of a process that died it is taken over.
+    """Take the run's lock; a process that has it keeps it, and that of a dead process is taken over.
 
-    The lock of a dead process is not removed but followed by another, named after it: where two take it over at the
-    same time, only one creates the next, and nobody removes what a third has just made.
+    The lock of a dead process is not removed but followed by another, named after it. Of several processes that take it
+    over at once, only one can create that file, and none removes a lock that another has just created.
 
     Raises:
-        RunConflictError: another process works on the run, or one on another host did and left its lock.
+        RunConflictError: another process holds the run, or one on another host left its lock.
     """
     mark, names = own_mark(), [LOCK]
     while not folder.create(names[-1], mark.encode()):
         holder = _mark_in(folder, names[-1])
         if holder == mark:
             return
-        if holder is None:  # released meanwhile
+        if holder is None:  # released in the meantime
             names = [LOCK]
         elif is_gone(holder):
             names.append(_next(holder))
         else:
             raise _conflict(folder, run_id, holder)
-    # Where a store has no exclusive creation, two that start together may both find no lock: the mark that stands
-    # decides.
+    # Without exclusive creation, as in some stores, two processes may both create the lock: the last mark wins.
     time.sleep(_SETTLE_S)
     if (holder := _holder(folder)) != mark:
         raise _conflict(folder, run_id, holder or "")
@@ -87,7 +81,7 @@ def claim(folder: Folder, run_id: str) -> None:
 
 @contextmanager
 def locks_released() -> Iterator[None]:
-    """Within the block runs may be claimed; at its end, however it ends, this process holds none."""
+    """Release every lock of this process when the block ends, normally or not."""
     try:
         yield
     finally:
@@ -98,7 +92,7 @@ def locks_released() -> Iterator[None]:
 
 
 def _holder(folder: Folder) -> str | None:
-    """The last mark of the locks that follow one another from the first on."""
+    """The mark of the last lock in the chain."""
     last, name = None, LOCK
     while (mark := _mark_in(folder, name)) is not None:
         last, name = mark, _next(mark)

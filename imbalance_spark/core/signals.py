@@ -1,4 +1,4 @@
-"""Signals as exceptions, which leave the connection to the JVM fit for what the way out still has to do."""
+"""Signals as exceptions, with the connection to the JVM left usable for teardown."""
 
 import os
 import signal
@@ -8,17 +8,17 @@ from contextlib import contextmanager
 
 from pyspark import SparkContext
 
-_LOOK_EVERY_S = 0.5
+_CHECK_EVERY_S = 0.5
 
-
-leaving = threading.Event()
+tearing_down = threading.Event()
+"""Set once Spark is known to be shut down: from then on its end raises no further signal."""
 
 
 @contextmanager
 def raising_on(number: signal.Signals, error: Callable[[], BaseException]) -> Iterator[None]:
-    """Within the block the signal raises where Python stands, so that `finally` blocks run.
+    """Within the block, the signal raises `error` in the main thread, so that `finally` blocks run.
 
-    Only the main thread may set handlers: in any other the caller's own stays.
+    Only the main thread may set handlers: in any other thread this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -37,20 +37,20 @@ def raising_on(number: signal.Signals, error: Callable[[], BaseException]) -> It
 
 @contextmanager
 def ending_with_spark_submit() -> Iterator[None]:
-    """Within the block the end of the spark-submit that started this process is a SIGTERM to it.
+    """Within the block, this process gets a SIGTERM when the spark-submit that started it ends.
 
-    A SIGTERM to spark-submit ends its JVM alone. Python would go on without Spark, to where it registers a model.
-    Where a call to Spark was under way it fails by itself, see `is_end_of_spark`, and no signal comes in its way out.
+    A SIGTERM to spark-submit ends its JVM alone; Python would go on without Spark until the next call to it. A call
+    under way fails by itself, see `is_end_of_spark`, and no signal interrupts its teardown.
     """
-    leaving.clear()
+    tearing_down.clear()
     if "PYSPARK_GATEWAY_PORT" not in os.environ or threading.current_thread() is not threading.main_thread():
         yield
         return
     parent, is_over = os.getppid(), threading.Event()
 
     def watch() -> None:
-        while not is_over.wait(_LOOK_EVERY_S):
-            if os.getppid() != parent and not leaving.is_set():
+        while not is_over.wait(_CHECK_EVERY_S):
+            if os.getppid() != parent and not tearing_down.is_set():
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 
@@ -66,7 +66,7 @@ def ending_with_spark_submit() -> Iterator[None]:
 def _forget_interrupted_call() -> None:
     """Close this thread's connection to the JVM; the next call opens another.
 
-    The answer to the call that is cut off is still to come on it, and would be taken for that of the next call.
+    The answer to the interrupted call is still to arrive on it, and would be read as the answer to the next one.
     """
     gateway = SparkContext._gateway
     connection = gateway._gateway_client.get_thread_connection() if gateway is not None else None

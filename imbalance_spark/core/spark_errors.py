@@ -1,4 +1,4 @@
-"""What went wrong, in one line without any row's values; whether Spark itself has ended."""
+"""One line on what went wrong, without any row's values, and whether Spark itself was shut down."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from imbalance_spark.core.errors import (
     SparkEndedError,
     TrainingError,
 )
-from imbalance_spark.core.signals import leaving
+from imbalance_spark.core.signals import tearing_down
 
 _ENDED = re.compile(
     r"SparkContext was shut ?down|SparkContext has been shut ?down|stopped SparkContext"
@@ -25,15 +25,15 @@ _ENDED = re.compile(
 
 
 def is_end_of_spark(error: BaseException) -> bool:
-    """Whether a call failed since Spark or its JVM was ended from outside; then what is left is the way out."""
-    leaving.set()  # first, so that no signal falls into what follows
-    found = _is_stopped() or any(_tells_of_the_end(each) for each in causes(error))
+    """Whether a call failed because Spark or its JVM was shut down from outside; if so, only teardown is left."""
+    tearing_down.set()  # first, so that no signal interrupts what follows
+    found = _is_stopped() or any(_is_of_shutdown(each) for each in causes(error))
     if not found:
-        leaving.clear()
+        tearing_down.clear()
     return found
 
 
-def _tells_of_the_end(error: BaseException) -> bool:
+def _is_of_shutdown(error: BaseException) -> bool:
     try:
         text = str(error)
     except (Py4JError, OSError):  # Py4J asks the JVM for the text of a Java exception
@@ -42,8 +42,8 @@ def _tells_of_the_end(error: BaseException) -> bool:
 
 
 def _is_stopped() -> bool:
-    """Whether the context that Python believes to be there is none: not every failure on the way tells so."""
-    # Of a context whose own stop failed, Python keeps the shell.
+    """Whether the context that Python holds is gone: not every exception says so."""
+    # Where stopping a context failed, Python keeps the object without its JVM side.
     java_context = getattr(SparkContext._active_spark_context, "_jsc", None)
     try:
         return java_context is not None and bool(java_context.sc().isStopped())
@@ -52,7 +52,7 @@ def _is_stopped() -> bool:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """The exception, and those that it came of or up on the way out of."""
+    """The exception and its chain of causes and contexts."""
     seen: set[int] = set()
     current: BaseException | None = error
     while current is not None and id(current) not in seen:
@@ -105,10 +105,10 @@ _KNOWN_CAUSES = (
 
 
 def describe(error: BaseException) -> tuple[int, str]:
-    """The exit code and the one line that say what went wrong, without any row's values.
+    """Exit code and one line for an exception, without any row's values.
 
-    Spark's and XGBoost's own texts can run to 10 kB and quote cells, so only their error class
-    and what is known of it are passed on.
+    Messages of Spark and XGBoost can run to 10 kB and quote cells, so only the error class, or a known cause, is passed
+    on.
     """
     found = as_own_error(error)
     if found is not None:
@@ -119,7 +119,7 @@ def describe(error: BaseException) -> tuple[int, str]:
 
 
 def as_own_error(error: BaseException) -> ImbalanceSparkError | None:
-    """The error of this package that an exception is, wraps, or carried out of a Spark task."""
+    """The error of this package that an exception is, wraps, or carries out of a Spark task."""
     for each in causes(error):
         if isinstance(each, ImbalanceSparkError):
             return each
@@ -133,7 +133,7 @@ def as_own_error(error: BaseException) -> ImbalanceSparkError | None:
 
 
 def training_error(error: Exception, strategy: str) -> ImbalanceSparkError:
-    """What a failed fit is reported as: this package's own error, or one line on the cause."""
+    """The error to report for a failed fit: this package's own, or one line on the cause."""
     own = as_own_error(error)
     if own is not None:
         return own
@@ -159,7 +159,7 @@ def _describe_other(error: BaseException) -> tuple[int, str]:
         return 1, f"{type(error).__name__}: {error.strerror} ({json.dumps(str(error.filename))})."
     if isinstance(error, Py4JJavaError):
         return 1, f"Spark's JVM failed with {_java_causes(error)}. Run with --verbose for the traceback."
-    # The text may quote a cell: say the class and the place, not the message.
+    # The message may quote a cell: give the class and the line of code instead.
     frame = traceback.extract_tb(error.__traceback__)[-1] if error.__traceback__ else None
     where = f" in {frame.name}, line {frame.lineno}" if frame else ""
     return 1, f"unexpected {type(error).__name__}{where}. Run with --verbose for the traceback."
@@ -183,6 +183,6 @@ def _known_cause(text: str) -> str | None:
 
 
 def _one_line(text: str) -> str:
-    """Control characters escaped, so that a hostile name cannot forge a line of the log."""
+    """Control characters escaped, so that no name can forge a line of the log."""
     plain = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
     return plain if len(plain) <= _LONGEST_LINE else plain[: _LONGEST_LINE - 3] + "..."

@@ -1,4 +1,4 @@
-"""Whether this process runs on a Databricks cluster, which brings its own Spark and calls entry points itself."""
+"""The Spark session of jobs, notebooks and tests, and the Databricks runtime where there is one."""
 
 import os
 import signal
@@ -23,11 +23,11 @@ def runtime() -> str | None:
 _SETTINGS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
-    # All times are UTC: a zone must never move a row across a time split.
+    # All times are UTC: no time zone may move a row across a time split.
     "spark.sql.session.timeZone": "UTC",
     # The defaults (50 and 200) cost seconds an action on small tables.
     "spark.databricks.delta.snapshotPartitions": "2",
-    # HotSpot leaves methods above 8,000 bytes to the interpreter: below this limit Spark splits them.
+    # HotSpot does not compile methods above 8,000 bytes of bytecode: up to this limit Spark splits generated ones.
     "spark.sql.codegen.hugeMethodLimit": "8000",
 }
 
@@ -42,23 +42,23 @@ def delta_package() -> str:
 def spark_session(
     app_name: str, master: str | None = None, settings: Mapping[str, str] | None = None
 ) -> Iterator[SparkSession]:
-    """A session with Delta; stopped at the end, unless one was running before.
+    """A session with Delta; stopped when the block ends, unless one was running before.
 
     Args:
         app_name: shown in the Spark UI.
-        master: such as `local[2]`; what spark-submit or the cluster has set goes before it.
-        settings: further Spark settings; what spark-submit has set goes before them.
+        master: such as `local[2]`; spark-submit and the cluster override it.
+        settings: further Spark settings; spark-submit overrides them.
 
     Raises:
         UnsupportedSparkError: Spark Connect, or a session without Delta's classes.
     """
-    # The active session belongs to a thread of the JVM, of which a signal gives us another; the context does not.
+    # The active session belongs to a JVM thread, and after a signal Python talks to another; the context is shared.
     was_running = SparkContext._active_spark_context is not None or is_remote()
     spark = SparkSession.Builder().getOrCreate() if was_running else _start(app_name, master, settings or {})
     try:
         refuse_connect(spark)
         _require_delta(spark)
-        # Spark's own handler would leave the answer to the call that it cuts off for the next call to read.
+        # With Spark's own handler, the next call would read the answer to the call that was interrupted.
         with raising_on(signal.SIGINT, KeyboardInterrupt):
             yield spark
     finally:

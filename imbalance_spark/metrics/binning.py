@@ -9,18 +9,22 @@ import numpy.typing as npt
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from imbalance_spark.core.arrays import LARGEST_PROBABILITY, SMALLEST_PROBABILITY, FloatArray, IntArray
 from imbalance_spark.core.columns import col
 from imbalance_spark.metrics.grid import (
     INVALID_AMOUNT,
     INVALID_LABEL,
     INVALID_SCORE,
     INVALID_WEIGHT,
-    FloatArray,
-    IntArray,
     LogitGrid,
 )
 
 DEFAULT_GRID = LogitGrid()
+_CODES = {"weight": INVALID_WEIGHT, "amount": INVALID_AMOUNT}
+_LARGEST_MEASURE = sys.float_info.max
+
+_AWAY_FROM_EDGE = 1e-6
+"""In bins. Two libraries' logarithms differ by far less, so that farther from an edge any of them finds the bin."""
 
 
 def bin_counts(
@@ -99,19 +103,6 @@ def _is_measure(values: FloatArray) -> npt.NDArray[np.bool_]:
     return (values >= 0.0) & (values < np.inf)
 
 
-_CODES = {"weight": INVALID_WEIGHT, "amount": INVALID_AMOUNT}
-
-
-_LARGEST_MEASURE = sys.float_info.max
-
-
-_SMALLEST, _LARGEST = 1e-300, 1.0 - 2.0**-53  # as in the grid: 0 and 1 have no finite odds
-
-
-_AWAY_FROM_EDGE = 1e-6
-"""In bins. Two libraries' logarithms differ by far less, so that farther from an edge any of them finds the bin."""
-
-
 def slotted_rows(
     scored: DataFrame,
     *,
@@ -136,7 +127,7 @@ def slotted_rows(
         value.alias("score"),
         col(label).cast("double").alias("label"),
         *[col(column).cast("double").alias(name) for name, column in measures.items()],
-        F.greatest(F.least(value, F.lit(_LARGEST)), F.lit(_SMALLEST)).alias("finite"),
+        F.greatest(F.least(value, F.lit(LARGEST_PROBABILITY)), F.lit(SMALLEST_PROBABILITY)).alias("finite"),
     )
     with_place = with_finite.select(*kept, "label", _place(grid).alias("place"))
     return with_place.select(*kept, _slot(list(measures), grid).alias("slot"))

@@ -1,19 +1,16 @@
-"""What the order of rows inside the bins leaves open: the lowest and highest value that a metric can have."""
+"""What the unknown order of rows inside the bins leaves open: the lowest and highest value of a metric."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imbalance_spark.metrics.grid import FloatArray
-
-if TYPE_CHECKING:
-    from imbalance_spark.metrics.curve import Curve
+from imbalance_spark.core.arrays import FloatArray
+from imbalance_spark.metrics.entries import ScoreEntries
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bracket:
-    """A metric's value on counts, between the least and the most that the rows behind them can have."""
+    """A metric's value on counts, between the lowest and the highest that the rows behind them can have."""
 
     low: float
     value: float
@@ -21,36 +18,34 @@ class Bracket:
 
     @property
     def width(self) -> float:
-        """How much the counts leave open; 0 when every entry that decides is one score."""
+        """How much the counts leave open; 0 when every entry that matters is one score."""
         return self.high - self.low
 
 
-def average_precision_bracket(curve: "Curve") -> Bracket | None:
-    """The bracket of the average precision; None when a class has no row.
+def average_precision_bracket(counts: ScoreEntries, value: float) -> Bracket:
+    """The bounds around `value`, the average precision of counts with rows of both classes.
 
     Highest: the positives of a bin tie, above its negatives. Lowest: its negatives come first, then its positives one
     by one; that sum of precisions is at least its integral, shifted by half a row where all weights are 1, as far as
     the sums can tell. A bin of positives alone is open too, for its positives need not tie.
     """
-    if (value := curve.average_precision()) is None:
-        return None
-    hits, misses = curve.counts.positive_weight, curve.counts.negative_weight
-    tp, fp = curve.tp[:-1], curve.fp[:-1]
-    tied = hits * curve.precision[1:]
-    is_open = curve.counts.is_bin
-    gain = np.where(is_open, hits * _precision(tp + hits, fp) - tied, 0.0)
-    loss = np.where(is_open, tied - _one_by_one(curve, tp + fp + misses, fp + misses), 0.0)
-    # Neither is negative but by the last digits.
-    low, high = (float(np.maximum(change, 0.0).sum() / curve.positives) for change in (loss, gain))
+    hits, misses = counts.positive_weight, counts.negative_weight
+    tp, fp = (np.concatenate([[0.0], np.cumsum(weight)]) for weight in (hits, misses))
+    positives, above_tp, above_fp = float(tp[-1]), tp[:-1], fp[:-1]
+    tied = hits * _precision(tp, fp)[1:]
+    gain = np.where(counts.is_bin, hits * _precision(above_tp + hits, above_fp) - tied, 0.0)
+    one_by_one = _one_by_one(counts, above_tp + above_fp + misses, above_fp + misses)
+    loss = np.where(counts.is_bin, tied - one_by_one, 0.0)
+    # Neither is negative but by rounding.
+    low, high = (float(np.maximum(change, 0.0).sum() / positives) for change in (loss, gain))
     return Bracket(low=value - low, value=value, high=value + high)
 
 
-def roc_auc_bracket(curve: "Curve") -> Bracket | None:
-    """The bracket of the ROC-AUC; None when a class has no row. Each pair in one bin is half a pair too few or many."""
-    if (value := curve.roc_auc()) is None:
-        return None
-    pairs = curve.counts.positive_weight * curve.counts.negative_weight
-    half = float(pairs[curve.counts.is_bin].sum() / curve.positives / curve.negatives / 2.0)
+def roc_auc_bracket(counts: ScoreEntries, value: float) -> Bracket:
+    """The bounds around `value`, the ROC-AUC: each pair within one bin counts half, and may count 0 or 1."""
+    positive, negative = counts.positive_weight, counts.negative_weight
+    pairs = (positive * negative)[counts.is_bin].sum()
+    half = float(pairs / np.cumsum(positive)[-1] / np.cumsum(negative)[-1] / 2.0)
     return Bracket(low=value - half, value=value, high=value + half)
 
 
@@ -58,9 +53,8 @@ def _precision(tp: FloatArray, fp: FloatArray) -> FloatArray:
     return np.asarray(tp / np.maximum(tp + fp, 1e-300), dtype=np.float64)
 
 
-def _one_by_one(curve: "Curve", above: FloatArray, fp: FloatArray) -> FloatArray:
-    """Sum of the precisions of each bin's positives when they do not tie, `above` the rows before the first of them."""
-    counts = curve.counts
+def _one_by_one(counts: ScoreEntries, above: FloatArray, fp: FloatArray) -> FloatArray:
+    """Sum of the precisions of each bin's positives if none tie, `above` being the rows before the first of them."""
     hits, half = counts.positive_weight, 0.0 if counts.is_weighted else 0.5
     integral = hits - fp * np.log1p(hits / np.maximum(above + half, 1e-300))
     # One row alone ties with nothing: its precision is what it is, whatever its weight.

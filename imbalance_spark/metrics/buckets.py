@@ -12,15 +12,14 @@ import pyarrow as pa
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics.binning import as_columns, describe_invalid, invalid_code
 from imbalance_spark.metrics.counts import ScoreCounts
+from imbalance_spark.metrics.entries import ScoreEntries
 from imbalance_spark.metrics.grid import FloatArray, IntArray, LogitGrid
 
 BUCKETS = 64
 """Hash buckets of the rows: enough for a t quantile near the normal one, few enough to count each on its own."""
 
-
 COARSE_GRID = LogitGrid(bins=512)
 """Steps of 0.08 in logit: inside one, rows of a group are taken to lie as all rows of their class do."""
-
 
 SUM_COLUMNS = ("positives", "negatives", "positive_weight", "negative_weight", "positive_amount", "negative_amount")
 """The columns of `ScoreCounts` that add up."""
@@ -154,7 +153,7 @@ class FinePattern:
     up to the fine counts, cut-off by cut-off, and a threshold inside a coarse bin takes its share of it.
     """
 
-    counts: ScoreCounts
+    counts: ScoreEntries
     grid: LogitGrid
 
     def spread(self, rows: npt.NDArray[Any], weight: FloatArray, amount: FloatArray | None) -> ScoreCounts:
@@ -166,7 +165,7 @@ class FinePattern:
             sums[f"{name}_weight"] = self._spread(f"{name}_weight", weight[:, label])
             if amount is not None:
                 sums[f"{name}_amount"] = self._spread(f"{name}_amount", amount[:, label])
-        return replace(self.counts, **sums)
+        return ScoreCounts(**vars(self.counts) | sums)
 
     def _spread(self, column: str, coarse: FloatArray) -> FloatArray:
         return self._share[column] * coarse[self._bin]

@@ -1,65 +1,32 @@
 """The counts table on the driver: how many rows of each class have which score."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 
+from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.binning import DEFAULT_GRID, as_columns, bin_counts, describe_invalid, invalid_code
-from imbalance_spark.metrics.grid import FloatArray, IntArray, LogitGrid
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from imbalance_spark.metrics.curve import Curve
-
+from imbalance_spark.metrics.curve import Curve
+from imbalance_spark.metrics.entries import ScoreEntries
+from imbalance_spark.metrics.grid import LogitGrid
 
 EXACT_LIMIT = 1 << 20
 """Most distinct scores that `from_arrays` keeps as they are; more are counted in bins."""
 
+_ROWS = ("positives", "negatives")
+_SUMS = ("positive_weight", "negative_weight", "positive_amount", "negative_amount")
+Columns = Mapping[str, npt.NDArray[Any] | None]
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ScoreCounts:
-    """Rows of each class by score, highest score first; all that metrics, curves and thresholds need to know.
-
-    An entry is one distinct score, or one occupied bin of `grid`; after an exact recount both occur, and negatives that
-    lie between two positives are one entry. Counts are rows (int64), weights are sums over rows
-    (float64; equal to the counts when rows have no weights), amounts are sums of weight times amount.
-    """
-
-    score: FloatArray
-    """Probability in [0, 1] that stands for the entry: the score itself, or the middle of the bin."""
-    cut_off: FloatArray
-    """Lowest score of the entry: `score >= cut_off[i]` holds for the rows of entries 0..i and no other."""
-    positives: IntArray
-    negatives: IntArray
-    positive_weight: FloatArray
-    negative_weight: FloatArray
-    positive_amount: FloatArray | None
-    negative_amount: FloatArray | None
-    grid: LogitGrid | None
-    """The bins, or None when the scores are exact."""
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether an entry is one distinct score, not a bin."""
-        return self.grid is None
-
-    @property
-    def is_bin(self) -> npt.NDArray[np.bool_]:
-        """Whether each entry is a bin, whose rows may have several scores; the middle of a bin is above its edge."""
-        return np.asarray(self.score != self.cut_off, dtype=np.bool_)
-
-    @property
-    def is_weighted(self) -> bool:
-        """Whether any row's weight is not 1, as far as the sums can tell."""
-        same = np.array_equal(self.positive_weight, self.positives)
-        return not (same and np.array_equal(self.negative_weight, self.negatives))
+class ScoreCounts(ScoreEntries):
+    """A counts table: all that metrics, curves and thresholds need to know of the rows behind it."""
 
     @classmethod
     def from_arrays(
@@ -153,10 +120,8 @@ class ScoreCounts:
             grid=grid,
         )
 
-    def curve(self, through: "Callable[[FloatArray], FloatArray] | None" = None) -> "Curve":
-        """The curve over all cut-offs, of scores mapped by the rising `through`, such as `PriorCorrection.apply`."""
-        from imbalance_spark.metrics.curve import Curve  # curve.py reads this module's types
-
+    def curve(self, through: Callable[[FloatArray], FloatArray] | None = None) -> Curve:
+        """The curve over all thresholds, of scores mapped by the rising `through`, such as `PriorCorrection.apply`."""
         return Curve.of(self, through)
 
     def to_records(self) -> dict[str, Any]:
@@ -181,15 +146,6 @@ def _refuse_invalid(codes: npt.NDArray[Any], rows: npt.NDArray[Any]) -> None:
             f"score counts: {problems}, of {int(rows.sum())} rows. "
             "Quarantine these rows, or mend the model that scored them."
         )
-
-
-_ROWS = ("positives", "negatives")
-
-
-_SUMS = ("positive_weight", "negative_weight", "positive_amount", "negative_amount")
-
-
-Columns = Mapping[str, npt.NDArray[Any] | None]
 
 
 def to_records(grid: LogitGrid | None, columns: Columns) -> dict[str, Any]:

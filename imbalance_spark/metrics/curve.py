@@ -9,16 +9,15 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics.bounds import Bracket, average_precision_bracket, roc_auc_bracket
 from imbalance_spark.metrics.confusion import ConfusionMatrix
-from imbalance_spark.metrics.counts import ScoreCounts
-from imbalance_spark.metrics.grid import FloatArray, IntArray
+from imbalance_spark.metrics.entries import ScoreEntries
 from imbalance_spark.metrics.logistic import Reliability, intercept_of, reliability_of, slope_of
 
 FLAG_NOBODY = float(np.nextafter(1.0, 2.0))
 """A threshold that no score in [0, 1] reaches: the next double above 1, a plain number in JSON, unlike infinity."""
-
 
 LOG_LOSS_EPS = 2.0**-52
 """Scores are clipped to [eps, 1 - eps] in the log loss: scikit-learn's eps for float64, whatever their type was."""
@@ -32,14 +31,14 @@ class Curve:
     leaves undefined are None; `missing_class` says why.
     """
 
-    counts: ScoreCounts
+    counts: ScoreEntries
     score: FloatArray
     """Probability of each entry of the counts, highest first."""
     threshold: FloatArray
     """One more than the entries: FLAG_NOBODY, then the lowest score that each further entry holds."""
 
     @classmethod
-    def of(cls, counts: ScoreCounts, through: Callable[[FloatArray], FloatArray] | None = None) -> Self:
+    def of(cls, counts: ScoreEntries, through: Callable[[FloatArray], FloatArray] | None = None) -> Self:
         """The curve of `counts`, its scores mapped by the rising function `through`."""
         score, cut_off = (values if through is None else through(values) for values in (counts.score, counts.cut_off))
         if np.any(np.diff(score) > 0.0):
@@ -108,7 +107,8 @@ class Curve:
 
     def average_precision_bracket(self) -> Bracket | None:
         """The average precision between the lowest and highest that any order of rows inside the bins can have."""
-        return average_precision_bracket(self)
+        value = self.average_precision()
+        return None if value is None else average_precision_bracket(self.counts, value)
 
     def roc_auc(self) -> float | None:
         """Share of (positive, negative) pairs in the right order, ties counted half."""
@@ -118,7 +118,8 @@ class Curve:
 
     def roc_auc_bracket(self) -> Bracket | None:
         """The ROC-AUC between the lowest and highest that any order of rows inside the bins can have."""
-        return roc_auc_bracket(self)
+        value = self.roc_auc()
+        return None if value is None else roc_auc_bracket(self.counts, value)
 
     def at(self, threshold: float) -> ConfusionMatrix:
         """The confusion matrix of "positive if score >= threshold".

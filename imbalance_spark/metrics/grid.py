@@ -10,20 +10,13 @@ import numpy.typing as npt
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from imbalance_spark.core.arrays import LARGEST_PROBABILITY, SMALLEST_PROBABILITY
+from imbalance_spark.core.arrays import FloatArray as FloatArray
+from imbalance_spark.core.arrays import IntArray as IntArray
 from imbalance_spark.core.errors import ConfigError
-
-FloatArray = npt.NDArray[np.float64]
-
-
-IntArray = npt.NDArray[np.int64]
-
 
 INVALID_SCORE, INVALID_LABEL, INVALID_WEIGHT, INVALID_AMOUNT = -1, -2, -3, -4
 """Bins of rows that cannot be counted; they travel with the counts, so that finding them costs no pass."""
-
-
-_SMALLEST, _LARGEST = 1e-300, 1.0 - 2.0**-53  # scores 0 and 1 have no finite odds; their bins are the end bins
-
 
 _STRIDE = 256
 
@@ -71,7 +64,7 @@ class LogitGrid:
     def bin_column(self, score: Column) -> Column:
         """`bin_of` as an int Column; null counts as an invalid score."""
         double = score.cast("double")
-        finite = F.greatest(F.least(double, F.lit(_LARGEST)), F.lit(_SMALLEST))
+        finite = F.greatest(F.least(double, F.lit(LARGEST_PROBABILITY)), F.lit(SMALLEST_PROBABILITY))
         odds = finite / (F.lit(1.0) - finite)
         place = F.rint((F.ln(odds) + F.lit(self.bound)) * F.lit(self._per_logit))
         edge = F.greatest(F.least(place, F.lit(float(self.bins - 1))), F.lit(1.0)).cast("int")
@@ -120,5 +113,5 @@ class LogitGrid:
 
 
 def _odds(score: FloatArray) -> FloatArray:
-    finite = np.maximum(np.minimum(score, _LARGEST), _SMALLEST)
+    finite = np.maximum(np.minimum(score, LARGEST_PROBABILITY), SMALLEST_PROBABILITY)
     return finite / (1.0 - finite)

@@ -4,11 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imbalance_spark.metrics.grid import FloatArray
+from imbalance_spark.core.arrays import FloatArray, logit, sigmoid
 
 _LOGIT_LIMIT = 36.0  # beyond it 1 - p has no digits left; scores 0 and 1 count as this sure
-
-
 _STEPS = 100
 
 
@@ -27,11 +25,11 @@ class Reliability:
 
 def intercept_of(score: FloatArray, positive: FloatArray, negative: FloatArray) -> float:
     """The a for which mean(sigmoid(a + logit(score))) is the share of positives; both classes have rows."""
-    logit, weight, wanted = _logit(score), positive + negative, positive.sum()
+    logits, weight, wanted = _finite_logit(score), positive + negative, positive.sum()
     low, high = -2.0 * _LOGIT_LIMIT, 2.0 * _LOGIT_LIMIT
     shift = 0.0
     for _ in range(_STEPS):
-        predicted = _sigmoid(logit + shift)
+        predicted = sigmoid(logits + shift)
         excess = weight @ predicted - wanted
         low, high = (low, shift) if excess > 0.0 else (shift, high)
         newton = shift - excess / max(weight @ (predicted * (1.0 - predicted)), 1e-300)
@@ -45,15 +43,15 @@ def intercept_of(score: FloatArray, positive: FloatArray, negative: FloatArray) 
 
 def slope_of(score: FloatArray, positive: FloatArray, negative: FloatArray) -> float | None:
     """The b of the maximum likelihood fit of sigmoid(a + b logit(score)), or None when there is no finite one."""
-    logit, weight = _logit(score), positive + negative
-    if _is_separated(logit[positive > 0.0], logit[negative > 0.0]):
+    logits, weight = _finite_logit(score), positive + negative
+    if _is_separated(logits[positive > 0.0], logits[negative > 0.0]):
         return None
-    centred = logit - weight @ logit / weight.sum()
+    centred = logits - weight @ logits / weight.sum()
     share = positive.sum() / weight.sum()
     estimate = np.array([np.log(share / (1.0 - share)), 0.0])
     loss = _loss(estimate, centred, positive, negative)
     for _ in range(_STEPS):
-        predicted = _sigmoid(estimate[0] + estimate[1] * centred)
+        predicted = sigmoid(estimate[0] + estimate[1] * centred)
         pull = positive - weight * predicted
         spread = weight * predicted * (1.0 - predicted)
         cross = spread @ centred
@@ -92,16 +90,10 @@ def _is_separated(one: FloatArray, other: FloatArray) -> bool:
     return bool(one.min() >= other.max() or other.min() >= one.max())
 
 
-def _logit(score: FloatArray) -> FloatArray:
-    with np.errstate(divide="ignore"):
-        logit = np.log(score) - np.log1p(-score)
-    return np.asarray(np.clip(logit, -_LOGIT_LIMIT, _LOGIT_LIMIT), dtype=np.float64)
+def _finite_logit(score: FloatArray) -> FloatArray:
+    return np.asarray(np.clip(logit(score), -_LOGIT_LIMIT, _LOGIT_LIMIT), dtype=np.float64)
 
 
-def _sigmoid(logit: FloatArray) -> FloatArray:
-    return np.asarray(np.exp(-np.logaddexp(0.0, -logit)), dtype=np.float64)
-
-
-def _loss(estimate: FloatArray, logit: FloatArray, positive: FloatArray, negative: FloatArray) -> float:
-    margin = estimate[0] + estimate[1] * logit
+def _loss(estimate: FloatArray, logits: FloatArray, positive: FloatArray, negative: FloatArray) -> float:
+    margin = estimate[0] + estimate[1] * logits
     return float(positive @ np.logaddexp(0.0, -margin) + negative @ np.logaddexp(0.0, margin))

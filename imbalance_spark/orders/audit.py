@@ -15,19 +15,10 @@ from imbalance_spark.orders.model_inputs import LABEL, feature_column
 SENTINELS = (-1, -9, -99, -999, -9999, 99, 999, 9999, 99999, 999999, -2208988800)
 """Numbers that logs write for "unknown"; the last is 1900-01-01 in seconds since 1970."""
 
-
 _SAMPLED_ROWS = 10_000_000
-
-
 _JUMP = 0.01
-
-
 _WARNED_SHARE = 0.01
-
-
 _KEY_LIKE = 0.9  # of values that are distinct; approx_count_distinct is 5 % off at most times
-
-
 _FEWEST_ROWS = 1000
 
 

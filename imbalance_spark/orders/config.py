@@ -10,6 +10,9 @@ from imbalance_spark.core.section import Section
 MOST_CLASSES = 50
 """Each class costs a tree a round, and bins of its own in every count."""
 
+MOST_FEATURES = 2000
+"""Most features of a model: with more, planning takes Spark longer than the data."""
+
 
 def class_names_problems(names: Sequence[str], *, has_positive: bool) -> Iterator[str]:
     """What is wrong with the names of the classes, where there are any."""
@@ -21,10 +24,6 @@ def class_names_problems(names: Sequence[str], *, has_positive: bool) -> Iterato
         yield f"classes names {len(names)}, it takes 3 to {MOST_CLASSES}: for two use positive_label"
     if twice := sorted({name for name in names if list(names).count(name) > 1}):
         yield f"classes names twice: {twice}"
-
-
-MOST_FEATURES = 2000
-"""Most features of a model: with more, planning takes Spark longer than the data."""
 
 
 class SourceConfig(Section):

@@ -16,8 +16,6 @@ from imbalance_spark.core.errors import DataContractError, nearest
 from imbalance_spark.orders.config import OrdersConfig
 
 _PLAIN_CLASSES = (("0", "1"), ("false", "true"))
-
-
 _LONGEST_CLASS = 30
 
 

@@ -12,11 +12,7 @@ from imbalance_spark.orders.config import OrdersConfig
 from imbalance_spark.orders.labels import LabelEncoding
 
 LABEL = "y"
-
-
 ROW_WEIGHT = "row_weight"
-
-
 AMOUNT_VALUE = "amount_value"
 
 

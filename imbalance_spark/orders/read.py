@@ -13,8 +13,6 @@ from imbalance_spark.core.files import files_of
 from imbalance_spark.orders.config import SourceConfig
 
 _WHERE = "orders.source"
-
-
 _LOSSY_SETTINGS = ("spark.sql.files.ignoreMissingFiles", "spark.sql.files.ignoreCorruptFiles")
 
 

@@ -12,37 +12,16 @@ from imbalance_spark.core.hashing import check_key
 from imbalance_spark.orders.config import OrdersConfig
 
 _REFUSED_BY_DELTA = " ,;{}()\n\t="
-
-
 _RESERVED = (SPLIT, SAMPLING_WEIGHT, CLASS_WEIGHT, IS_EARLY_STOPPING)
-
-
 _MOST_NAMES = 20
-
-
 _LONGEST_TYPE = 60
-
-
 _Types = tuple[type[T.DataType], ...]
-
-
 _INTEGERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType)
-
-
 _NUMBERS = (*_INTEGERS, T.FloatType, T.DoubleType, T.DecimalType)
-
-
 _TIMES = (T.TimestampType, T.TimestampNTZType, T.DateType)
-
-
 _NUMERIC = (*_NUMBERS, T.BooleanType)
-
-
 _CATEGORICAL = (*_INTEGERS, T.StringType, T.BooleanType)
-
-
 _LABEL = (*_NUMBERS, T.StringType, T.BooleanType)
-
 
 _FIXES: tuple[tuple[_Types, str], ...] = (
     (_TIMES, "derive numbers from it, such as the hour or the days since the last order"),

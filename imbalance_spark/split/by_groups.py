@@ -16,7 +16,6 @@ from imbalance_spark.split.rules import SplitRules
 
 logger = logging.getLogger(__name__)
 
-
 _LARGE_SHARE = 0.2
 """A group with more of the rows than this makes the reached fractions miss the asked ones."""
 

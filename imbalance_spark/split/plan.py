@@ -14,8 +14,6 @@ from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.split.rules import SplitRules
 
 SECOND_US = 1_000_000
-
-
 DAY_US = 86_400 * SECOND_US
 
 

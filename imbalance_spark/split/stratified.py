@@ -26,11 +26,7 @@ from imbalance_spark.split.plan import SplitPlan
 from imbalance_spark.split.rules import SplitRules, fold_fractions
 
 DEFAULT_FRACTIONS: Mapping[str, float] = {TRAIN: 0.7, VALIDATION: 0.15, TEST: 0.15}
-
-
 _FIT, _STOP = "fit", "early stopping"
-
-
 _MOST_PROBLEMS = 10
 
 

@@ -16,9 +16,7 @@ from imbalance_spark.metrics.grid import FloatArray
 if TYPE_CHECKING:
     from imbalance_spark.calibration import LedgerCheck
 
-
 BoolArray = npt.NDArray[np.bool_]
-
 
 SAME = 1e-12
 """Relative: sums of weights differ by this much with the order of summation, so that it decides nothing."""

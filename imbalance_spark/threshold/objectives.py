@@ -17,6 +17,9 @@ from imbalance_spark.threshold.objective import SAME, BoolArray, Objective, requ
 if TYPE_CHECKING:
     from imbalance_spark.calibration import LedgerCheck
 
+AMOUNT = "amount"
+"""As the cost of a missed positive: the row's own amount."""
+
 
 @dataclass(frozen=True)
 class MaxFBeta(Objective):
@@ -142,10 +145,6 @@ class Youden(Objective):
     def values(self, curve: Curve) -> FloatArray:
         """Youden's J at each threshold."""
         return curve.recall - curve.false_positive_rate
-
-
-AMOUNT = "amount"
-"""As the cost of a missed positive: the row's own amount."""
 
 
 @dataclass(frozen=True, kw_only=True)

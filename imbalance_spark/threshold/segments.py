@@ -105,4 +105,4 @@ def _pooled(curves: Mapping[str, Curve]) -> Curve:
         positive_amount=total("positive_amount") if has_amounts else None,
         negative_amount=total("negative_amount") if has_amounts else None,
     )
-    return counts.curve()
+    return Curve.of(counts)

@@ -1,15 +1,15 @@
-"""Where MLflow is: the section `tracking` of a config."""
+"""The section `tracking` of a config."""
 
 from imbalance_spark.core.section import Section
 
 
 class TrackingConfig(Section):
-    """MLflow: where the record of a run goes.
+    """The MLflow store that runs are logged to.
 
     Args:
-        uri: of the tracking store, such as `http://mlflow.internal:5000` or `databricks`.
-        experiment: its name; on Databricks a path of the workspace.
-        registered_model: name under which the best model gets a version; null registers nothing.
+        uri: URI of the tracking store, such as `http://mlflow.internal:5000` or `databricks`.
+        experiment: name of the experiment; on Databricks a path in the workspace.
+        registered_model: registered model that the best model becomes a version of; null registers nothing.
     """
 
     uri: str = "sqlite:///mlflow.db"

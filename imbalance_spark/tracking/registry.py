@@ -1,4 +1,4 @@
-"""MLflow's registry: versions and aliases of a model, and the model behind a `models:/` address."""
+"""MLflow's registry: versions and aliases of a model, and the model at a `models:/` address."""
 
 import re
 from collections.abc import Iterator
@@ -16,10 +16,7 @@ from imbalance_spark.tracking.models import load_bundle
 from imbalance_spark.tracking.store import refuse_absent_file, short_waits, store_alone
 
 _ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@]+))")
-
-
 _NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 
@@ -41,14 +38,14 @@ class RegisteredVersion:
 
 @dataclass(frozen=True, kw_only=True)
 class RegisteredModel(RegisteredVersion):
-    """A version with its parts."""
+    """A version with its model bundle."""
 
     bundle: ModelBundle
 
 
 @dataclass(frozen=True, kw_only=True)
 class Registered:
-    """The model version of the best strategy, the alias that it was given, and why."""
+    """The model version of the best strategy, its alias, and the reason for that alias."""
 
     name: str
     version: str
@@ -57,13 +54,13 @@ class Registered:
 
 
 def load_registered_model(uri: str, address: str) -> RegisteredModel:
-    """The model at an address, `models:/orders@champion` or `models:/orders/3`; an alias is looked up once.
+    """The model at an address, `models:/orders@champion` or `models:/orders/3`; an alias is resolved once.
 
-    Points MLflow at the store. A store that is not there is not made.
+    Points MLflow at the store. A missing store is not created.
 
     Raises:
-        ConfigError: the address reads otherwise, or there is no such store, model, version or alias.
-        DataContractError: the model's files are not what its manifest says.
+        ConfigError: the address is malformed, or there is no such store, model, version or alias.
+        DataContractError: the model's files do not match its manifest.
     """
     parts = _ADDRESS.fullmatch(address)
     if parts is None:
@@ -79,7 +76,7 @@ def load_registered_model(uri: str, address: str) -> RegisteredModel:
 
 
 def champion_of(name: str) -> RegisteredVersion | None:
-    """The version that has the champion's alias; None where no version has it."""
+    """The version with the alias `champion`; None if there is none."""
     try:
         return _version(MlflowClient().get_model_version_by_alias(name, CHAMPION))
     except MlflowException as error:
@@ -92,7 +89,7 @@ def bundle_of_version(version: RegisteredVersion) -> ModelBundle:
     """The version's parts.
 
     Raises:
-        DataContractError: its files are not what the manifest says.
+        DataContractError: its files do not match its manifest.
     """
     return load_bundle(version.model_id)
 
@@ -100,9 +97,9 @@ def bundle_of_version(version: RegisteredVersion) -> ModelBundle:
 def promote(name: str, version: str, against: str | None, reason: str) -> Registered:
     """Make a version champion, if the champion is still the version `against` that it was compared with.
 
-    MLflow has no compare-and-set. On a SQLite store one process at a time does this; on a server the champion is read
-    right before the alias moves, and again afterwards: of two in the same moment the later one stays, and the other
-    becomes challenger. The version that was champion is noted on the new one, to go back to.
+    MLflow has no compare-and-set. On a SQLite store, one process at a time does this. On a server, the champion is read
+    right before the alias moves and again afterwards: of two promotions at once the later one stays, and the other
+    version becomes challenger. The former champion is noted on the new one, so that it can be restored.
     """
     with store_alone(mlflow.get_tracking_uri()):
         present = champion_of(name)
@@ -120,7 +117,7 @@ def _moved(champion: RegisteredVersion) -> str:
 
 
 def challenge(name: str, version: str, reason: str) -> Registered:
-    """Give a version the challenger's alias; the champion stays."""
+    """Give a version the alias `challenger`; the champion stays."""
     return _give_alias(MlflowClient(), name, version, CHALLENGER, reason)
 
 
@@ -131,7 +128,7 @@ def _give_alias(client: MlflowClient, name: str, version: str, alias: str, reaso
 
 
 def _version(found: ModelVersion) -> RegisteredVersion:
-    # `model_id` of a version is empty in some stores, where its source is the logged model.
+    # Some stores leave `model_id` empty; there, the source names the logged model.
     return RegisteredVersion(
         name=str(found.name),
         version=str(found.version),

@@ -1,4 +1,4 @@
-"""MLflow runs: one parent run a job, one nested run a strategy, each found again by its identity."""
+"""MLflow runs: one parent run per job, one nested run per strategy, each found again by its identity."""
 
 import logging
 import os
@@ -25,26 +25,18 @@ from imbalance_spark.tracking.store import short_waits, store_alone
 
 logger = logging.getLogger(__name__)
 
-
 _RUN_ID, _STRATEGY, _MANIFEST = "imbalance_spark.run_id", "imbalance_spark.strategy", "imbalance_spark.manifest"
-
-
 _MODEL_ID, _PROCESS = "imbalance_spark.model_id", "imbalance_spark.process"
-
-
+_TOUCHED = "imbalance_spark.touched_ms"
 _LONGEST_PARAM = 500
-
-
 _LARGEST_BATCH = 1000  # MLflow refuses more metrics in one call
-
-
-_AWAY = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
-"""What MLflow says of a store that does not answer, whether a server or a database."""
+_UNREACHABLE = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+"""MLflow's error codes for a store that does not answer, be it a server or a database."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What one MLflow run is given: params and tags once, metrics, and files under their artifact path."""
+    """What is logged to one MLflow run: params, tags, metrics, and files by artifact path."""
 
     params: Mapping[str, object] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -57,9 +49,9 @@ class Evidence:
 
 
 def connect(config: TrackingConfig) -> str:
-    """Point MLflow at the store, make the experiment if it is new, and give its id.
+    """Point MLflow at the store, create the experiment if it is new, and return its id.
 
-    Runs that a process of this machine left running when it died are closed as KILLED.
+    Runs left RUNNING by a process of this machine that died are closed as KILLED.
 
     Raises:
         ConfigError: the store does not answer or cannot be used.
@@ -82,11 +74,11 @@ def connect(config: TrackingConfig) -> str:
 def tracked_run(
     experiment_id: str, name: str, identity: Mapping[str, str], parent_id: str | None = None
 ) -> Iterator[str]:
-    """An MLflow run that ends FINISHED, FAILED or KILLED as the block does; the same identity goes on with its run.
+    """An MLflow run that ends FINISHED, FAILED or KILLED as the block does; the run of the same identity is resumed.
 
     Raises:
         TrackingError: the store stopped answering.
-        SparkEndedError: Spark was ended from outside. What the block raises else passes.
+        SparkEndedError: Spark was shut down from outside. Other exceptions of the block pass through.
     """
     client = MlflowClient()
     tags = {**identity, "imbalance_spark.version": __version__}
@@ -105,11 +97,11 @@ def tracked_run(
         is_killed = has_no_spark or not isinstance(error, Exception)
         _end_unfinished(client, run_id, RunStatus.KILLED if is_killed else RunStatus.FAILED)
         if has_no_spark and isinstance(error, Exception):
-            raise SparkEndedError("Spark was ended under the job.") from error
-        if isinstance(error, MlflowException) and error.error_code in _AWAY:
+            raise SparkEndedError("Spark was shut down during the job.") from error
+        if isinstance(error, MlflowException) and error.error_code in _UNREACHABLE:
             raise TrackingError(
-                f"MLflow: the store stopped answering ({type(error).__name__}). All that was fitted and counted stands "
-                "in the run's folder. Run the job again when the store is back: it logs and registers from there."
+                f"MLflow: the store stopped answering ({type(error).__name__}). All fits and counts are kept in "
+                "the run's folder. Run the job again when the store is back: it logs and registers from there."
             ) from error
         raise
 
@@ -119,8 +111,8 @@ def _end_unfinished(client: MlflowClient, run_id: str, status: int) -> None:
         with short_waits():
             client.set_terminated(run_id, RunStatus.to_string(status))
     except MlflowException:
-        # The error that is on its way says more than this one.
-        logger.warning("MLflow run %s still shows RUNNING: the store is away. The next job closes it.", run_id)
+        # The exception being handled says more than this one.
+        logger.warning("MLflow run %s stays RUNNING: the store is unreachable. The next job closes it.", run_id)
 
 
 def parent_identity(run_id: str) -> dict[str, str]:
@@ -139,7 +131,7 @@ def has_identity(mlflow_run_id: str, identity: Mapping[str, str]) -> bool:
 
 
 def log_evidence(run_id: str, evidence: Evidence) -> None:
-    """Write everything into the run; a metric that has its value already is not written again."""
+    """Log everything to the run; metrics and params that it has already are not written again."""
     client = MlflowClient()
     known = client.get_run(run_id).data
     now = int(time.time() * 1000)
@@ -162,8 +154,8 @@ def log_evidence(run_id: str, evidence: Evidence) -> None:
 
 
 def log_orders_input(run_id: str, name: str, path: str, version: int) -> None:
-    """Record which version of which Delta table the run read; nothing is scanned."""
-    dataset = MetaDataset(DeltaDatasetSource(path=path, delta_table_version=version), name=name)  # type: ignore[abstract]  # mlflow itself makes them so
+    """Log which version of which Delta table the run read; nothing is scanned."""
+    dataset = MetaDataset(DeltaDatasetSource(path=path, delta_table_version=version), name=name)  # type: ignore[abstract]  # mlflow itself instantiates it
     with mlflow.start_run(run_id=run_id):
         mlflow.log_input(dataset, context="training")
 
@@ -181,14 +173,11 @@ def _find_run(client: MlflowClient, experiment_id: str, identity: Mapping[str, s
     return str(found[0].info.run_id) if found else None
 
 
-_TOUCHED = "imbalance_spark.touched_ms"
-
-
 def touch_store(config: TrackingConfig) -> None:
-    """Write one tag of the experiment, which is made if it is new: proof that runs can be logged.
+    """Write one tag of the experiment, which is created if new: proof that runs can be logged.
 
     Raises:
-        ConfigError: the store does not answer within half a minute, or does not take the write.
+        ConfigError: the store does not answer within half a minute, or refuses the write.
     """
     experiment_id = connect(config)
     try:

@@ -1,4 +1,4 @@
-"""The MLflow store: reached once, with short waits, and by one process at a time."""
+"""Access to the MLflow store: short waits, one process at a time, errors that say what to do."""
 
 import fcntl
 import os
@@ -11,7 +11,7 @@ from imbalance_spark.core.errors import ConfigError
 
 @contextmanager
 def short_waits() -> Iterator[None]:
-    """Few, short HTTP retries, so that a tracking server that is away is noticed within half a minute."""
+    """Few and short HTTP retries, so that an unreachable tracking server is noticed within half a minute."""
     limits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "8"}
     before = {name: os.environ.get(name) for name in limits}
     os.environ.update(limits)
@@ -24,9 +24,9 @@ def short_waits() -> Iterator[None]:
 
 @contextmanager
 def store_alone(uri: str) -> Iterator[None]:
-    """One process at a time within the block, where the store is a SQLite file; of a server nothing is known.
+    """Only one process at a time is in the block, if the store is a SQLite file; with a server, this does nothing.
 
-    Two that first touch a new file crash in its migration; two that promote at once would both believe it done.
+    Two processes that create the file at once crash in its migration; two that promote at once would both succeed.
     """
     if not uri.startswith("sqlite:///"):
         yield
@@ -39,7 +39,7 @@ def store_alone(uri: str) -> Iterator[None]:
 
 
 def refuse_absent_file(uri: str) -> None:
-    """Raise `ConfigError` for a SQLite store whose file is not there."""
-    # MLflow would make an empty store, and find no run in it.
+    """Raise `ConfigError` for a SQLite store whose file does not exist."""
+    # MLflow would create an empty store, and find no run in it.
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
         raise ConfigError(f"--tracking-uri: there is no file {uri.removeprefix('sqlite:///')!r}. Name the run's store.")

@@ -1,34 +1,28 @@
-"""A saved view of MLflow's list of runs: the strategies of the last comparison, best first, with what decides."""
+"""A saved view of MLflow's list of runs: the strategies of the last comparison, best first."""
 
 import json
 import time
 from collections.abc import Sequence
-from urllib.parse import urlsplit, urlunsplit
 
 from mlflow.tracking import MlflowClient
 
+from imbalance_spark.core.masking import masked_uri
 from imbalance_spark.tracking.config import TrackingConfig
 from imbalance_spark.tracking.runs import parent_identity
 
 _VIEW = "strategies"
-
-
 _PAGE = "#/experiments/{}/runs?viewStateShareKey=" + _VIEW + "&workflowType=machine_learning"
-
-
 _LOCAL = "http://127.0.0.1:5000"
-"""Where `mlflow ui` listens unless told otherwise."""
-
-
+"""Where `mlflow ui` listens by default."""
 _CHARACTER, _MARGIN = 6.3, 35
-"""Pixels of a letter in a column's head, and of what stands beside the name."""
+"""Pixels of a letter in a column's header, and of what surrounds the text."""
 
 
 def save_view(experiment_id: str, run_id: str, metrics: Sequence[str]) -> None:
     """Keep the view in the experiment, where the UI lists it; the last comparison's replaces the one before it.
 
-    By itself the UI shows no metric of a run in its list. A view is JSON in a tag of the experiment: the settings of
-    the page, those that are left out at their defaults.
+    By default the UI shows no metrics in its list of runs. A view is JSON in a tag of the experiment: the settings of
+    the page, with defaults left out.
 
     Args:
         metrics: what to show, by the first of which runs are ordered.
@@ -49,8 +43,8 @@ def save_view(experiment_id: str, run_id: str, metrics: Sequence[str]) -> None:
 
 
 def where_to_look(config: TrackingConfig, experiment_id: str) -> str:
-    """What to start, if need be, and which page to open to see that view; without passwords."""
-    page, uri = _PAGE.format(experiment_id), _without_password(config.uri)
+    """The command to start, if any, and the page to open to see that view, without secrets."""
+    page, uri = _PAGE.format(experiment_id), masked_uri(config.uri)
     if uri.startswith("databricks"):
         return f"the experiment {config.experiment!r} of the workspace"
     if uri.startswith(("http://", "https://")):
@@ -58,8 +52,3 @@ def where_to_look(config: TrackingConfig, experiment_id: str) -> str:
     return f"mlflow ui --backend-store-uri {uri}   then {_LOCAL}/{page}"
 
 
-def _without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    if parts.password is None:
-        return uri
-    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{parts.netloc.rpartition('@')[2]}"))

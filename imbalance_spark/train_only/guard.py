@@ -12,8 +12,6 @@ from imbalance_spark.core.columns import SPLIT, TRAIN, col, require_columns
 from imbalance_spark.core.errors import LeakageError
 
 _MARK = "LeakageError: "
-
-
 _LEAK = re.compile(rf"{_MARK}([^\n]*?)(?: SQLSTATE|\n|$)")
 
 

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from imbalance_spark.cli import doctor as all_checks
 from imbalance_spark.cli import doctor_checks as cluster
 from imbalance_spark.cli import doctor_checks as driver
-from imbalance_spark.cli.doctor import examine
+from imbalance_spark.cli.doctor import run_checks
 from imbalance_spark.cli.doctor_checks import Finding, is_healthy
 from imbalance_spark.core import spark_session as session
 from imbalance_spark.core.errors import UnsupportedSparkError
@@ -89,18 +89,21 @@ def test_a_missing_package_fails_and_another_version_warns() -> None:
     assert [finding.fix for finding in found[:2]] == ["pip install xgboost==3.2.0", "pip install pandas==2.3.3"]
 
 
-def test_pins_are_those_of_the_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    needed = ["pandas==2.3.3", "delta-spark==4.4.0", 'pytest==9.2.0; extra == "test"', "pydantic>=2"]
-    monkeypatch.setattr(driver, "requires", lambda name: needed)
-    assert driver.pinned_versions() == {"pandas": "2.3.3", "delta-spark": "4.4.0"}
-
-
-def test_a_package_without_metadata_has_no_pins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proven_versions_need_no_metadata_so_that_a_zip_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> list[str]:
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(driver, "requires", missing)
-    assert driver.pinned_versions() == {}
+    assert driver.proven_versions()["delta-spark"] == "4.4.0"
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "19.0")
+    assert driver.proven_versions() == {}
+
+
+def test_on_databricks_only_what_the_wheel_asks_for_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = ["xgboost<3.3,>=3.2", "PyYAML<7,>=6.0.1", 'pandas; extra == "test"']
+    monkeypatch.setattr(driver, "requires", lambda name: needed)
+    monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "19.0")
+    assert driver.proven_versions().keys() == {"xgboost", "PyYAML"}
 
 
 def test_a_store_that_can_be_written_is_ok(tmp_path: Path) -> None:
@@ -156,7 +159,7 @@ def test_without_a_config_the_slots_are_counted(spark: SparkSession) -> None:
 
 
 def test_executors_like_the_driver_are_told_with_their_versions(spark: SparkSession) -> None:
-    (finding,) = cluster.check_places(spark)
+    (finding,) = cluster.check_executor_versions(spark)
     assert finding.status == "ok"
     python = ".".join(map(str, sys.version_info[:2]))
     for part in (f"Python {python}", f"xgboost {version('xgboost')}", "imbalance_spark importable", "all 2 slots"):
@@ -165,7 +168,7 @@ def test_executors_like_the_driver_are_told_with_their_versions(spark: SparkSess
 
 def test_each_difference_of_an_executor_is_a_failure(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slots, "version", lambda name: "9.9" if name in ("pandas", "numpy") else version(name))
-    found = list(cluster.check_places(spark))
+    found = list(cluster.check_executor_versions(spark))
     assert [finding.status for finding in found] == ["FAIL", "FAIL"]
     assert found[0].found == f"pandas is {version('pandas')} in 2 of 2 slots, the driver has 9.9"
     assert found[0].fix == "Install the driver's version on every node."
@@ -188,7 +191,7 @@ def test_spark_connect_is_a_failure_with_its_fix(monkeypatch: pytest.MonkeyPatch
     connect = type("SparkSession", (), {"__module__": "pyspark.sql.connect.session"})()
     monkeypatch.setattr(session, "is_remote", lambda: True)
     monkeypatch.setattr(SparkSession.Builder, "getOrCreate", lambda _: connect)
-    last = list(examine(None))[-1]
+    last = list(run_checks(None))[-1]
     assert (last.status, last.what) == ("FAIL", "Spark session")
     assert last.found.startswith("Spark Connect session")
     assert last.fix.startswith("Use spark-submit, or a dedicated")
@@ -200,7 +203,7 @@ def test_a_spark_that_does_not_start_is_a_failure_beside_its_java(monkeypatch: p
 
     monkeypatch.setattr(all_checks, "spark_session", refuse)
     monkeypatch.setattr(driver, "installed_java", lambda: None)
-    java, session = list(examine(None))[-2:]
+    java, session = list(run_checks(None))[-2:]
     assert (
         java.line
         == Finding(
@@ -212,6 +215,6 @@ def test_a_spark_that_does_not_start_is_a_failure_beside_its_java(monkeypatch: p
 
 def test_dynamic_allocation_leaves_out_the_barrier_job_that_it_would_break(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(all_checks, "spark_session", lambda *_: contextlib.nullcontext(_started(enabled="true")))
-    found = {finding.what: finding.status for finding in examine(None)}
+    found = {finding.what: finding.status for finding in run_checks(None)}
     assert found["dynamic allocation"] == "FAIL"
     assert not {"barrier slots", "executors"} & set(found)

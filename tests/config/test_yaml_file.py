@@ -65,10 +65,10 @@ def test_misspelt_parameter_of_a_strategy_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "holds nothing"),
-        ("- a\n- b\n", "holds a tuple"),
-        ("a: 1\na: 2\n", "line 2: key 'a' stands twice"),
-        ("0: 1\n'0': 2\n", "stands twice"),
+        ("", "it has nothing"),
+        ("- a\n- b\n", "it has a tuple"),
+        ("a: 1\na: 2\n", "line 2: duplicate key 'a'"),
+        ("0: 1\n'0': 2\n", "duplicate key"),
         ("a: &x 1\nb: *x\n", "line 1: anchors"),
         ("a: !!python/object:os.system x\n", "line 1: tags"),
         ("a:\n\t- 1\n", "line 2: not YAML"),

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from imbalance_spark.core import files as files_mounted
-from imbalance_spark.core.files import Files, Folder, HadoopFiles, MountedFiles, files_of
+from imbalance_spark.core import files as core_files
+from imbalance_spark.core.files import Files, Folder, _MountedFiles, files_of
 from imbalance_spark.core.run import Run
 from imbalance_spark.orders.config import SourceConfig
 from imbalance_spark.orders.read import read_orders
@@ -15,13 +15,13 @@ from imbalance_spark.orders.read import read_orders
 @pytest.fixture
 def volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that stands for a mounted volume."""
-    monkeypatch.setattr(files_mounted, "VOLUMES", str(tmp_path))
+    monkeypatch.setattr(core_files, "VOLUMES", str(tmp_path))
     return tmp_path
 
 
 @pytest.fixture(params=["hadoop", "mounted"])
 def files(request: pytest.FixtureRequest, spark: SparkSession) -> Files:
-    return HadoopFiles(spark) if request.param == "hadoop" else MountedFiles()
+    return Files(spark) if request.param == "hadoop" else _MountedFiles(spark)
 
 
 def test_a_file_is_written_read_replaced_and_removed(files: Files, tmp_path: Path) -> None:
@@ -60,13 +60,13 @@ def test_all_files_below_a_folder_are_listed_with_size_and_time(files: Files, tm
 
 def test_a_path_of_a_mounted_volume_is_one_of_plain_files(spark: SparkSession, volume: Path) -> None:
     for path in (str(volume), f"{volume}/catalog/runs", f"dbfs:{volume}/catalog"):
-        assert isinstance(files_of(spark, path), MountedFiles)
+        assert isinstance(files_of(spark, path), _MountedFiles)
     for path in (f"{volume}2", "s3a://bucket/key", "output/runs", "/elsewhere"):
-        assert isinstance(files_of(spark, path), HadoopFiles)
+        assert type(files_of(spark, path)) is Files
 
 
 def test_volumes_that_are_not_mounted_are_hadoops(spark: SparkSession) -> None:
-    assert isinstance(files_of(spark, "/Volumes/main/default/runs"), HadoopFiles)
+    assert type(files_of(spark, "/Volumes/main/default/runs")) is Files
 
 
 def test_a_run_in_a_volume_keeps_its_tables_and_goes_on(spark: SparkSession, volume: Path) -> None:

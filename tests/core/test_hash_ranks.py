@@ -71,5 +71,5 @@ def test_duplicate_keys_at_a_cut_off_are_refused(spark: SparkSession) -> None:
 
 def test_fewer_rows_than_counted_end_in_an_error_not_in_a_loop(spark: SparkSession) -> None:
     rows = spark.range(10).withColumn("label", F.lit(1))
-    with pytest.raises(DataContractError, match="had 20 rows in one pass and fewer in the next"):
+    with pytest.raises(DataContractError, match="had 20 rows in one scan and fewer in the next"):
         collect_cut_offs(rows, F.col("label"), F.col("id"), counts={1: 20}, ranks={1: (15,)}, stage="test")

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
+from imbalance_spark.multiclass.strategy import ClassRecipe, by_number, resolve_classes
 from pyspark.sql import SparkSession
 from sklearn.metrics import log_loss
 from support.class_rows import CLASSES, FEATURES, class_rows, truth
@@ -11,7 +12,6 @@ from support.model_rows import as_spark, matrix
 
 from imbalance_spark.calibration.correction import PriorCorrection
 from imbalance_spark.core.errors import ConfigError, DataContractError
-from imbalance_spark.multiclass.strategy import ClassRecipe, by_number, resolve_classes
 from imbalance_spark.scoring.boosters import load_booster
 from imbalance_spark.train_only.config import TrainingConfig
 from imbalance_spark.train_only.learners.xgboost import FittedBooster, fit_booster

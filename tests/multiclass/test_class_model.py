@@ -1,10 +1,10 @@
 """Labels of several classes, folds that lack one, diagnosis and leaks."""
 
 import pytest
+from imbalance_spark.multiclass.compare import require_classes_in_folds
 from support.class_rows import CLASSES
 
 from imbalance_spark.core.errors import DataContractError
-from imbalance_spark.multiclass.compare import require_classes_in_folds
 from imbalance_spark.orders.config import OrdersConfig, SourceConfig
 from imbalance_spark.orders.diagnosis import diagnose_classes
 from imbalance_spark.orders.labels import learn_label

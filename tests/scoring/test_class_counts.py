@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
+from imbalance_spark.multiclass.judge import class_gain, decision_metrics, ranking_of
 from pyspark.sql import DataFrame, SparkSession
 from sklearn import metrics as sk
 from support.class_rows import FEATURES, class_rows, truth
@@ -18,7 +19,6 @@ from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.grid import LogitGrid
-from imbalance_spark.multiclass.judge import class_gain, decision_metrics, ranking_of
 from imbalance_spark.scoring.boosters import Candidate
 from imbalance_spark.scoring.held_out import (
     CountedModel,

@@ -16,10 +16,11 @@ PAGE = "#/experiments/7/runs?viewStateShareKey=strategies&workflowType=machine_l
             f"mlflow ui --backend-store-uri sqlite:///mlflow.db   then http://127.0.0.1:5000/{PAGE}",
         ),
         ("http://mlflow.internal:5000/", f"http://mlflow.internal:5000/{PAGE}"),
-        ("https://me:secret@mlflow.internal", f"https://me:***@mlflow.internal/{PAGE}"),
+        ("https://me:secret@mlflow.internal", f"https://***@mlflow.internal/{PAGE}"),
+        ("https://TOKEN@mlflow.internal", f"https://***@mlflow.internal/{PAGE}"),
         (
             "postgresql+psycopg2://me:secret@db:5432/runs",
-            "mlflow ui --backend-store-uri postgresql+psycopg2://me:***@db",
+            "mlflow ui --backend-store-uri postgresql+psycopg2://***@db",
         ),
         ("databricks", "the experiment 'fraud' of the workspace"),
     ],

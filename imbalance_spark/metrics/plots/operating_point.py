@@ -22,17 +22,15 @@ from imbalance_spark.metrics.plots.style import (
 )
 
 _SHARES = (("precision", "#0072B2", (6, 2)), ("recall", "#D55E00", (2, 1.5)), ("F1", "#000000", ()))
-
-
 _MARKS = ((6, 2), (2, 1.5), (8, 2, 2, 2))
-
 
 _LOG_BELOW = 0.1
 """Highest F1 under which a linear axis shows nothing but recall."""
 
-
 _LABEL_WIDTH, _CHARACTER_WIDTH = 0.012, 0.008
 """Of a number over the picture and of each further character, as shares of the picture's width."""
+
+_RATIOS = 121
 
 
 def threshold_figure(
@@ -102,9 +100,6 @@ def _room(group: Sequence[int]) -> float:
 
 def _joined(numbers: Sequence[int]) -> str:
     return ", ".join(str(number + 1) for number in numbers)
-
-
-_RATIOS = 121
 
 
 def cost_figure(curves: Mapping[str, Curve], *, fn: float, fp: float, title: str = "Cost") -> Figure:

@@ -22,8 +22,6 @@ from imbalance_spark.metrics.plots.style import (
 )
 
 _POSITIVE, _NEGATIVE = "#D55E00", "#0072B2"
-
-
 _Z = 1.96
 
 

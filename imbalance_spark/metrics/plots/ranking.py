@@ -23,9 +23,18 @@ from imbalance_spark.metrics.plots.style import (
 from imbalance_spark.metrics.top import top_share
 
 _TOP = 0.01
-
-
 _POINTS = 400
+
+_LOG_PRECISION_BELOW = 0.2
+"""Average precision under which a linear axis has all curves lie on its floor."""
+
+_ALARMS = 0.001
+"""False positive rate at which the legend of the DET curves tells the miss rate."""
+
+_RATES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.999)
+
+_TICK_ROOM = 0.11
+"""Of the text of a rate, as a share of its axis."""
 
 
 def gain_figure(curves: Mapping[str, Curve], title: str = "Gain and lift") -> Figure:
@@ -70,21 +79,6 @@ def _gain(curve: Curve, share: FloatArray) -> FloatArray:
     if curve.positives <= 0.0:
         return np.full(len(share), np.nan)
     return np.asarray(np.interp(share * _rows(curve), curve.tp + curve.fp, curve.tp) / curve.positives)
-
-
-_LOG_PRECISION_BELOW = 0.2
-"""Average precision under which a linear axis has all curves lie on its floor."""
-
-
-_ALARMS = 0.001
-"""False positive rate at which the legend of the DET curves tells the miss rate."""
-
-
-_RATES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.999)
-
-
-_TICK_ROOM = 0.11
-"""Of the text of a rate, as a share of its axis."""
 
 
 def precision_recall_figure(curves: Mapping[str, Curve], title: str = "Precision and recall") -> Figure:

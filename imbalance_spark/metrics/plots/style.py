@@ -17,18 +17,24 @@ from imbalance_spark.metrics.grid import FloatArray, IntArray
 _COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
 """Okabe and Ito (2008), yellow left out since it is lost on white."""
 
-
 _DASHES: tuple[tuple[float, ...], ...] = ((), (6, 2), (2, 1.5), (8, 2, 2, 2), (4, 1, 1, 1, 1, 1))
-
-
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-
 
 _NAMED = (
     *("none", "undersample", "oversample", "class_weight", "scale_pos_weight", "balanced_sketch", "focal", "smote"),
     *("borderline_smote", "adasyn", "smote_nc", "smote_tomek", "undersample_ensemble", "logistic_class_weight"),
     "isolation_forest",
 )
+
+MUTED = "#7F7F7F"
+"""Of what is no strategy: chance, prevalence, a chosen threshold."""
+
+_SIZE, _TALL = (8.5, 5.0), (9.0, 6.5)
+_ENDS = (1e-9, 1.0 - 1e-9)  # what is drawn of a logit axis, which has no ends
+_KNOWN = (*(10.0**-power for power in range(9, 0, -1)), 0.5, *(1.0 - 10.0**-power for power in range(1, 10)))
+_NAME_WIDTH = 30  # characters, of which more would squeeze the picture beside its legend
+_TICK_CHARACTER = 0.018  # its width beside a tick's neighbours, as a share of the axis
+_SPACING = 0.25  # between the marks on a line, as a share of the picture's diagonal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,28 +55,6 @@ def look_of(strategy: str) -> Look:
         dashes=_DASHES[place % len(_DASHES)],
         marker=_MARKERS[place % len(_MARKERS)],
     )
-
-
-MUTED = "#7F7F7F"
-"""Of what is no strategy: chance, prevalence, a chosen threshold."""
-
-
-_SIZE, _TALL = (8.5, 5.0), (9.0, 6.5)
-
-
-_ENDS = (1e-9, 1.0 - 1e-9)  # what is drawn of a logit axis, which has no ends
-
-
-_KNOWN = (*(10.0**-power for power in range(9, 0, -1)), 0.5, *(1.0 - 10.0**-power for power in range(1, 10)))
-
-
-_NAME_WIDTH = 30  # characters, of which more would squeeze the picture beside its legend
-
-
-_TICK_CHARACTER = 0.018  # its width beside a tick's neighbours, as a share of the axis
-
-
-_SPACING = 0.25  # between the marks on a line, as a share of the picture's diagonal
 
 
 def one_panel(title: str, across: str, up: str) -> tuple[Figure, Axes]:

@@ -15,7 +15,6 @@ from imbalance_spark.core.errors import ConfigError
 
 _TEXT, _WHOLE, _REAL = pa.string(), pa.int64(), pa.float64()
 
-
 _FLIGHTS = {
     "year": _WHOLE,
     "month": _WHOLE,
@@ -35,7 +34,6 @@ _FLIGHTS = {
     "time_hour": _TEXT,
 }
 
-
 _PLANES = {
     "tailnum": _TEXT,
     "year": _REAL,
@@ -45,9 +43,7 @@ _PLANES = {
     "engine": _TEXT,
 }
 
-
 _AIRPORTS = {"faa": _TEXT, "lat": _REAL, "lon": _REAL, "alt": _WHOLE}
-
 
 _WEATHER_VALUES = {
     "temp": "temperature_f",
@@ -60,7 +56,6 @@ _WEATHER_VALUES = {
     "pressure": "pressure_millibar",
     "visib": "visibility_miles",
 }
-
 
 _WEATHER = {"origin": _TEXT, "time_hour": _TEXT, **dict.fromkeys(_WEATHER_VALUES, _REAL)}
 

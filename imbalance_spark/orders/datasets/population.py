@@ -16,17 +16,13 @@ thin region (small, near-equal amounts in quick succession), account takeover ha
 friendly fraud (the owner disputes a real order) overlaps with honest orders. A selection is ordered to send most of
 it back; it occurs where a log has several outcomes."""
 
-
 IS_FRAUD = (False, False, True, True, True, False)
-
 
 SHARE_WITHIN_CLASS = (0.94, 0.06, 0.30, 0.35, 0.35, 0.0)
 """Of honest orders and of fraud, where these are the two outcomes."""
 
-
 OUTCOMES = ("ok", "late_return", "chargeback", "fraud")
 """Where there are several; from the usual one to the rarest."""
-
 
 SHARE_WITHIN_OUTCOME = (
     (0.94, 0.06, 0.0, 0.0, 0.0, 0.0),
@@ -36,7 +32,6 @@ SHARE_WITHIN_OUTCOME = (
 )
 """Of each outcome the shares of the kinds. Takeovers end as fraud or, noticed by the owner first, as chargebacks: no
 model can tell these apart."""
-
 
 NUMERIC_FEATURES = (
     "amount",
@@ -52,50 +47,29 @@ NUMERIC_FEATURES = (
     "day_of_week",
 )
 
-
 CATEGORICAL_FEATURES = ("country", "payment_method", "channel", "merchant_category")
-
-
 AMOUNT_RATIO = LogLogistic(location=(0.0, 1.0, -2.3, 1.5, 0.25, 0.75), scale=(0.42, 0.80, 0.03, 0.80, 0.45, 0.40))
-
 
 DISTANCE_KM = LogLogistic(
     location=(2.5, 5.0, 3.0, 5.8, 2.6, 2.5), scale=(0.70, 0.80, 0.80, 0.70, 0.70, 0.70), ceiling=20_000.0
 )
 
-
 DEVICE_AGE_DAYS = LogLogistic(
     location=(5.3, 3.5, 1.5, 0.8, 5.1, 5.2), scale=(0.60, 0.90, 0.60, 0.90, 0.60, 0.60), ceiling=4000.0
 )
 
-
 SESSION_SECONDS = LogLogistic(location=(5.0, 5.2, 3.6, 4.2, 4.9, 5.6), scale=(0.35, 0.45, 0.35, 0.45, 0.35, 0.35))
-
-
 DISTANCE_MISSING = Missing(share=(0.03, 0.05, 0.04, 0.06, 0.03, 0.03))
-
-
 DEVICE_MISSING = Missing(share=(0.05, 0.08, 0.15, 0.12, 0.05, 0.05))
-
-
 SESSION_MISSING = Missing(share=(0.02, 0.02, 0.02, 0.02, 0.02, 0.02))
-
-
 COUNTRY_MISSING = Missing(share=(0.01, 0.01, 0.01, 0.01, 0.01, 0.01))
-
-
 PAYMENT_MISSING = Missing(share=(0.005, 0.005, 0.005, 0.005, 0.005, 0.005))
-
 
 ORDERS_LAST_24H = Geometric(mean=(0.10, 0.25, 0.90, 0.35, 0.12, 0.14))
 """Per unit of the square root of `customer_activity`."""
 
-
 MORE_ITEMS = Geometric(mean=(1.3, 1.8, 0.1, 0.8, 1.5, 4.5))
-
-
 COUNTRIES = ("DE", "FR", "NL", "ES", "IT", "PL", "AT", "US", "GB", "CN")
-
 
 COUNTRY = Categorical(
     weights=(
@@ -108,9 +82,7 @@ COUNTRY = Categorical(
     )
 )
 
-
 PAYMENT_METHODS = ("card", "wallet", "invoice", "transfer", "voucher")
-
 
 PAYMENT = Categorical(
     weights=(
@@ -123,15 +95,9 @@ PAYMENT = Categorical(
     )
 )
 
-
 CHANNELS = ("web", "app", "phone")
-
-
 CHANNEL = Categorical(weights=((55, 41, 4), (60, 34, 6), (85, 14, 1), (66, 28, 6), (54, 42, 4), (42, 56, 2)))
-
-
 MERCHANT_CATEGORIES = ("grocery", "fashion", "home", "electronics", "travel", "gift_cards", "games")
-
 
 MERCHANT_CATEGORY = Categorical(
     weights=(
@@ -144,22 +110,11 @@ MERCHANT_CATEGORY = Categorical(
     )
 )
 
-
 _DAYTIME = (4, 2, 1, 1, 1, 2, 5, 12, 22, 32, 38, 40, 42, 40, 38, 38, 42, 50, 60, 68, 66, 50, 28, 12)
-
-
 _SHIFTED = (10, 8, 6, 5, 4, 5, 8, 14, 20, 26, 30, 32, 34, 34, 34, 34, 36, 40, 44, 46, 44, 36, 26, 16)
-
-
 _NIGHT = (36, 40, 44, 44, 40, 32, 22, 16, 14, 16, 18, 18, 18, 18, 18, 18, 18, 20, 22, 24, 26, 28, 30, 34)
-
-
 HOUR = Categorical(weights=(_DAYTIME, _SHIFTED, _NIGHT, _NIGHT, _DAYTIME, _DAYTIME))
-
-
 _WEEKDAY = (1.00, 0.96, 0.96, 1.00, 1.08, 1.12, 0.92)  # from Monday
-
-
 _DRIFT = 0.6  # the fraud rate ends (1 + d/2) / (1 - d/2) = 1.86 times as high as it began
 
 

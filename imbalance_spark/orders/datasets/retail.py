@@ -7,9 +7,8 @@ from imbalance_spark.core.columns import require_columns
 from imbalance_spark.core.errors import ConfigError
 
 LABEL_HORIZON_DAYS = 7
-
-
 DAY_SECONDS = 86_400
+_RAW = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")
 
 
 def log_events(log: DataFrame) -> DataFrame:
@@ -86,9 +85,6 @@ def with_history(events: DataFrame) -> DataFrame:
         _sales_sum("price_milli", item).alias("item_price_milli"),
         _sales_sum("quantity", item).alias("item_quantity"),
     )
-
-
-_RAW = ("InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country")
 
 
 def prepare_retail(spark: SparkSession, path: str | None) -> DataFrame:

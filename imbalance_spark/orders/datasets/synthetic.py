@@ -38,17 +38,11 @@ from imbalance_spark.orders.datasets.synthetic_plan import Plan, checked_start
 OUTCOME_SHARES = MappingProxyType({"late_return": 0.03, "chargeback": 0.003, "fraud": 0.0005})
 """Of the rare outcomes among all orders, unless asked otherwise."""
 
-
 CUSTOMERS = 100_000
 """Customers that orders are drawn from. It does not grow with the log: a row must not depend on how many follow."""
 
-
 _MERCHANTS_PER_CATEGORY = 1000
-
-
 _LONGEST_TENURE_DAYS = 3000.0
-
-
 _ROWS_PER_PARTITION = 2_000_000
 
 

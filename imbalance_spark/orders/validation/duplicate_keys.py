@@ -19,8 +19,6 @@ from imbalance_spark.orders.labels import label_text
 from imbalance_spark.orders.validation.rules import DUPLICATE_KEY
 
 KEY_HASH = "key_hash"
-
-
 _MOST_REPEATED_ROWS = 1_000_000
 
 

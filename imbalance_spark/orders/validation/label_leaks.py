@@ -8,15 +8,10 @@ from pyspark.sql import types as T
 from imbalance_spark.orders.validation.label_counts import FeatureRange, LabelCounts
 
 _FEWEST_ROWS = 30  # with fewer rows in a class, ranges lie apart by chance too often
-
-
 _LEAST_AUC = 0.999
-
-
 _EXACT_INTEGERS = 1 << 24  # float32 has 24 bits for digits
-
-
 _MOST_NAMES = 20
+_FIX = "Take it out of the features if it is known only after the outcome, or is a copy of it."
 
 
 def leaked_features(*classes: LabelCounts) -> Iterator[str]:
@@ -44,9 +39,6 @@ def _sides(
     one, others = classes[number], [*classes[:number], *classes[number + 1 :]]
     ranges = {name: reduce(FeatureRange.joined, [counts.features[name] for counts in others]) for name in one.features}
     return one.rows, one.features, sum(counts.rows for counts in others), ranges
-
-
-_FIX = "Take it out of the features if it is known only after the outcome, or is a copy of it."
 
 
 def feature_warnings(ranges: Mapping[str, FeatureRange], schema: T.StructType) -> Iterator[str]:

@@ -16,13 +16,8 @@ from imbalance_spark.orders.config import OrdersConfig
 FLOAT32_MAX = 3.4028234663852886e38
 """XGBoost holds features as float32: training refuses what is beyond, scoring would take it for inf."""
 
-
 DUPLICATE_KEY = "duplicate_key"
-
-
 _FLOATS = (T.FloatType, T.DoubleType)
-
-
 _INF = float("inf")
 
 

@@ -26,8 +26,6 @@ from imbalance_spark.orders.validation.rules import (
 )
 
 REASONS = "reasons"
-
-
 _WIDEST_WEIGHTS = 1e6  # largest by smallest weight: beyond, the smallest rows count for nothing in float32 sums
 
 

@@ -23,6 +23,9 @@ from imbalance_spark.train_only.sampling.neighbours.on_cluster import collect_po
 from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, PointArrays, Space
 from imbalance_spark.train_only.sampling.sampling_strategy import SamplingStrategy
 
+_BLOCK = 2048
+"""Rows among which a majority row's k nearest bound its true radius from above."""
+
 
 class CleaningSampler(NeighbourSampler):
     """Removes rows by a rule over their neighbours; how many, the data decide.
@@ -108,10 +111,6 @@ class TomekLinks(CleaningSampler):
 def _first(lists: DataFrame) -> DataFrame:
     nearest = F.get(NEAR, F.lit(0))
     return lists.select(HASH, CODE, nearest["near"].alias("__to"), nearest["code"].alias("__to_code"))
-
-
-_BLOCK = 2048
-"""Rows among which a majority row's k nearest bound its true radius from above."""
 
 
 class EditedNearestNeighbours(CleaningSampler):

@@ -17,14 +17,10 @@ from imbalance_spark.core.hashing import HASH_RANGE
 from imbalance_spark.train_only.guard import leakage_errors
 
 Scaling = Literal["standard", "robust", "none"]
-
-
 _SAMPLE_ROWS = 1 << 20
-
 
 _SWALLOWED = 1e-7
 """Below this share of the mean's square a variance has fewer than some nine digits left."""
-
 
 _NUMBERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType, T.FloatType, T.DoubleType)
 

@@ -13,10 +13,7 @@ from imbalance_spark.train_only.sampling.neighbours.space import HASH, PointArra
 QUERIES = 256
 """Rows of the hash sample that is searched by brute force."""
 
-
 _COPIES_BELOW = 0.1
-
-
 _SPREAD_ROWS = 4096
 
 

@@ -27,8 +27,6 @@ from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, Poi
 from imbalance_spark.train_only.sampling.sampling_strategy import SamplingStrategy
 
 _SCORE = "__score"
-
-
 _BLOCK = 1024
 
 

@@ -17,13 +17,8 @@ from imbalance_spark.train_only.sampling.base import Census, count_train, refuse
 
 logger = logging.getLogger(__name__)
 
-
 Method = Literal["sample_by", "key_hash", "exact"]
-
-
 _METHODS = ("sample_by", "key_hash", "exact")
-
-
 _STAGE = "sample_by_class"
 
 

@@ -9,20 +9,10 @@ from imbalance_spark.core.columns import is_number
 from imbalance_spark.core.errors import ConfigError, nearest
 
 Kind = Literal["over-sampling", "under-sampling", "clean-sampling"]
-
-
 Counts = Mapping[Label, int]
-
-
 SamplingStrategy = str | float | Mapping[Label, int] | Collection[Label] | Callable[[Counts], Mapping[Label, int]]
-
-
 _WORDS = ("auto", "minority", "majority", "not minority", "not majority", "all")
-
-
 _AUTO = {"over-sampling": "not majority", "under-sampling": "not minority", "clean-sampling": "not minority"}
-
-
 _SENSELESS = {"over-sampling": "majority", "under-sampling": "minority", "clean-sampling": "minority"}
 
 

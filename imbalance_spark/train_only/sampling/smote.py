@@ -35,6 +35,10 @@ from imbalance_spark.train_only.sampling.synthetic import (
     uniform_draw,
 )
 
+logger = logging.getLogger(__name__)
+
+_TIMES, _SHARE = "__times", "__share"
+
 
 class SMOTE(SyntheticSampler):
     """Synthetic minority over-sampling (Chawla et al., 2002), drawn as imbalanced-learn draws.
@@ -82,9 +86,6 @@ class SMOTE(SyntheticSampler):
         return drawn.select(*[self._output(mine, column) for column in mine.columns], *self._provenance())
 
 
-_TIMES, _SHARE = "__times", "__share"
-
-
 class ADASYN(SyntheticSampler):
     """Adaptive synthetic sampling (He et al., 2008).
 
@@ -119,9 +120,6 @@ class ADASYN(SyntheticSampler):
             shares.select(HASH, times.alias(_TIMES)), on=HASH, how="inner"
         )
         return draw_for_each(lists, F.col(_TIMES), self._draw_seed(name)), made
-
-
-logger = logging.getLogger(__name__)
 
 
 class BorderlineSMOTE(SyntheticSampler):

@@ -29,6 +29,11 @@ from imbalance_spark.train_only.sampling.synthetic import (
 VOTERS = "__voters"
 """Column of the hashes of those who vote for a row."""
 
+MOST_VALUES = 100_000
+"""Different values of all features together, which the driver holds with their class shares."""
+
+_SHARES = "__shares"
+
 
 def cell(number: int) -> str:
     """Name of the column of what is elected for a feature."""
@@ -136,13 +141,6 @@ class SMOTENC(SyntheticSampler):
 def _drawn(modes: Column, seed: str) -> Column:
     place = F.floor(uniform_draw(seed, "category", F.col(HASH), F.col(COPY_NUMBER)) * F.size(modes))
     return F.get(modes, place.cast("int"))["value"]
-
-
-MOST_VALUES = 100_000
-"""Different values of all features together, which the driver holds with their class shares."""
-
-
-_SHARES = "__shares"
 
 
 class SMOTEN(SyntheticSampler):

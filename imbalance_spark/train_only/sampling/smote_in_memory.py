@@ -21,6 +21,7 @@ from imbalance_spark.train_only.sampling.neighbours.space import HASH, Floats, P
 from imbalance_spark.train_only.sampling.synthetic import CHOICE, numbered_draws
 
 _KEY_BYTES = 32
+_DRAW_BYTES = 44
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,9 +74,6 @@ def collect_class(
 def class_bytes(rows: int, space: Space) -> int:
     """What a class of so many rows takes in memory, its points and their cells included."""
     return rows * (8 * space.width + _KEY_BYTES) + held_bytes(rows, space, "cells")
-
-
-_DRAW_BYTES = 44
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,17 +20,16 @@ from imbalance_spark.train_only.sampling.neighbours.on_cluster import PLACE
 from imbalance_spark.train_only.sampling.neighbours.space import HASH
 from imbalance_spark.train_only.sampling.sampling_strategy import SamplingStrategy
 
-NEIGHBOUR, CODE_OF_NEIGHBOUR = "__neighbour", "__neighbour_code"
+logger = logging.getLogger(__name__)
 
+NEIGHBOUR, CODE_OF_NEIGHBOUR = "__neighbour", "__neighbour_code"
 
 CHOICE = "__choice"
 """Column of the draw in [0, 1) that chooses among a parent's neighbours."""
 
-
 _BROADCAST_BYTES = 1 << 25
-
-
 _NUMBERS_OF_LIST = 24
+PROVENANCE = (COPY_NUMBER, "is_synthetic", "parent_id", "neighbour_id", "gap")
 
 
 def uniform_draw(seed: str, purpose: str, *numbers: Column) -> Column:
@@ -93,12 +92,6 @@ def numbered_draws(spark: SparkSession, wanted: int, rows: int, seed: str) -> Da
         uniform_draw(seed, "choice", number).alias(CHOICE),
         uniform_draw(seed, "gap", number).alias("gap"),
     )
-
-
-logger = logging.getLogger(__name__)
-
-
-PROVENANCE = (COPY_NUMBER, "is_synthetic", "parent_id", "neighbour_id", "gap")
 
 
 class SyntheticSampler(NeighbourSampler):

@@ -5,6 +5,20 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+Floats = npt.NDArray[np.float64]
+Positions = npt.NDArray[np.int64]
+
+_BLOCK_BYTES = 1 << 24
+"""Of one block of proposed distances; the search needs about twice that beside its inputs."""
+
+_FEW_ROWS = 4096
+
+_GROUPED = {True: 8, False: 32}
+"""Rows whose smallest distance stands for them in the first selection; among few rows and among many."""
+
+_SPARE = {True: 3, False: 8}
+"""Candidates beyond k, so that a rounding of the proposal seldom leaves the answer open."""
+
 
 def lowest(
     scores: npt.NDArray[np.floating], wanted: int, grouped: int
@@ -27,27 +41,6 @@ def lowest(
     values = np.take_along_axis(scores, columns, axis=1)
     inside = np.argpartition(values, wanted - 1, axis=1)[:, :wanted]
     return np.take_along_axis(columns, inside, axis=1), np.take_along_axis(values, inside, axis=1)
-
-
-Floats = npt.NDArray[np.float64]
-
-
-Positions = npt.NDArray[np.int64]
-
-
-_BLOCK_BYTES = 1 << 24
-"""Of one block of proposed distances; the search needs about twice that beside its inputs."""
-
-
-_FEW_ROWS = 4096
-
-
-_GROUPED = {True: 8, False: 32}
-"""Rows whose smallest distance stands for them in the first selection; among few rows and among many."""
-
-
-_SPARE = {True: 3, False: 8}
-"""Candidates beyond k, so that a rounding of the proposal seldom leaves the answer open."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,12 +13,14 @@ from imbalance_spark.train_only.sampling.neighbours.lists import nearest_in
 from imbalance_spark.train_only.sampling.neighbours.space import Floats, Numbers, PointArrays, Space, Words
 
 _BLOCK_NUMBERS = 1 << 21
-
-
 _GROUPED = 8
-
-
 _CROWD = 4
+_FEW = 4
+
+_NEARLY = 1.02
+"""Mean distance of what few probes find, over that of what all find, at most."""
+
+_QUERIES, _K = 256, 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,16 +203,6 @@ def _take(hits: _Hits, positions: Words, squares: Floats) -> None:
     order = np.lexsort((found, both), axis=1)[:, :k]
     squares[rows], positions[rows] = np.take_along_axis(both, order, 1), np.take_along_axis(found, order, 1)
     return None
-
-
-_FEW = 4
-
-
-_NEARLY = 1.02
-"""Mean distance of what few probes find, over that of what all find, at most."""
-
-
-_QUERIES, _K = 256, 5
 
 
 def fit_searched_partition(sample: PointArrays, space: Space, rows: int, seed: int) -> tuple[Partition, Cells]:

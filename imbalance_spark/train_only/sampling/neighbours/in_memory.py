@@ -17,17 +17,13 @@ from imbalance_spark.train_only.sampling.neighbours.space import PointArrays, Sp
 
 Engine = Literal["exact", "cells"]
 
-
 BLOCK_BYTES = 1 << 26
 """Of a block of distances and what is chosen from it, roughly."""
 
-
 _EXACT_QUERIES = 1 << 13
-
 
 _CELL_QUERIES = 1 << 17
 """Queries of one search: many, so that those of one cell are compared in one matrix product."""
-
 
 _BLOCK_SCHEMA = "__places binary, __positions binary, __distances binary"
 

@@ -25,7 +25,6 @@ from imbalance_spark.train_only.sampling.neighbours.space import HASH, PointArra
 EXACT_ROWS = 50_000
 """Default of the rows up to which a class is searched exactly."""
 
-
 HELD_BYTES = 1 << 28
 """Points of up to so many bytes are collected and broadcast; of more, a sample leaves the cluster."""
 

@@ -14,45 +14,23 @@ from imbalance_spark.train_only.sampling.neighbours.space import Floats, Numbers
 PROBES = 8
 """Most cells that a search looks at for each row: those of the nearest centres."""
 
-
 SAMPLE_ROWS = 1 << 18
 """Rows that the centres are learnt on, which the driver holds."""
 
-
 Cells = npt.NDArray[np.int32]
-
-
 _Singles = npt.NDArray[np.float32]
-
-
 _CENTRES = 1.4
-
-
 _ROWS_OF_CELL, _SAMPLED_OF_CELL = 128, 32
-
-
 _ROUNDS = 4
-
-
 _REACH = 8.0
-
 
 _EXACT = 1 << 24
 """Below it float32 holds every whole number."""
 
-
 _CROWDED, _MOST_ROWS = 4, 1 << 15
-
-
 _CATEGORIES, _DIRECTIONS = 4093, 8
-
-
 _BLOCK_NUMBERS = 1 << 20
-
-
 _GROUPED = 8
-
-
 _NEVER = np.float32(_EXACT)
 
 

@@ -12,16 +12,11 @@ from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, Num
 NEAR = "__near"
 """Column of a query's neighbours: distance (double, >= 0), near (their hash) and code (their class)."""
 
-
 SCHEMA = f"{HASH} bigint, {CODE} int, {NEAR} array<struct<distance: double, near: bigint, code: int>>"
-
-
 _ITEM = pa.struct([("distance", pa.float64()), ("near", pa.int64()), ("code", pa.int32())])
-
 
 _LISTS_OF_TASK = 1 << 18
 """Lists that a task merges at a time, at most."""
-
 
 ARROW = pa.schema([(HASH, pa.int64()), (CODE, pa.int32()), (NEAR, pa.list_(_ITEM))])
 

@@ -26,8 +26,21 @@ from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, Num
 PLACE = "__place"
 """Column of a row's place, from 0, in the order of hashes."""
 
-
 _BUCKET_ROWS = 1 << 15
+IsQuery = Callable[[PointArrays], npt.NDArray[np.bool_]]
+_CELL_SCHEMA = f"__cell int, __is_member boolean, {HASH} bigint, {CODE} int, __point binary"
+
+_CELL = pa.schema(
+    [
+        ("__cell", pa.int32()), ("__is_member", pa.bool_()), (HASH, pa.int64()), (CODE, pa.int32()),
+        ("__point", pa.binary()),
+    ]
+)  # fmt: skip
+
+_SCAN_ROWS = 1 << 15
+"""Rows that a task of a scan gathers before it compares them with the queries."""
+
+_QUERY_ROWS = 1 << 13
 
 
 def with_places(lists: DataFrame, ids: DataFrame, rows: int, stage: str) -> DataFrame:
@@ -59,20 +72,6 @@ def with_places(lists: DataFrame, ids: DataFrame, rows: int, stage: str) -> Data
     ranked = lists.select("*", bucket.alias("__bucket")).join(table, on="__bucket", how="inner")
     place = F.col("__before") + F.row_number().over(in_bucket) - 1
     return ranked.select(HASH, NEAR, place.alias(PLACE))
-
-
-IsQuery = Callable[[PointArrays], npt.NDArray[np.bool_]]
-
-
-_CELL_SCHEMA = f"__cell int, __is_member boolean, {HASH} bigint, {CODE} int, __point binary"
-
-
-_CELL = pa.schema(
-    [
-        ("__cell", pa.int32()), ("__is_member", pa.bool_()), (HASH, pa.int64()), (CODE, pa.int32()),
-        ("__point", pa.binary()),
-    ]
-)  # fmt: skip
 
 
 def fit_cells(points: DataFrame, rows: int, space: Space, seed: int, stage: str) -> Partition:
@@ -144,13 +143,6 @@ def _packed(values: Numbers, dtype: type) -> pa.Array:
 def _unpacked(table: pa.Table, width: int, dtype: type) -> npt.NDArray[np.float64]:
     data = b"".join(table["__point"].to_pylist())
     return np.frombuffer(data, dtype).reshape(-1, width).astype(np.float64)
-
-
-_SCAN_ROWS = 1 << 15
-"""Rows that a task of a scan gathers before it compares them with the queries."""
-
-
-_QUERY_ROWS = 1 << 13
 
 
 def collect_points(points: DataFrame, stage: str) -> PointArrays:

@@ -17,17 +17,12 @@ from imbalance_spark.train_only.sampling.neighbours.exact import Neighbours, nea
 HASH, CODE = "__hash", "__code"
 """Columns of a point: the hash of its row's key, which is its name here, and the number of its class."""
 
-
 Floats = npt.NDArray[np.float64]
-
-
 Numbers = npt.NDArray[np.floating]
-
-
 Words = npt.NDArray[np.int64]
-
-
 _CODE_RANGE = 1 << 52
+_BLOCK_NUMBERS = 1 << 21
+_SPREAD_ROWS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,12 +139,6 @@ def _category(rows: DataFrame, name: str) -> Column:
 
 def _corners(values: Floats, known: Floats, penalty: float) -> Floats:
     return np.where(values[:, None] == known[None, :], penalty / np.sqrt(2.0), 0.0)
-
-
-_BLOCK_NUMBERS = 1 << 21
-
-
-_SPREAD_ROWS = 1024
 
 
 @dataclass(frozen=True, kw_only=True)
