@@ -14,8 +14,8 @@ from imbalance_spark.metrics.buckets import BUCKETS, SUM_COLUMNS, BucketCounts, 
 from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.multiclass_counts import MulticlassCounts
 from imbalance_spark.metrics.grid import FloatArray, IntArray
+from imbalance_spark.metrics.multiclass_counts import MulticlassCounts
 
 _OF_FOLD = {fold: slice(number * BUCKETS, (number + 1) * BUCKETS) for number, fold in enumerate(HELD_OUT_FOLDS)}
 """Which entries of an array by fold and bucket are a fold's."""

@@ -5,7 +5,6 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from imbalance_spark.scoring.bundle import ModelBundle
 from support.made_up_comparison import CLASSES, class_counts
 
 from imbalance_spark.calibration import LogOddsCalibration, MulticlassTemperature, PriorCorrection
@@ -15,6 +14,7 @@ from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.curve import FLAG_NOBODY
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
+from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
 from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix, choose_thresholds
 from imbalance_spark.threshold.objectives import AlertBudget, MaxFBeta, MaxRecall, MinCost
