@@ -23,8 +23,7 @@ from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.orders.datasets.synthetic import generate_orders
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
-from imbalance_spark.train_only.strategies.base import resolve
-from imbalance_spark.train_only.strategies.config import StrategyConfig
+from imbalance_spark.train_only.strategies import Strategy, strategy_from_config
 
 SETTINGS = {"spark.driver.memory": "3g", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
 _METRIC = "average_precision"
@@ -141,7 +140,7 @@ def _orders(spark: SparkSession, rows: int, prevalence: float) -> _Orders:
 
 
 def _advised(train: _Orders, validation: _Orders, truth: _Orders, args: argparse.Namespace) -> _Advised:
-    strategies = [StrategyConfig.model_validate(asked) for asked in _STRATEGIES]
+    strategies = [strategy_from_config(asked) for asked in _STRATEGIES]
     with ThreadPoolExecutor(args.workers) as threads:
         judge = partial(_judged, train, validation, truth, rounds=args.rounds)
         judged = list(threads.map(judge, strategies))
@@ -163,19 +162,19 @@ def _gains(results: list[SimpleNamespace], plain: SimpleNamespace, level: float)
 
 
 def _judged(
-    train: _Orders, validation: _Orders, truth: _Orders, strategy: StrategyConfig, *, rounds: int
+    train: _Orders, validation: _Orders, truth: _Orders, strategy: Strategy, *, rounds: int
 ) -> tuple[HeldOutCounts, float]:
     """Counts on validation, and average precision as it is expected over all labels that could have been drawn."""
     positives = int(train.label.sum())
     counts = {0: len(train.label) - positives, 1: positives}
     kept, rows = _sampled(train.label, counts, strategy)
     training = TrainingConfig(params=BoosterParams(max_depth=5))
-    recipe = resolve(strategy, counts, training, kept)
+    recipe = strategy.resolve(counts, training, kept)
     booster = fit_native(recipe, train.inputs[rows], train.label[rows], rounds=rounds)
 
     def scores(orders: _Orders) -> np.ndarray:
         margin = booster.inplace_predict(orders.inputs, predict_type="margin")
-        return np.exp(-np.logaddexp(0.0, -recipe.ledger.correction().logit(margin)))
+        return np.exp(-np.logaddexp(0.0, -recipe.prior_shift.correction().logit(margin)))
 
     expected = np.concatenate([truth.probability, 1.0 - truth.probability])
     label = np.repeat([1, 0], len(truth.label))
@@ -183,12 +182,9 @@ def _judged(
     return _held_out(validation.label, scores(validation)), float(found)
 
 
-def _sampled(
-    label: np.ndarray, counts: dict[int, int], strategy: StrategyConfig
-) -> tuple[dict[int, float], np.ndarray]:
-    """Kept share of each class and the rows: whole, but for a strategy with a ratio."""
-    ratio = strategy.sampling_strategy
-    wanted = counts[0] if isinstance(ratio, str) else min(int(counts[1] / ratio), counts[0])
+def _sampled(label: np.ndarray, counts: dict[int, int], strategy: Strategy) -> tuple[dict[int, float], np.ndarray]:
+    """Kept share of each class and the rows: whole, but for a strategy that samples."""
+    wanted = strategy.planned_rows(dict(counts.items()))[0]
     negatives = np.random.default_rng(7).permutation(np.flatnonzero(label == 0))[:wanted]
     return {0: wanted / counts[0], 1: 1.0}, np.sort(np.concatenate([negatives, np.flatnonzero(label == 1)]))
 

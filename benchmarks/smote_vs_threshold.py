@@ -62,7 +62,7 @@ def _config(args: argparse.Namespace, folder: str) -> RunConfig:
 def _judged(result: StrategyResult) -> Mapping[str, float]:
     """Test metrics: at a raw score of 0.5, and at the thresholds that validation chose."""
     # Counts are of corrected scores: 0.5 is where the correction puts it.
-    [half] = result.fitted.recipe.ledger.correction().apply([0.5])
+    [half] = result.fitted.recipe.prior_shift.correction().apply([0.5])
     matrix = result.held_out.by_fold[TEST].curve().at(float(half))
     return {
         "ap": round(result.metrics["test/average_precision"], 4),

@@ -27,8 +27,8 @@ from imbalance_spark.scoring.scorer import ModelBundle
 from imbalance_spark.threshold.objective import Objective
 from imbalance_spark.threshold.objectives import AlertBudget, count_days, first_constant_costs, objective_from_config
 from imbalance_spark.train_only.learners.executors import check_executors, require_training_slots
-from imbalance_spark.train_only.strategies.config import StrategyConfig
-from imbalance_spark.train_only.strategies.fit import FittedStrategy, fit_strategy, write_train_table
+from imbalance_spark.train_only.strategies import Strategy, strategies_of
+from imbalance_spark.train_only.strategies.fit import FitTask, FittedStrategy, fit_strategy, write_train_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,19 +93,19 @@ def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Prog
     """
     objectives = objectives_of(config)
     with progress.step("training rows") as step:
-        train = write_train_table(prepared, config)
+        train = write_train_table(prepared.run, prepared.inputs, fit_task(config))
         step.says(f"{prepared.run.pin('train').rows:,} rows in {config.training.num_workers} sorted parts")
-    fitted = [_fit(prepared, train, strategy, config, progress) for strategy in strategies_of(config)]
+    fitted = [_fit(prepared, train, strategy, config, progress) for strategy in strategies_of(config.strategies)]
     with progress.step("score") as step:
         counts = _score(prepared, fitted, config)
         step.says(f"{len(fitted)} strategies in one scan of validation and test")
     with progress.step("judge") as step:
         objectives = _with_days(objectives, prepared, config)
-        results = [judge(s, counts[s.config.name], objectives, config.serve_objective) for s in fitted]
+        results = [judge(s, counts[s.name], objectives, config.serve_objective) for s in fitted]
         step.says(f"{len(objectives)} thresholds a strategy, from counts alone")
     metric = f"{VALIDATION}/{config.gate.metric}"
     results.sort(key=lambda result: result.metrics.get(metric, -math.inf), reverse=True)
-    plain = next(result for result in results if result.fitted.config.kind == "none")
+    plain = next(result for result in results if result.fitted.strategy.is_plain)
     return Comparison(
         config=config,
         prepared=prepared,
@@ -118,14 +118,16 @@ def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Prog
 
 def steps(config: RunConfig) -> int:
     """How many stages `compare` announces."""
-    return 1 + PREPARE_STEPS + 3 + len(strategies_of(config))
+    return 1 + PREPARE_STEPS + 3 + len(strategies_of(config.strategies))
 
 
-def strategies_of(config: RunConfig) -> tuple[StrategyConfig, ...]:
-    """The config's strategies; `none` always runs, so that the report can say "no resampling needed"."""
-    if any(strategy.kind == "none" for strategy in config.strategies):
-        return config.strategies
-    return (StrategyConfig(kind="none", name="none"), *config.strategies)
+def fit_task(config: RunConfig) -> FitTask:
+    """What the config's strategies are fitted to."""
+    stops_by_cost = config.training.early_stopping_metric == "expected_cost"
+    costs = (
+        first_constant_costs([objective_from_config(entry) for entry in config.objectives]) if stops_by_cost else None
+    )
+    return FitTask(orders=config.orders, training=config.training, split=config.split, costs=costs)
 
 
 def bundle_of(comparison: Comparison, result: StrategyResult) -> ModelBundle:
@@ -138,7 +140,7 @@ def bundle_of(comparison: Comparison, result: StrategyResult) -> ModelBundle:
         categorical=orders.categorical,
         categories=prepared.categories,
         label=prepared.report.label,
-        correction=result.fitted.recipe.ledger.correction(),
+        correction=result.fitted.recipe.prior_shift.correction(),
         calibrator=result.calibration.calibrator,
         thresholds={name: chosen.threshold for name, chosen in result.thresholds.items()},
         serve_objective=comparison.config.serve_objective,
@@ -146,10 +148,10 @@ def bundle_of(comparison: Comparison, result: StrategyResult) -> ModelBundle:
 
 
 def _fit(
-    prepared: PreparedOrders, train: DataFrame, strategy: StrategyConfig, config: RunConfig, progress: Progress
+    prepared: PreparedOrders, train: DataFrame, strategy: Strategy, config: RunConfig, progress: Progress
 ) -> FittedStrategy:
     with progress.step(f"fit {strategy.name}") as step:
-        fitted = fit_strategy(prepared.run, train, strategy, config)
+        fitted = fit_strategy(prepared.run, train, strategy, fit_task(config))
         rows = " + ".join(f"{rows:,} of class {label}" for label, rows in sorted(fitted.fit_rows.items()))
         step.says(f"{rows}; best of {fitted.booster.rounds_run} rounds: {fitted.booster.best_iteration + 1}")
     return fitted
@@ -157,7 +159,7 @@ def _fit(
 
 def _score(prepared: PreparedOrders, fitted: Sequence[FittedStrategy], config: RunConfig) -> dict[str, HeldOutCounts]:
     """Counts by strategy: from the ledger if the run has them all, else from one scan."""
-    run, names = prepared.run, [strategy.config.name for strategy in fitted]
+    run, names = prepared.run, [strategy.name for strategy in fitted]
     if not all(run.is_done(f"counts_{name}") for name in names):
         for name, found in _scanned(prepared, fitted, config).items():
             run.record(f"counts_{name}", found.to_records())
@@ -167,10 +169,10 @@ def _score(prepared: PreparedOrders, fitted: Sequence[FittedStrategy], config: R
 def _scanned(prepared: PreparedOrders, fitted: Sequence[FittedStrategy], config: RunConfig) -> dict[str, HeldOutCounts]:
     contenders = [
         Candidate(
-            name=s.config.name,
+            name=s.name,
             model_bytes=s.booster.model_bytes,
             features=s.booster.features,
-            correction=s.recipe.ledger.correction(),
+            correction=s.recipe.prior_shift.correction(),
         )
         for s in fitted
     ]

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import ceil
-from typing import Any, Literal
+from typing import Any
 
 from pyspark.sql import SparkSession
 
-from imbalance_spark.comparison.compare import check_to_compare, objectives_of, strategies_of
+from imbalance_spark.comparison.compare import check_to_compare, objectives_of
 from imbalance_spark.comparison.prepare import (
     CLASS_NUMBER,
     EXAMINE_STEPS,
@@ -22,24 +22,17 @@ from imbalance_spark.core.columns import IS_EARLY_STOPPING, SPLIT, TEST, TRAIN, 
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.multiclass.compare import check_classes
-from imbalance_spark.multiclass.strategy import by_number
 from imbalance_spark.orders.validation.rules import DUPLICATE_KEY
 from imbalance_spark.split import early_stopping_slice
 from imbalance_spark.threshold.objectives import AlertBudget
-from imbalance_spark.train_only.sampling import check_sampling_strategy
-from imbalance_spark.train_only.sampling.random_samplers import disjoint_target
-from imbalance_spark.train_only.strategies.base import members_of, table_name
-from imbalance_spark.train_only.strategies.config import SAMPLING_KINDS, StrategyConfig
+from imbalance_spark.train_only.strategies import strategies_of
+from imbalance_spark.train_only.strategies.base import TWO_CLASSES, Precision
 
 STEPS = 2 + EXAMINE_STEPS
 """Stages that `plan_run` announces."""
 
 
 _FEATURES_A_PASS = 200
-
-
-Precision = Literal["exact", "on average", "about", "at most"]
-"""How near the planned rows are: samples by share, synthetic rows by neighbourhood, rows that cleaning may remove."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,54 +162,23 @@ def _fit_rows(examined: ExaminedOrders, config: RunConfig) -> dict[Label, int]:
 
 
 def _planned_strategies(config: RunConfig, fit_rows: Mapping[Label, int]) -> tuple[PlannedStrategy, ...]:
-    planned, problems = [], []
-    for strategy in strategies_of(config):
+    planned, problems, features = [], [], len(config.orders.features)
+    for strategy in strategies_of(config.strategies):
         try:
-            rows = _sampled_rows(by_number(strategy, config.orders.class_names), fit_rows)
+            rows = strategy.by_number(config.orders.class_names or TWO_CLASSES).planned_rows(fit_rows)
         except ConfigError as error:
             problems.append(f"strategy {strategy.name!r}: {error}")
             continue
         planned += [
             PlannedStrategy(
-                name=member.name, kind=member.kind, table=table_name(member), rows=rows, precision=_precision(member),
-                passes=_passes_of_fit(member, config),
+                name=fit.name, kind=fit.kind, table=fit.table, rows=rows, precision=fit.precision,
+                passes=fit.passes(features),
             )
-            for member in members_of(strategy)
+            for fit in strategy.fits()
         ]  # fmt: skip
     if problems:
         raise ConfigError.of_all(problems)
     return tuple(planned)
-
-
-def _passes_of_fit(strategy: StrategyConfig, config: RunConfig) -> int:
-    """Passes over the strategy's table; one of its own is also counted twice, by row and by class."""
-    scaling = _parts(len(config.orders.features))
-    of_learner = {"isolation_forest": 1, "logistic_class_weight": scaling + 2}.get(strategy.kind, 1)
-    return of_learner + 2 * (table_name(strategy) != "train")
-
-
-def _sampled_rows(strategy: StrategyConfig, fit_rows: Mapping[Label, int]) -> dict[Label, int]:
-    """Rows per class after the strategy's sampling."""
-    if strategy.kind not in SAMPLING_KINDS:
-        return dict(fit_rows)
-    if strategy.kind == "undersample":
-        return {**fit_rows, **check_sampling_strategy(strategy.sampling_strategy, fit_rows, "under-sampling")}
-    if strategy.kind == "undersample_ensemble":
-        return {**fit_rows, **disjoint_target(fit_rows, strategy.sampling_strategy, strategy.members)}
-    made = check_sampling_strategy(strategy.sampling_strategy, fit_rows, "over-sampling")
-    rows = {label: n + made.get(label, 0) for label, n in fit_rows.items()}
-    if strategy.undersample_to is None:
-        return rows
-    return {**rows, **check_sampling_strategy(strategy.undersample_to, rows, "under-sampling")}
-
-
-def _precision(strategy: StrategyConfig) -> Precision:
-    if strategy.kind in ("smote_tomek", "smote_enn"):
-        return "at most"
-    if strategy.kind == "adasyn":
-        return "about"
-    is_drawn = strategy.method != "exact" or strategy.kind == "undersample_ensemble"
-    return "on average" if is_drawn else "exact"
 
 
 def _passes_over_orders(examined: ExaminedOrders, config: RunConfig) -> dict[str, int]:

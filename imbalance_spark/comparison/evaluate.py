@@ -54,7 +54,7 @@ class StrategyResult:
     @property
     def name(self) -> str:
         """The strategy's name in the config."""
-        return self.fitted.config.name
+        return self.fitted.name
 
 
 def judge(

@@ -73,7 +73,10 @@ def _strategy_evidence(comparison: Comparison, result: StrategyResult) -> Eviden
             "thresholds.json": _thresholds(result),
             "curves/precision_recall.json": _precision_recall(result),
             **({"neighbours.json": result.fitted.neighbours} if result.fitted.neighbours else {}),
-            "ledger.json": {"correction": recipe.ledger.correction().to_dict(), "sentence": result.ledger.sentence},
+            "ledger.json": {
+                "correction": recipe.prior_shift.correction().to_dict(),
+                "sentence": result.ledger.sentence,
+            },
         },
         figures={f"plots/{name}.png": figure for name, figure in strategy_figures(comparison, result).items()},
         description=serving.sentence,

@@ -1,6 +1,6 @@
 """What a run is asked to do: its sections put together, and what does not go together."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -10,78 +10,8 @@ from imbalance_spark.orders.config import OrdersConfig, repeated
 from imbalance_spark.split.config import SplitConfig
 from imbalance_spark.tracking.config import TrackingConfig
 from imbalance_spark.train_only.config import TrainingConfig
-from imbalance_spark.train_only.strategies.config import StrategyConfig, feature_problems, stacking_problems
-
-CLASS_KINDS = (
-    "none", "undersample", "oversample", "class_weight", "balanced_sketch", "focal", "class_balanced_focal",
-    "max_delta_step",
-)  # fmt: skip
-"""Kinds of strategies that there are for more than two classes."""
-
-
-_INSTEAD = {
-    "scale_pos_weight": "class_weight",
-    "class_weight_power": "balanced_sketch",
-    "asymmetric_focal": "focal",
-    "undersample_ensemble": "undersample",
-    "logistic_class_weight": "class_weight",
-}
-
-
-def class_problems(
-    names: Sequence[str], strategies: Sequence[StrategyConfig], *, early_stopping_metric: str, segments: Sequence[str]
-) -> Iterator[str]:
-    """What there is for two classes only, and strategies that do not fit these classes."""
-    for strategy in strategies:
-        if strategy.kind not in CLASS_KINDS:
-            instead = f": use {_INSTEAD[strategy.kind]}" if strategy.kind in _INSTEAD else ""
-            yield (
-                f"strategy {strategy.name!r}: {strategy.kind} is for two classes, orders.classes has {len(names)}"
-                f"{instead}; for these there are {list(CLASS_KINDS)}"
-            )
-        else:
-            yield from _strategy_problems(strategy, names)
-    if early_stopping_metric != "log_loss":
-        yield (
-            f"training.early_stopping_metric {early_stopping_metric} is for two classes, orders.classes has "
-            f"{len(names)}: stop by log_loss"
-        )
-    if segments:
-        yield f"scoring.segments {list(segments)} are counted for two classes only: leave them out"
-
-
-def two_class_problems(strategies: Sequence[StrategyConfig]) -> Iterator[str]:
-    """Weights that do not name the two classes, 0 and 1."""
-    for strategy in strategies:
-        if not isinstance(strategy.weights, str) and set(strategy.weights) != {0, 1}:
-            yield (
-                f"strategy {strategy.name!r}: weights must name class 0 and class 1 (the positive one), and no other, "
-                f"got {list(strategy.weights)}"
-            )
-
-
-def _strategy_problems(strategy: StrategyConfig, names: Sequence[str]) -> Iterator[str]:
-    if not isinstance(strategy.weights, str) and set(map(str, strategy.weights)) != set(names):
-        yield (
-            f"strategy {strategy.name!r}: weights must name each class of orders.classes {list(names)}, and no other, "
-            f"got {list(strategy.weights)}"
-        )
-    if isinstance(strategy.sampling_strategy, float):
-        yield (
-            f"strategy {strategy.name!r}: sampling_strategy {strategy.sampling_strategy} is a ratio of two classes: "
-            "give rows per class, or 'auto'"
-        )
-    elif not isinstance(strategy.sampling_strategy, str) and (
-        unknown := sorted(set(map(str, strategy.sampling_strategy)) - set(names))
-    ):
-        yield (
-            f"strategy {strategy.name!r}: sampling_strategy names {unknown}, which orders.classes {list(names)} lacks"
-        )
-    if strategy.alpha is not None:
-        yield (
-            f"strategy {strategy.name!r}: alpha weighs the positive one of two classes: leave it out, or use "
-            "class_balanced_focal, which weighs all"
-        )
+from imbalance_spark.train_only.strategies import AnyStrategy
+from imbalance_spark.train_only.strategies.base import TWO_CLASSES
 
 
 class ScoringConfig(Section):
@@ -152,7 +82,7 @@ class RunConfig(Section):
     orders: OrdersConfig
     split: SplitConfig = SplitConfig()
     training: TrainingConfig = TrainingConfig()
-    strategies: tuple[StrategyConfig, ...]
+    strategies: tuple[AnyStrategy, ...]
     objectives: tuple[str | dict[str, Any], ...] = (
         {"name": "max_f_beta", "beta": 1.0},
         {"name": "max_f_beta", "beta": 2.0},
@@ -172,14 +102,19 @@ class RunConfig(Section):
             problems.append("split.by is group, but orders.group names no column")
         if self.split.by == "time" and self.orders.time is None:
             problems.append("split.by is time, but orders.time names no column")
-        problems += feature_problems(self.strategies, self.orders.numeric, self.orders.categorical)
-        if self.orders.weight is not None:
-            problems += stacking_problems(self.strategies, self.orders.weight)
-        if names := self.orders.class_names:
-            metric, segments = self.training.early_stopping_metric, self.scoring.segments
-            problems += class_problems(names, self.strategies, early_stopping_metric=metric, segments=segments)
-        else:
-            problems += two_class_problems(self.strategies)
+        orders, classes = self.orders, self.orders.class_names or TWO_CLASSES
+        for strategy in self.strategies:
+            problems += strategy.problems(classes, orders.numeric, orders.categorical)
+        problems += self._stacked_corrections()
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _stacked_corrections(self) -> Iterator[str]:
+        """Strategies that correct a second time what the business weight may correct already."""
+        corrected = [s.name for s in self.strategies if s.corrects and not s.allow_stacked_correction]
+        if self.orders.weight is not None and corrected:
+            yield (
+                f"orders.weight {self.orders.weight!r} together with the corrections of {corrected} corrects twice: "
+                "set allow_stacked_correction: true on a strategy that means it, or drop the weight"
+            )

@@ -4,13 +4,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 
 from imbalance_spark.comparison.advice import Advice, advise, joint_level
-from imbalance_spark.comparison.compare import strategies_of
+from imbalance_spark.comparison.compare import fit_task
 from imbalance_spark.comparison.prepare import STEPS as PREPARE_STEPS
 from imbalance_spark.comparison.prepare import PreparedOrders, prepare
 from imbalance_spark.config.run import RunConfig
@@ -21,11 +20,11 @@ from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.multiclass.counting import contender_margins, judged_strategies
 from imbalance_spark.multiclass.decisions import Decisions, decisions_of
-from imbalance_spark.multiclass.fit import FittedClasses, fit_classes
 from imbalance_spark.multiclass.judge import ClassResult, class_gains, decision_metrics
 from imbalance_spark.multiclass.margins import ClassContender
 from imbalance_spark.train_only.learners.executors import check_executors, require_training_slots
-from imbalance_spark.train_only.strategies.fit import write_train_table
+from imbalance_spark.train_only.strategies import Strategy, strategies_of
+from imbalance_spark.train_only.strategies.fit import FittedStrategy, fit_strategy, write_train_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,14 +100,14 @@ def compare_classes(prepared: PreparedOrders, config: RunConfig, progress: Progr
     Fits see training rows only; decisions and the order of the strategies come from validation;
     test is reported and decides nothing.
 
-    Passes: see `write_train_table` and `fit_classes`; one over validation and test to score all strategies; then, over
+    Passes: see `write_train_table` and `fit_strategy`; one over validation and test to score all strategies; then, over
     that narrow table of margins, one over validation to calibrate, one to count classes, one to count the decisions
     that were chosen on these counts.
     """
     with progress.step("training rows") as step:
-        train = write_train_table(prepared, config)
+        train = write_train_table(prepared.run, prepared.inputs, fit_task(config))
         step.says(f"{prepared.run.pin('train').rows:,} rows in {config.training.num_workers} sorted parts")
-    fitted = [_fit(prepared, train, strategy, config, progress) for strategy in strategies_of(config)]
+    fitted = [_fit(prepared, train, strategy, config, progress) for strategy in strategies_of(config.strategies)]
     with progress.step("score") as step:
         margins = prepared.run.table("margins", lambda: contender_margins(prepared.inputs, _contenders(fitted), config))
         step.says(f"{len(fitted)} strategies in one scan of validation and test")
@@ -118,7 +117,7 @@ def compare_classes(prepared: PreparedOrders, config: RunConfig, progress: Progr
         step.says(f"{len(decisions.fixed) + len(decisions.swept)} decisions a strategy, from counts alone")
     metric = f"{VALIDATION}/macro_{config.gate.metric}"
     results.sort(key=lambda result: result.metrics.get(metric, -math.inf), reverse=True)
-    plain = next(result for result in results if result.fitted.config.kind == "none")
+    plain = next(result for result in results if result.fitted.strategy.is_plain)
     return ClassComparison(
         config=config,
         prepared=prepared,
@@ -132,22 +131,22 @@ def compare_classes(prepared: PreparedOrders, config: RunConfig, progress: Progr
 
 def class_steps(config: RunConfig) -> int:
     """How many stages `compare_classes` announces, with those of `prepare_classes`."""
-    return 1 + PREPARE_STEPS + 3 + len(strategies_of(config))
+    return 1 + PREPARE_STEPS + 3 + len(strategies_of(config.strategies))
 
 
 def _fit(
-    prepared: PreparedOrders, train: DataFrame, strategy: Any, config: RunConfig, progress: Progress
-) -> FittedClasses:
+    prepared: PreparedOrders, train: DataFrame, strategy: Strategy, config: RunConfig, progress: Progress
+) -> FittedStrategy:
     with progress.step(f"fit {strategy.name}") as step:
-        fitted = fit_classes(prepared.run, train, strategy, config)
+        fitted = fit_strategy(prepared.run, train, strategy, fit_task(config))
         names = config.orders.class_names
         rows = " + ".join(f"{rows:,} {names[label]}" for label, rows in sorted(fitted.fit_rows.items()))
         step.says(f"{rows}; best of {fitted.booster.rounds_run} rounds: {fitted.booster.best_iteration + 1}")
     return fitted
 
 
-def _contenders(fitted: Sequence[FittedClasses]) -> list[ClassContender]:
-    return [ClassContender(name=s.config.name, ubj=s.booster.model_bytes, features=s.booster.features) for s in fitted]
+def _contenders(fitted: Sequence[FittedStrategy]) -> list[ClassContender]:
+    return [ClassContender(name=s.name, ubj=s.booster.model_bytes, features=s.booster.features) for s in fitted]
 
 
 def _baseline(confusion: MulticlassConfusion, decisions: Decisions) -> dict[str, float]:

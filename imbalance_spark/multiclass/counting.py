@@ -12,13 +12,13 @@ from imbalance_spark.core.columns import SPLIT, col
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.multiclass.decisions import Decisions, Rule, thresholds_for
-from imbalance_spark.multiclass.fit import FittedClasses
 from imbalance_spark.multiclass.held_out import ClassHeldOut, Confusions, classes_without_rows, confusions_from_records
 from imbalance_spark.multiclass.judge import HELD_OUT, ClassResult, judge_classes
 from imbalance_spark.multiclass.margins import ClassContender, held_out_margins
 from imbalance_spark.multiclass.scan import CountedModel, count_classes, count_decisions
 from imbalance_spark.multiclass.temperature import ChosenTemperature, choose_temperatures
 from imbalance_spark.threshold.class_rules import ChosenClassThresholds
+from imbalance_spark.train_only.strategies.fit import FittedStrategy
 
 
 def contender_margins(inputs: DataFrame, contenders: Sequence[ClassContender], config: RunConfig) -> DataFrame:
@@ -47,7 +47,7 @@ def counts_of_margins(
 
 def judged_strategies(
     prepared: PreparedOrders,
-    fitted: Sequence[FittedClasses],
+    fitted: Sequence[FittedStrategy],
     margins: DataFrame,
     decisions: Decisions,
     config: RunConfig,
@@ -60,7 +60,7 @@ def judged_strategies(
         DataContractError: a half of validation lacks rows, or a class that a threshold is to be chosen for.
     """
     run, classes, has_weight = prepared.run, config.orders.class_names, config.orders.weight is not None
-    corrected = {s.config.name: ClassProbabilities(correction=s.recipe.ledger.correction()) for s in fitted}
+    corrected = {s.name: ClassProbabilities(correction=s.recipe.prior_shift.correction()) for s in fitted}
     temperatures = {
         name: ChosenTemperature(**found)
         for name, found in run.document(
@@ -80,10 +80,10 @@ def judged_strategies(
     return [
         judge_classes(
             s,
-            _with_confusions(counted[s.config.name], confusions[s.config.name]),
-            temperatures[s.config.name],
-            rules_of(decisions, chosen[s.config.name]),
-            chosen[s.config.name],
+            _with_confusions(counted[s.name], confusions[s.name]),
+            temperatures[s.name],
+            rules_of(decisions, chosen[s.name]),
+            chosen[s.name],
             serving=config.serve_objective,
             classes=classes,
             costs=decisions.costs,

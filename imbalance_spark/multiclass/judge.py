@@ -21,10 +21,10 @@ from imbalance_spark.metrics.intervals import (
     sample_warning,
 )
 from imbalance_spark.multiclass.decisions import Rule
-from imbalance_spark.multiclass.fit import FittedClasses
 from imbalance_spark.multiclass.held_out import ClassHeldOut
 from imbalance_spark.multiclass.temperature import ChosenTemperature
 from imbalance_spark.threshold.class_rules import ChosenClassThresholds
+from imbalance_spark.train_only.strategies.fit import FittedStrategy
 
 HELD_OUT = (VALIDATION, TEST)
 
@@ -47,7 +47,7 @@ class ClassResult:
     serving rule, `test/likeliest/macro_f1` under another one. `intervals` are those of some of them.
     """
 
-    fitted: FittedClasses
+    fitted: FittedStrategy
     held_out: ClassHeldOut
     calibration: ChosenTemperature
     rules: Mapping[str, Rule]
@@ -61,7 +61,7 @@ class ClassResult:
     @property
     def name(self) -> str:
         """The strategy's name in the config."""
-        return self.fitted.config.name
+        return self.fitted.name
 
     @property
     def ledger_passed(self) -> bool:
@@ -70,7 +70,7 @@ class ClassResult:
 
 
 def judge_classes(
-    fitted: FittedClasses,
+    fitted: FittedStrategy,
     held_out: ClassHeldOut,
     calibration: ChosenTemperature,
     rules: Mapping[str, Rule],

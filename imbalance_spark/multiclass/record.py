@@ -44,7 +44,7 @@ def class_bundle_of(comparison: ClassComparison, result: ClassResult) -> ClassBu
         label=prepared.report.label,
         label_column=orders.label,
         probabilities=ClassProbabilities(
-            correction=result.fitted.recipe.ledger.correction(), temperature=result.calibration.temperature
+            correction=result.fitted.recipe.prior_shift.correction(), temperature=result.calibration.temperature
         ),
         rules=result.rules,
         serve_objective=comparison.config.serve_objective,
@@ -82,7 +82,7 @@ def _strategy_evidence(comparison: ClassComparison, result: ClassResult) -> Evid
             "intervals.json": {name: asdict(interval) for name, interval in result.intervals.items()},
             "decisions.json": _decisions(result),
             "confusion.json": _confusion(comparison, result),
-            "ledger.json": {"correction": recipe.ledger.correction().to_dict(), "classes": ledger},
+            "ledger.json": {"correction": recipe.prior_shift.correction().to_dict(), "classes": ledger},
         },
         figures={f"plots/{name}.png": figure for name, figure in figures.items()},
         description=result.calibration.sentence,

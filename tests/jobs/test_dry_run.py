@@ -8,12 +8,13 @@ import yaml
 from pyspark.sql import SparkSession
 from support.small_run import STRONG, config_file, write_orders
 
-from imbalance_spark.comparison.compare import prepare_to_compare, strategies_of
+from imbalance_spark.comparison.compare import fit_task, prepare_to_compare
 from imbalance_spark.comparison.prepare import STEPS as PREPARE_STEPS
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.config.yaml_file import load_config
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.core.run_lock import locks_released
+from imbalance_spark.train_only.strategies import strategies_of
 from imbalance_spark.train_only.strategies.fit import fit_strategy, write_train_table
 from jobs import train
 
@@ -63,8 +64,10 @@ def test_a_plan_is_what_the_run_does_and_leaves_nothing_behind(
     config = load_config(conf, RunConfig, ())
     with locks_released():
         prepared = prepare_to_compare(spark, config, Progress(PREPARE_STEPS, quiet=True))
-        table = write_train_table(prepared, config)
-        fitted = {s.name: fit_strategy(prepared.run, table, s, config) for s in strategies_of(config)}
+        table = write_train_table(prepared.run, prepared.inputs, fit_task(config))
+        fitted = {
+            s.name: fit_strategy(prepared.run, table, s, fit_task(config)) for s in strategies_of(config.strategies)
+        }
     run, rows = prepared.run, plan["tables"]["rows"]
     assert (plan["run_id"], plan["tables"]["location"]) == (run.run_id, f"{home}/output/{run.run_id}/tables")
     assert plan["orders"] == {"location": f"{home}/orders", "format": "delta", "version": prepared.version}

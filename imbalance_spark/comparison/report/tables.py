@@ -76,7 +76,7 @@ def conclusions(comparison: Comparison) -> list[str]:
         f"{result.name}: its scores are ranks. Read its average precision and ROC-AUC; its probabilities are the "
         "calibration's alone."
         for result in comparison.results
-        if result.fitted.config.kind == "isolation_forest"
+        if result.fitted.strategy.is_ranking
     ]
     lines += _doubts(best)
     return lines
