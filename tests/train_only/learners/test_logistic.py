@@ -23,8 +23,8 @@ from imbalance_spark.threshold.class_rules import ClassThresholds
 from imbalance_spark.train_only.config import TrainingConfig
 from imbalance_spark.train_only.learners.logistic import fit_logistic
 from imbalance_spark.train_only.learners.xgboost import FittedBooster
-from imbalance_spark.train_only.strategies.base import Recipe, resolve, with_recipe_weight
-from imbalance_spark.train_only.strategies.config import StrategyConfig
+from imbalance_spark.train_only.strategies import Recipe, strategy_from_config
+from imbalance_spark.train_only.strategies.base import with_recipe_weight
 
 CATEGORIES = 4
 REG_PARAM = 1e-3
@@ -42,8 +42,8 @@ def rows_with_categories(rows: int, seed: int, codes: int = CATEGORIES) -> pd.Da
 
 
 def recipe_of(rows: pd.DataFrame, **settings: object) -> Recipe:
-    strategy = StrategyConfig.model_validate({"kind": "logistic_class_weight", **settings})
-    return resolve(strategy, rows[~rows.is_early_stopping].y.value_counts().to_dict(), TrainingConfig())
+    strategy = strategy_from_config({"kind": "logistic_class_weight", **settings})
+    return strategy.resolve(rows[~rows.is_early_stopping].y.value_counts().to_dict(), TrainingConfig())
 
 
 def fitted(spark: SparkSession, rows: pd.DataFrame, recipe: Recipe, **changes: object) -> FittedBooster:
@@ -92,16 +92,16 @@ def test_the_slice_is_not_fitted_on(spark: SparkSession, rows: pd.DataFrame, mod
     other = rows.copy()
     other.loc[other.is_early_stopping, ["x_0", "x_3"]] = [1e6, 40.0]
     other.loc[other.is_early_stopping, "y"] = 1
-    assert fitted(spark, other, recipe_of(rows)).ubj == model.model_bytes
+    assert fitted(spark, other, recipe_of(rows)).model_bytes == model.model_bytes
 
 
 def test_the_ledger_is_exact_and_leads_back_to_the_rate(rows: pd.DataFrame, model: FittedBooster) -> None:
     recipe, to_fit = recipe_of(rows), rows[~rows.is_early_stopping]
-    assert recipe.ledger.is_exact
+    assert recipe.prior_shift.is_exact
     negatives, positives = (to_fit.y == 0).sum(), (to_fit.y == 1).sum()
-    assert recipe.ledger.logit_shift == pytest.approx(-np.log(negatives / positives))
+    assert recipe.prior_shift.correction().logit_shift == pytest.approx(-np.log(negatives / positives))
     unseen = rows_with_categories(20_000, seed=3)
-    found = probabilities(load_booster(model.model_bytes), matrix(unseen), recipe.ledger.correction())
+    found = probabilities(load_booster(model.model_bytes), matrix(unseen), recipe.prior_shift.correction())
     assert margin(model, unseen).mean() > -1.0  # as if classes were even
     # 300 positives tell the rate to 17 % (three standard errors).
     assert found.mean() == pytest.approx(unseen.y.mean(), rel=0.17)
@@ -166,7 +166,7 @@ def test_the_saved_bundle_scores_as_in_memory_and_refuses_a_changed_part(model: 
     bundle = ModelBundle(
         strategy="logistic_class_weight", model_bytes=model.model_bytes, numeric=FEATURES[:3], categorical=FEATURES[3:],
         categories=CategoryEncoding(values={FEATURES[3]: values}), label=LabelEncoding(classes=("0", "1")),
-        correction=recipe_of(rows_with_categories(3000, seed=1)).ledger.correction(),
+        correction=recipe_of(rows_with_categories(3000, seed=1)).prior_shift.correction(),
         calibrator=LogOddsCalibration(method="identity"), rules={"max_f1": ClassThresholds.of_threshold(0.5)},
         serve_objective="max_f1",
     )  # fmt: skip
