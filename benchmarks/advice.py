@@ -21,10 +21,9 @@ from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.orders.datasets.synthetic import generate_orders
-from imbalance_spark.scoring.held_out_counts import TargetCounts
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
 from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
-from imbalance_spark.train_only.strategies.base import resolve
-from imbalance_spark.train_only.strategies.config import StrategyConfig
+from imbalance_spark.train_only.strategies import Strategy, strategy_from_config
 
 SETTINGS = {"spark.driver.memory": "3g", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
 _METRIC = "average_precision"
@@ -141,7 +140,7 @@ def _orders(spark: SparkSession, rows: int, prevalence: float) -> _Orders:
 
 
 def _advised(train: _Orders, validation: _Orders, truth: _Orders, args: argparse.Namespace) -> _Advised:
-    strategies = [StrategyConfig.model_validate(asked) for asked in _STRATEGIES]
+    strategies = [strategy_from_config(asked) for asked in _STRATEGIES]
     with ThreadPoolExecutor(args.workers) as threads:
         judge = partial(_judged, train, validation, truth, rounds=args.rounds)
         judged = list(threads.map(judge, strategies))
@@ -152,7 +151,7 @@ def _advised(train: _Orders, validation: _Orders, truth: _Orders, args: argparse
 
 
 def _advice(results: list[SimpleNamespace]) -> Advice:
-    results.sort(key=lambda result: -result.held_out.validation.curve().average_precision())
+    results.sort(key=lambda result: -result.held_out.target.validation.curve().average_precision())
     [plain] = [result for result in results if result.name == "none"]
     usual, joint = (_gains(results, plain, level) for level in (0.95, joint_level(len(results) - 1)))
     return advise([result.name for result in results], plain.name, usual, joint)
@@ -162,20 +161,20 @@ def _gains(results: list[SimpleNamespace], plain: SimpleNamespace, level: float)
     return gains(results, plain, _METRIC, level=level)  # type: ignore[arg-type]  # it reads names and counts alone
 
 
-def _judged(
-    train: _Orders, validation: _Orders, truth: _Orders, strategy: StrategyConfig, *, rounds: int
-) -> tuple[TargetCounts, float]:
+def _evaluated(
+    train: _Orders, validation: _Orders, truth: _Orders, strategy: Strategy, *, rounds: int
+) -> tuple[HeldOutCounts, float]:
     """Counts on validation, and average precision as it is expected over all labels that could have been drawn."""
     positives = int(train.label.sum())
     counts = {0: len(train.label) - positives, 1: positives}
     kept, rows = _sampled(train.label, counts, strategy)
     training = TrainingConfig(params=BoosterParams(max_depth=5))
-    recipe = resolve(strategy, counts, training, kept)
+    recipe = strategy.resolve(counts, training, kept)
     booster = fit_native(recipe, train.inputs[rows], train.label[rows], rounds=rounds)
 
     def scores(orders: _Orders) -> np.ndarray:
         margin = booster.inplace_predict(orders.inputs, predict_type="margin")
-        return np.exp(-np.logaddexp(0.0, -recipe.ledger.correction().logit(margin)))
+        return np.exp(-np.logaddexp(0.0, -recipe.prior_shift.correction().logit(margin)))
 
     expected = np.concatenate([truth.probability, 1.0 - truth.probability])
     label = np.repeat([1, 0], len(truth.label))
@@ -183,19 +182,17 @@ def _judged(
     return _held_out(validation.label, scores(validation)), float(found)
 
 
-def _sampled(
-    label: np.ndarray, counts: dict[int, int], strategy: StrategyConfig
-) -> tuple[dict[int, float], np.ndarray]:
-    """Kept share of each class and the rows: whole, but for a strategy with a ratio."""
-    ratio = strategy.sampling_strategy
-    wanted = counts[0] if isinstance(ratio, str) else min(int(counts[1] / ratio), counts[0])
+def _sampled(label: np.ndarray, counts: dict[int, int], strategy: Strategy) -> tuple[dict[int, float], np.ndarray]:
+    """Kept share of each class and the rows: whole, but for a strategy that samples."""
+    wanted = strategy.planned_rows(dict(counts.items()))[0]
     negatives = np.random.default_rng(7).permutation(np.flatnonzero(label == 0))[:wanted]
     return {0: wanted / counts[0], 1: 1.0}, np.sort(np.concatenate([negatives, np.flatnonzero(label == 1)]))
 
 
-def _held_out(label: np.ndarray, score: np.ndarray) -> TargetCounts:
+def _held_out(label: np.ndarray, score: np.ndarray) -> HeldOutCounts:
     bucket = np.random.default_rng(8).integers(0, BUCKETS, len(label))
     parts = [bucket % 2 == number for number in (0, 1)]
     calibrate, choose = (ScoreCounts.from_arrays(label[mine], score[mine], exact_limit=0) for mine in parts)
     buckets = {VALIDATION: BucketCounts.from_arrays(bucket, label, score)}
-    return TargetCounts(calibrate=calibrate, choose=choose, test=choose, buckets=buckets, segments={})
+    target = TargetCounts(calibrate=calibrate, choose=choose, test=choose, buckets=buckets, segments={})
+    return HeldOutCounts(targets=(target,))

@@ -11,8 +11,7 @@ from sklearn.metrics import average_precision_score
 
 from benchmarks.native import fit_native
 from imbalance_spark.train_only.config import TrainingConfig
-from imbalance_spark.train_only.strategies.base import resolve
-from imbalance_spark.train_only.strategies.config import StrategyConfig
+from imbalance_spark.train_only.strategies import Strategy, strategy_from_config
 
 _KINDS = ("none", "scale_pos_weight", "class_weight", "balanced_sketch")
 _STEPS = (0, 1)
@@ -72,13 +71,13 @@ def _judged_all(draw: Draw, ratio: int, args: argparse.Namespace) -> dict[str, l
     return found
 
 
-def _recipes() -> Iterator[tuple[str, StrategyConfig]]:
+def _recipes() -> Iterator[tuple[str, Strategy]]:
     for kind in _KINDS:
         for step in _STEPS:
             if kind != "balanced_sketch" or step == 0:
                 name = kind if step == 0 else f"{kind} max_delta_step {step}"
                 params = {"max_delta_step": float(step)} if step else {}
-                yield name, StrategyConfig(kind=kind, params=params)
+                yield name, strategy_from_config({"kind": kind, "params": params})
 
 
 def _drawn(draw: Draw, rows: int, ratio: int, seed: int) -> _Data:
@@ -87,11 +86,11 @@ def _drawn(draw: Draw, rows: int, ratio: int, seed: int) -> _Data:
     return _Data(inputs=inputs, label=label, test_inputs=test_inputs, test_label=test_label)
 
 
-def _judged(data: _Data, strategy: StrategyConfig, *, rounds: int) -> tuple[float, float]:
+def _judged(data: _Data, strategy: Strategy, *, rounds: int) -> tuple[float, float]:
     """Average precision, and mean raw score over the prior, on the rows to judge by."""
     positives = int(data.label.sum())
     counts = {0: len(data.label) - positives, 1: positives}
-    recipe = resolve(strategy, counts, TrainingConfig())
+    recipe = strategy.resolve(counts, TrainingConfig())
     booster = fit_native(recipe, data.inputs, data.label, rounds=rounds)
     scores = booster.inplace_predict(data.test_inputs)
     precision = float(average_precision_score(data.test_label, scores))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.fit import SETTINGS
-from imbalance_spark.comparison.compare import compare, steps
+from imbalance_spark.comparison.compare import compare, stages
 from imbalance_spark.comparison.evaluate import StrategyResult
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.columns import TEST
@@ -33,8 +33,8 @@ def run(args: argparse.Namespace) -> dict[str, object]:
         orders = generate_orders(spark, rows=args.rows, prevalence=args.prevalence, seed=args.seed, partitions=4)
         orders.write.format("delta").save(str(Path(folder) / "orders"))
         config = _config(args, folder)
-        results = compare(spark, config, Progress(steps(config))).results
-    found = {result.name: _judged(result) for result in results}
+        results = compare(spark, config, Progress(stages(config))).results
+    found = {result.name: _evaluated(result) for result in results}
     heads = ("AP", "F1 at 0.5", "recall", "precision", "F1 tuned", "cost tuned")
     print(f"{'strategy':<16}" + "".join(f"{head:>12}" for head in heads))
     for name in STRATEGIES:
@@ -59,11 +59,11 @@ def _config(args: argparse.Namespace, folder: str) -> RunConfig:
     )  # fmt: skip
 
 
-def _judged(result: StrategyResult) -> Mapping[str, float]:
+def _evaluated(result: StrategyResult) -> Mapping[str, float]:
     """Test metrics: at a raw score of 0.5, and at the thresholds that validation chose."""
     # Counts are of corrected scores: 0.5 is where the correction puts it.
-    [half] = result.fitted.recipe.ledger.correction().apply([0.5])
-    matrix = result.held_out.by_fold[TEST].curve().at(float(half))
+    [half] = result.fitted.recipe.prior_shift.correction().apply([0.5])
+    matrix = result.held_out.target.by_fold[TEST].curve().at(float(half))
     return {
         "ap": round(result.metrics["test/average_precision"], 4),
         "f1_at_half": round(matrix.f1, 4),

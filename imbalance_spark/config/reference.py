@@ -14,14 +14,15 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from imbalance_spark.config.run import RunConfig
+from imbalance_spark.config.yaml_file import sections_in
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.threshold.objectives import OBJECTIVES
 
 _HEAD = """# Configuration
 
 Every setting of a run's YAML file, written by `python -m imbalance_spark.config.reference docs/configuration.md` from
-the classes in `imbalance_spark/config*.py`. An unknown key is an error that names the nearest known one; all problems
-of a file are said at once. `--set section.key=value` overrides a setting on the command line. *needed* marks what has
+the config classes of the package. An unknown key is an error that names the nearest known one; all problems of a file
+are reported at once. `--set section.key=value` overrides a setting on the command line. *needed* marks what has
 no default."""
 
 
@@ -56,30 +57,60 @@ def reference() -> str:
         ConfigError: a setting has no meaning under `Args` of its class.
     """
     parts = [_HEAD]
-    for place, kind in _sections(RunConfig, ""):
-        parts += [f"## {place or 'The run'}", *_section(place, kind)]
+    for place, section, kinds in _sections(RunConfig, ""):
+        parts += [f"## {place or 'The run'}", *_section(place, section, kinds)]
+        for kind in kinds:
+            parts += [f"### {place}: `{_name_of(kind)}`", *_settings_of_kind(place, kind, section)]
     parts += [_OBJECTIVES, _table(("name", "settings", "what it chooses"), _objectives())]
     return "\n\n".join(parts) + "\n"
 
 
-def _sections(kind: type[BaseModel], place: str) -> Iterator[tuple[str, type[BaseModel]]]:
-    """A section and those inside it, each with its dotted place."""
-    yield place, kind
-    for name, field in kind.model_fields.items():
-        if (inner := _section_in(field.annotation)) is not None:
-            yield from _sections(inner, f"{place}.{name}".removeprefix("."))
+def _sections(section: type[BaseModel], place: str) -> Iterator[tuple[str, type[BaseModel], Sequence[type[BaseModel]]]]:
+    """A section and those inside it, each with its dotted place; of a union what its kinds share, and the kinds."""
+    yield place, section, ()
+    for name, field in section.model_fields.items():
+        inside, inner = sections_in(field.annotation), f"{place}.{name}".removeprefix(".")
+        if len(inside) > 1:
+            yield (
+                inner,
+                next(base for base in inside[0].__mro__ if all(issubclass(one, base) for one in inside)),
+                inside,
+            )
+        elif inside:
+            yield from _sections(inside[0], inner)
 
 
-def _section(place: str, kind: type[BaseModel]) -> Iterator[str]:
-    summary, meanings = read_docstring(kind)
-    if absent := sorted(set(kind.model_fields) - set(meanings)):
-        raise ConfigError(f"{kind.__name__}: {absent} have no meaning. Add them under Args of its docstring.")
+def _section(place: str, section: type[BaseModel], kinds: Sequence[type[BaseModel]]) -> Iterator[str]:
+    summary, rows = read_docstring(section)[0], _rows(place, section, section.model_fields)
     yield summary
-    rows = [
-        (f"`{name}`", _type_of(field, place, name), _default_of(field), meanings[name])
-        for name, field in kind.model_fields.items()
-    ]
+    if kinds:
+        names = ", ".join(f"`{_name_of(kind)}`" for kind in kinds)
+        rows = [(name, f"one of {names}" if name == "`kind`" else form, *rest) for name, form, *rest in rows]
     yield _table(("setting", "type", "default", "meaning"), rows)
+
+
+def _settings_of_kind(place: str, kind: type[BaseModel], shared: type[BaseModel]) -> Iterator[str]:
+    yield read_docstring(kind)[0]
+    own = [name for name in kind.model_fields if name not in shared.model_fields]
+    if rows := _rows(place, kind, own):
+        yield _table(("setting", "type", "default", "meaning"), rows)
+
+
+def _rows(place: str, section: type[BaseModel], names: Iterable[str]) -> list[tuple[str, ...]]:
+    # A kind's docstring leaves to its bases what it has from them.
+    documented = [base for base in reversed(section.__mro__) if issubclass(base, BaseModel) and base is not BaseModel]
+    meanings = {name: meaning for base in documented for name, meaning in read_docstring(base)[1].items()}
+    if absent := sorted(set(section.model_fields) - set(meanings)):
+        raise ConfigError(f"{section.__name__}: {absent} have no meaning. Add them under Args of its docstring.")
+    fields_of = section.model_fields
+    return [
+        (f"`{name}`", _type_of(fields_of[name], place, name), _default_of(fields_of[name]), meanings[name])
+        for name in names
+    ]
+
+
+def _name_of(kind: type[BaseModel]) -> str:
+    return str(kind.model_fields["kind"].default)
 
 
 def read_docstring(kind: type) -> tuple[str, dict[str, str]]:
@@ -97,7 +128,7 @@ def read_docstring(kind: type) -> tuple[str, dict[str, str]]:
 
 
 def _type_of(field: FieldInfo, place: str, name: str) -> str:
-    if _section_in(field.annotation) is not None:
+    if sections_in(field.annotation):
         target = f"{place}.{name}".removeprefix(".")
         # Headings lose their dots where links name them.
         link = f"[{target}](#{target.replace('.', '')})"
@@ -133,15 +164,9 @@ def _limits(metadata: Sequence[Any]) -> Iterator[str]:
 def _default_of(field: FieldInfo) -> str:
     if field.is_required():
         return "*needed*"
-    if _section_in(field.annotation) is not None:
+    if sections_in(field.annotation):
         return ""
     return f"`{json.dumps(field.default)}`"
-
-
-def _section_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := _section_in(part))), None)
 
 
 def _objectives() -> Iterator[tuple[str, ...]]:

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -166,29 +166,51 @@ def _apply(data: dict[Any, Any], override: str) -> None:
 
 
 def _problem(item: Any, kind: type[BaseModel]) -> str:
-    path = ".".join(str(part) for part in item["loc"]) or "config"
+    location, section, tag = _follow(kind, item["loc"])
+    place = ".".join(map(str, location)) or "config"
     if item["type"] == "extra_forbidden":
-        known = _fields_at(kind, item["loc"][:-1])
-        hint = nearest([item["loc"][-1]], known) or f" Known: {sorted(known)}."
-        return f"{path}: unknown key.{hint}"
+        known = set(section.model_fields)
+        of_kind = f" of kind {tag!r}" if tag else ""
+        return f"{place}: unknown key{of_kind}.{nearest([location[-1]], known)} Known: {sorted(known)}."
     if item["type"] == "missing":
-        return f"{path}: missing. Add it."
+        return f"{place}: missing. Add it."
+    if item["type"] == "union_tag_not_found":
+        return f"{place}: kind is missing. Add it, or give the kind alone."
+    if item["type"] == "union_tag_invalid":
+        kinds = [kind.strip("'") for kind in item["ctx"]["expected_tags"].split(", ")]
+        return (
+            f"{place}: there is no kind {item['ctx']['tag']!r}.{nearest([item['ctx']['tag']], kinds)} Known: {kinds}."
+        )
     message = str(item["msg"]).removeprefix("Value error, ")
     is_plain = isinstance(item["input"], int | float | str | bool | None)
-    return f"{path}: {message}" + (f", got {item['input']!r}." if is_plain else ".")
+    return f"{place}: {message}" + (f", got {item['input']!r}." if is_plain else ".")
 
 
-def _fields_at(kind: Any, path: Sequence[Any]) -> set[str]:
-    for part in path:
-        if isinstance(part, int) or not isinstance(kind, type):
+def _follow(kind: type[BaseModel], location: Sequence[Any]) -> tuple[list[Any], type[BaseModel], str]:
+    """The place as the file has it, the section that its last key is in, and that section's kind where it has one."""
+    place: list[Any] = []
+    section, tag, inside = kind, "", sections_in(kind)
+    for part in location:
+        if len(inside) > 1 and (chosen := [one for one in inside if _kind_of(one) == part]):
+            # Of a union pydantic names the kind, which is no key of the file.
+            section, tag, inside = chosen[0], str(part), []
             continue
-        field = kind.model_fields.get(part) if issubclass(kind, BaseModel) else None
-        kind = _model_in(field.annotation) if field else kind
-    return set(kind.model_fields) if isinstance(kind, type) and issubclass(kind, BaseModel) else set()
+        place.append(part)
+        if isinstance(part, int):
+            continue
+        if len(inside) == 1:
+            section, tag = inside[0], ""
+        field = section.model_fields.get(part)
+        inside = sections_in(field.annotation) if field else []
+    return place, section, tag
 
 
-def _model_in(annotation: Any) -> Any:
-    """The config class inside `X`, `X | None` or `tuple[X, ...]`."""
+def _kind_of(section: type[BaseModel]) -> Any:
+    return section.model_fields["kind"].default if "kind" in section.model_fields else None
+
+
+def sections_in(annotation: Any) -> list[type[BaseModel]]:
+    """The config classes inside `X`, `X | None`, `tuple[X, ...]` or a union of kinds."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in getattr(annotation, "__args__", ()) if (found := _model_in(part))), None)
+        return [annotation]
+    return [section for part in get_args(annotation) for section in sections_in(part)]

@@ -50,5 +50,3 @@ def where_to_look(config: TrackingConfig, experiment_id: str) -> str:
     if uri.startswith(("http://", "https://")):
         return f"{uri.rstrip('/')}/{page}"
     return f"mlflow ui --backend-store-uri {uri}   then {_LOCAL}/{page}"
-
-

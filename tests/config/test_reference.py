@@ -20,7 +20,8 @@ def test_the_page_is_what_the_classes_say() -> None:
 
 
 def line_of(setting: str, section: str) -> str:
-    part = reference().split(f"\n## {section}\n")[1].split("\n## ")[0]
+    level = "###" if ":" in section else "##"
+    part = reference().split(f"\n{level} {section}\n")[1].split("\n##")[0]
     [line] = [line for line in part.splitlines() if line.startswith(f"| `{setting}` |")]
     return line
 
@@ -35,12 +36,13 @@ def line_of(setting: str, section: str) -> str:
         ("version", "orders.source", "whole number, at least 0 or null | `null`"),
         ("early_stopping_fraction", "split", "number, above 0, below 1 | `0.15`"),
         ("key", "orders", 'list of text | `["order_id"]`'),
-        ("weights", "strategies", '`balanced` or map of whole number or text to number | `"balanced"`'),
+        ("kind", "strategies", "one of `none`, `undersample`, `oversample`, "),
+        ("weights", "strategies: `class_weight`", '`balanced` or map of whole number or text to number | `"balanced"`'),
         ("settings", "spark", "map of text to text | `{}`"),
     ],
 )
 def test_a_setting_has_its_type_its_bounds_and_its_default(setting: str, section: str, cells: str) -> None:
-    assert line_of(setting, section).startswith(f"| `{setting}` | {cells} | ")
+    assert line_of(setting, section).startswith(f"| `{setting}` | {cells}")
 
 
 def test_every_section_and_objective_is_there() -> None:

@@ -59,7 +59,7 @@ def test_misspelt_xgboost_parameter_is_refused_with_the_nearest(tmp_path: Path) 
 
 def test_misspelt_parameter_of_a_strategy_is_refused(tmp_path: Path) -> None:
     text = MINIMAL.replace("[none, ", "[{kind: none, params: {scale_pos_wieght: 3}}, ")
-    assert "scale_pos_wieght" in problem(tmp_path, text)
+    assert "strategies.0.params: unknown ['scale_pos_wieght']. Known: ['colsample_bytree'" in problem(tmp_path, text)
 
 
 @pytest.mark.parametrize(
@@ -111,9 +111,14 @@ def test_split_settings_out_of_range(tmp_path: Path, line: str, said: str) -> No
 @pytest.mark.parametrize(
     ("strategy", "said"),
     [
-        ("{kind: smoat}", "Input should be"),
-        ("{kind: class_weight, scale_pos_weight: 3.0}", "mean nothing to strategy kind"),
-        ("{kind: class_weight, weights: balanced, scale_pos_weight: 3.0}", "ask for one of them"),
+        ("{kind: smoat}", "strategies.1: there is no kind 'smoat'. Did you mean 'smote'"),
+        ("smoat", "Known: ['none', 'undersample'"),
+        ("{name: mine}", "strategies.1: kind is missing"),
+        (
+            "{kind: class_weight, scale_pos_weight: 3.0}",
+            "strategies.1.scale_pos_weight: unknown key of kind 'class_weight'",
+        ),
+        ("{kind: focal, gama: 3.0}", "Did you mean 'gamma' for 'gama'? Known: ['allow_stacked"),
         ("{kind: scale_pos_weight, scale_pos_weight: 0.0}", "greater than 0"),
         ("{kind: scale_pos_weight, scale_pos_weight: .nan}", "scale_pos_weight"),
         ("{kind: scale_pos_weight, scale_pos_weight: many}", "scale_pos_weight"),
@@ -129,14 +134,17 @@ def test_split_settings_out_of_range(tmp_path: Path, line: str, said: str) -> No
         ("{kind: class_balanced_focal, beta: 1.0}", "strategies.1.beta: Input should be less than 1"),
         ("{kind: undersample_ensemble, members: 1}", "strategies.1.members"),
         ("{kind: isolation_forest, trees: 0}", "strategies.1.trees"),
-        ("{kind: isolation_forest, params: {max_depth: 3}}", "mean nothing to kind 'isolation_forest'"),
-        ("{kind: logistic_class_weight, params: {max_depth: 3}}", "mean nothing to kind 'logistic_class_weight'"),
+        ("{kind: isolation_forest, params: {max_depth: 3}}", "params: unknown key of kind 'isolation_forest'"),
+        ("{kind: logistic_class_weight, params: {max_depth: 3}}", "unknown key of kind 'logistic_class_weight'"),
         ("{kind: logistic_class_weight, reg_param: -0.1}", "strategies.1.reg_param"),
         ("{kind: logistic_class_weight, max_iter: 0}", "strategies.1.max_iter"),
-        ("{kind: logistic_class_weight, weights: {1: 3.0}}", "weights must name class 0 and class 1"),
-        ("{kind: class_weight, reg_param: 0.1}", "['reg_param'] mean nothing to strategy kind 'class_weight'"),
+        (
+            "{kind: logistic_class_weight, weights: {1: 3.0}}",
+            "weights must name each of the classes ['0', '1'], and no other, got [1]",
+        ),
+        ("{kind: class_weight, reg_param: 0.1}", "strategies.1.reg_param: unknown key of kind 'class_weight'"),
         ("{kind: max_delta_step, params: {max_delta_step: 3.0}}", "set it once"),
-        ("{kind: none, gamma: 2.0}", "['gamma'] mean nothing to strategy kind 'none'"),
+        ("{kind: none, gamma: 2.0}", "strategies.1.gamma: unknown key of kind 'none'"),
     ],
 )
 def test_strategy_settings_that_cannot_be(tmp_path: Path, strategy: str, said: str) -> None:
@@ -211,10 +219,11 @@ def test_expected_cost_stops_only_with_costs_in_numbers(tmp_path: Path) -> None:
 def test_synthetic_rows_are_for_the_features_that_have_a_between(tmp_path: Path) -> None:
     mixed = MINIMAL.replace("numeric: [amount, hour]", "numeric: [amount]\n  categorical: [country]")
     said = problem(tmp_path, mixed.replace("[none, ", "[none, smote, adasyn, "))
-    assert "strategies of kind ['adasyn', 'smote']" in said
+    assert "smote interpolates numeric features and cannot handle orders.categorical ['country']" in said
+    assert "strategy 'adasyn'" in said
     assert "use smote_nc" in said
     assert "for numbers alone use smote" in problem(tmp_path, MINIMAL.replace("[none, ", "[none, smote_nc, "))
     assert load(tmp_path, mixed.replace("[none, ", "[none, smote_nc, ")).strategies[1].kind == "smote_nc"
-    assert "mean nothing to strategy kind 'oversample'" in problem(
+    assert "k_neighbors: unknown key of kind 'oversample'" in problem(
         tmp_path, MINIMAL.replace("[none, ", "[none, {kind: oversample, k_neighbors: 3}, ")
     )

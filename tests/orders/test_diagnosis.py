@@ -88,3 +88,22 @@ def test_ratio_and_severity_do_not_depend_on_which_class_is_called_positive(zero
     assert abs(SEVERITIES.index(one.severity) - SEVERITIES.index(one.severity_by_ratio)) <= 1
     assert one.prevalence + other.prevalence == pytest.approx(1)
     json.dumps(one.to_dict(), allow_nan=False)
+
+
+def test_severity_is_given_class_by_class() -> None:
+    counts = {0: 965_000, 1: 30_000, 2: 3_000, 3: 50}
+    found = diagnose(counts, {"train": {0: 96_500, 1: 3_000, 2: 300, 3: 5}}, ("ok", "late", "charge", "fraud"))
+    # 1 in 33, 1 in 333, and 1 in 20,000 with fewer than 100 rows.
+    assert found.severities == {"ok": "balanced", "late": "mild", "charge": "serious", "fraud": "extreme"}
+    assert found.severity == "extreme"
+    text = "\n".join(found.lines())
+    for said in (
+        "965,000",
+        "Class 'fraud' has 5 training rows",
+        "it keeps 20 of 99,805 training rows, fewer than",
+        "objective cost_matrix",
+    ):
+        assert said in text
+    assert found.majority_accuracy == 965_000 / 998_050
+    with pytest.raises(DataContractError, match=r"classes \['late'\] have no rows"):
+        diagnose({0: 5, 2: 1}, {}, ("ok", "late", "fraud"))

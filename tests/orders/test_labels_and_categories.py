@@ -172,3 +172,20 @@ def test_label_columns_with_odd_names_are_encoded(spark: SparkSession) -> None:
     orders = spark.createDataFrame([("yes",), ("no",), ("other",)], "`is.fraud?` string").coalesce(1)
     codes = orders.select(LabelEncoding(classes=("no", "yes")).encode(col("is.fraud?"))).collect()
     assert [row[0] for row in codes] == [1, 0, None]
+
+
+def orders_config() -> OrdersConfig:
+    return OrdersConfig(source=SourceConfig(path="x"), label="outcome", classes=(0, 1, 5), numeric=("amount",))
+
+
+def test_labels_keep_the_order_of_the_config_and_gaps_are_numbered() -> None:
+    found = learn_label({"5": 3, "0": 90, "1": 7}, orders_config(), is_text=False)
+    assert found.classes == ("0", "1", "5")
+    assert found.sentence == "Classes: 0 is '0', 1 is '1', 2 is '5'."
+
+
+def test_a_class_without_rows_and_a_class_that_nobody_named_are_said_together() -> None:
+    with pytest.raises(DataContractError) as caught:
+        learn_label({"0": 90, "1": 7, "7": 2}, orders_config(), is_text=False)
+    assert "has no valid row of ['5'], which orders.classes names" in str(caught.value)
+    assert "has {'7': 2 rows}, which orders.classes ['0', '1', '5'] does not name" in str(caught.value)

@@ -238,3 +238,14 @@ def test_valid_and_quarantined_rows_are_those_of_a_plain_python_twin(
     expected = [row for row in [*rows, *anchors] if is_valid(row)]
     assert Counter(map(repr, map(tuple, found.valid.collect()))) == Counter(map(repr, expected))
     assert found.quarantined.count() == found.report.quarantined == len(rows) + 4 - len(expected)
+
+
+def test_a_feature_that_separates_one_class_of_several_leaks() -> None:
+    def counts(low: float, high: float) -> LabelCounts:
+        plain, telling = FeatureRange(values=50, low=0.0, high=9.0), FeatureRange(values=50, low=low, high=high)
+        return LabelCounts(rows=50, broken=0, by_rule={}, features={"plain": plain, "telling": telling})
+
+    [sentence] = leaked_features(counts(0.0, 4.0), counts(1.0, 3.0), counts(5.0, 7.0))
+    assert "column 'telling' gives the label away" in sentence
+    # The middle class lies inside the others: no cut tells it alone.
+    assert not list(leaked_features(counts(0.0, 4.0), counts(3.0, 6.0), counts(5.0, 7.0)))

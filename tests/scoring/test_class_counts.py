@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
-from imbalance_spark.multiclass.judge import class_gain, decision_metrics, ranking_of
 from pyspark.sql import DataFrame, SparkSession
 from sklearn import metrics as sk
 from support.class_rows import FEATURES, class_rows, truth
@@ -17,7 +16,7 @@ from imbalance_spark.calibration.correction import PriorCorrection
 from imbalance_spark.calibration.temperature import TEMPERATURES, choose_temperatures
 from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.core.errors import DataContractError
-from imbalance_spark.metrics.confusion import MulticlassConfusion
+from imbalance_spark.metrics.evaluate import TargetNames, ranking_metrics
 from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.scoring.boosters import Candidate
 from imbalance_spark.scoring.held_out import (
@@ -62,7 +61,8 @@ def rows() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def margins(spark: SparkSession, rows: pd.DataFrame, boosters: dict[str, bytes]) -> DataFrame:
     candidates = [
-        Candidate(name=name, ubj=ubj, features=FEATURES, correction=CORRECTIONS[name]) for name, ubj in boosters.items()
+        Candidate(name=name, model_bytes=ubj, features=FEATURES, correction=CORRECTIONS[name])
+        for name, ubj in boosters.items()
     ]
     inputs = as_spark(spark, rows)
     return held_out_margins(
@@ -159,7 +159,7 @@ def test_counts_are_those_of_scikit_learn(
             np.testing.assert_array_equal(confusion.rows, wanted)
             weighed = sk.confusion_matrix(part.y, decided, labels=[0, 1, 2], sample_weight=weight)
             np.testing.assert_allclose(confusion.confusion.weight, weighed, rtol=1e-9)
-        ranked = ranking_of(["a", "b", "c"])(found.curves(fold))
+        ranked = ranking_metrics(found.curves(fold), TargetNames(("a", "b", "c")))
         for k, class_name in enumerate("abc"):
             wanted_ap = sk.average_precision_score(part.y == k, p[:, k], sample_weight=weight)
             certified = found.curves(fold)[k].average_precision_bracket()
@@ -205,24 +205,3 @@ def test_thresholds_chosen_later_are_counted_alike(margins: DataFrame, in_memory
         is_here = (in_memory.fold == 1) & (in_memory.bucket == bucket)
         wanted = sk.confusion_matrix(in_memory.y[is_here], decided[is_here], labels=[0, 1, 2])
         np.testing.assert_array_equal(found.rows[64 + bucket], wanted)
-
-
-def test_costs_are_paid_by_true_class_and_decision() -> None:
-    confusion = MulticlassConfusion(weight=np.array([[90.0, 5.0, 5.0], [2.0, 6.0, 0.0], [1.0, 0.0, 3.0]]))
-    costs = np.array(COSTLY.costs).T  # by true class, then decision
-    # 5 ok taken for late at 1, 5 for fraud at 8; 2 late for ok at 5; 1 fraud for ok at 80.
-    assert decision_metrics(confusion, costs)["cost"] == 5 * 1 + 5 * 8 + 2 * 5 + 80
-    assert "cost" not in decision_metrics(confusion, None)
-
-
-def test_a_model_gains_nothing_over_itself_and_other_rows_are_refused(
-    counted: dict[str, HeldOutCounts],
-) -> None:
-    class Result:
-        held_out = counted["sure"]
-
-    gain = class_gain(Result(), counted["sure"], "average_precision")  # type: ignore[arg-type]
-    assert (gain.value, gain.low, gain.high) == (0.0, 0.0, 0.0)
-    other = HeldOutCounts(targets=counted["weighed"].targets[:2])
-    with pytest.raises(DataContractError, match="other classes, or their buckets hold different rows"):
-        class_gain(Result(), other, "average_precision")  # type: ignore[arg-type]

@@ -41,7 +41,7 @@ def contenders() -> list[Candidate]:
 
 def _contender(name: str, booster: xgboost.Booster, correction: PriorCorrection) -> Candidate:
     ubj = bytes(booster.save_raw("ubj"))
-    return Candidate(name=name, ubj=ubj, features=FEATURES, correction=correction)
+    return Candidate(name=name, model_bytes=ubj, features=FEATURES, correction=correction)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What each strategy means: tables, weights, the ledger and its correction."""
+"""What each strategy means for two classes: tables, weights, the prior shift and its correction."""
 
 import math
 
@@ -9,98 +9,103 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from support.model_rows import as_spark, model_rows
 
-from imbalance_spark.config.run import two_class_problems
 from imbalance_spark.core.errors import ConfigError, DataContractError, LeakageError, MissingColumnsError
 from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
 from imbalance_spark.train_only.guard import leakage_errors
 from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport
+from imbalance_spark.train_only.strategies import PriorShift, Roles, Strategy, strategy_from_config
 from imbalance_spark.train_only.strategies.base import (
     FIT_WEIGHT,
-    PriorLedger,
-    kept_shares,
-    resolve,
-    table_name,
+    TWO_CLASSES,
+    Recipe,
+    kept_fractions,
     training_table,
     with_recipe_weight,
 )
-from imbalance_spark.train_only.strategies.config import StrategyConfig
 
+KEY = Roles(key=("order_id",))
 TRAINING = TrainingConfig(params=BoosterParams(max_depth=4))
 COUNTS = {0: 990, 1: 10}
 
 
-def strategy(kind: str, **given_settings: object) -> StrategyConfig:
-    return StrategyConfig.model_validate({"kind": kind, **given_settings})
+def strategy(kind: str, **given_settings: object) -> Strategy:
+    return strategy_from_config({"kind": kind, **given_settings})
+
+
+def start_rate(recipe: Recipe) -> float:
+    """The raw score of class 1 that the fit starts from."""
+    return math.exp(recipe.start[1])
 
 
 def test_none_starts_from_the_prior_and_corrects_nothing() -> None:
-    recipe = resolve(strategy("none"), COUNTS, TRAINING)
-    assert (recipe.base_score, recipe.weights, recipe.scale_pos_weight) == (0.01, None, 1.0)
-    assert recipe.ledger.correction().logit_shift == 0.0
+    recipe = strategy("none").resolve(COUNTS, TRAINING)
+    assert (recipe.weights, recipe.scale_pos_weight) == (None, 1.0)
+    assert start_rate(recipe) == pytest.approx(0.01)
+    assert recipe.prior_shift.correction().logit_shift == 0.0
     assert recipe.weight_column is None
     assert recipe.logged == {"kind": "none"}
 
 
 def test_undersampling_moves_the_prior_and_is_undone_by_dal_pozzolo() -> None:
     # 99 of 990 negatives: b = 0.1; a raw score of 0.5 means 0.1 * 0.5 / (0.1 * 0.5 - 0.5 + 1) = 0.0909.
-    recipe = resolve(strategy("undersample"), COUNTS, TRAINING, kept={0: 0.1, 1: 1.0})
-    assert recipe.base_score == pytest.approx(10 / 109)
-    assert recipe.ledger.correction().apply([0.5])[0] == pytest.approx(0.090909, abs=1e-6)
-    assert recipe.logged == {"kind": "undersample", "sampling_strategy": "auto", "method": "exact"}
+    recipe = strategy("undersample").resolve(COUNTS, TRAINING, kept={0: 0.1, 1: 1.0})
+    assert start_rate(recipe) == pytest.approx(10 / 109)
+    assert recipe.prior_shift.correction().apply([0.5])[0] == pytest.approx(0.090909, abs=1e-6)
+    assert recipe.logged == {"kind": "undersample"}
 
 
 def test_oversampling_is_undone_by_the_copies() -> None:
-    recipe = resolve(strategy("oversample"), COUNTS, TRAINING, kept={0: 1.0, 1: 99.0})
-    assert recipe.base_score == pytest.approx(0.5)
-    assert recipe.ledger.correction().logit_shift == pytest.approx(-math.log(99))
+    recipe = strategy("oversample").resolve(COUNTS, TRAINING, kept={0: 1.0, 1: 99.0})
+    assert start_rate(recipe) == pytest.approx(0.5)
+    assert recipe.prior_shift.correction().logit_shift == pytest.approx(-math.log(99))
 
 
 def test_balanced_class_weights_start_from_a_half() -> None:
-    recipe = resolve(strategy("class_weight"), COUNTS, TRAINING)
+    recipe = strategy("class_weight").resolve(COUNTS, TRAINING)
     assert recipe.weights == {0: pytest.approx(1000 / 1980), 1: pytest.approx(50)}
-    assert recipe.base_score == pytest.approx(0.5)
-    assert recipe.ledger.correction().logit_shift == pytest.approx(-math.log(99))
+    assert start_rate(recipe) == pytest.approx(0.5)
+    assert recipe.prior_shift.correction().logit_shift == pytest.approx(-math.log(99))
     assert recipe.weight_column == FIT_WEIGHT
 
 
 @pytest.mark.parametrize("weights", ["balanced", {0: 1.0, 1: 3.0}])
 def test_logistic_regression_is_weighed_and_corrected_as_class_weight_is(weights: str | dict[int, float]) -> None:
-    recipe = resolve(strategy("logistic_class_weight", weights=weights, reg_param=0.5), COUNTS, TRAINING)
-    peer = resolve(strategy("class_weight", weights=weights), COUNTS, TRAINING)
-    assert (recipe.weights, recipe.ledger, recipe.weight_column) == (peer.weights, peer.ledger, FIT_WEIGHT)
-    assert {"reg_param": 0.5, "max_iter": 100}.items() <= recipe.logged.items()
+    recipe = strategy("logistic_class_weight", weights=weights, reg_param=0.5).resolve(COUNTS, TRAINING)
+    peer = strategy("class_weight", weights=weights).resolve(COUNTS, TRAINING)
+    assert (recipe.weights, recipe.prior_shift, recipe.weight_column) == (peer.weights, peer.prior_shift, FIT_WEIGHT)
+    assert recipe.logged["reg_param"] == 0.5
 
 
 def test_scale_pos_weight_has_no_weight_column() -> None:
-    recipe = resolve(strategy("scale_pos_weight", scale_pos_weight=9.0), COUNTS, TRAINING)
+    recipe = strategy("scale_pos_weight", scale_pos_weight=9.0).resolve(COUNTS, TRAINING)
     assert (recipe.weights, recipe.scale_pos_weight, recipe.weight_column) == (None, 9.0, None)
     # w = 9: a raw score of 0.9 means 0.9 / (0.9 + 9 * 0.1) = 0.5.
-    assert recipe.ledger.correction().apply([0.9])[0] == pytest.approx(0.5)
-    assert resolve(strategy("scale_pos_weight"), COUNTS, TRAINING).scale_pos_weight == 99.0
+    assert recipe.prior_shift.correction().apply([0.9])[0] == pytest.approx(0.5)
+    assert strategy("scale_pos_weight").resolve(COUNTS, TRAINING).scale_pos_weight == 99.0
 
 
 def test_the_two_weights_of_a_balanced_sketch_cancel() -> None:
-    recipe = resolve(strategy("balanced_sketch"), COUNTS, TRAINING)
+    recipe = strategy("balanced_sketch").resolve(COUNTS, TRAINING)
     assert recipe.weights == {0: 1.0, 1: 99.0}
     assert recipe.scale_pos_weight == pytest.approx(1 / 99)
-    assert recipe.base_score == pytest.approx(0.01)
-    assert recipe.ledger.correction().logit_shift == pytest.approx(0.0, abs=1e-12)
+    assert start_rate(recipe) == pytest.approx(0.01)
+    assert recipe.prior_shift.correction().logit_shift == pytest.approx(0.0, abs=1e-12)
 
 
 @pytest.mark.parametrize(("power", "effective"), [(0.0, 1.0), (0.5, 99**0.5), (1.0, 99.0)])
 def test_class_weight_power_weighs_by_a_power_of_the_imbalance_on_balanced_cuts(power: float, effective: float) -> None:
-    recipe = resolve(strategy("class_weight_power", power=power), COUNTS, TRAINING)
+    recipe = strategy("class_weight_power", power=power).resolve(COUNTS, TRAINING)
     assert recipe.weights == {0: 1.0, 1: 99.0}
     assert recipe.scale_pos_weight == pytest.approx(99.0 ** (power - 1.0))
-    assert recipe.base_score == pytest.approx(10 * effective / (990 + 10 * effective))
-    assert recipe.ledger.logit_shift == pytest.approx(-math.log(effective), abs=1e-12)
+    assert start_rate(recipe) == pytest.approx(10 * effective / (990 + 10 * effective))
+    assert recipe.prior_shift.correction().logit_shift == pytest.approx(-math.log(effective), abs=1e-12)
 
 
 def test_max_delta_step_is_plain_boosting_with_the_bound() -> None:
-    recipe = resolve(strategy("max_delta_step", max_delta_step=0.7), COUNTS, TRAINING)
+    recipe = strategy("max_delta_step", max_delta_step=0.7).resolve(COUNTS, TRAINING)
     assert recipe.params == BoosterParams(max_depth=4, max_delta_step=0.7)
     assert recipe.logged == {"kind": "max_delta_step", "max_delta_step": 0.7}
-    assert recipe.base_score == pytest.approx(0.01)
+    assert start_rate(recipe) == pytest.approx(0.01)
 
 
 @pytest.mark.parametrize(
@@ -116,27 +121,27 @@ def test_max_delta_step_is_plain_boosting_with_the_bound() -> None:
 def test_focal_losses_start_where_their_inverse_is_the_prior(
     kind: str, given_settings: dict[str, float], gammas: tuple[float, float], weights: tuple[float, float]
 ) -> None:
-    recipe = resolve(strategy(kind, **given_settings), COUNTS, TRAINING)
+    recipe = strategy(kind, **given_settings).resolve(COUNTS, TRAINING)
     assert recipe.loss is not None
     assert (recipe.loss.gammas, recipe.loss.weights) == (gammas, pytest.approx(weights, rel=1e-5))
-    assert recipe.ledger.correction().apply(recipe.base_score) == pytest.approx(0.01, rel=1e-9)
+    assert recipe.prior_shift.correction().apply(start_rate(recipe)) == pytest.approx(0.01, rel=1e-9)
     p = [0.001, 0.2, 0.9]
-    assert recipe.ledger.correction().apply(p) == pytest.approx(recipe.loss.correction().apply(p), rel=1e-12)
-    assert (recipe.ledger.logit_shift, recipe.scale_pos_weight, recipe.weights) == (0.0, 1.0, None)
+    assert recipe.prior_shift.correction().apply(p) == pytest.approx(recipe.loss.correction().apply(p), rel=1e-12)
+    assert (recipe.scale_pos_weight, recipe.weights) == (1.0, None)
     assert recipe.logged["focal_gamma_1"] == gammas[1]
 
 
 def test_what_was_kept_is_undone_behind_a_focal_loss() -> None:
     # Weights in the loss and rows kept have the same effect.
-    kept = PriorLedger(kept={0: 0.1, 1: 1.0}, weights={0: 1.0, 1: 1.0}, gammas=(2.0, 2.0)).correction()
-    weighed = PriorLedger(kept={0: 1.0, 1: 1.0}, weights={0: 1.0, 1: 10.0}, gammas=(2.0, 2.0)).correction()
+    kept = PriorShift(kept_fractions=(0.1, 1.0), weights=(1.0, 1.0), gammas=(2.0, 2.0)).correction()
+    weighed = PriorShift(kept_fractions=(1.0, 1.0), weights=(1.0, 10.0), gammas=(2.0, 2.0)).correction()
     assert kept.apply([0.3])[0] == pytest.approx(weighed.apply([0.3])[0])
 
 
 def test_samples_of_an_ensemble_share_the_minority_and_no_row_of_the_majority(spark: SparkSession) -> None:
     rows = model_rows(6000, seed=1, intercept=-4.2)
     asked, train = strategy("undersample_ensemble", members=3, sampling_strategy=0.3), as_spark(spark, rows)
-    tables = [training_table(train, asked, key="order_id", seed=7, member=number).toPandas() for number in range(3)]
+    tables = [training_table(train, asked, KEY, 7, member=number).toPandas() for number in range(3)]
     to_fit = [table[~table.is_early_stopping] for table in tables]
     positives = set(rows[~rows.is_early_stopping & (rows.y == 1)].order_id)
     majority = [set(table[table.y == 0].order_id) for table in to_fit]
@@ -155,55 +160,54 @@ def test_samples_of_an_ensemble_share_the_minority_and_no_row_of_the_majority(sp
 def test_too_few_rows_for_disjoint_samples_are_an_error(spark: SparkSession) -> None:
     train = as_spark(spark, model_rows(300, seed=1, intercept=0.0))
     with pytest.raises(ConfigError, match="50 samples without a common row need 50 times"):
-        training_table(train, strategy("undersample_ensemble", members=50), key="order_id", seed=7)
+        training_table(train, strategy("undersample_ensemble", members=50), KEY, 7)
 
 
 def test_a_strategys_parameters_go_before_the_trainings() -> None:
-    recipe = resolve(strategy("none", params={"max_delta_step": 1.0}), COUNTS, TRAINING)
+    recipe = strategy("none", params={"max_delta_step": 1.0}).resolve(COUNTS, TRAINING)
     assert recipe.params == BoosterParams(max_depth=4, max_delta_step=1.0)
     assert recipe.logged == {"kind": "none", "max_delta_step": 1.0}
 
 
 def test_business_weights_move_the_starting_point_and_are_not_corrected() -> None:
-    recipe = resolve(strategy("none"), COUNTS, TRAINING, row_weights={0: 990.0, 1: 330.0})
-    assert recipe.base_score == pytest.approx(0.25)
+    recipe = strategy("none").resolve(COUNTS, TRAINING, row_weights={0: 990.0, 1: 330.0})
+    assert start_rate(recipe) == pytest.approx(0.25)
     assert recipe.weight_column == FIT_WEIGHT
-    assert recipe.ledger.correction().logit_shift == 0.0
+    assert recipe.prior_shift.correction().logit_shift == 0.0
 
 
 @pytest.mark.parametrize("weights", [{1: 10.0}, {0: 1.0, 1: 10.0, 2: 3.0}])
 def test_weights_must_name_both_classes_and_no_other(weights: dict[int, float]) -> None:
     asked = strategy("class_weight", weights=weights)
-    [problem] = two_class_problems([asked])
-    assert "weights must name class 0 and class 1" in problem
+    [problem] = asked.problems(TWO_CLASSES, (), ())
+    assert "weights must name each of the classes ['0', '1'], and no other" in problem
     with pytest.raises(ConfigError, match="class"):
-        resolve(asked, COUNTS, TRAINING)
+        asked.resolve(COUNTS, TRAINING)
 
 
 @pytest.mark.parametrize("counts", [{0: 10}, {0: 10, 1: 0}, {}])
 def test_one_class_is_refused(counts: dict[int, int]) -> None:
-    with pytest.raises(DataContractError, match="strategy 'none': rows of both classes"):
-        resolve(strategy("none"), counts, TRAINING)
+    with pytest.raises(DataContractError, match=r"strategy 'none': classes .* have no training rows to fit on"):
+        strategy("none").resolve(counts, TRAINING)
 
 
 def test_a_class_that_sampling_leaves_without_rows_is_named() -> None:
-    asked = strategy("undersample", name="one_in_a_million", method="key_hash")
-    assert kept_shares(asked, {0: 990, 1: 10}, {0: 99, 1: 10}) == {0: 0.1, 1: 1.0}
-    with pytest.raises(DataContractError, match=r"'one_in_a_million': its sampling left no rows of class 0 .* of 990"):
-        kept_shares(asked, {0: 990, 1: 10}, {1: 10})
-    with pytest.raises(DataContractError, match="rows of both classes are needed to fit on"):
-        kept_shares(asked, {0: 990}, {0: 99})
+    assert kept_fractions("mine", TWO_CLASSES, {0: 990, 1: 10}, {0: 99, 1: 10}) == {0: 0.1, 1: 1.0}
+    with pytest.raises(DataContractError, match=r"'mine': its sampling left no rows of classes \['0'\]"):
+        kept_fractions("mine", TWO_CLASSES, {0: 990, 1: 10}, {1: 10})
+    with pytest.raises(DataContractError, match=r"classes \['1'\] have no training rows to fit on"):
+        kept_fractions("mine", TWO_CLASSES, {0: 990}, {0: 99})
 
 
 def test_a_sampler_needs_to_know_what_was_kept() -> None:
     with pytest.raises(ConfigError, match="strategy 'undersample' samples rows: pass kept"):
-        resolve(strategy("undersample"), COUNTS, TRAINING)
+        strategy("undersample").resolve(COUNTS, TRAINING)
 
 
 def test_strategies_that_only_weigh_share_one_table() -> None:
-    names = [table_name(strategy(kind)) for kind in ("none", "class_weight", "scale_pos_weight", "balanced_sketch")]
+    names = [strategy(kind).table for kind in ("none", "class_weight", "scale_pos_weight", "balanced_sketch")]
     assert names == ["train"] * 4
-    assert table_name(strategy("undersample", name="one_to_ten")) == "train_one_to_ten"
+    assert strategy("undersample", name="one_to_ten").table == "train_one_to_ten"
 
 
 positive = st.floats(1e-4, 1e4)
@@ -212,10 +216,10 @@ counts = st.integers(1, 10**9)
 
 @settings(max_examples=200)
 @given(p=st.floats(1e-6, 1 - 1e-6), f0=positive, f1=positive, w0=positive, w1=positive)
-def test_the_correction_undoes_what_the_ledger_says(p: float, f0: float, f1: float, w0: float, w1: float) -> None:
+def test_the_correction_undoes_the_prior_shift(p: float, f0: float, f1: float, w0: float, w1: float) -> None:
     shifted = p * f1 * w1 / (p * f1 * w1 + (1 - p) * f0 * w0)
-    ledger = PriorLedger(kept={0: f0, 1: f1}, weights={0: w0, 1: w1})
-    odds = ledger.correction().apply([shifted])[0]
+    shift = PriorShift(kept_fractions=(f0, f1), weights=(w0, w1))
+    odds = shift.correction().apply([shifted])[0]
     if 1e-9 < shifted < 1 - 1e-9:
         assert odds == pytest.approx(p, rel=1e-5)
 
@@ -223,15 +227,15 @@ def test_the_correction_undoes_what_the_ledger_says(p: float, f0: float, f1: flo
 @settings(max_examples=200)
 @given(negatives=counts, positives=counts, kind=st.sampled_from(["none", "balanced_sketch"]))
 def test_strategies_that_keep_the_prior_start_from_it(negatives: int, positives: int, kind: str) -> None:
-    recipe = resolve(strategy(kind), {0: negatives, 1: positives}, TRAINING)
-    assert recipe.base_score == pytest.approx(positives / (negatives + positives), rel=1e-9)
+    recipe = strategy(kind).resolve({0: negatives, 1: positives}, TRAINING)
+    assert start_rate(recipe) == pytest.approx(positives / (negatives + positives), rel=1e-9)
 
 
 @pytest.mark.parametrize("method", ["exact", "key_hash", "sample_by"])
 def test_undersampling_reaches_its_ratio_on_the_rows_to_fit_only(spark: SparkSession, method: str) -> None:
     rows = model_rows(5000, seed=1, intercept=-3.0)
     asked = strategy("undersample", sampling_strategy=0.5, method=method)
-    found = training_table(as_spark(spark, rows), asked, key="order_id", seed=7).toPandas()
+    found = training_table(as_spark(spark, rows), asked, KEY, 7).toPandas()
     to_fit, before = found[~found.is_early_stopping], rows[~rows.is_early_stopping]
     positives = before.y.sum()
     assert to_fit.y.sum() == positives
@@ -245,7 +249,7 @@ def test_undersampling_reaches_its_ratio_on_the_rows_to_fit_only(spark: SparkSes
 
 def test_oversampling_repeats_rows_to_fit_only(spark: SparkSession) -> None:
     rows = model_rows(2000, seed=1, intercept=-3.0)
-    table = training_table(as_spark(spark, rows), strategy("oversample"), key="order_id", seed=7).toPandas()
+    table = training_table(as_spark(spark, rows), strategy("oversample"), KEY, 7).toPandas()
     to_fit = table[~table.is_early_stopping]
     assert to_fit.y.sum() * 2 == len(to_fit)
     assert table[table.is_early_stopping].copy_number.isna().all()
@@ -258,12 +262,12 @@ def test_weights_are_the_class_times_the_business_and_the_business_alone_on_the_
         "y int, is_early_stopping boolean, row_weight double",
     ).withColumn("split", F.lit("train"))
     asked = strategy("class_weight", weights={0: 1.0, 1: 10.0}, allow_stacked_correction=True)
-    recipe = resolve(asked, COUNTS, TRAINING, row_weights={0: 990.0, 1: 10.0})
+    recipe = asked.resolve(COUNTS, TRAINING, row_weights={0: 990.0, 1: 10.0})
     weighed = with_recipe_weight(train, recipe)
     assert [row[FIT_WEIGHT] for row in weighed.collect()] == [2.0, 30.0, 5.0, 7.0]
-    without_business = with_recipe_weight(train.drop("row_weight"), resolve(asked, COUNTS, TRAINING))
+    without_business = with_recipe_weight(train.drop("row_weight"), asked.resolve(COUNTS, TRAINING))
     assert [row[FIT_WEIGHT] for row in without_business.collect()] == [1.0, 10.0, 1.0, 1.0]
-    business_alone = with_recipe_weight(train, resolve(strategy("none"), COUNTS, TRAINING, row_weights=COUNTS))
+    business_alone = with_recipe_weight(train, strategy("none").resolve(COUNTS, TRAINING, row_weights=COUNTS))
     assert [row[FIT_WEIGHT] for row in business_alone.collect()] == [2.0, 3.0, 5.0, 7.0]
     assert weighed.columns == [*train.columns, FIT_WEIGHT]
 
@@ -271,7 +275,7 @@ def test_weights_are_the_class_times_the_business_and_the_business_alone_on_the_
 def test_a_recipe_with_business_weights_needs_their_column(spark: SparkSession) -> None:
     train = spark.createDataFrame([(0, False, "train")], "y int, is_early_stopping boolean, split string")
     with pytest.raises(MissingColumnsError, match="row_weight"):
-        with_recipe_weight(train, resolve(strategy("none"), COUNTS, TRAINING, row_weights=COUNTS))
+        with_recipe_weight(train, strategy("none").resolve(COUNTS, TRAINING, row_weights=COUNTS))
 
 
 @pytest.mark.parametrize("kind", ["none", "undersample"])
@@ -279,7 +283,7 @@ def test_a_validation_row_stops_the_training_table(spark: SparkSession, kind: st
     rows = model_rows(100, seed=1, intercept=0.0)
     rows.loc[rows.index[3], "split"] = "validation"
     with pytest.raises(LeakageError), leakage_errors():
-        training_table(as_spark(spark, rows), strategy(kind), key="order_id", seed=7).count()
+        training_table(as_spark(spark, rows), strategy(kind), KEY, 7).count()
 
 
 SYNTHETIC = ["smote", "borderline_smote", "adasyn", "smote_nc", "smote_tomek", "smote_enn"]
@@ -295,7 +299,7 @@ def test_synthetic_rows_join_the_rows_to_fit_and_leave_the_slice_alone(spark: Sp
     config = strategy(kind, sampling_strategy=0.5, undersample_to=0.8)
     told: dict[int, NeighbourReport] = {}
     table = training_table(
-        train, config, key="order_id", seed=7, numeric=["x_0", "x_1"], categorical=["x_2"], tell=told.update
+        train, config, Roles(key=("order_id",), numeric=("x_0", "x_1"), categorical=("x_2",)), 7, tell=told.update
     )  # fmt: skip
     assert told[1].class_rows == train.where("y = 1 and not is_early_stopping").count()
     rows = table.toPandas()
@@ -306,6 +310,6 @@ def test_synthetic_rows_join_the_rows_to_fit_and_leave_the_slice_alone(spark: Sp
     fitted = rows[~rows.is_early_stopping].y.value_counts()
     assert fitted[1] / fitted[0] == pytest.approx(0.8, abs=0.01)
     assert rows.is_synthetic.eq(True).sum() > 50
-    recipe = resolve(config, COUNTS, TRAINING, kept={0: 0.5, 1: 10.0})
-    assert not recipe.ledger.is_exact
+    recipe = config.resolve(COUNTS, TRAINING, kept={0: 0.5, 1: 10.0})
+    assert not recipe.prior_shift.is_exact
     assert recipe.logged["prior_correction"] == "approximate"

@@ -94,6 +94,11 @@ def fit_logistic(
     )
 
 
+def passes_of_fit(features: int) -> int:
+    """How often `fit_logistic` reads its table."""
+    return math.ceil(features / _FEATURES_A_PASS) + 2
+
+
 def _scale(rows: DataFrame, numeric: Sequence[str], categorical: Sequence[str]) -> _Scale:
     found: dict[str, Any] = {}
     for part in _parts([*numeric, *categorical]):

@@ -1,1 +1,14 @@
-"""Strategies: what is done against the imbalance, and how its scores map back."""
+"""Strategies against the imbalance: one class a kind, and how each is fitted."""
+
+from imbalance_spark.train_only.strategies.base import PriorShift, Recipe, Roles, Strategy
+from imbalance_spark.train_only.strategies.kinds import AnyStrategy, strategies_of, strategy_from_config
+
+__all__ = [
+    "AnyStrategy",
+    "PriorShift",
+    "Recipe",
+    "Roles",
+    "Strategy",
+    "strategies_of",
+    "strategy_from_config",
+]

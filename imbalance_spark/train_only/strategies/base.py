@@ -1,228 +1,94 @@
-"""A named recipe against the imbalance: what it does to rows and weights, and how its scores map back."""
+"""A strategy against the imbalance: what each kind must say, and what a fit makes of it."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from abc import ABC
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+import numpy as np
+from pydantic import model_validator
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.core.class_counts import Label
-from imbalance_spark.core.columns import CLASS_WEIGHT, COPY_NUMBER, IS_EARLY_STOPPING, col, require_columns
+from imbalance_spark.core.columns import CLASS_WEIGHT, IS_EARLY_STOPPING, col, require_columns
 from imbalance_spark.core.errors import ConfigError, DataContractError
+from imbalance_spark.core.section import Name, Section
 from imbalance_spark.orders.model_inputs import LABEL, ROW_WEIGHT
 from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
 from imbalance_spark.train_only.guard import only_train
 from imbalance_spark.train_only.learners.losses import FocalLoss
-from imbalance_spark.train_only.sampling import (
-    ADASYN,
-    SMOTE,
-    SMOTEENN,
-    SMOTENC,
-    BorderlineSMOTE,
-    RandomOverSampler,
-    RandomUnderSampler,
-    SMOTETomek,
-    check_sampling_strategy,
-    sample_by_class,
-)
-from imbalance_spark.train_only.sampling.base import count_train, with_sampling_weight
+from imbalance_spark.train_only.sampling.base import with_sampling_weight
 from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport
-from imbalance_spark.train_only.sampling.random_samplers import disjoint_undersample
-from imbalance_spark.train_only.sampling.synthetic import SyntheticSampler
-from imbalance_spark.train_only.strategies.config import SAMPLING_KINDS, SYNTHETIC_KINDS, StrategyConfig
-from imbalance_spark.train_only.weights import class_weights, scale_pos_weight, with_class_weight
+from imbalance_spark.train_only.weights import with_class_weight
 
-_Class = TypeVar("_Class", bound=int | str)
+if TYPE_CHECKING:
+    from imbalance_spark.train_only.learners.xgboost import FittedBooster
+    from imbalance_spark.train_only.strategies.fit import FitTask
 
+FIT_WEIGHT = "fit_weight"
+"""Weight of a row in the fit: its class's times the business's; the business's alone on the early-stopping set."""
 
-_Value = TypeVar("_Value", int, float)
+TWO_CLASSES = ("0", "1")
+"""What two classes are called, by number: class 1 is the positive one."""
 
-
-def weighting(strategy: StrategyConfig, counts: Mapping[int, int]) -> tuple[dict[int, float] | None, float]:
-    """The class weights of the weight column, and `scale_pos_weight`."""
-    ratio = scale_pos_weight(by_label(counts))
-    match strategy.kind:
-        case "class_weight" | "logistic_class_weight":
-            asked = strategy.weights if isinstance(strategy.weights, str) else by_label(strategy.weights)
-            found = class_weights(by_label(counts), asked)
-            return {label: found[label] for label in (0, 1)}, 1.0
-        case "scale_pos_weight":
-            return None, ratio if strategy.scale_pos_weight == "balanced" else strategy.scale_pos_weight
-        case "balanced_sketch" | "class_weight_power":
-            # At power 0 they cancel in the gradient; what remains is that histogram cuts see balanced classes.
-            return {0: 1.0, 1: ratio}, ratio ** (
-                strategy.power - 1.0 if strategy.kind == "class_weight_power" else -1.0
-            )
-        case _:
-            return None, 1.0
-
-
-def loss_of(strategy: StrategyConfig, counts: Mapping[int, int]) -> FocalLoss | None:
-    """The loss to train with; None is XGBoost's own logistic one."""
-    match strategy.kind:
-        case "focal":
-            return FocalLoss.focal(strategy.gamma, strategy.alpha)
-        case "asymmetric_focal":
-            return FocalLoss.asymmetric(strategy.gamma_negative, strategy.gamma_positive)
-        case "class_balanced_focal":
-            return FocalLoss.class_balanced(counts, beta=strategy.beta, gamma=strategy.gamma)
-        case _:
-            return None
-
-
-def own_params(strategy: StrategyConfig) -> dict[str, Any]:
-    """XGBoost's parameters that the strategy sets."""
-    step = {"max_delta_step": strategy.max_delta_step} if strategy.kind == "max_delta_step" else {}
-    return {**strategy.params, **step}
-
-
-def settings_to_log(
-    strategy: StrategyConfig, weights: Mapping[int, float] | None, factor: float, loss: FocalLoss | None
-) -> dict[str, Any]:
-    """By what the strategy differs from the others, for the record."""
-    logged: dict[str, Any] = {"kind": strategy.kind, **own_params(strategy)}
-    if loss is not None:
-        # XGBoost has a parameter gamma of its own.
-        logged |= {f"focal_gamma_{label}": gamma for label, gamma in enumerate(loss.gammas)}
-        logged |= {f"loss_weight_{label}": weight for label, weight in enumerate(loss.weights)}
-    if strategy.kind in SAMPLING_KINDS:
-        logged["sampling_strategy"] = strategy.sampling_strategy
-    if strategy.kind == "undersample_ensemble":
-        logged["members"] = strategy.members
-    if strategy.kind == "isolation_forest":
-        logged |= {"trees": strategy.trees, "prior_correction": "none: scores are ranks"}
-    if strategy.kind == "logistic_class_weight":
-        logged |= {"reg_param": strategy.reg_param, "max_iter": strategy.max_iter}
-    if strategy.kind == "undersample":
-        logged["method"] = strategy.method
-    if strategy.kind in SYNTHETIC_KINDS:
-        # Rows between rows follow no known law: the prior correction is right for counts alone.
-        logged |= {"k_neighbors": strategy.k_neighbors, "prior_correction": "approximate"}
-        logged |= {} if strategy.undersample_to is None else {"undersample_to": strategy.undersample_to}
-    if weights is not None:
-        logged |= {f"class_weight_{label}": weight for label, weight in weights.items()}
-    return logged | ({"scale_pos_weight": factor} if factor != 1.0 else {})
-
-
-def by_label(values: Mapping[_Class, _Value]) -> dict[Label, _Value]:
-    """The same, as a mapping by any label: `Mapping` is invariant in its keys."""
-    return {label: value for label, value in values.items()}  # noqa: C416  # dict() would keep the key's type
-
+Precision = Literal["exact", "on average", "about", "at most"]
+"""How near planned rows are: samples by share, synthetic samples by neighbourhood, rows that cleaning may remove."""
 
 Tell = Callable[[Mapping[Label, NeighbourReport]], object]
 """Is told of a sampler's neighbours, before a row is made of them."""
 
 
-_SMOTES: dict[str, type[SyntheticSampler]] = {
-    "smote": SMOTE,
-    "borderline_smote": BorderlineSMOTE,
-    "adasyn": ADASYN,
-    "smote_tomek": SMOTETomek,
-    "smote_enn": SMOTEENN,
-}
+@dataclass(frozen=True, kw_only=True)
+class Roles:
+    """Which columns of a training table a sampler may look at: the key's, and those of the features."""
 
-
-def sample_for(
-    to_fit: DataFrame, strategy: StrategyConfig, *, key: Sequence[str], seed: int, numeric: Sequence[str],
-    categorical: Sequence[str], member: int, tell: Tell,
-) -> DataFrame:  # fmt: skip
-    """The rows to fit on, resampled as the strategy says; see the sampler for passes, columns and errors."""
-    if strategy.kind in SYNTHETIC_KINDS:
-        return _synthesised(to_fit, strategy, key, seed, numeric, categorical, tell)
-    asked = strategy.sampling_strategy
-    if strategy.kind == "undersample_ensemble":
-        return disjoint_undersample(
-            to_fit, key=key, label=LABEL, sampling_strategy=asked, seed=seed, member=member, members=strategy.members
-        )
-    if strategy.kind == "oversample":
-        return RandomOverSampler(key=key, label=LABEL, sampling_strategy=asked, seed=seed).fit_resample(to_fit)
-    if strategy.method == "exact":
-        return RandomUnderSampler(key=key, label=LABEL, sampling_strategy=asked, seed=seed).fit_resample(to_fit)
-    counts = count_train(to_fit, LABEL, f"strategy {strategy.name!r}").counts
-    target = check_sampling_strategy(asked, counts, "under-sampling")
-    fractions = {label: rows / counts[label] for label, rows in target.items()}
-    return sample_by_class(to_fit, label=LABEL, fractions=fractions, seed=seed, method=strategy.method, key=key)
-
-
-def _synthesised(
-    to_fit: DataFrame, strategy: StrategyConfig, key: Sequence[str], seed: int, numeric: Sequence[str],
-    categorical: Sequence[str], tell: Tell,
-) -> DataFrame:  # fmt: skip
-    asked, k = strategy.sampling_strategy, strategy.k_neighbors
-    if strategy.kind == "smote_nc":
-        sampler: SyntheticSampler = SMOTENC(
-            key=key, label=LABEL, features=numeric, categorical_features=categorical, sampling_strategy=asked,
-            k_neighbors=k, seed=seed,
-        )  # fmt: skip
-    else:
-        sampler = _SMOTES[strategy.kind](
-            key=key, label=LABEL, features=numeric, sampling_strategy=asked, k_neighbors=k, seed=seed
-        )
-    made = sampler.fit_resample(to_fit)
-    tell(sampler.neighbour_report_)
-    if strategy.undersample_to is None:
-        return made
-    return RandomUnderSampler(
-        key=(*key, COPY_NUMBER), label=LABEL, sampling_strategy=strategy.undersample_to, seed=seed
-    ).fit_resample(made)
-
-
-FIT_WEIGHT = "fit_weight"
-"""Weight of a row in the fit: its class's times the business's; the business's alone on the slice."""
-
-
-_WHOLE = {0: 1.0, 1: 1.0}
+    key: tuple[str, ...]
+    numeric: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class PriorLedger:
-    """What a strategy did to each class before the model saw it: rows kept, and their effective weight.
+class PriorShift:
+    """What a strategy did to the class odds before the model saw them, by class number.
 
     Args:
-        kept: rows after / rows before for each class, above 0; above 1 where rows were repeated.
-        weights: weight in the gradient for each class, above 0.
-        gammas: focusing of the loss for each class, where the loss is focal.
-        is_exact: whether the correction holds in closed form (sampling, weights) or approximately (synthetic rows).
+        kept_fractions: rows after / rows before, above 0; above 1 where rows were repeated.
+        weights: weight in the gradient, above 0.
+        gammas: focusing of the loss; () is none.
+        is_exact: whether the correction holds in closed form (sampling, weights) or approximately (synthetic samples).
     """
 
-    kept: Mapping[int, float]
-    weights: Mapping[int, float]
-    gammas: tuple[float, ...] | None = None
+    kept_fractions: tuple[float, ...]
+    weights: tuple[float, ...]
+    gammas: tuple[float, ...] = ()
     is_exact: bool = True
 
     def correction(self) -> PriorCorrection:
-        """How raw scores map back to probabilities: p_k proportional to p_raw,k / (f_k w_k), and focal loss undone."""
-        negative, positive = (self.kept[label] * self.weights[label] for label in (0, 1))
-        if self.gammas is None:
-            return PriorCorrection.of_odds(positive=positive, negative=negative)
-        return PriorCorrection(factors=(negative, positive), gammas=self.gammas)
-
-    @property
-    def logit_shift(self) -> float:
-        """What sampling and weights did, undone in logit; 0 where the loss has a correction of its own."""
-        return self.correction().logit_shift if self.gammas is None else 0.0
+        """How raw scores map back to probabilities."""
+        pairs = zip(self.kept_fractions, self.weights, strict=True)
+        return PriorCorrection(factors=tuple(kept * weight for kept, weight in pairs), gammas=self.gammas)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """All that a strategy means for a fit."""
+    """All that a strategy means for a fit on given rows."""
 
     name: str
     kind: str
     weights: Mapping[int, float] | None
-    """Class weights that go into `weight_col`; None where the strategy has none."""
+    """Class weights that go into the weight column, by class number; None where the strategy has none."""
     scale_pos_weight: float
     start: tuple[float, ...]
     """The margin of each class that corrects to its share: what the fit starts from."""
     loss: FocalLoss | None
-    """None is the logistic one."""
+    """None is XGBoost's own."""
     params: BoosterParams
-    ledger: PriorLedger
+    prior_shift: PriorShift
     has_row_weight: bool
     """Whether rows have a business weight, which multiplies the class weight."""
-    logged: Mapping[str, Any]
+    logged: Mapping[str, Any] = field(default_factory=dict)
     """Settings by which this strategy differs from the others, for the record."""
 
     @property
@@ -231,86 +97,212 @@ class Recipe:
         return FIT_WEIGHT if self.has_row_weight or self.weights is not None else None
 
 
-def resolve(
-    strategy: StrategyConfig,
-    fit_counts: Mapping[int, int],
-    training: TrainingConfig,
-    kept: Mapping[int, float] | None = None,
-    row_weights: Mapping[int, float] | None = None,
-) -> Recipe:
-    """What the strategy means on data with these classes. Pure.
+class Strategy(Section, ABC):
+    """A named way to handle class imbalance; `kind` says which, `name` what the report calls it.
 
     Args:
-        fit_counts: rows of class 0 and 1 to fit on, before sampling, without the early-stopping slice.
-        training: its `params` hold where the strategy's say nothing.
-        kept: rows in the strategy's `training_table` / rows before, per class, without the slice; needed
-            where the strategy samples. None is 1 for both classes.
-        row_weights: sum of the business weight per class over the rows of `fit_counts`, where there is one.
-    Raises:
-        ConfigError: a class without a weight; a sampling strategy without `kept`; parameters out of range.
-        DataContractError: a class without rows.
+        kind: what is done against the imbalance.
+        name: in tables and in MLflow; the kind, if none is given.
+        allow_stacked_correction: whether `orders.weight` may stand beside this strategy's own correction.
     """
-    _require_both(fit_counts, strategy.name)
-    if kept is None and strategy.kind in SAMPLING_KINDS:
-        raise ConfigError(f"strategy {strategy.name!r} samples rows: pass kept, rows per class in its table / before.")
-    fractions = {label: float((kept or _WHOLE)[label]) for label in (0, 1)}
-    weights, factor = weighting(strategy, fit_counts)
-    loss = loss_of(strategy, fit_counts)
-    in_loss = _WHOLE if loss is None else dict(enumerate(loss.weights))
-    factors = {0: 1.0, 1: factor}
-    ledger = PriorLedger(
-        kept=fractions,
-        weights={label: (weights or _WHOLE)[label] * factors[label] * in_loss[label] for label in (0, 1)},
-        gammas=None if loss is None else loss.gammas,
-        is_exact=strategy.kind not in (*SYNTHETIC_KINDS, "isolation_forest"),
-    )
-    mass = row_weights or fit_counts
-    return Recipe(
-        name=strategy.name,
-        kind=strategy.kind,
-        weights=weights,
-        scale_pos_weight=factor,
-        start=tuple(ledger.correction().margins([mass[k] / (mass[0] + mass[1]) for k in (0, 1)]).tolist()),
-        loss=loss,
-        params=BoosterParams.model_validate({**training.params.model_dump(), **own_params(strategy)}),
-        ledger=ledger,
-        has_row_weight=row_weights is not None,
-        logged=settings_to_log(strategy, weights, factor, loss),
-    )
 
+    # A kind is a class: it overrides what it does otherwise than plain boosting, and joins the union in `kinds`.
+    kind: str
+    name: Name = ""
+    allow_stacked_correction: bool = False
 
-def members_of(strategy: StrategyConfig) -> tuple[StrategyConfig, ...]:
-    """What is fitted for a strategy: itself, or for an ensemble each of its members."""
-    if strategy.kind != "undersample_ensemble":
-        return (strategy,)
-    # A config's names have no "~".
-    return tuple(strategy.model_copy(update={"name": f"{strategy.name}~{n}"}) for n in range(strategy.members))
+    corrects: ClassVar[bool] = True
+    """Whether the strategy samples or weighs, so that its scores are corrected."""
+    is_exact: ClassVar[bool] = True
+    """Whether the correction holds in closed form."""
+    is_plain: ClassVar[bool] = False
+    """Whether this is boosting on the rows as they are, which every other strategy is compared with."""
+    is_ranking: ClassVar[bool] = False
+    """Whether scores only rank rows, so that calibration alone makes them probabilities."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _name_is_kind_unless_given(cls, data: Any) -> Any:
+        return {**data, "name": data.get("name") or cls.kind_name()} if isinstance(data, dict) else data
 
-def table_name(strategy: StrategyConfig) -> str:
-    """Which training table a strategy reads: those that only weigh share `train`, a sampler has its own."""
-    return f"train_{strategy.name}" if strategy.kind in SAMPLING_KINDS else "train"
+    @classmethod
+    def kind_name(cls) -> str:
+        """The kind, as configs write it."""
+        return str(cls.model_fields["kind"].default)
+
+    def problems(self, classes: Sequence[str], numeric: Sequence[str], categorical: Sequence[str]) -> Iterator[str]:
+        """What does not fit these classes or features, each with what to use instead.
+
+        Args:
+            classes: names in the order of their numbers; `TWO_CLASSES` for two.
+            numeric, categorical: names of the features.
+        """
+        yield from ()
+
+    def by_number(self, classes: Sequence[str]) -> Self:
+        """The strategy with classes named by number, as the training tables have them."""
+        numbers = {name: k for k, name in enumerate(classes)}
+        named = {name: value for name in self.model_fields_set if isinstance(value := getattr(self, name), Mapping)}
+        named.pop("params", None)
+        changed = {name: {numbers.get(str(k), k): v for k, v in value.items()} for name, value in named.items()}
+        return self.model_copy(update=changed)
+
+    def fits(self) -> tuple[Self, ...]:
+        """What is fitted: the strategy itself, or each member of an ensemble under a name of its own."""
+        return (self,)
+
+    @property
+    def table(self) -> str:
+        """The training table that it reads: strategies that do not sample share `train`."""
+        return "train"
+
+    @property
+    def precision(self) -> Precision:
+        """How near `planned_rows` are."""
+        return "exact"
+
+    def planned_rows(self, counts: Mapping[Label, int]) -> dict[Label, int]:
+        """Rows of each class after sampling.
+
+        Raises:
+            ConfigError: the sampling does not fit the classes.
+        """
+        return dict(counts)
+
+    def passes(self, features: int) -> int:
+        """Passes over its table: those of the fit, and two that count a table of its own, by row and by class."""
+        return self._passes_of_fit(features) + 2 * (self.table != "train")
+
+    def _passes_of_fit(self, features: int) -> int:
+        return 1
+
+    def sample(self, to_fit: DataFrame, roles: Roles, seed: int, *, member: int = 0, tell: Tell = dict) -> DataFrame:
+        """The rows to fit on, resampled; as they are where the strategy does not sample. See the sampler for errors.
+
+        Args:
+            to_fit: training rows outside the early-stopping set.
+            member: which sample of an ensemble, from 0.
+            tell: called with the `NeighbourReport` of each class for which rows are made.
+        """
+        return to_fit
+
+    def class_weights(self, counts: Mapping[int, int]) -> dict[int, float] | None:
+        """The weight of each class's rows in the weight column; None is no column."""
+        return None
+
+    def positive_factor(self, counts: Mapping[int, int]) -> float:
+        """XGBoost's `scale_pos_weight`, a factor of the positive class's gradient; 1 for more than two classes."""
+        return 1.0
+
+    def loss(self, counts: Mapping[int, int]) -> FocalLoss | None:
+        """The loss to train with; None is XGBoost's own."""
+        return None
+
+    def booster_params(self) -> dict[str, Any]:
+        """XGBoost's parameters that differ from `training.params`."""
+        return {}
+
+    def notes(self) -> dict[str, str]:
+        """Remarks for the record."""
+        return {}
+
+    def resolve(
+        self,
+        fit_counts: Mapping[int, int],
+        training: TrainingConfig,
+        kept: Mapping[int, float] | None = None,
+        row_weights: Mapping[int, float] | None = None,
+        *,
+        classes: Sequence[str] = TWO_CLASSES,
+    ) -> Recipe:
+        """What the strategy means on data with these classes. Pure; the strategy has its classes by number.
+
+        Args:
+            fit_counts: rows of each class to fit on, before sampling, without the early-stopping set.
+            training: its `params` hold where the strategy's say nothing.
+            kept: rows in the strategy's table / rows before, per class, see `kept_fractions`; needed where it samples.
+            row_weights: sum of the business weight per class over the rows of `fit_counts`, where there is one.
+            classes: names for messages and the record.
+        Raises:
+            ConfigError: a class without a weight; a sampling strategy without `kept`; parameters out of range.
+            DataContractError: a class without rows.
+        """
+        require_rows(fit_counts, classes, self.name)
+        if kept is None and self.table != "train":
+            raise ConfigError(f"strategy {self.name!r} samples rows: pass kept, rows per class in its table / before.")
+        numbers = range(len(classes))
+        weights, loss = self.class_weights(fit_counts), self.loss(fit_counts)
+        in_column: Mapping[int, float] = weights or dict.fromkeys(numbers, 1.0)
+        factor = self.positive_factor(fit_counts)
+        in_loss = (1.0,) * len(classes) if loss is None else loss.weights
+        shift = PriorShift(
+            kept_fractions=tuple(float(1.0 if kept is None else kept[k]) for k in numbers),
+            weights=tuple(in_column[k] * (factor if k == 1 else 1.0) * in_loss[k] for k in numbers),
+            gammas=() if loss is None else loss.gammas,
+            is_exact=self.is_exact,
+        )
+        mass = np.array([(row_weights or fit_counts)[k] for k in numbers], dtype=np.float64)
+        return Recipe(
+            name=self.name,
+            kind=self.kind,
+            weights=weights,
+            scale_pos_weight=factor,
+            start=tuple(shift.correction().margins(mass / mass.sum()).tolist()),
+            loss=loss,
+            params=BoosterParams.model_validate({**training.params.model_dump(), **self.booster_params()}),
+            prior_shift=shift,
+            has_row_weight=row_weights is not None,
+            logged=self._logged(classes, weights, factor, loss),
+        )
+
+    def fit(self, table: DataFrame, recipe: Recipe, task: "FitTask", fit_rows: Mapping[int, int]) -> "FittedBooster":
+        """Fit the recipe on the strategy's table, which has `fit_rows` of each class to fit on."""
+        from imbalance_spark.train_only.learners.xgboost import fit_booster
+
+        return fit_booster(
+            with_recipe_weight(table, recipe),
+            features=task.orders.features,
+            training=task.training,
+            params=recipe.params,
+            start=recipe.start,
+            correction=recipe.prior_shift.correction(),
+            strategy=recipe.name,
+            weight_col=recipe.weight_column,
+            scale_pos_weight=recipe.scale_pos_weight,
+            loss=recipe.loss,
+            costs=task.costs,
+        )
+
+    def _logged(
+        self, classes: Sequence[str], weights: Mapping[int, float] | None, factor: float, loss: FocalLoss | None
+    ) -> dict[str, Any]:
+        """Settings that differ from the kind's defaults, and the numbers that they became on these classes."""
+        asked = self.model_dump(exclude_defaults=True, exclude={"kind", "name", "allow_stacked_correction", "params"})
+        # XGBoost has parameters of these names; the loss and its own say what they became.
+        logged = {"kind": self.kind, **{k: v for k, v in asked.items() if k not in BoosterParams.model_fields}}
+        logged |= {**self.booster_params(), **self.notes()}
+        if loss is not None and loss.gammas:
+            logged |= {_of_class("focal_gamma", k, classes): gamma for k, gamma in enumerate(loss.gammas)}
+            logged |= {_of_class("loss_weight", k, classes): weight for k, weight in enumerate(loss.weights)}
+        logged |= {_of_class("class_weight", k, classes): weight for k, weight in (weights or {}).items()}
+        return logged | ({"scale_pos_weight": factor} if factor != 1.0 else {})
 
 
 def training_table(
-    train: DataFrame, strategy: StrategyConfig, *, key: str | Sequence[str], seed: int, numeric: Sequence[str] = (),
-    categorical: Sequence[str] = (), member: int = 0, tell: Tell = dict,
-) -> DataFrame:  # fmt: skip
+    train: DataFrame, strategy: Strategy, roles: Roles, seed: int, *, member: int = 0, tell: Tell = dict
+) -> DataFrame:
     """The rows that a strategy trains on.
 
-    Samples only the rows to fit on; the early-stopping slice passes untouched. For `undersample` with
-    method `key_hash` or `sample_by` the target rows become fractions, target / rows, which are reached
-    on average. The result is lazy and must be written before it is read: `sample_by` draws anew for
-    each layout. Passes: none for strategies without sampling, else those of the sampler.
+    Samples only the rows to fit on; the early-stopping set passes untouched. The result is lazy and must be written
+    before it is read: some samplers draw anew for each layout. Passes: none for strategies without sampling, else
+    those of the sampler.
 
     Args:
-        train: training rows with `split`, `y`, `is_early_stopping` and the key columns.
-        numeric, categorical: columns of the features, which samplers that make rows look at.
-        member: which sample of an ensemble, from 0.
-        tell: called with the `NeighbourReport` of each class for which rows are made.
+        train: training rows with `split`, `y`, `is_early_stopping` and the columns of `roles`.
+        member, tell: see `Strategy.sample`.
     Returns:
-        Every input column; for a sampler also `sampling_weight` (1 on the slice) and, when
-        oversampling, `copy_number`, and for synthetic rows their provenance (null on the slice).
+        Every input column; for a sampler also `sampling_weight` (1 in the early-stopping set) and, when oversampling,
+        `copy_number`, and for synthetic samples their provenance (null in the early-stopping set).
     Raises:
         LeakageError: a row whose split is not "train", when the rows are read.
         ConfigError: the sampling strategy does not fit the classes.
@@ -318,42 +310,18 @@ def training_table(
     """
     require_columns(train, (LABEL, IS_EARLY_STOPPING), "training_table")
     rows = only_train(train, "training_table")
-    if strategy.kind not in SAMPLING_KINDS:
+    if strategy.table == "train":
         return rows
-    keys = (key,) if isinstance(key, str) else tuple(key)
-    to_fit = rows.where(~col(IS_EARLY_STOPPING))
-    sampled = sample_for(
-        to_fit, strategy, key=keys, seed=seed, numeric=numeric, categorical=categorical, member=member, tell=tell
-    )
+    sampled = strategy.sample(rows.where(~col(IS_EARLY_STOPPING)), roles, seed, member=member, tell=tell)
     stopping = with_sampling_weight(rows.where(col(IS_EARLY_STOPPING)), F.lit(1.0))
     return sampled.unionByName(stopping, allowMissingColumns=True)
 
 
-class Weighing(Protocol):
-    """What a recipe says of the weights of rows, for as many classes as there are."""
-
-    @property
-    def name(self) -> str:
-        """The strategy's."""
-
-    @property
-    def weights(self) -> Mapping[int, float] | None:
-        """Class weights that go into the weight column; None where the strategy has none."""
-
-    @property
-    def has_row_weight(self) -> bool:
-        """Whether rows have a business weight."""
-
-    @property
-    def weight_column(self) -> str | None:
-        """The column to add, or None when no row has a weight."""
-
-
-def with_recipe_weight(table: DataFrame, recipe: Weighing) -> DataFrame:
+def with_recipe_weight(table: DataFrame, recipe: Recipe) -> DataFrame:
     """The training table with the recipe's `weight_column` (double, > 0), or as it is without one. Lazy.
 
-    The column is the class weight times the business weight; on the early-stopping slice, whose log
-    loss must be that of real class shares, the business weight alone, or 1.
+    The column is the class weight times the business weight; in the early-stopping set, whose metric must be that of
+    real class shares, the business weight alone, or 1.
 
     Raises:
         LeakageError: a row whose split is not "train", when the rows are read.
@@ -367,29 +335,39 @@ def with_recipe_weight(table: DataFrame, recipe: Weighing) -> DataFrame:
         business = col(ROW_WEIGHT)
     if recipe.weights is None:
         return table.select("*", business.alias(FIT_WEIGHT))
-    weighed = with_class_weight(table, by_label(recipe.weights), label=LABEL)
+    weighed = with_class_weight(table, dict(recipe.weights.items()), label=LABEL)
     of_class = F.when(col(IS_EARLY_STOPPING), F.lit(1.0)).otherwise(col(CLASS_WEIGHT))
     return weighed.select(*[col(name) for name in table.columns], (of_class * business).alias(FIT_WEIGHT))
 
 
-def kept_shares(strategy: StrategyConfig, before: Mapping[int, float], after: Mapping[int, float]) -> dict[int, float]:
-    """Rows to fit on of each class in the strategy's table / before it sampled.
+def kept_fractions(
+    name: str, classes: Sequence[str], before: Mapping[int, float], after: Mapping[int, float]
+) -> dict[int, float]:
+    """Rows to fit on of each class in a strategy's table / before it sampled.
 
+    Args:
+        name: of the strategy. before, after: classes without rows may be absent.
     Raises:
-        DataContractError: a class has no rows, before or after; only classes with rows are in the mappings.
+        DataContractError: a class has no rows, before or after.
     """
-    _require_both({label: int(rows) for label, rows in before.items()}, strategy.name)
-    if lost := sorted(set(before) - {label for label, rows in after.items() if rows > 0}):
+    require_rows({k: int(rows) for k, rows in before.items()}, classes, name)
+    if lost := [classes[k] for k in range(len(classes)) if not after.get(k, 0) > 0]:
         raise DataContractError(
-            f"strategy {strategy.name!r}: its sampling left no rows of class {lost[0]} to fit on, of "
-            f"{int(before[lost[0]])}. Ask for a larger sampling_strategy, or for another method."
+            f"strategy {name!r}: its sampling left no rows of classes {lost} to fit on, of {dict(before)}. Ask for a "
+            "larger sampling_strategy, or for another method."
         )
-    return {label: after[label] / rows for label, rows in before.items()}
+    return {k: after[k] / before[k] for k in range(len(classes))}
 
 
-def _require_both(counts: Mapping[int, int], name: str) -> None:
-    if set(counts) != {0, 1} or min(counts.values()) < 1:
+def require_rows(counts: Mapping[int, int], classes: Sequence[str], name: str) -> None:
+    """Refuse to fit without rows of each class."""
+    if empty := [classes[k] for k in range(len(classes)) if counts.get(k, 0) < 1]:
         raise DataContractError(
-            f"strategy {name!r}: rows of both classes are needed to fit on, got {dict(counts)}. "
-            "Take more orders, or a smaller early-stopping slice."
+            f"strategy {name!r}: classes {empty} have no training rows to fit on, got {dict(counts)}. Take more "
+            "orders, a smaller early-stopping set, or leave these classes out of orders.classes."
         )
+
+
+def _of_class(what: str, number: int, classes: Sequence[str]) -> str:
+    """The name of a class's setting in the record."""
+    return f"{what}_{number}" if len(classes) == 2 else f"{what}/{classes[number]}"

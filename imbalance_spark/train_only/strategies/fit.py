@@ -1,6 +1,5 @@
-"""Training tables and boosters of a run's strategies, each made once and kept."""
+"""Training tables and boosters of a run's strategies, each made once and kept in the run."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from statistics import geometric_mean
@@ -9,37 +8,112 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from imbalance_spark.comparison.prepare import PreparedOrders
-from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.class_counts import Label
 from imbalance_spark.core.columns import IS_EARLY_STOPPING, SPLIT, TRAIN, col
 from imbalance_spark.core.run import Run
+from imbalance_spark.orders.config import OrdersConfig
 from imbalance_spark.orders.model_inputs import LABEL, ROW_WEIGHT, feature_column
 from imbalance_spark.scoring.boosters import average_boosters
 from imbalance_spark.split import early_stopping_slice
-from imbalance_spark.threshold.objectives import first_constant_costs, objective_from_config
+from imbalance_spark.split.config import SplitConfig
+from imbalance_spark.train_only.config import TrainingConfig
 from imbalance_spark.train_only.guard import only_train
-from imbalance_spark.train_only.learners.isolation_forest import fit_isolation_forest
 from imbalance_spark.train_only.learners.layout import laid_out_for
-from imbalance_spark.train_only.learners.logistic import fit_logistic
-from imbalance_spark.train_only.learners.xgboost import FittedBooster, fit_booster
+from imbalance_spark.train_only.learners.stopping import Costs
+from imbalance_spark.train_only.learners.xgboost import FittedBooster
 from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport
 from imbalance_spark.train_only.strategies.base import (
+    TWO_CLASSES,
     Recipe,
-    kept_shares,
-    members_of,
-    resolve,
-    table_name,
+    Roles,
+    Strategy,
+    kept_fractions,
     training_table,
-    with_recipe_weight,
 )
-from imbalance_spark.train_only.strategies.config import SYNTHETIC_KINDS, StrategyConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitTask:
+    """What all strategies of a run are fitted to.
+
+    Args:
+        costs: where `training.early_stopping_metric` is `expected_cost`, see `StoppingMetric`.
+    """
+
+    orders: OrdersConfig
+    training: TrainingConfig
+    split: SplitConfig
+    costs: Costs | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names in the order of their numbers; "0" and "1" for two classes."""
+        return self.orders.class_names or TWO_CLASSES
+
+    @property
+    def roles(self) -> Roles:
+        """Columns of the training tables by role."""
+        inputs = tuple(feature_column(i) for i in range(len(self.orders.features)))
+        numbers = len(self.orders.numeric)
+        return Roles(key=self.orders.key, numeric=inputs[:numbers], categorical=inputs[numbers:])
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedStrategy:
+    """A strategy's recipe as it was resolved on the training rows, and the booster it gave.
+
+    `fit_rows` are those of each class; of an ensemble, of all members together.
+    """
+
+    strategy: Strategy
+    recipe: Recipe
+    booster: FittedBooster
+    fit_rows: Mapping[int, int]
+    neighbours: Mapping[str, Mapping[str, Any]]
+    """For each class of which rows were made, by its label as text, its `NeighbourReport` and the sentence of it."""
+
+    @property
+    def name(self) -> str:
+        """The strategy's name in the config."""
+        return self.strategy.name
+
+
+def write_train_table(run: Run, inputs: DataFrame, task: FitTask) -> DataFrame:
+    """The training rows with their early-stopping set, written once as one sorted file a worker.
+
+    Args:
+        inputs: rows of all folds, see `model_inputs`.
+    """
+
+    def build() -> DataFrame:
+        train = only_train(inputs.where(col(SPLIT) == TRAIN), "train table")
+        sliced = early_stopping_slice(
+            train,
+            key=task.orders.key,
+            label=LABEL,
+            fraction=task.split.early_stopping_fraction,
+            seed=task.split.seed,
+        )
+        return _laid_out(_to_learn_from(sliced, task), task)
+
+    return run.table("train", build)
+
+
+def fit_strategy(run: Run, train: DataFrame, strategy: Strategy, task: FitTask) -> FittedStrategy:
+    """Sample, weigh and fit one strategy; each part is read back if the run has it already.
+
+    Passes: those of the sampler and one to write its table; one count of that table; those of the fit. An
+    ensemble does so for each of its members.
+    """
+    numbered = strategy.by_number(task.classes)
+    fitted = [_fit_one(run, train, one, task, member) for member, one in enumerate(numbered.fits())]
+    return replace(fitted[0] if len(fitted) == 1 else _averaged(strategy.name, fitted), strategy=strategy)
 
 
 def average_fitted(members: Sequence[FittedBooster]) -> FittedBooster:
-    """The booster whose margin is the mean of the members'; rounds are those of all, curves keep the member's number.
+    """The booster whose margins are the mean of the members'; rounds are those of all, curves keep the member's number.
 
-    The members have the same features.
+    The members have the same features and classes.
     """
     curves = {
         f"member_{number}/{part}": losses
@@ -55,108 +129,55 @@ def average_fitted(members: Sequence[FittedBooster]) -> FittedBooster:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class FittedStrategy:
-    """A strategy's recipe as it was resolved on the training rows, and the booster it gave.
-
-    `fit_rows` are those of each class; of an ensemble, of all members together.
-    """
-
-    config: StrategyConfig
-    recipe: Recipe
-    booster: FittedBooster
-    fit_rows: Mapping[int, int]
-    neighbours: Mapping[str, Mapping[str, Any]]
-    """For each class of which rows were made, by its label as text, its `NeighbourReport` and the sentence of it."""
+def _fit_one(run: Run, train: DataFrame, strategy: Strategy, task: FitTask, member: int) -> FittedStrategy:
+    table = _strategy_table(run, train, strategy, task, member)
+    before, after = _class_sums(run, "train", train), _class_sums(run, strategy.table, table)
+    rows, fit_rows = ({k: int(sums["rows"]) for k, sums in found.items()} for found in (before, after))
+    kept = kept_fractions(strategy.name, task.classes, rows, fit_rows)
+    weights = {k: sums["weight"] for k, sums in before.items()} if task.orders.weight else None
+    recipe = strategy.resolve(rows, task.training, kept, weights, classes=task.classes)
+    booster = _kept_booster(run, recipe.name, lambda: strategy.fit(table, recipe, task, fit_rows))
+    step = _neighbours_step(strategy)
+    neighbours = run.read_document(step) if run.is_done(step) else {}
+    return FittedStrategy(strategy=strategy, recipe=recipe, booster=booster, fit_rows=fit_rows, neighbours=neighbours)
 
 
-def write_train_table(prepared: PreparedOrders, config: RunConfig) -> DataFrame:
-    """The training rows with their early-stopping slice, written once as one sorted file a worker."""
-
-    def build() -> DataFrame:
-        train = only_train(prepared.inputs.where(col(SPLIT) == TRAIN), "train table")
-        sliced = early_stopping_slice(
-            train,
-            key=config.orders.key,
-            label=LABEL,
-            fraction=config.split.early_stopping_fraction,
-            seed=config.split.seed,
-        )
-        return _laid_out(_to_learn_from(sliced, config), config)
-
-    return prepared.run.table("train", build)
-
-
-def fit_strategy(run: Run, train: DataFrame, strategy: StrategyConfig, config: RunConfig) -> FittedStrategy:
-    """Sample, weigh and fit one strategy; each part is read back if the run has it already.
-
-    Passes: those of the sampler and one to write its table; one count of that table; those of the fit. An
-    ensemble does so for each of its members.
-    """
-    if strategy.kind != "undersample_ensemble":
-        return _fit_one(run, train, strategy, config)
-    members = enumerate(members_of(strategy))
-    return _averaged(strategy, [_fit_one(run, train, one, config, member) for member, one in members])
-
-
-def _fit_one(
-    run: Run, train: DataFrame, strategy: StrategyConfig, config: RunConfig, member: int = 0
-) -> FittedStrategy:
-    table = strategy_table(run, train, strategy, config, member)
-    before, after = class_sums(run, "train", train), class_sums(run, table_name(strategy), table)
-    kept = kept_shares(strategy, *[{label: sums["rows"] for label, sums in found.items()} for found in (before, after)])
-    rows = {label: int(sums["rows"]) for label, sums in before.items()}
-    weights = {label: sums["weight"] for label, sums in before.items()} if config.orders.weight else None
-    recipe = resolve(strategy, rows, config.training, kept, weights)
-    fit_rows = {label: int(sums["rows"]) for label, sums in after.items()}
-    booster = kept_booster(run, recipe.name, lambda: _fit(table, strategy, recipe, fit_rows, config))
-    neighbours = run.read_document(_neighbours_step(strategy)) if strategy.kind in SYNTHETIC_KINDS else {}
-    return FittedStrategy(config=strategy, recipe=recipe, booster=booster, fit_rows=fit_rows, neighbours=neighbours)
-
-
-def _averaged(strategy: StrategyConfig, members: Sequence[FittedStrategy]) -> FittedStrategy:
+def _averaged(name: str, members: Sequence[FittedStrategy]) -> FittedStrategy:
     """The mean of the members' corrected margins, as one booster and one correction."""
-    recipes, boosters = [one.recipe for one in members], [one.booster for one in members]
-    # The mean of the logit shifts is the shift of the geometric means.
-    kept = {label: geometric_mean([recipe.ledger.kept[label] for recipe in recipes]) for label in (0, 1)}
-    recipe = replace(recipes[0], name=strategy.name, ledger=replace(recipes[0].ledger, kept=kept))
-    rows = {label: sum(one.fit_rows[label] for one in members) for label in (0, 1)}
-    return FittedStrategy(
-        config=strategy, recipe=recipe, booster=average_fitted(boosters), fit_rows=rows, neighbours={}
-    )
+    first, shifts = members[0], [one.recipe.prior_shift for one in members]
+    # The mean of the logarithms of factors is that of their geometric mean.
+    kept = tuple(geometric_mean(fractions) for fractions in zip(*[s.kept_fractions for s in shifts], strict=True))
+    recipe = replace(first.recipe, name=name, prior_shift=replace(shifts[0], kept_fractions=kept))
+    rows = {k: sum(one.fit_rows[k] for one in members) for k in first.fit_rows}
+    return replace(first, recipe=recipe, booster=average_fitted([one.booster for one in members]), fit_rows=rows)
 
 
-def strategy_table(
-    run: Run, train: DataFrame, strategy: StrategyConfig, config: RunConfig, member: int = 0
-) -> DataFrame:
+def _strategy_table(run: Run, train: DataFrame, strategy: Strategy, task: FitTask, member: int) -> DataFrame:
     """The rows that a strategy trains on: `train`, or a table of its own, written once."""
-    name = table_name(strategy)
-    if name == "train":
+    if strategy.table == "train":
         return train
 
     def build() -> DataFrame:
-        names = [feature_column(i) for i in range(len(config.orders.features))]
-        numbers = len(config.orders.numeric)
         sampled = training_table(
-            train, strategy, key=config.orders.key, seed=config.split.seed, numeric=names[:numbers],
-            categorical=names[numbers:], member=member, tell=lambda reports: _keep_neighbours(run, strategy, reports),
+            train, strategy, task.roles, task.split.seed, member=member,
+            tell=lambda reports: _keep_neighbours(run, strategy, reports),
         )  # fmt: skip
-        return _laid_out(sampled, config)
+        return _laid_out(sampled, task)
 
-    return run.table(name, build)
+    return run.table(strategy.table, build)
 
 
-def _keep_neighbours(run: Run, strategy: StrategyConfig, reports: Mapping[Label, NeighbourReport]) -> None:
+def _keep_neighbours(run: Run, strategy: Strategy, reports: Mapping[Label, NeighbourReport]) -> None:
     found = {str(label): {**asdict(report), "sentence": report.sentence} for label, report in reports.items()}
     run.record(_neighbours_step(strategy), found)
 
 
-def _neighbours_step(strategy: StrategyConfig) -> str:
+def _neighbours_step(strategy: Strategy) -> str:
     return f"neighbours_{strategy.name}"
 
 
-def class_sums(run: Run, name: str, table: DataFrame) -> Mapping[int, Mapping[str, float]]:
-    """`rows` and business `weight` per class of the rows to fit on; one pass, kept in the ledger."""
+def _class_sums(run: Run, name: str, table: DataFrame) -> Mapping[int, Mapping[str, float]]:
+    """`rows` and business `weight` per class of the rows to fit on; one pass, kept in the run."""
 
     def summed() -> Any:
         weight = col(ROW_WEIGHT) if ROW_WEIGHT in table.columns else F.lit(1.0)
@@ -164,10 +185,10 @@ def class_sums(run: Run, name: str, table: DataFrame) -> Mapping[int, Mapping[st
         found = to_fit.agg(F.count(F.lit(1)).alias("rows"), F.sum(weight).alias("weight")).collect()
         return {str(row[LABEL]): {"rows": row["rows"], "weight": row["weight"]} for row in found}
 
-    return {int(label): sums for label, sums in run.document(f"{name}_sums", summed).items()}
+    return {int(label): sums for label, sums in sorted(run.document(f"{name}_sums", summed).items())}
 
 
-def kept_booster(run: Run, name: str, fit: Callable[[], FittedBooster]) -> FittedBooster:
+def _kept_booster(run: Run, name: str, fit: Callable[[], FittedBooster]) -> FittedBooster:
     """The booster of a recipe's name, fitted once and kept in the run."""
     file = f"models/{name}.ubj"
 
@@ -180,59 +201,13 @@ def kept_booster(run: Run, name: str, fit: Callable[[], FittedBooster]) -> Fitte
     return FittedBooster.from_record(record, run.folder.read_bytes(file))
 
 
-def _fit(
-    table: DataFrame, strategy: StrategyConfig, recipe: Recipe, fit_rows: Mapping[int, int], config: RunConfig
-) -> FittedBooster:
-    if strategy.kind == "isolation_forest":
-        return fit_isolation_forest(
-            table,
-            features=config.orders.features,
-            key=config.orders.key,
-            trees=strategy.trees,
-            honest_rows=fit_rows[0],
-            prior=math.exp(recipe.start[1]),
-            seed=config.training.seed,
-        )
-    if strategy.kind == "logistic_class_weight":
-        return fit_logistic(
-            with_recipe_weight(table, recipe),
-            features=config.orders.features,
-            numeric=len(config.orders.numeric),
-            classes=2,
-            weight_col=recipe.weight_column,
-            reg_param=strategy.reg_param,
-            max_iter=strategy.max_iter,
-            strategy=recipe.name,
-        )
-    return fit_booster(
-        with_recipe_weight(table, recipe),
-        features=config.orders.features,
-        training=config.training,
-        params=recipe.params,
-        weight_col=recipe.weight_column,
-        scale_pos_weight=recipe.scale_pos_weight,
-        start=recipe.start,
-        correction=recipe.ledger.correction(),
-        loss=recipe.loss,
-        costs=_stopping_costs(config),
-        strategy=recipe.name,
-    )
-
-
-def _stopping_costs(config: RunConfig) -> tuple[float, float] | None:
-    if config.training.early_stopping_metric != "expected_cost":
-        return None
-    return first_constant_costs([objective_from_config(entry) for entry in config.objectives])
-
-
-def _to_learn_from(rows: DataFrame, config: RunConfig) -> DataFrame:
+def _to_learn_from(rows: DataFrame, task: FitTask) -> DataFrame:
     # XGBoost reads float32: half the bytes to write once and to read in each fit.
-    inputs = [feature_column(i) for i in range(len(config.orders.features))]
-    weight = [ROW_WEIGHT] if config.orders.weight is not None else []
-    others = [col(name) for name in (*config.orders.key, SPLIT, LABEL, *weight, IS_EARLY_STOPPING)]
+    inputs = [feature_column(i) for i in range(len(task.orders.features))]
+    weight = [ROW_WEIGHT] if task.orders.weight is not None else []
+    others = [col(name) for name in (*task.orders.key, SPLIT, LABEL, *weight, IS_EARLY_STOPPING)]
     return rows.select(*others, *[col(name).cast("float").alias(name) for name in inputs])
 
 
-def _laid_out(rows: DataFrame, config: RunConfig) -> DataFrame:
-    training = config.training
-    return laid_out_for(rows, key=config.orders.key, num_workers=training.num_workers, seed=training.seed)
+def _laid_out(rows: DataFrame, task: FitTask) -> DataFrame:
+    return laid_out_for(rows, key=task.orders.key, num_workers=task.training.num_workers, seed=task.training.seed)

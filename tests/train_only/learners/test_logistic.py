@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 from sklearn.linear_model import LogisticRegression
+from support.class_rows import class_rows
 from support.model_rows import FEATURES, as_spark, matrix, model_rows
 
+from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.calibration.log_odds import LogOddsCalibration
 from imbalance_spark.core.errors import DataContractError, MissingColumnsError, TrainingError
 from imbalance_spark.orders.categories import CategoryEncoding
@@ -21,8 +23,8 @@ from imbalance_spark.threshold.class_rules import ClassThresholds
 from imbalance_spark.train_only.config import TrainingConfig
 from imbalance_spark.train_only.learners.logistic import fit_logistic
 from imbalance_spark.train_only.learners.xgboost import FittedBooster
-from imbalance_spark.train_only.strategies.base import Recipe, resolve, with_recipe_weight
-from imbalance_spark.train_only.strategies.config import StrategyConfig
+from imbalance_spark.train_only.strategies import Recipe, strategy_from_config
+from imbalance_spark.train_only.strategies.base import with_recipe_weight
 
 CATEGORIES = 4
 REG_PARAM = 1e-3
@@ -40,20 +42,20 @@ def rows_with_categories(rows: int, seed: int, codes: int = CATEGORIES) -> pd.Da
 
 
 def recipe_of(rows: pd.DataFrame, **settings: object) -> Recipe:
-    strategy = StrategyConfig.model_validate({"kind": "logistic_class_weight", **settings})
-    return resolve(strategy, rows[~rows.is_early_stopping].y.value_counts().to_dict(), TrainingConfig())
+    strategy = strategy_from_config({"kind": "logistic_class_weight", **settings})
+    return strategy.resolve(rows[~rows.is_early_stopping].y.value_counts().to_dict(), TrainingConfig())
 
 
 def fitted(spark: SparkSession, rows: pd.DataFrame, recipe: Recipe, **changes: object) -> FittedBooster:
     given = {
-        "features": FEATURES, "numeric": 3, "weight_col": recipe.weight_column, "reg_param": REG_PARAM,
+        "features": FEATURES, "numeric": 3, "classes": 2, "weight_col": recipe.weight_column, "reg_param": REG_PARAM,
         "max_iter": 200, "strategy": recipe.name,
     }  # fmt: skip
     return fit_logistic(with_recipe_weight(as_spark(spark, rows), recipe), **{**given, **changes})
 
 
 def margin(model: FittedBooster, rows: pd.DataFrame) -> np.ndarray:
-    return load_booster(model.ubj).inplace_predict(matrix(rows), predict_type="margin", validate_features=False)
+    return load_booster(model.model_bytes).inplace_predict(matrix(rows), predict_type="margin", validate_features=False)
 
 
 def design(rows: pd.DataFrame, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:
@@ -90,16 +92,16 @@ def test_the_slice_is_not_fitted_on(spark: SparkSession, rows: pd.DataFrame, mod
     other = rows.copy()
     other.loc[other.is_early_stopping, ["x_0", "x_3"]] = [1e6, 40.0]
     other.loc[other.is_early_stopping, "y"] = 1
-    assert fitted(spark, other, recipe_of(rows)).ubj == model.ubj
+    assert fitted(spark, other, recipe_of(rows)).model_bytes == model.model_bytes
 
 
 def test_the_ledger_is_exact_and_leads_back_to_the_rate(rows: pd.DataFrame, model: FittedBooster) -> None:
     recipe, to_fit = recipe_of(rows), rows[~rows.is_early_stopping]
-    assert recipe.ledger.is_exact
+    assert recipe.prior_shift.is_exact
     negatives, positives = (to_fit.y == 0).sum(), (to_fit.y == 1).sum()
-    assert recipe.ledger.logit_shift == pytest.approx(-np.log(negatives / positives))
+    assert recipe.prior_shift.correction().logit_shift == pytest.approx(-np.log(negatives / positives))
     unseen = rows_with_categories(20_000, seed=3)
-    found = probabilities(load_booster(model.ubj), matrix(unseen), recipe.ledger.correction())
+    found = probabilities(load_booster(model.model_bytes), matrix(unseen), recipe.prior_shift.correction())
     assert margin(model, unseen).mean() > -1.0  # as if classes were even
     # 300 positives tell the rate to 17 % (three standard errors).
     assert found.mean() == pytest.approx(unseen.y.mean(), rel=0.17)
@@ -113,7 +115,7 @@ def test_the_learning_curve_is_the_loss_after_each_iteration(rows: pd.DataFrame,
     weight = np.where(to_fit.y == 1, 0.5 / to_fit.y.mean(), 0.5 / (1 - to_fit.y.mean()))
     logit = margin(model, to_fit)
     loss = np.average(np.logaddexp(0.0, np.where(to_fit.y == 1, -logit, logit)), weights=weight)
-    linear = LinearModel.from_bytes(model.ubj)
+    [linear] = LinearModel.from_bytes(model.model_bytes).margins
     slopes = [*np.array(linear.slopes) * np.nanstd(matrix(to_fit)[:, :3].astype(float), axis=0), *linear.categories[0]]
     assert curve[-1] == pytest.approx(loss + REG_PARAM / 2 * np.sum(np.square(slopes)), rel=1e-6)
 
@@ -130,7 +132,14 @@ def test_a_fit_reads_its_table_three_times(spark: SparkSession) -> None:
     table = as_spark(spark, rows)
     counted = table.mapInArrow(count, table.schema)
     fit_logistic(
-        counted, features=FEATURES, numeric=3, weight_col=None, reg_param=REG_PARAM, max_iter=5, strategy="logistic"
+        counted,
+        features=FEATURES,
+        numeric=3,
+        classes=2,
+        weight_col=None,
+        reg_param=REG_PARAM,
+        max_iter=5,
+        strategy="logistic",
     )
     assert reads.value == 3 * len(rows)
 
@@ -138,14 +147,15 @@ def test_a_fit_reads_its_table_three_times(spark: SparkSession) -> None:
 def test_features_of_one_value_or_of_none_add_nothing(spark: SparkSession) -> None:
     rows = rows_with_categories(600, seed=5)
     rows["x_1"], rows["x_2"], rows["x_3"] = 7.0, np.nan, np.nan
-    found = LinearModel.from_bytes(fitted(spark, rows, recipe_of(rows)).ubj)
+    model = LinearModel.from_bytes(fitted(spark, rows, recipe_of(rows)).model_bytes)
+    [found] = model.margins
     assert (found.slopes[1:], found.centres[1:], found.categories) == ((0.0, 0.0), (7.0, 0.0), ((),))
-    assert np.isfinite(found.inplace_predict(matrix(rows))).all()
+    assert np.isfinite(model.inplace_predict(matrix(rows))).all()
 
 
 @pytest.mark.parametrize("rows_a_batch", [1, 7])
 def test_a_row_scores_the_same_in_any_batch(model: FittedBooster, rows_a_batch: int) -> None:
-    x, linear = matrix(rows_with_categories(50, seed=6)), LinearModel.from_bytes(model.ubj)
+    x, linear = matrix(rows_with_categories(50, seed=6)), LinearModel.from_bytes(model.model_bytes)
     parts = [linear.inplace_predict(x[start : start + rows_a_batch]) for start in range(0, 50, rows_a_batch)]
     assert (np.concatenate(parts) == linear.inplace_predict(x)).all()
     assert linear.inplace_predict(x[:0]).shape == (0,)
@@ -154,9 +164,9 @@ def test_a_row_scores_the_same_in_any_batch(model: FittedBooster, rows_a_batch: 
 def test_the_saved_bundle_scores_as_in_memory_and_refuses_a_changed_part(model: FittedBooster, tmp_path: Path) -> None:
     values = tuple("abcd")
     bundle = ModelBundle(
-        strategy="logistic_class_weight", model_bytes=model.ubj, numeric=FEATURES[:3], categorical=FEATURES[3:],
+        strategy="logistic_class_weight", model_bytes=model.model_bytes, numeric=FEATURES[:3], categorical=FEATURES[3:],
         categories=CategoryEncoding(values={FEATURES[3]: values}), label=LabelEncoding(classes=("0", "1")),
-        correction=recipe_of(rows_with_categories(3000, seed=1)).ledger.correction(),
+        correction=recipe_of(rows_with_categories(3000, seed=1)).prior_shift.correction(),
         calibrator=LogOddsCalibration(method="identity"), rules={"max_f1": ClassThresholds.of_threshold(0.5)},
         serve_objective="max_f1",
     )  # fmt: skip
@@ -167,7 +177,7 @@ def test_the_saved_bundle_scores_as_in_memory_and_refuses_a_changed_part(model: 
     rows = rows_with_categories(300, seed=7)
     orders = pd.DataFrame(matrix(rows)[:, :3], columns=list(FEATURES[:3]))
     orders[FEATURES[3]] = [None if np.isnan(code) else values[int(code)] for code in rows["x_3"]]
-    expected = probabilities(load_booster(model.ubj), matrix(rows), bundle.correction)
+    expected = probabilities(load_booster(model.model_bytes), matrix(rows), bundle.correction)
     assert (Scorer(loaded).score(orders)["probability"] == expected).all()
     part = tmp_path / "linear.json"
     part.write_text(json.dumps({**json.loads(part.read_text("utf-8")), "intercept": 0.0}), "utf-8")
@@ -176,9 +186,27 @@ def test_the_saved_bundle_scores_as_in_memory_and_refuses_a_changed_part(model: 
 
 
 def test_a_booster_is_not_taken_for_a_linear_model(model: FittedBooster) -> None:
-    assert LinearModel.is_in(model.ubj)
+    assert LinearModel.is_in(model.model_bytes)
     assert not LinearModel.is_in(b'{L\x00"learner"')
-    assert LinearModel.from_bytes(model.ubj) == LinearModel.from_bytes(LinearModel.from_bytes(model.ubj).to_bytes())
+    linear = LinearModel.from_bytes(model.model_bytes)
+    assert LinearModel.from_bytes(linear.to_bytes()) == linear
+
+
+def test_three_classes_have_the_probabilities_of_scikit_learn(spark: SparkSession) -> None:
+    rows = class_rows(3000, seed=1)
+    model = fit_logistic(
+        as_spark(spark, rows), features=FEATURES, numeric=4, classes=3, weight_col=None, reg_param=REG_PARAM,
+        max_iter=200, strategy="logistic",
+    )  # fmt: skip
+    to_fit, unseen = rows[~rows.is_early_stopping], class_rows(500, seed=2)
+    mean, deviation = (of(matrix(to_fit).astype(np.float64), axis=0) for of in (np.nanmean, np.nanstd))
+    scaled = [np.nan_to_num((matrix(part).astype(np.float64) - mean) / deviation) for part in (to_fit, unseen)]
+    peer = LogisticRegression(C=1.0 / (REG_PARAM * len(to_fit)), tol=1e-10, max_iter=1000).fit(scaled[0], to_fit.y)
+    logs = PriorCorrection.identity(3).log_probabilities(margin(model, unseen))
+    np.testing.assert_allclose(np.exp(logs), peer.predict_proba(scaled[1]), atol=2e-4)
+    linear = LinearModel.from_bytes(model.model_bytes)
+    assert LinearModel.is_in(linear.to_bytes())
+    assert LinearModel.from_bytes(linear.to_bytes()) == linear
 
 
 def test_what_cannot_be_fitted_is_one_sentence(spark: SparkSession) -> None:

@@ -17,24 +17,24 @@ from imbalance_spark.scoring.boosters import load_booster
 from imbalance_spark.train_only.config import TrainingConfig
 from imbalance_spark.train_only.learners.losses import FocalLoss
 from imbalance_spark.train_only.learners.xgboost import FittedBooster, fit_booster
-from imbalance_spark.train_only.strategies.base import Recipe, resolve, training_table, with_recipe_weight
-from imbalance_spark.train_only.strategies.config import StrategyConfig
+from imbalance_spark.train_only.strategies import Recipe, Roles, Strategy, strategy_from_config
+from imbalance_spark.train_only.strategies.base import training_table, with_recipe_weight
 
 TRAINING = TrainingConfig(num_workers=1, rounds=30, early_stopping_rounds=4)
 STRATEGIES = {
-    "none": StrategyConfig(kind="none", name="none"),
-    "undersample": StrategyConfig(kind="undersample", name="undersample", sampling_strategy=0.2),
-    "oversample": StrategyConfig(kind="oversample", name="oversample", sampling_strategy=0.2),
-    "class_weight": StrategyConfig(kind="class_weight", name="class_weight", params={"max_depth": 3}),
-    "scale_pos_weight": StrategyConfig(kind="scale_pos_weight", name="scale_pos_weight", scale_pos_weight=5.0),
-    "balanced_sketch": StrategyConfig(kind="balanced_sketch", name="balanced_sketch"),
-    "class_weight_power": StrategyConfig(kind="class_weight_power", name="class_weight_power", power=0.5),
-    "max_delta_step": StrategyConfig(kind="max_delta_step", name="max_delta_step", max_delta_step=2.0),
-    "focal": StrategyConfig(kind="focal", name="focal", params={"min_child_weight": 0.1}),
-    "asymmetric_focal": StrategyConfig(
-        kind="asymmetric_focal", name="asymmetric_focal", gamma_negative=2.0, gamma_positive=0.5
+    "none": strategy_from_config({"kind": "none"}),
+    "undersample": strategy_from_config({"kind": "undersample", "sampling_strategy": 0.2}),
+    "oversample": strategy_from_config({"kind": "oversample", "sampling_strategy": 0.2}),
+    "class_weight": strategy_from_config({"kind": "class_weight", "params": {"max_depth": 3}}),
+    "scale_pos_weight": strategy_from_config({"kind": "scale_pos_weight", "scale_pos_weight": 5.0}),
+    "balanced_sketch": strategy_from_config({"kind": "balanced_sketch"}),
+    "class_weight_power": strategy_from_config({"kind": "class_weight_power", "power": 0.5}),
+    "max_delta_step": strategy_from_config({"kind": "max_delta_step", "max_delta_step": 2.0}),
+    "focal": strategy_from_config({"kind": "focal", "params": {"min_child_weight": 0.1}}),
+    "asymmetric_focal": strategy_from_config(
+        {"kind": "asymmetric_focal", "gamma_negative": 2.0, "gamma_positive": 0.5}
     ),
-    "class_balanced_focal": StrategyConfig(kind="class_balanced_focal", name="class_balanced_focal", gamma=1.0),
+    "class_balanced_focal": strategy_from_config({"kind": "class_balanced_focal", "gamma": 1.0}),
 }
 
 
@@ -58,10 +58,10 @@ def unseen() -> pd.DataFrame:
     return model_rows(20_000, seed=2)
 
 
-def _fit(spark, train, strategy) -> Fit:
-    rows = training_table(train, strategy, key="order_id", seed=7).drop("copy_number").toPandas()
+def _fit(spark: SparkSession, train, strategy: Strategy) -> Fit:
+    rows = training_table(train, strategy, Roles(key=("order_id",)), 7).drop("copy_number").toPandas()
     before, after = (_fit_rows(frame) for frame in (train.toPandas(), rows))
-    recipe = resolve(strategy, before, TRAINING, {label: after[label] / before[label] for label in (0, 1)})
+    recipe = strategy.resolve(before, TRAINING, {label: after[label] / before[label] for label in (0, 1)})
     table = with_recipe_weight(as_spark(spark, rows), recipe)
     booster = fit_booster(table, **_settings(recipe))
     return Fit(table.toPandas(), recipe, booster)
@@ -73,7 +73,7 @@ def _settings(recipe: Recipe) -> dict:
         "training": TRAINING,
         "params": recipe.params,
         "start": recipe.start,
-        "correction": recipe.ledger.correction(),
+        "correction": recipe.prior_shift.correction(),
         "strategy": recipe.name,
         "weight_col": recipe.weight_column,
         "scale_pos_weight": recipe.scale_pos_weight,
@@ -104,7 +104,7 @@ def _native(
     params |= {"eval_metric": "logloss"} if fit.recipe.loss is None else {"disable_default_eval_metric": 1}
 
     def corrected_log_loss(margin: np.ndarray, rows: xgboost.DMatrix) -> tuple[str, float]:
-        p = fit.recipe.ledger.correction().apply(1 / (1 + np.exp(-margin.astype(float))))
+        p = fit.recipe.prior_shift.correction().apply(1 / (1 + np.exp(-margin.astype(float))))
         return "log_loss", -np.mean(np.log(np.where(rows.get_label() == 1, p, 1 - p)))
 
     params |= {"base_score": float(prior), "scale_pos_weight": factor, "tree_method": "hist", "nthread": 1}
@@ -169,10 +169,12 @@ def test_one_worker_grows_the_trees_of_the_weighted_logistic_loss(spark: SparkSe
     plain = fits["none"]
     rate = math.exp(plain.recipe.start[1])
     prior = 3 * rate / (1 + 2 * rate)
-    ledger = dataclasses.replace(plain.recipe.ledger, weights={0: 1.0, 1: 3.0})
-    recipe = dataclasses.replace(plain.recipe, loss=FocalLoss(weights=(1.0, 3.0)), start=start_of(prior), ledger=ledger)
+    shift = dataclasses.replace(plain.recipe.prior_shift, weights=(1.0, 3.0))
+    recipe = dataclasses.replace(
+        plain.recipe, loss=FocalLoss(weights=(1.0, 3.0)), start=start_of(prior), prior_shift=shift
+    )
     table = as_spark(spark, plain.table)
-    ours = load_booster(fit_booster(table, **_settings(recipe)).ubj)
+    ours = load_booster(fit_booster(table, **_settings(recipe)).model_bytes)
     native = _native(Fit(plain.table, recipe, plain.booster), weights=None, factor=1.0, prior=prior, shift=0.0)
     assert ours.num_boosted_rounds() == native.num_boosted_rounds() > 3
     assert ours.get_dump(with_stats=True) == native.get_dump(with_stats=True)
@@ -195,18 +197,18 @@ def test_corrected_probabilities_have_the_mean_of_the_base_rate(
 ) -> None:
     fit = fits[name]
     raw = load_booster(fit.booster.model_bytes).inplace_predict(matrix(unseen)).astype(float)
-    corrected = fit.recipe.ledger.correction().apply(raw)
+    corrected = fit.recipe.prior_shift.correction().apply(raw)
     plain = load_booster(fits["none"].booster.model_bytes).inplace_predict(matrix(unseen)).astype(float)
     # Fitted on some 260 positives, which tell the base rate to 18 % (three standard errors).
     assert corrected.mean() == pytest.approx(unseen.y.mean(), rel=0.18)
-    if fit.recipe.ledger.logit_shift != 0.0:
+    if fit.recipe.prior_shift.correction().logit_shift != 0.0:
         assert raw.mean() > 2 * unseen.y.mean()
     assert np.corrcoef(corrected, plain)[0, 1] > 0.8
 
 
 def test_balanced_sketch_is_calibrated_without_a_correction(fits: dict[str, Fit], unseen: pd.DataFrame) -> None:
     fit = fits["balanced_sketch"]
-    assert fit.recipe.ledger.logit_shift == 0.0
+    assert fit.recipe.prior_shift.correction().logit_shift == 0.0
     raw = load_booster(fit.booster.model_bytes).inplace_predict(matrix(unseen))
     prior = math.exp(fits["none"].recipe.start[1])
     assert raw.mean() == pytest.approx(prior, rel=0.06)
@@ -217,7 +219,7 @@ def test_the_stopping_loss_is_that_of_corrected_probabilities_with_weight_one(fi
     fit, rows = fits[name], fits["none"].table
     stopping = rows[rows.is_early_stopping]
     raw = load_booster(fit.booster.model_bytes).inplace_predict(matrix(stopping)).astype(float)
-    p, y = fit.recipe.ledger.correction().apply(raw), stopping.y.to_numpy()
+    p, y = fit.recipe.prior_shift.correction().apply(raw), stopping.y.to_numpy()
     loss = -np.mean(np.where(y == 1, np.log(p), np.log(1 - p)))
     curve = fit.booster.learning_curve["validation"]
     assert curve[fit.booster.best_iteration] == pytest.approx(loss, abs=1e-6)
@@ -253,7 +255,7 @@ def test_two_workers_do_not_hang_when_one_has_no_positive_and_fit_the_same_twice
     rows.loc[rows.index[~rows.is_early_stopping][:1], "y"] = 1
     rows.loc[rows.index[rows.is_early_stopping][:1], "y"] = 1
     table = as_spark(spark, rows)
-    recipe = resolve(STRATEGIES["none"], _fit_rows(rows), TRAINING)
+    recipe = STRATEGIES["none"].resolve(_fit_rows(rows), TRAINING)
     two_workers = TRAINING.model_copy(update={"num_workers": 2, "rounds": 3})
     first, second = (fit_booster(table, **{**_settings(recipe), "training": two_workers}) for _ in range(2))
     assert first.model_bytes == second.model_bytes
@@ -262,7 +264,7 @@ def test_two_workers_do_not_hang_when_one_has_no_positive_and_fit_the_same_twice
 
 def test_arrow_batches_without_a_row_of_the_slice_or_without_one_to_fit_on_change_nothing(spark: SparkSession) -> None:
     rows = model_rows(300, seed=4, intercept=-1.0).sort_values("is_early_stopping")
-    settings = _settings(resolve(STRATEGIES["none"], _fit_rows(rows), TRAINING))
+    settings = _settings(STRATEGIES["none"].resolve(_fit_rows(rows), TRAINING))
     size = "spark.sql.execution.arrow.maxRecordsPerBatch"
     in_one_batch = fit_booster(as_spark(spark, rows), **settings)
     before = spark.conf.get(size)
@@ -278,7 +280,7 @@ def test_arrow_batches_without_a_row_of_the_slice_or_without_one_to_fit_on_chang
 
 def test_feature_names_that_xgboost_forbids_stay_outside_the_booster(spark: SparkSession) -> None:
     rows = model_rows(300, seed=4, intercept=-1.0)
-    recipe = resolve(STRATEGIES["none"], _fit_rows(rows), TRAINING)
+    recipe = STRATEGIES["none"].resolve(_fit_rows(rows), TRAINING)
     names = ("a[0]", "b<c", "d.e", "f `g`")
     booster = fit_booster(as_spark(spark, rows), **{**_settings(recipe), "features": names})
     assert booster.features == names
@@ -296,14 +298,14 @@ def test_a_fit_reads_its_table_once(spark: SparkSession) -> None:
 
     table = as_spark(spark, rows)
     counted = table.mapInArrow(count, table.schema)
-    fit_booster(counted, **_settings(resolve(STRATEGIES["none"], _fit_rows(rows), TRAINING)))
+    fit_booster(counted, **_settings(STRATEGIES["none"].resolve(_fit_rows(rows), TRAINING)))
     assert reads.value == len(rows)
 
 
 def test_a_failed_fit_is_one_sentence_without_row_values(spark: SparkSession) -> None:
     rows = model_rows(200, seed=5, intercept=-1.0)
     rows["fit_weight"] = -1234.5
-    settings = _settings(resolve(STRATEGIES["none"], _fit_rows(rows), TRAINING))
+    settings = _settings(STRATEGIES["none"].resolve(_fit_rows(rows), TRAINING))
     with pytest.raises(TrainingError) as failed:
         fit_booster(as_spark(spark, rows), **{**settings, "weight_col": "fit_weight"})
     assert str(failed.value).startswith("training of strategy 'none': ")
@@ -313,7 +315,7 @@ def test_a_failed_fit_is_one_sentence_without_row_values(spark: SparkSession) ->
 
 def test_an_empty_early_stopping_slice_is_an_error(spark: SparkSession) -> None:
     rows = model_rows(200, seed=5, intercept=-1.0)
-    settings = _settings(resolve(STRATEGIES["none"], _fit_rows(rows), TRAINING))
+    settings = _settings(STRATEGIES["none"].resolve(_fit_rows(rows), TRAINING))
     rows["is_early_stopping"] = False
     with pytest.raises(TrainingError, match="strategy 'none'"):
         fit_booster(as_spark(spark, rows), **settings)
@@ -335,13 +337,13 @@ def test_an_empty_early_stopping_slice_is_an_error(spark: SparkSession) -> None:
 )
 def test_starting_values_out_of_range_are_refused(spark: SparkSession, changed: dict, text: str) -> None:
     rows = model_rows(50, seed=5, intercept=-1.0)
-    settings = _settings(resolve(STRATEGIES["none"], _fit_rows(rows), TRAINING))
+    settings = _settings(STRATEGIES["none"].resolve(_fit_rows(rows), TRAINING))
     with pytest.raises(ConfigError, match=text):
         fit_booster(as_spark(spark, rows), **{**settings, **changed})
 
 
 def test_a_missing_input_column_is_named(spark: SparkSession) -> None:
     rows = model_rows(50, seed=5, intercept=-1.0)
-    settings = _settings(resolve(STRATEGIES["none"], _fit_rows(rows), TRAINING))
+    settings = _settings(STRATEGIES["none"].resolve(_fit_rows(rows), TRAINING))
     with pytest.raises(MissingColumnsError, match="x_3"):
         fit_booster(as_spark(spark, rows.drop(columns="x_3")), **settings)

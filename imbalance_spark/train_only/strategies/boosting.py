@@ -1,0 +1,264 @@
+"""Strategies of boosting on all rows: plain, or with class weights, another loss or a parameter of XGBoost."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+
+from pydantic import Field, field_validator, model_validator
+
+from imbalance_spark.core.class_counts import Label
+from imbalance_spark.core.errors import nearest
+from imbalance_spark.core.section import Share
+from imbalance_spark.train_only.config import BoosterParams
+from imbalance_spark.train_only.learners.losses import FocalLoss
+from imbalance_spark.train_only.strategies.base import Strategy
+from imbalance_spark.train_only.weights import class_weights, scale_pos_weight
+
+Focusing = Annotated[float, Field(ge=0.0, le=100.0)]
+_Class = TypeVar("_Class", bound=int | str)
+_Value = TypeVar("_Value", int, float)
+
+_XGBOOSTS_HESSIAN = 2.0  # its softmax has 2 p (1 - p), so that leaves and min_child_weight mean the same
+
+Weights = Literal["balanced"] | dict[int | str, float]
+
+
+class Boosted(Strategy):
+    """A strategy that XGBoost fits.
+
+    Args:
+        params: XGBoost parameters that differ from `training.params`.
+    """
+
+    params: dict[str, Any] = {}
+
+    @field_validator("params")
+    @classmethod
+    def _are_xgboosts(cls, params: dict[str, Any]) -> dict[str, Any]:
+        known = BoosterParams.model_fields
+        if unknown := sorted(set(params) - set(known)):
+            raise ValueError(f"unknown {unknown}.{nearest(unknown, known)} Known: {sorted(known)}")
+        BoosterParams.model_validate(params)
+        return params
+
+    def booster_params(self) -> dict[str, Any]:
+        """XGBoost's parameters that differ from `training.params`."""
+        return dict(self.params)
+
+
+class Plain(Boosted):
+    """Boosting on the rows as they are; what every other strategy is compared with."""
+
+    kind: Literal["none"] = "none"
+    corrects: ClassVar[bool] = False
+    is_plain: ClassVar[bool] = True
+
+
+class Weighed(Strategy):
+    """A strategy with a weight for each class.
+
+    Args:
+        weights: 'balanced', n / (K n_k), or a weight above 0 for each class.
+    """
+
+    weights: Weights = "balanced"
+
+    @field_validator("weights")
+    @classmethod
+    def _above_zero(cls, weights: Weights) -> Weights:
+        if not isinstance(weights, str) and not min(weights.values(), default=0.0) > 0.0:
+            raise ValueError(f"must be above 0, got {weights}")
+        return weights
+
+    def problems(self, classes: Sequence[str], numeric: Sequence[str], categorical: Sequence[str]) -> Iterator[str]:
+        """Weights that do not name each class."""
+        if not isinstance(self.weights, str) and set(map(str, self.weights)) != set(classes):
+            yield (
+                f"strategy {self.name!r}: weights must name each of the classes {list(classes)}, and no other, got "
+                f"{list(self.weights)}"
+            )
+
+    def class_weights(self, counts: Mapping[int, int]) -> dict[int, float]:
+        """The weight of each class's rows."""
+        return _class_weights(counts, self.weights)
+
+
+class ClassWeight(Weighed, Boosted):
+    """Weigh the rows of each class, in the gradient and in the quantile sketch of the features."""
+
+    kind: Literal["class_weight"] = "class_weight"
+
+
+class ScalePosWeight(Boosted):
+    """Weigh the gradient of rare classes, not the quantile sketch of the features.
+
+    Args:
+        scale_pos_weight: 'balanced' (n_neg / n_pos; of more classes n_max / n_k for each), or for two classes a number
+            above 0.
+    """
+
+    kind: Literal["scale_pos_weight"] = "scale_pos_weight"
+    scale_pos_weight: Literal["balanced"] | Annotated[float, Field(gt=0.0)] = "balanced"
+
+    def problems(self, classes: Sequence[str], numeric: Sequence[str], categorical: Sequence[str]) -> Iterator[str]:
+        """A number for more classes than two."""
+        if len(classes) > 2 and self.scale_pos_weight != "balanced":
+            yield (
+                f"strategy {self.name!r}: scale_pos_weight {self.scale_pos_weight} weighs the positive one of two "
+                f"classes, there are {len(classes)}: use 'balanced', or class_weight with a weight for each class"
+            )
+
+    def positive_factor(self, counts: Mapping[int, int]) -> float:
+        """n_neg / n_pos, or the number asked for."""
+        if len(counts) > 2:
+            return 1.0
+        return scale_pos_weight(_by_label(counts)) if self.scale_pos_weight == "balanced" else self.scale_pos_weight
+
+    def loss(self, counts: Mapping[int, int]) -> FocalLoss | None:
+        """Of more than two classes, cross-entropy in which the classes weigh n_max / n_k."""
+        if len(counts) == 2:
+            return None
+        most = max(counts.values())
+        return FocalLoss(weights=tuple(most / counts[k] for k in sorted(counts)), hessian_scale=_XGBOOSTS_HESSIAN)
+
+
+class BalancedSketch(Boosted):
+    """Quantile sketches of balanced classes; in the gradient the weights cancel, so scores need no correction.
+
+    The weight column has balanced weights, which the sketch sees; the gradient divides them out by `scale_pos_weight`,
+    or by the loss of more than two classes.
+    """
+
+    kind: Literal["balanced_sketch"] = "balanced_sketch"
+
+    @property
+    def gradient_power(self) -> float:
+        """Which power of a balanced weight is left in the gradient."""
+        return 0.0
+
+    def class_weights(self, counts: Mapping[int, int]) -> dict[int, float]:
+        """1 and n_neg / n_pos, or of more classes n / (K n_k)."""
+        if len(counts) == 2:
+            return {0: 1.0, 1: scale_pos_weight(_by_label(counts))}
+        return _class_weights(counts, "balanced")
+
+    def positive_factor(self, counts: Mapping[int, int]) -> float:
+        """(n_neg / n_pos)^(power - 1)."""
+        return scale_pos_weight(_by_label(counts)) ** (self.gradient_power - 1.0) if len(counts) == 2 else 1.0
+
+    def loss(self, counts: Mapping[int, int]) -> FocalLoss | None:
+        """Of more than two classes, cross-entropy in which the classes weigh what is left of their column's weight."""
+        if len(counts) == 2:
+            return None
+        weights = self.class_weights(counts)
+        left = tuple(weights[k] ** (self.gradient_power - 1.0) for k in sorted(weights))
+        return FocalLoss(weights=left, hessian_scale=_XGBOOSTS_HESSIAN)
+
+
+class ClassWeightPower(BalancedSketch):
+    """Quantile sketches of balanced classes, and in the gradient a power of the balanced class weights.
+
+    Args:
+        power: of two classes the positive one weighs (n_neg / n_pos)^power; 0 is `balanced_sketch`.
+    """
+
+    kind: Literal["class_weight_power"] = "class_weight_power"  # type: ignore[assignment]
+    power: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+
+    @property
+    def gradient_power(self) -> float:
+        """The power asked for."""
+        return self.power
+
+
+class MaxDeltaStep(Boosted):
+    """Plain boosting with a bound on a leaf's step, which tames leaves of a rare class alone.
+
+    Args:
+        max_delta_step: the bound, above 0.
+    """
+
+    kind: Literal["max_delta_step"] = "max_delta_step"
+    max_delta_step: Annotated[float, Field(gt=0.0)] = 1.0
+    corrects: ClassVar[bool] = False
+
+    @model_validator(mode="after")
+    def _set_once(self) -> Self:
+        if "max_delta_step" in self.params:
+            raise ValueError("max_delta_step stands in params too: set it once, beside the kind")
+        return self
+
+    def booster_params(self) -> dict[str, Any]:
+        """The bound, with the other parameters."""
+        return {**self.params, "max_delta_step": self.max_delta_step}
+
+
+class Focal(Boosted):
+    """Focal loss: rows that the model gets right count less.
+
+    Args:
+        gamma: focusing, 0 is none.
+        alpha: of two classes the positive one's weight, the other has 1 - alpha; with null both have 1.
+    """
+
+    kind: Literal["focal"] = "focal"
+    gamma: Focusing = 2.0
+    alpha: Share | None = None
+
+    def problems(self, classes: Sequence[str], numeric: Sequence[str], categorical: Sequence[str]) -> Iterator[str]:
+        """Alpha for more classes than two."""
+        if len(classes) > 2 and self.alpha is not None:
+            yield (
+                f"strategy {self.name!r}: alpha weighs the positive one of two classes: leave it out, or use "
+                "class_balanced_focal, which weighs all"
+            )
+
+    def loss(self, counts: Mapping[int, int]) -> FocalLoss:
+        """The usual focal loss."""
+        return FocalLoss.focal(self.gamma, self.alpha, classes=len(counts))
+
+
+class AsymmetricFocal(Boosted):
+    """Focal loss that focuses more on the hard rows of the largest class than on the others.
+
+    Args:
+        gamma_negative: focusing of class 0, or of more than two classes the largest.
+        gamma_positive: focusing of all others.
+    """
+
+    kind: Literal["asymmetric_focal"] = "asymmetric_focal"
+    gamma_negative: Focusing = 4.0
+    gamma_positive: Focusing = 1.0
+
+    def loss(self, counts: Mapping[int, int]) -> FocalLoss:
+        """A focusing of its own for the largest class."""
+        classes = len(counts)
+        largest = 0 if classes == 2 else max(sorted(counts), key=lambda k: counts[k])
+        return FocalLoss.asymmetric(self.gamma_negative, self.gamma_positive, classes=classes, largest=largest)
+
+
+class ClassBalancedFocal(Boosted):
+    """Focal loss with a weight for each class by its effective number of rows.
+
+    Args:
+        gamma: focusing, 0 is none.
+        beta: of the effective number of rows, in [0, 1).
+    """
+
+    kind: Literal["class_balanced_focal"] = "class_balanced_focal"
+    gamma: Focusing = 2.0
+    beta: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
+
+    def loss(self, counts: Mapping[int, int]) -> FocalLoss:
+        """Weights by the effective number of rows, on these counts."""
+        return FocalLoss.class_balanced(counts, beta=self.beta, gamma=self.gamma)
+
+
+def _class_weights(counts: Mapping[int, int], weights: Weights) -> dict[int, float]:
+    asked = weights if isinstance(weights, str) else _by_label(weights)
+    found = class_weights(_by_label(counts), asked)
+    return {k: found[k] for k in sorted(counts)}
+
+
+def _by_label(values: Mapping[_Class, _Value]) -> dict[Label, _Value]:
+    """The same, as a mapping by any label: `Mapping` is invariant in its keys."""
+    return {label: value for label, value in values.items()}  # noqa: C416  # dict() would keep the key's type

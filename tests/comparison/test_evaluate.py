@@ -1,0 +1,62 @@
+"""What decisions cost, what a model gains over another one, and names of metrics for one target and for K."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from support.made_up_comparison import CLASSES, class_comparison, class_counts, comparison_of
+
+from imbalance_spark.comparison.compare import require_classes_in_folds
+from imbalance_spark.comparison.evaluate import decision_metrics, gain_over
+from imbalance_spark.core.errors import DataContractError
+from imbalance_spark.metrics.confusion import MulticlassConfusion
+from imbalance_spark.metrics.evaluate import TargetNames
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+
+
+def test_costs_are_paid_by_true_class_and_decision() -> None:
+    confusion = MulticlassConfusion(weight=np.array([[90.0, 5.0, 5.0], [2.0, 6.0, 0.0], [1.0, 0.0, 3.0]]))
+    costs = ((0, 1, 8), (5, 0, 8), (80, 80, 0))
+    # 5 ok taken for late at 1, 5 for fraud at 8; 2 late for ok at 5; 1 fraud for ok at 80.
+    assert decision_metrics(confusion, costs)["cost"] == 5 * 1 + 5 * 8 + 2 * 5 + 80
+    assert "cost" not in decision_metrics(confusion, None)
+
+
+def test_a_model_gains_nothing_over_itself_and_models_of_other_rows_are_refused() -> None:
+    _, counts = class_counts(0.5)
+    gain = gain_over(SimpleNamespace(held_out=counts), counts, "average_precision")
+    assert (gain.value, gain.low, gain.high) == (0.0, 0.0, 0.0)
+    other = HeldOutCounts(targets=class_counts(1.0)[1].targets[:2])
+    with pytest.raises(DataContractError, match="other classes, or their buckets hold different rows"):
+        gain_over(SimpleNamespace(held_out=counts), other, "average_precision")
+
+
+def test_metrics_of_one_target_are_bare_and_those_of_more_name_the_class_or_the_macro_average() -> None:
+    one, more = TargetNames(("fraud",)), TargetNames(CLASSES)
+    assert (one.of("recall", 0), one.macro("recall")) == ("recall", "recall")
+    assert (more.of("recall", 2), more.macro("recall")) == ("recall/fraud", "macro_recall")
+    assert more.named("recall", [0.2, float("nan"), 0.4])["macro_recall"] == pytest.approx(0.3)
+
+
+def test_every_rule_has_its_metrics_and_the_serving_one_its_intervals() -> None:
+    of_classes, of_two = class_comparison({"none": 0.5}).best, comparison_of({"none": 0.5}).best
+    for fold in ("validation", "test"):
+        for rule in ("cost_matrix", "argmax", "max_f1"):
+            assert f"{fold}/{rule}/macro_f1" in of_classes.metrics
+        assert of_classes.metrics[f"{fold}/cost"] == of_classes.metrics[f"{fold}/cost_matrix/cost"]
+        assert of_classes.metrics[f"{fold}/cost"] < of_classes.metrics[f"{fold}/argmax/cost"]
+        low, high = (getattr(of_classes.intervals[f"{fold}/cost_matrix/macro_recall"], end) for end in ("low", "high"))
+        assert low < of_classes.metrics[f"{fold}/cost_matrix/macro_recall"] < high
+        assert of_two.metrics[f"{fold}/recall"] == of_two.metrics[f"{fold}/min_cost_fn_10_fp_1/recall"]
+        assert f"{fold}/recall" in of_two.intervals
+    assert set(of_two.uncertainty) == {"1"}
+    assert of_classes.uncertainty == {}  # no threshold serves
+
+
+def test_a_fold_without_a_class_is_named_before_anything_is_fitted() -> None:
+    full = {0: 90, 1: 7, 2: 1}
+    require_classes_in_folds({"train": full, "validation": full, "test": full}, CLASSES)
+    with pytest.raises(
+        DataContractError, match=r"train has no row of \['fraud'\]; test has no row of \['late', 'fraud'\]"
+    ):
+        require_classes_in_folds({"train": {0: 9, 1: 1}, "validation": full, "test": {0: 9}}, CLASSES)
