@@ -142,7 +142,7 @@ def _orders(spark: SparkSession, rows: int, prevalence: float) -> _Orders:
 def _advised(train: _Orders, validation: _Orders, truth: _Orders, args: argparse.Namespace) -> _Advised:
     strategies = [strategy_from_config(asked) for asked in _STRATEGIES]
     with ThreadPoolExecutor(args.workers) as threads:
-        judge = partial(_judged, train, validation, truth, rounds=args.rounds)
+        judge = partial(_evaluated, train, validation, truth, rounds=args.rounds)
         judged = list(threads.map(judge, strategies))
     results = [SimpleNamespace(name=s.name, held_out=counts) for s, (counts, _) in zip(strategies, judged, strict=True)]
     true = {s.name: value for s, (_, value) in zip(strategies, judged, strict=True)}

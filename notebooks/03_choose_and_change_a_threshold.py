@@ -18,12 +18,11 @@ dbutils.widgets.dropdown("register", "no", ["no", "yes"], "Register as champion"
 # COMMAND ----------
 
 import pandas as pd
-from imbalance_spark.comparison.retune_record import retuned_evidence, retuned_identity, version_tags
 
 from imbalance_spark.calibration import ledger_check
-from imbalance_spark.comparison.retune import retune
+from imbalance_spark.comparison.retune import retune, retuned_evidence, retuned_identity, version_tags
 from imbalance_spark.metrics.plots import confusion_figure, cost_figure, threshold_figure
-from imbalance_spark.scoring.held_out_counts import TargetCounts
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.threshold import MaxFBeta, MaxMCC, MaxRecall, MinCost, sweep, sweep_segments
 from imbalance_spark.threshold.uncertainty import threshold_interval
 from imbalance_spark.tracking.models import load_logged_model, log_retuned, register_version
@@ -39,7 +38,8 @@ from imbalance_spark.tracking.registry import load_registered_model
 tracking_uri = dbutils.widgets.get("tracking_uri")
 model = load_registered_model(tracking_uri, dbutils.widgets.get("model"))
 logged = load_logged_model(tracking_uri, model.run_id)
-held_out, bundle = TargetCounts.from_records(logged.documents["counts.json"]), model.bundle
+counts, bundle = HeldOutCounts.from_records(logged.documents["counts.json"]), model.bundle
+held_out = counts.target
 through = bundle.calibrator.apply
 choose = held_out.choose.curve(through)
 print(f"{model.label}, strategy {bundle.strategy}: threshold {bundle.threshold:.6g}, for {bundle.serve_objective}")
@@ -48,7 +48,7 @@ print(f"{model.label}, strategy {bundle.strategy}: threshold {bundle.threshold:.
 
 # MAGIC %md
 # MAGIC ## What each objective asks for
-# MAGIC Chosen on the half of validation that did not calibrate, over every cut-off that its scores allow.
+# MAGIC Chosen on the half of validation that did not calibrate, over every threshold that its scores allow.
 
 # COMMAND ----------
 
@@ -133,7 +133,7 @@ for column in held_out.segments["validation"]:
 given_rate = dbutils.widgets.get("base_rate")
 base_rate = float(given_rate) if given_rate else None
 orders_per_day = float(dbutils.widgets.get("orders_per_day"))
-retuned = retune(bundle, held_out, cost, base_rate=base_rate, orders_per_day=orders_per_day)
+retuned = retune(bundle, counts, cost, base_rate=base_rate, orders_per_day=orders_per_day)
 print("\n".join(retuned.lines()))
 outcomes = {
     (fold, when): getattr(outcome, when) for fold, outcome in retuned.folds.items() for when in ("before", "after")
@@ -150,9 +150,9 @@ display(pd.DataFrame([{"fold": fold, "": when, **vars(outcome)} for (fold, when)
 # COMMAND ----------
 
 if dbutils.widgets.get("register") == "yes":
-    evidence = retuned_evidence(logged, held_out, retuned, base_rate=base_rate, costs={"fn": fn, "fp": fp})
-    model_uri = log_retuned(logged, retuned.bundle, evidence, retuned_identity(logged, cost.name, base_rate))
-    number = register_version(model.name, model_uri, version_tags(logged, retuned, base_rate), "champion")
+    evidence = retuned_evidence(logged, counts, retuned, costs={"fn": fn, "fp": fp})
+    model_uri = log_retuned(logged, retuned.bundle, evidence, retuned_identity(logged, retuned))
+    number = register_version(model.name, model_uri, version_tags(logged, retuned), "champion")
     print(f"Registered {model.name} version {number} as champion.")
 
 # COMMAND ----------

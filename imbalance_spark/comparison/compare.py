@@ -57,7 +57,7 @@ class Comparison:
 
     @property
     def is_single(self) -> bool:
-        """Whether there is one target: two classes, of which class 1 is told from class 0."""
+        """Whether there is one target: two classes, that is class 1 against class 0."""
         return len(self.names.targets) == 1
 
     @property

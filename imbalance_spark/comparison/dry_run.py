@@ -186,7 +186,8 @@ def _planned(strategy: Strategy, fit_rows: Mapping[Label, int], config: RunConfi
 def _passes_over_orders(inspected: InspectedOrders, config: RunConfig) -> dict[str, int]:
     """Passes of each stage over the orders, as the stages' own docstrings count them.
 
-    A search for cut-offs that misses adds one. The gate's is for a champion of another run, which may not be there.
+    One more where a search for the split's bounds has to be repeated. The gate's pass is for a champion of another
+    run, which may not be there.
     """
     orders, report, source = config.orders, inspected.report, inspected.source
     compares_champion = config.tracking.registered_model is not None and config.gate.mode != "disabled"

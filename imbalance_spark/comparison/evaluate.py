@@ -261,9 +261,9 @@ def _calibration_metrics(
     }
     found["ledger/passed"] = float(all(check.passed for check in ledger.values()))
     if isinstance(scored.calibration, ChosenTemperature):
+        # Counts of K classes are of calibrated probabilities already.
         return found | {"calibration/temperature": scored.calibration.temperature}
-    # Before calibration: a temperature is part of what was counted.
-    return found | {f"{ratio}_before_calibration": ledger_check(scored.held_out.choosing()[0]).ratio}
+    return found | {f"{ratio}_before_calibration": ledger_check(scored.held_out.target.choose.curve()).ratio}
 
 
 def _threshold_of(chosen: ChosenClassThresholds, number: int) -> float:

@@ -173,7 +173,7 @@ def require_source(config: RunConfig) -> None:
     if config.orders.source is None:
         raise ConfigError(
             "orders.source: the config names none. Give a path or a table, or hand over a DataFrame: "
-            "comparison.run(spark, config, orders=df)."
+            "run(spark, config, orders=df) of imbalance_spark.comparison.run."
         )
 
 

@@ -97,7 +97,7 @@ FEW_BUCKETS = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A number with the range that chance leaves it; `value` is the number of all rows, from the fine counts."""
+    """A number with its confidence interval; `value` is the number of all rows, from the fine counts."""
 
     value: float
     low: float

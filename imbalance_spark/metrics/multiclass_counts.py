@@ -149,9 +149,9 @@ def collect_multiclass_counts(
     weight: str | None = None,
     grid: LogitGrid = DEFAULT_GRID,
 ) -> MulticlassCounts:
-    """Confusion matrix and score counts of each class, from one pass; scores are counted in bins.
+    """Confusion matrix and score counts of each class, in one Spark scan; scores are counted in bins.
 
-    Each row becomes one row a class, and one more for the confusion matrix. At most K x 2 x bins + K x K rows come to
+    Each row becomes one row per class, and one more for the confusion matrix. At most K x 2 x bins + K x K rows come to
     the driver, and a few that count invalid rows.
 
     Args:

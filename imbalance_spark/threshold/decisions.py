@@ -11,7 +11,6 @@ from imbalance_spark.threshold.objectives import (
     OBJECTIVES,
     AlertBudget,
     BayesCost,
-    MinCost,
     first_constant_costs,
     objective_from_config,
 )
@@ -156,7 +155,7 @@ def _class_objective(entry: str | Mapping[str, Any], name: object) -> Objective:
         known = sorted([*OBJECTIVES, COST_MATRIX, ARGMAX])
         raise ConfigError(f"objective {name!r} is unknown.{nearest([name], known)} Known: {known}.")
     objective = objective_from_config(entry)
-    if isinstance(objective, BayesCost) or (isinstance(objective, MinCost) and isinstance(objective.fn, str)):
+    if isinstance(objective, BayesCost):
         raise ConfigError(f"{objective.name} is for two classes. Give the costs of all classes as cost_matrix.")
     if isinstance(objective, AlertBudget):
         raise ConfigError(f"{objective.name} counts alerts of one class. Choose by recall, precision or cost.")

@@ -152,11 +152,6 @@ def load_logged_model(uri: str, run_id: str) -> LoggedModel:
             raise _no_model(run_id)
         name, number = _registered(MlflowClient(), run.info.run_id)
         bundle = load_bundle(models[0].model_id)
-        if bundle.targets > 1:
-            raise ConfigError(
-                f"--run {run_id}: its model has {len(bundle.classes)} classes, a threshold moves between two. Decide "
-                "by another of its objectives at predict time, or train with another serve_objective."
-            )
         return LoggedModel(
             run_id=run.info.run_id,
             experiment_id=run.info.experiment_id,

@@ -57,7 +57,7 @@ def held_out() -> pd.DataFrame:
 
 def _score(contender: Candidate, frame: pd.DataFrame) -> np.ndarray:
     """Another way to the same probability: XGBoost's DMatrix, and the correction on the score."""
-    booster = xgboost.Booster(model_file=bytearray(contender.ubj))
+    booster = xgboost.Booster(model_file=bytearray(contender.model_bytes))
     return contender.correction.apply(booster.predict(xgboost.DMatrix(matrix(frame))).astype(np.float64))
 
 
@@ -82,7 +82,7 @@ def placed(spark: SparkSession, contenders: list[Candidate], held_out: pd.DataFr
         "order_id", (bucket_hash(["order_id"], ["customer_id"]) % 64).alias("bucket")
     )
     rows = held_out[held_out.split != "train"].merge(keys.toPandas(), on="order_id")
-    scores = {c.name: probabilities(load_booster(c.ubj), matrix(rows), c.correction) for c in contenders}
+    scores = {c.name: probabilities(load_booster(c.model_bytes), matrix(rows), c.correction) for c in contenders}
     return rows.assign(**scores)
 
 
@@ -238,13 +238,13 @@ def test_a_half_of_validation_without_rows_is_named(
 
 
 def test_no_rows_have_no_probabilities(contenders: list[Candidate]) -> None:
-    booster = load_booster(contenders[0].ubj)
+    booster = load_booster(contenders[0].model_bytes)
     assert probabilities(booster, np.empty((0, 4), np.float32), PriorCorrection.identity()).shape == (0,)
 
 
 def test_a_far_shift_stays_a_probability(contenders: list[Candidate]) -> None:
     x = matrix(model_rows(50, seed=6))
-    booster = load_booster(contenders[0].ubj)
+    booster = load_booster(contenders[0].model_bytes)
     for factor in (1e-100, 1e100):
         found = probabilities(booster, x, PriorCorrection.of_odds(positive=factor, negative=1.0))
         assert np.isfinite(found).all()

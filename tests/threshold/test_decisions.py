@@ -47,7 +47,6 @@ def test_the_most_probable_class_is_always_reported_and_may_serve(name: str) -> 
     ({"name": "cost_matrix", "costs": {"ok": {"late": 1}}}, "cost_matrix.ok: give what it costs"),
     ({"name": "cost_matrix", "costs": {**COSTS, "ok": {"late": 1, "fraud": "x"}}}, "cost matrix [2][0] must be"),
     ({"name": "cost_matrx", "costs": COSTS}, "Did you mean 'cost_matrix'"),
-    ({"name": "min_cost", "fn": "amount", "fp": 1.0}, "is for two classes"),
     ({"name": "bayes_cost", "fn": 10.0, "fp": 1.0}, "is for two classes"),
     ({"name": "alert_budget", "per_day": 3.0, "days": 2.0}, "counts alerts of one class"),
     ({"name": "max_recall"}, "max_recall needs ['precision']"),

@@ -82,10 +82,10 @@ def html_page(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
     """The whole comparison as one self-contained page; every name in it is escaped."""
     template = resources.files(__package__).joinpath("page.html.j2").read_text("utf-8")
     captions = _CAPTIONS if comparison.is_single else _CAPTIONS | _CLASS_CAPTIONS
-    pictures = {name: (captions.get(name, name), figure_data(figure)) for name, figure in figures.items()}
+    images = {name: (captions.get(name, name), figure_data(figure)) for name, figure in figures.items()}
     classes = [] if comparison.is_single else list(enumerate(comparison.classes))
     of_classes = [
-        (name, [(f"{name}: {captions[kind]}", pictures.pop(f"{kind}_{number}")[1]) for kind in _OF_CLASS])
+        (name, [(f"{name}: {captions[kind]}", images.pop(f"{kind}_{number}")[1]) for kind in _OF_CLASS])
         for number, name in classes
     ]
     placed = {name for names in _SECTIONS.values() for name in names}
@@ -102,10 +102,10 @@ def html_page(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
             classes=_plain_table(class_table(comparison)) if classes else None,
             confusion=_plain_table(confusion_table(comparison).reset_index()) if classes else None,
             costs=_cost_table(comparison) if classes and comparison.decisions.costs else None,
-            pictures={section: [pictures[n] for n in names if n in pictures] for section, names in _SECTIONS.items()},
+            images={section: [images[n] for n in names if n in images] for section, names in _SECTIONS.items()},
             of_classes=of_classes,
             calibrations=[f"{result.name}: {result.calibration.sentence}" for result in comparison.results],
-            others=[picture for name, picture in pictures.items() if name not in placed],
+            others=[image for name, image in images.items() if name not in placed],
             thresholds=_thresholds(comparison),
             rules=_rules(comparison) if classes else None,
             diagnosis=[

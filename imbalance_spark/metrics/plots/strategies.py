@@ -1,4 +1,4 @@
-"""Strategies side by side, each number with the range that chance leaves it."""
+"""Strategies side by side, each number with its confidence interval."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,15 +23,15 @@ def comparison_figure(
     """A metric of each strategy with its interval, best on validation on top: validation filled, test hollow.
 
     Args:
-        validation, test: by strategy; one that is absent or NaN is told as undefined.
+        validation, test: by strategy; one that is absent or NaN is shown as undefined.
         chance: the metric of random scores, to mark.
     """
     names = _worst_first(validation, [*validation, *(name for name in test if name not in validation)])
     figure, axes = _rows(names, f"{metric} of the strategies", f"{metric}, with its {_level(validation)} interval")
-    for place, name in enumerate(names):
+    for row, name in enumerate(names):
         for offset, found, is_filled in ((_VALIDATION, validation.get(name), True), (_TEST, test.get(name), False)):
-            value = _draw_interval(axes, name, place + offset, found, is_filled=is_filled)
-            _write_beside(axes, place + offset, value_text(value))
+            value = _draw_interval(axes, name, row + offset, found, is_filled=is_filled)
+            _write_beside(axes, row + offset, value_text(value))
     for label, face in (("validation, which decides", MUTED), ("test", "white")):
         axes.plot([], [], color=MUTED, marker="o", markerfacecolor=face, linewidth=1.5, label=label)
     if chance is not None:
@@ -49,10 +49,10 @@ def difference_figure(gains: Mapping[str, Interval], against: str, metric: str =
     title = f"gain over {plain(against)} on the same rows of validation"
     figure, axes = _rows(names, title, f"difference in {metric}, with its paired {_level(gains)} interval")
     axes.axvline(0.0, color="black", linewidth=1.0)
-    for place, name in enumerate(names):
+    for row, name in enumerate(names):
         found = gains[name]
-        value = _draw_interval(axes, name, place, found, is_filled=found.low > 0.0 or found.high < 0.0)
-        _write_beside(axes, place, "undefined" if value is None else f"{value:+.4f}")
+        value = _draw_interval(axes, name, row, found, is_filled=found.low > 0.0 or found.high < 0.0)
+        _write_beside(axes, row, "undefined" if value is None else f"{value:+.4f}")
     return figure
 
 
@@ -74,21 +74,21 @@ def _rows(names: Sequence[str], title: str, across: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _draw_interval(axes: Axes, name: str, place: float, found: Interval | None, *, is_filled: bool) -> float | None:
-    """A dot with its whiskers, and its value; None where there is none. An end at infinity has no whisker."""
+def _draw_interval(axes: Axes, name: str, height: float, found: Interval | None, *, is_filled: bool) -> float | None:
+    """A dot with its interval, and its value; None where there is none. An infinite end is not drawn."""
     if found is None or not math.isfinite(found.value):
         return None
     look, style = look_of(name), "-" if is_filled else (0, (3, 1.5))
     if math.isfinite(found.low) and math.isfinite(found.high):
-        axes.plot((found.low, found.high), (place, place), color=look.colour, linewidth=1.8, linestyle=style)
+        axes.plot((found.low, found.high), (height, height), color=look.colour, linewidth=1.8, linestyle=style)
     face = look.colour if is_filled else "white"
-    axes.plot(found.value, place, color=look.colour, marker=look.marker, markerfacecolor=face, markersize=7)
+    axes.plot(found.value, height, color=look.colour, marker=look.marker, markerfacecolor=face, markersize=7)
     return found.value
 
 
-def _write_beside(axes: Axes, place: float, text: str) -> None:
-    # Right of the axes, where no whisker of any length runs into it.
-    axes.text(1.01, place, text, transform=axes.get_yaxis_transform(), va="center", fontsize=9)
+def _write_beside(axes: Axes, height: float, text: str) -> None:
+    # Right of the axes, where no interval of any length runs into it.
+    axes.text(1.01, height, text, transform=axes.get_yaxis_transform(), va="center", fontsize=9)
 
 
 def _level(intervals: Mapping[str, Interval]) -> str:

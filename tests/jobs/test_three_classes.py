@@ -46,7 +46,11 @@ def config_of(home: Path, **changes: object) -> RunConfig:
         "split": {"fractions": {"train": 0.5, "validation": 0.25, "test": 0.25}},
         "training": {"num_workers": 1, "rounds": 8, "early_stopping_rounds": 4, "params": {"max_depth": 3}},
         "strategies": STRATEGIES,
-        "objectives": [{"name": "cost_matrix", "costs": COSTS}, {"name": "max_f_beta", "beta": 1.0}],
+        "objectives": [
+            {"name": "cost_matrix", "costs": COSTS},
+            {"name": "max_f_beta", "beta": 1.0},
+            {"name": "min_cost", "fn": "amount", "fp": 20.0},
+        ],
         "serve_objective": "cost_matrix",
         "scoring": {"segments": ["country"], "bins": 4096},
         "tracking": {"uri": f"sqlite:///{home}/mlflow.db", "experiment": "unlocked", "registered_model": "unlocked"},
@@ -88,7 +92,10 @@ def test_counts_have_segments_and_amounts_of_each_class(result: RunResult, order
     assert set(by_country) == {"DE", "FR"}
     positives = sum(int(counts.positives.sum()) for counts in by_country.values())
     assert positives == int(target.test.positives.sum()) > 0
-    assert target.test.curve().missed_amount is not None
+    missed = target.test.curve().missed_amount
+    assert missed is not None
+    assert missed[0] > missed[-1] == 0.0  # nothing is missed where all rows are flagged
+    assert "test/min_cost_fn_amount_fp_20/macro_recall" in result.best.metrics
 
 
 def test_the_evidence_has_brackets_and_segments_of_each_class(result: RunResult) -> None:
