@@ -200,7 +200,7 @@ def test_a_spark_that_does_not_start_is_a_failure_beside_its_java(monkeypatch: p
         raise OSError(2, "No such file or directory", "java")
 
     monkeypatch.setattr(doctor, "spark_session", refuse)
-    monkeypatch.setattr(doctor_checks, "installed_java", lambda: None)
+    monkeypatch.setattr(doctor, "installed_java", lambda: None)
     java, session = list(run_checks(None))[-2:]
     assert (
         java.line
