@@ -2,8 +2,7 @@
 
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module, resources
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +12,6 @@ from typing import Any
 
 import mlflow
 from mlflow.entities import Run
-from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
@@ -30,7 +28,7 @@ from imbalance_spark.tracking.runs import (
     strategy_identity,
     tracked_run,
 )
-from imbalance_spark.tracking.store import refuse_absent_file, short_waits
+from imbalance_spark.tracking.store import refuse_absent_file, short_waits, store_errors
 
 _REQUIREMENTS = ("xgboost", "mlflow", "pandas", "numpy", "pyspark", "pyarrow", "pydantic")
 
@@ -114,9 +112,6 @@ _RUN_ID, _STRATEGY = strategy_identity("", "")
 _PARENT = "mlflow.parentRunId"
 
 
-_NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
-
-
 @dataclass(frozen=True, kw_only=True)
 class LoggedModel:
     """A model as an earlier job logged it: its run, its counts, and the versions it stands in."""
@@ -145,7 +140,11 @@ def load_logged_model(uri: str, run_id: str) -> LoggedModel:
     """
     refuse_absent_file(uri)
     mlflow.set_tracking_uri(uri)
-    with _as_config_error(run_id), short_waits():
+    absent = (
+        f"--run {run_id}: the MLflow store has no such run, or not all of its files. "
+        "Copy the id from the MLflow UI, and check --tracking-uri."
+    )
+    with store_errors(absent), short_waits():
         run = _strategy_run(MlflowClient(), run_id)
         models = run.outputs.model_outputs if run.outputs else []
         if not models:
@@ -230,18 +229,3 @@ def _registered(client: MlflowClient, run_id: str) -> tuple[str | None, str | No
     found = client.search_model_versions(f"run_id = '{run_id}'")
     first = min(found, key=lambda version: int(version.version), default=None)
     return (None, None) if first is None else (str(first.name), str(first.version))
-
-
-@contextmanager
-def _as_config_error(run_id: str) -> Iterator[None]:
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code in _NOT_FOUND:
-            raise ConfigError(
-                f"--run {run_id}: the MLflow store has no such run, or not all of its files. "
-                "Copy the id from the MLflow UI, and check --tracking-uri."
-            ) from error
-        raise ConfigError(
-            f"--tracking-uri: the MLflow store does not answer ({type(error).__name__}). Start it, or name another."
-        ) from error

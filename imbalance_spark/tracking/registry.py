@@ -1,8 +1,6 @@
 """MLflow's registry: versions and aliases of a model, and the model at a `models:/` address."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 import mlflow
@@ -13,10 +11,9 @@ from mlflow.tracking import MlflowClient
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.tracking.models import load_bundle
-from imbalance_spark.tracking.store import refuse_absent_file, short_waits, store_alone
+from imbalance_spark.tracking.store import NOT_FOUND, refuse_absent_file, short_waits, store_alone, store_errors
 
 _ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@]+))")
-_NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 
@@ -68,7 +65,11 @@ def load_registered_model(uri: str, address: str) -> RegisteredModel:
     refuse_absent_file(uri)
     mlflow.set_tracking_uri(uri)
     name, version, alias = parts["name"], parts["version"], parts["alias"]
-    with _as_config_error(address), short_waits():
+    absent = (
+        f"--model {address}: the MLflow store has no such model, version or alias, or not all of its files. "
+        "Look it up in the MLflow UI, and check --tracking-uri."
+    )
+    with store_errors(absent), short_waits():
         client = MlflowClient()
         found = client.get_model_version(name, version) if version else client.get_model_version_by_alias(name, alias)
         present = _version(found)
@@ -80,7 +81,7 @@ def champion_of(name: str) -> RegisteredVersion | None:
     try:
         return _version(MlflowClient().get_model_version_by_alias(name, CHAMPION))
     except MlflowException as error:
-        if error.error_code in _NOT_FOUND:
+        if error.error_code in NOT_FOUND:
             return None
         raise
 
@@ -135,18 +136,3 @@ def _version(found: ModelVersion) -> RegisteredVersion:
         run_id=str(found.run_id),
         model_id=found.model_id or str(found.source).removeprefix("models:/"),
     )
-
-
-@contextmanager
-def _as_config_error(address: str) -> Iterator[None]:
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code in _NOT_FOUND:
-            raise ConfigError(
-                f"--model {address}: the MLflow store has no such model, version or alias, or not all of its files. "
-                "Look it up in the MLflow UI, and check --tracking-uri."
-            ) from error
-        raise ConfigError(
-            f"--tracking-uri: the MLflow store does not answer ({type(error).__name__}). Start it, or name another."
-        ) from error

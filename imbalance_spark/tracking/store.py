@@ -6,7 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mlflow.exceptions import MlflowException
+
 from imbalance_spark.core.errors import ConfigError
+
+NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""MLflow's error codes for a name, version, alias or run that the store does not have."""
 
 
 @contextmanager
@@ -43,3 +48,20 @@ def refuse_absent_file(uri: str) -> None:
     # MLflow would create an empty store, and find no run in it.
     if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
         raise ConfigError(f"--tracking-uri: there is no file {uri.removeprefix('sqlite:///')!r}. Name the run's store.")
+
+
+@contextmanager
+def store_errors(if_absent: str) -> Iterator[None]:
+    """Raise MLflow's errors in the block as `ConfigError`.
+
+    Args:
+        if_absent: the message where the store does not have what is asked for.
+    """
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code in NOT_FOUND:
+            raise ConfigError(if_absent) from error
+        raise ConfigError(
+            f"--tracking-uri: the MLflow store does not answer ({type(error).__name__}). Start it, or name another."
+        ) from error

@@ -11,15 +11,13 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from imbalance_spark.cli import doctor as all_checks
-from imbalance_spark.cli import doctor_checks as cluster
-from imbalance_spark.cli import doctor_checks as driver
+from imbalance_spark.cli import doctor, doctor_checks
 from imbalance_spark.cli.doctor import run_checks
 from imbalance_spark.cli.doctor_checks import Finding, is_healthy
 from imbalance_spark.core import spark_session as session
 from imbalance_spark.core.errors import UnsupportedSparkError
 from imbalance_spark.tracking.config import TrackingConfig
-from imbalance_spark.train_only.learners import executors as slots
+from imbalance_spark.train_only.learners import executors
 
 
 def _session(**settings: str) -> Any:
@@ -58,19 +56,19 @@ def test_a_warning_alone_is_healthy() -> None:
 
 @pytest.mark.parametrize(("found", "status"), [((3, 10), "FAIL"), ((3, 11), "ok"), ((3, 14), "ok")])
 def test_python_before_3_11_fails(found: tuple[int, int], status: str) -> None:
-    assert driver.check_python(found).status == status
+    assert doctor_checks.check_python(found).status == status
 
 
 @pytest.mark.parametrize(
     ("found", "status"), [(None, "FAIL"), ("1.8.0_392", "FAIL"), ("11.0.2", "FAIL"), ("17.0.9", "ok"), ("21", "ok")]
 )
 def test_java_before_17_fails(found: str | None, status: str) -> None:
-    assert driver.check_java(found).status == status
+    assert doctor_checks.check_java(found).status == status
 
 
 def test_a_java_home_without_java_is_no_java(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    assert driver.installed_java() is None
+    assert doctor_checks.installed_java() is None
 
 
 def test_the_java_version_is_read_from_what_java_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,12 +77,12 @@ def test_the_java_version_is_read_from_what_java_says(tmp_path: Path, monkeypatc
     java.write_text("#!/bin/sh\necho 'openjdk version \"17.0.9\" 2023-10-17' >&2\n", "utf-8")
     java.chmod(0o755)
     monkeypatch.setenv("JAVA_HOME", str(tmp_path))
-    assert driver.installed_java() == "17.0.9"
+    assert doctor_checks.installed_java() == "17.0.9"
 
 
 def test_a_missing_package_fails_and_another_version_warns() -> None:
     installed = {"xgboost": None, "pandas": "3.0.0", "numpy": "2.4.6", "pyarrow": "25.0.1"}
-    found = list(driver.check_packages(installed, {"xgboost": "3.2.0", "pandas": "2.3.3", "numpy": "2.4.6"}))
+    found = list(doctor_checks.check_packages(installed, {"xgboost": "3.2.0", "pandas": "2.3.3", "numpy": "2.4.6"}))
     assert [finding.status for finding in found] == ["FAIL", "WARN", "ok", "ok"]
     assert [finding.fix for finding in found[:2]] == ["pip install xgboost==3.2.0", "pip install pandas==2.3.3"]
 
@@ -93,21 +91,21 @@ def test_proven_versions_need_no_metadata_so_that_a_zip_has_them(monkeypatch: py
     def missing(name: str) -> list[str]:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(driver, "requires", missing)
-    assert driver.proven_versions()["delta-spark"] == "4.4.0"
+    monkeypatch.setattr(doctor_checks, "requires", missing)
+    assert doctor_checks.proven_versions()["delta-spark"] == "4.4.0"
     monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "19.0")
-    assert driver.proven_versions() == {}
+    assert doctor_checks.proven_versions() == {}
 
 
 def test_on_databricks_only_what_the_wheel_asks_for_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     needed = ["xgboost<3.3,>=3.2", "PyYAML<7,>=6.0.1", 'pandas; extra == "test"']
-    monkeypatch.setattr(driver, "requires", lambda name: needed)
+    monkeypatch.setattr(doctor_checks, "requires", lambda name: needed)
     monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "19.0")
-    assert driver.proven_versions().keys() == {"xgboost", "PyYAML"}
+    assert doctor_checks.proven_versions().keys() == {"xgboost", "PyYAML"}
 
 
 def test_a_store_that_can_be_written_is_ok(tmp_path: Path) -> None:
-    finding = driver.check_tracking(TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="x"))
+    finding = doctor_checks.check_tracking(TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="x"))
     assert finding.status == "ok", finding.line
 
 
@@ -115,7 +113,7 @@ def test_a_tracking_server_that_is_away_fails_with_a_fix() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    finding = driver.check_tracking(TrackingConfig(uri=f"http://127.0.0.1:{port}", experiment="x"))
+    finding = doctor_checks.check_tracking(TrackingConfig(uri=f"http://127.0.0.1:{port}", experiment="x"))
     assert finding.status == "FAIL"
     assert "does not answer" in finding.found
     assert finding.fix.startswith("Start it")
@@ -129,7 +127,7 @@ def test_a_store_that_takes_no_write_fails(tmp_path: Path, monkeypatch: pytest.M
         raise MlflowException("attempt to write a readonly database")
 
     monkeypatch.setattr(MlflowClient, "set_experiment_tag", refuse)
-    finding = driver.check_tracking(TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="x"))
+    finding = doctor_checks.check_tracking(TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="x"))
     assert finding.status == "FAIL"
     assert "takes no write (MlflowException)" in finding.found
 
@@ -138,28 +136,28 @@ def test_a_stores_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None
     from imbalance_spark.tracking import runs
 
     monkeypatch.setattr(runs, "touch_store", lambda config: None)
-    finding = driver.check_tracking(TrackingConfig(uri="postgresql://me:secret@db:5432/mlflow"))
+    finding = doctor_checks.check_tracking(TrackingConfig(uri="postgresql://me:secret@db:5432/mlflow"))
     assert finding.found == "writable: postgresql://***@db:5432/mlflow"
 
 
 @pytest.mark.parametrize(("enabled", "status"), [("true", "FAIL"), ("TRUE", "FAIL"), ("false", "ok")])
 def test_dynamic_allocation_fails(enabled: str, status: str) -> None:
-    assert cluster.check_dynamic_allocation(_session(enabled=enabled)).status == status
+    assert doctor_checks.check_dynamic_allocation(_session(enabled=enabled)).status == status
 
 
 def test_more_workers_than_slots_fail_with_the_number_that_fits(spark: SparkSession) -> None:
-    assert cluster.check_slots(spark, 2, slot_wait_s=0.0).status == "ok"
-    finding = cluster.check_slots(spark, 3, slot_wait_s=0.0)
+    assert doctor_checks.check_slots(spark, 2, slot_wait_s=0.0).status == "ok"
+    finding = doctor_checks.check_slots(spark, 3, slot_wait_s=0.0)
     assert finding.status == "FAIL"
     assert finding.fix.startswith("Set num_workers to 2 or less")
 
 
 def test_without_a_config_the_slots_are_counted(spark: SparkSession) -> None:
-    assert cluster.check_slots(spark, None, slot_wait_s=0.0).found.startswith("2 now")
+    assert doctor_checks.check_slots(spark, None, slot_wait_s=0.0).found.startswith("2 now")
 
 
 def test_executors_like_the_driver_are_told_with_their_versions(spark: SparkSession) -> None:
-    (finding,) = cluster.check_executor_versions(spark)
+    (finding,) = doctor_checks.check_executor_versions(spark)
     assert finding.status == "ok"
     python = ".".join(map(str, sys.version_info[:2]))
     for part in (f"Python {python}", f"xgboost {version('xgboost')}", "imbalance_spark importable", "all 2 slots"):
@@ -167,22 +165,22 @@ def test_executors_like_the_driver_are_told_with_their_versions(spark: SparkSess
 
 
 def test_each_difference_of_an_executor_is_a_failure(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slots, "version", lambda name: "9.9" if name in ("pandas", "numpy") else version(name))
-    found = list(cluster.check_executor_versions(spark))
+    monkeypatch.setattr(executors, "version", lambda name: "9.9" if name in ("pandas", "numpy") else version(name))
+    found = list(doctor_checks.check_executor_versions(spark))
     assert [finding.status for finding in found] == ["FAIL", "FAIL"]
     assert found[0].found == f"pandas is {version('pandas')} in 2 of 2 slots, the driver has 9.9"
     assert found[0].fix == "Install the driver's version on every node."
 
 
 def test_an_output_folder_is_left_as_it_was(spark: SparkSession, tmp_path: Path) -> None:
-    finding = cluster.check_output(spark, str(tmp_path))
+    finding = doctor_checks.check_output(spark, str(tmp_path))
     assert finding.status == "ok", finding.line
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_output_below_a_file_fails(spark: SparkSession, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("", "utf-8")
-    finding = cluster.check_output(spark, f"{tmp_path}/taken/output")
+    finding = doctor_checks.check_output(spark, f"{tmp_path}/taken/output")
     assert finding.status == "FAIL"
     assert "write access" in finding.fix
 
@@ -201,8 +199,8 @@ def test_a_spark_that_does_not_start_is_a_failure_beside_its_java(monkeypatch: p
     def refuse(*_: object) -> None:
         raise OSError(2, "No such file or directory", "java")
 
-    monkeypatch.setattr(all_checks, "spark_session", refuse)
-    monkeypatch.setattr(driver, "installed_java", lambda: None)
+    monkeypatch.setattr(doctor, "spark_session", refuse)
+    monkeypatch.setattr(doctor, "installed_java", lambda: None)
     java, session = list(run_checks(None))[-2:]
     assert (
         java.line
@@ -214,7 +212,7 @@ def test_a_spark_that_does_not_start_is_a_failure_beside_its_java(monkeypatch: p
 
 
 def test_dynamic_allocation_leaves_out_the_barrier_job_that_it_would_break(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(all_checks, "spark_session", lambda *_: contextlib.nullcontext(_started(enabled="true")))
+    monkeypatch.setattr(doctor, "spark_session", lambda *_: contextlib.nullcontext(_started(enabled="true")))
     found = {finding.what: finding.status for finding in run_checks(None)}
     assert found["dynamic allocation"] == "FAIL"
     assert not {"barrier slots", "executors"} & set(found)

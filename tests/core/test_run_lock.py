@@ -10,12 +10,11 @@ import pytest
 from pyspark.sql import SparkSession
 
 from imbalance_spark.core import run_lock
-from imbalance_spark.core import run_lock as process
 from imbalance_spark.core.errors import RunConflictError
 from imbalance_spark.core.files import Folder
 from imbalance_spark.core.run_lock import LOCK, claim, locks_released
 
-HOST = process.own_mark().split(":")[0]
+HOST = run_lock.own_mark().split(":")[0]
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +22,7 @@ def marks() -> Iterator[list[str]]:
     """Of three processes that live."""
     command = [sys.executable, "-c", "import sys; sys.stdin.read()"]
     living = [subprocess.Popen(command, stdin=subprocess.PIPE) for _ in range(3)]
-    yield [f"{HOST}:{each.pid}:{process._start_of(each.pid)}" for each in living]
+    yield [f"{HOST}:{each.pid}:{run_lock._start_of(each.pid)}" for each in living]
     for each in living:
         each.communicate()
 
@@ -72,7 +71,7 @@ def test_a_lock_that_vanishes_while_it_is_read_is_taken(
 
     monkeypatch.setattr(Folder, "create", refused_once)
     claim(folder, "r1")
-    assert folder.read_bytes(LOCK).decode() == process.own_mark()
+    assert folder.read_bytes(LOCK).decode() == run_lock.own_mark()
 
 
 def test_a_lock_that_is_not_signed_yet_is_respected(spark: SparkSession, tmp_path: Path) -> None:
@@ -91,7 +90,7 @@ def test_a_lock_that_was_taken_over_is_respected_and_all_of_it_is_released(
     with locks_released():
         claim(folder, "r1")
         claim(folder, "r1")
-        own = process.own_mark()
+        own = run_lock.own_mark()
         with monkeypatch.context() as other:
             other.setattr(run_lock, "own_mark", lambda: marks[0])
             with pytest.raises(RunConflictError, match=own):

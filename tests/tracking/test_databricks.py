@@ -6,7 +6,7 @@ import pyspark
 import pytest
 from mlflow.entities.model_registry import ModelVersion
 
-from imbalance_spark.cli import doctor_checks as driver
+from imbalance_spark.cli import doctor_checks
 from imbalance_spark.cli.exit_codes import JobFailedError, run_job
 from imbalance_spark.core.errors import QualityGateError
 from imbalance_spark.tracking import models
@@ -37,9 +37,9 @@ def test_elsewhere_the_exit_code_says_so() -> None:
 
 
 def test_the_doctor_asks_for_no_pyspark_and_no_delta_jar(on_databricks: None) -> None:
-    assert not {"pyspark", "delta-spark"} & set(driver.installed_versions())
-    assert "xgboost" in driver.installed_versions()
-    assert driver.check_delta().line.endswith("part of Databricks runtime 19.0")
+    assert not {"pyspark", "delta-spark"} & set(doctor_checks.installed_versions())
+    assert "xgboost" in doctor_checks.installed_versions()
+    assert doctor_checks.check_delta().line.endswith("part of Databricks runtime 19.0")
 
 
 def test_a_model_names_a_pyspark_that_has_no_metadata(monkeypatch: pytest.MonkeyPatch) -> None:

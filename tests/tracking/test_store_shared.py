@@ -18,8 +18,8 @@ from imbalance_spark.tracking.runs import connect
 
 _THREE_AT_ONCE = """
 import os, sys
-from imbalance_spark.config import TrackingConfig
-from imbalance_spark.tracking import connect
+from imbalance_spark.tracking.config import TrackingConfig
+from imbalance_spark.tracking.runs import connect
 
 uri, (ready, go) = sys.argv[1], os.pipe()
 children = []

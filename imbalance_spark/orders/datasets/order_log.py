@@ -1,0 +1,107 @@
+"""A generated order log as a Delta table: written once, and recognised later by what it was generated from."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+
+from imbalance_spark.core.class_counts import Label, count_classes
+from imbalance_spark.core.errors import ConfigError
+from imbalance_spark.orders.datasets.distributions import RECIPE
+from imbalance_spark.orders.datasets.population import OUTCOMES
+from imbalance_spark.orders.datasets.synthetic import generate_orders, generate_outcomes
+
+_GENERATOR = "imbalance_spark.generate"
+
+
+@dataclass(frozen=True, kw_only=True)
+class OrderLog:
+    """An order log to generate; the arguments of `generate_orders`, or with `outcomes` of `generate_outcomes`.
+
+    Args:
+        rows: number of orders.
+        prevalence: share of fraud, in (0, 0.5]; of no effect if `outcomes` are given.
+        outcomes: share of each outcome, instead of fraud or not.
+        seed: another seed gives an independent log.
+        start: first day, UTC.
+        days: length of the log.
+    """
+
+    rows: int
+    prevalence: float
+    outcomes: Mapping[str, float] | None
+    seed: int
+    start: str
+    days: int
+
+    @property
+    def label(self) -> str:
+        """The label column."""
+        return "is_fraud" if self.outcomes is None else "outcome"
+
+    def orders(self, spark: SparkSession) -> DataFrame:
+        """One row per order; lazy."""
+        if self.outcomes is not None:
+            return generate_outcomes(
+                spark, rows=self.rows, shares=self.outcomes, seed=self.seed, start=self.start, days=self.days
+            )
+        return generate_orders(
+            spark, rows=self.rows, prevalence=self.prevalence, seed=self.seed, start=self.start, days=self.days
+        )
+
+    def expected_counts(self) -> dict[str, int]:
+        """Expected rows per class; the actual counts are random."""
+        shares = {"fraud": self.prevalence} if self.outcomes is None else self.outcomes
+        rare = {name: round(self.rows * share) for name, share in shares.items()}
+        return {"honest" if self.outcomes is None else OUTCOMES[0]: self.rows - sum(rare.values()), **rare}
+
+    def is_written(self, spark: SparkSession, path: str, *, overwrite: bool = False) -> bool:
+        """Whether the latest version of the Delta table at `path` is this log.
+
+        Raises:
+            ConfigError: it is another table, unless `overwrite`.
+        """
+        if not DeltaTable.isDeltaTable(spark, path):
+            return False
+        found, asked = _found(spark, path), self._description
+        if found == asked or overwrite:
+            return found == asked
+        differing = sorted(name for name in asked if found.get(name) != asked[name])
+        was = {name: found.get(name) for name in differing} if found else "written by something else"
+        raise ConfigError(
+            f"generate_orders: --output {path!r} already holds another table (there: {was}; "
+            f"asked: { {name: asked[name] for name in differing} }). Choose another path, or add --overwrite."
+        )
+
+    def write(self, spark: SparkSession, path: str, *, overwrite: bool = False) -> None:
+        """Write the log as a Delta table, in place of any there if `overwrite`; one scan."""
+        # The description is part of the commit that writes the rows: there is never one without the other.
+        description = json.dumps(self._description, sort_keys=True)
+        writer = self.orders(spark).write.format("delta").option("userMetadata", description)
+        if overwrite:
+            writer.mode("overwrite").option("overwriteSchema", "true").save(path)
+        else:
+            writer.mode("error").save(path)
+
+    def count(self, spark: SparkSession, path: str) -> dict[Label, int]:
+        """Rows of each class in the table at `path`; one scan."""
+        return count_classes(spark.read.format("delta").load(path), self.label, "generate_orders")
+
+    @property
+    def _description(self) -> dict[str, object]:
+        """What the rows depend on, as JSON values."""
+        shares = {"prevalence": self.prevalence} if self.outcomes is None else {"outcomes": dict(self.outcomes)}
+        rest = {"rows": self.rows, "seed": self.seed, "start": self.start, "days": self.days}
+        return {"generator": _GENERATOR, "recipe": RECIPE, **shares, **rest}
+
+
+def _found(spark: SparkSession, path: str) -> dict[str, object]:
+    """The description in the latest commit; {} if that commit is not one of `write`."""
+    latest = DeltaTable.forPath(spark, path).history(1).select("userMetadata").first()
+    try:
+        found = json.loads(latest["userMetadata"] or "{}") if latest else {}
+    except json.JSONDecodeError:
+        return {}
+    return found if isinstance(found, dict) and found.get("generator") == _GENERATOR else {}
