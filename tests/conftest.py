@@ -1,4 +1,4 @@
-"""One local Spark session for all tests of a process, small and quiet."""
+"""One local Spark session for all tests of a process, small and quiet, and the order in which files run."""
 
 import fcntl
 import tempfile
@@ -7,10 +7,22 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from pyspark.sql import SparkSession
-from support.spark_settings import SETTINGS
+from support.running_order import group_of, name_of, rank_of
+from support.spark_settings import SETTINGS, start_jvms_fast
 
 from imbalance_spark.core.spark_session import spark_session
+
+settings.register_profile("tests", deadline=None, derandomize=True)
+settings.load_profile("tests")
+start_jvms_fast()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: rank_of(name_of(item.path)))
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group(group_of(name_of(item.path))))
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
+from support.mlflow_store import new_store
 
 from imbalance_spark.cli import doctor as all_checks
 from imbalance_spark.cli import doctor_checks as cluster
@@ -104,7 +105,7 @@ def test_a_package_without_metadata_has_no_pins(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_store_that_can_be_written_is_ok(tmp_path: Path) -> None:
-    finding = driver.check_tracking(TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="x"))
+    finding = driver.check_tracking(TrackingConfig(uri=new_store(tmp_path), experiment="x"))
     assert finding.status == "ok", finding.line
 
 
@@ -126,7 +127,7 @@ def test_a_store_that_takes_no_write_fails(tmp_path: Path, monkeypatch: pytest.M
         raise MlflowException("attempt to write a readonly database")
 
     monkeypatch.setattr(MlflowClient, "set_experiment_tag", refuse)
-    finding = driver.check_tracking(TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="x"))
+    finding = driver.check_tracking(TrackingConfig(uri=new_store(tmp_path), experiment="x"))
     assert finding.status == "FAIL"
     assert "takes no write (MlflowException)" in finding.found
 

@@ -1,4 +1,6 @@
-"""What a Spark of the tests is told: small and quiet."""
+"""What a Spark of the tests is told: small and quiet, and a JVM that starts fast rather than runs long."""
+
+import os
 
 SETTINGS = {
     "spark.ui.enabled": "false",
@@ -10,3 +12,12 @@ SETTINGS = {
     "spark.ui.showConsoleProgress": "false",
     "spark.log.level": "ERROR",
 }
+
+JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"
+"""A JVM of the tests lives for minutes and runs most code a few times: the optimizing compiler and parallel
+collection cost it a third of all processor time and give nothing back."""
+
+
+def start_jvms_fast() -> None:
+    """Every driver that this process or one of its children starts takes `JAVA_OPTIONS`, unless others are set."""
+    os.environ.setdefault("SPARK_SUBMIT_OPTS", JAVA_OPTIONS)

@@ -1,0 +1,45 @@
+"""What the tests promise of themselves: sentences that fit a line, files that are told apart, groups that hold."""
+
+import ast
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.running_order import LONGEST_FIRST, TESTS, group_of, name_of, rank_of
+
+LONGEST_NAME = 79
+
+
+def _names(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            yield node.name
+
+
+def test_no_test_has_a_name_that_is_longer_than_a_sentence_should_be() -> None:
+    names = [(file, name) for file in TESTS.rglob("test_*.py") for name in _names(file)]
+    assert [f"{file.relative_to(TESTS)}: {name}" for file, name in names if len(name) > LONGEST_NAME] == []
+
+
+def test_no_file_has_two_tests_of_one_name() -> None:
+    for file in TESTS.rglob("test_*.py"):
+        twice = [name for name, count in Counter(_names(file)).items() if count > 1]
+        assert twice == [], file  # Python would keep the last one and run it alone
+
+
+def test_no_two_files_share_a_name() -> None:
+    names = Counter(file.name for file in TESTS.rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("start", LONGEST_FIRST)
+def test_what_is_to_run_first_is_there(start: str) -> None:
+    assert (TESTS / start).exists()
+
+
+def test_of_the_clusters_files_the_one_that_ends_a_node_runs_last() -> None:
+    ranks = {file.name: rank_of(name_of(file)) for file in (TESTS / "cluster").glob("test_*.py")}
+    assert max(ranks, key=lambda name: ranks[name]) == "test_faults.py"
+    assert len(set(ranks.values())) == len(ranks)
+    assert {group_of(name_of(TESTS / "cluster" / name)) for name in ranks} == {"cluster"}
