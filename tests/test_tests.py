@@ -43,3 +43,9 @@ def test_of_the_clusters_files_the_one_that_ends_a_node_runs_last() -> None:
     assert max(ranks, key=lambda name: ranks[name]) == "test_faults.py"
     assert len(set(ranks.values())) == len(ranks)
     assert {group_of(name_of(TESTS / "cluster" / name)) for name in ranks} == {"cluster"}
+
+
+def test_files_that_fork_jobs_on_a_warm_jvm_share_it() -> None:
+    forking = [file for file in (TESTS / "jobs").glob("test_*.py") if "forked_jobs" in file.read_text("utf-8")]
+    assert len(forking) > 1
+    assert {group_of(name_of(file)) for file in forking} == {"forks"}

@@ -6,12 +6,18 @@ TESTS = Path(__file__).resolve().parents[1]
 
 LONGEST_FIRST = (
     "cluster/test_standalone.py", "cluster/test_other_python.py", "cluster/test_faults.py", "jobs/test_resume.py",
-    "jobs/test_signals.py", "jobs/", "notebooks/", "train_only/",
+    "jobs/test_signals.py", "jobs/test_score_killed.py", "jobs/", "notebooks/", "train_only/",
 )  # fmt: skip
 """Files and folders that take longest: none of them may be left to one process when the other is done.
 
 `test_faults` is the last one on the cluster, of which it takes a node away for good.
 """
+
+
+_GROUPS = {
+    "cluster": ("cluster/",),
+    "forks": ("jobs/test_resume.py", "jobs/test_signals.py", "jobs/test_score_killed.py"),
+}
 
 
 def name_of(file: Path) -> str:
@@ -25,5 +31,9 @@ def rank_of(name: str) -> int:
 
 
 def group_of(name: str) -> str:
-    """Tests of one group run in one process, so that it makes their fixtures once: a file's, or the cluster's."""
-    return "cluster" if name.startswith("cluster/") else name
+    """Tests of one group run in one process, which makes their fixtures once.
+
+    The files on the cluster are one group, and so are those whose jobs are forked and killed on one warm JVM; any
+    other file is a group of its own.
+    """
+    return next((group for group, starts in _GROUPS.items() if name.startswith(starts)), name)

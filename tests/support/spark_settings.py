@@ -11,6 +11,8 @@ SETTINGS = {
     "spark.driver.memory": "3g",
     "spark.ui.showConsoleProgress": "false",
     "spark.log.level": "ERROR",
+    # What Spark compiles for one test, hundreds after it run again; by default it keeps 100 classes.
+    "spark.sql.codegen.cache.maxEntries": "2000",
 }
 
 JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"
