@@ -49,7 +49,7 @@ def log_bundle(run_id: str, bundle: Bundle) -> str:
         with mlflow.start_run(run_id=run_id):
             info = mlflow.pyfunc.log_model(
                 name="model",
-                python_model=str(_package_source(Path(folder)) / "pyfunc_model.py"),
+                python_model=str(_package_source(Path(folder)) / "tracking/served_model.py"),
                 artifacts={"bundle": f"{folder}/bundle"},
                 code_paths=[f"{folder}/imbalance_spark"],
                 signature=signature(bundle),

@@ -10,7 +10,7 @@ import pytest
 from support.forks import ROOT
 from support.standalone_cluster import Cluster, environment
 
-LIMIT_S = 300
+LIMIT_S = 900
 PEER_GONE = "a worker's peer is gone, as it is when the system killed it for memory"
 """What the other worker says, whose failure may come first."""
 

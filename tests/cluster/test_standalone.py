@@ -22,7 +22,7 @@ from imbalance_spark.core.spark_session import delta_package
 from imbalance_spark.orders.datasets.synthetic import generate_orders
 from jobs import score, train
 
-LIMIT_S = 420
+LIMIT_S = 900
 ROWS = 20_000
 STRATEGIES = ("none", "undersample", "balanced_sketch")
 
