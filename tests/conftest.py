@@ -9,20 +9,16 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from pyspark.sql import SparkSession
-from support.running_order import group_of, name_of, rank_of
+from support.running_order import pytest_collection_modifyitems, pytest_xdist_make_scheduler
 from support.spark_settings import SETTINGS, start_jvms_fast
 
 from imbalance_spark.core.spark_session import spark_session
 
+__all__ = ["pytest_collection_modifyitems", "pytest_xdist_make_scheduler", "spark"]
+
 settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
 start_jvms_fast()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: rank_of(name_of(item.path)))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(name_of(item.path))))
 
 
 @pytest.fixture(scope="session")
