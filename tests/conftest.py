@@ -10,7 +10,7 @@ import pytest
 from hypothesis import settings
 from pyspark.sql import SparkSession
 from support.running_order import pytest_collection_modifyitems, pytest_xdist_make_scheduler
-from support.spark_settings import SETTINGS, start_jvms_fast
+from support.spark_settings import SETTINGS, set_environment
 
 from imbalance_spark.core.spark_session import spark_session
 
@@ -18,7 +18,7 @@ __all__ = ["pytest_collection_modifyitems", "pytest_xdist_make_scheduler", "spar
 
 settings.register_profile("tests", deadline=None, derandomize=True)
 settings.load_profile("tests")
-start_jvms_fast()
+set_environment()
 
 
 @pytest.fixture(scope="session")

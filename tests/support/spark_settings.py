@@ -20,6 +20,16 @@ JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"
 collection cost it a third of all processor time and give nothing back."""
 
 
-def start_jvms_fast() -> None:
-    """Every driver that this process or one of its children starts takes `JAVA_OPTIONS`, unless others are set."""
-    os.environ.setdefault("SPARK_SUBMIT_OPTS", JAVA_OPTIONS)
+_ENVIRONMENT = {
+    "SPARK_SUBMIT_OPTS": JAVA_OPTIONS,
+    # Two processes share two cores with their JVMs: a second thread for small arrays would wait, and spin, for a core.
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+}
+
+
+def set_environment() -> None:
+    """Of this process and its children, the processes of pytest-xdist and drivers; what is set already stays."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
