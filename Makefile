@@ -39,7 +39,7 @@ doctor: java $(VENV)/installed $(VENV)/delta/ready
 
 test: java $(VENV)/installed
 	@echo "== run the tests, in two processes"
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""One local Spark session for all tests of a process, small and quiet."""
+"""One local Spark session for all tests of a process, small and quiet, and the order in which files run."""
 
 import fcntl
 import tempfile
@@ -7,10 +7,18 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from pyspark.sql import SparkSession
-from support.spark_settings import SETTINGS
+from support.running_order import pytest_collection_modifyitems, pytest_xdist_make_scheduler
+from support.spark_settings import SETTINGS, set_environment
 
 from imbalance_spark.core.spark_session import spark_session
+
+__all__ = ["pytest_collection_modifyitems", "pytest_xdist_make_scheduler", "spark"]
+
+settings.register_profile("tests", deadline=None, derandomize=True)
+settings.load_profile("tests")
+set_environment()
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
+from support.mlflow_store import new_store
 
 from imbalance_spark.cli import doctor, doctor_checks
 from imbalance_spark.cli.doctor import run_checks
@@ -105,7 +106,7 @@ def test_on_databricks_only_what_the_wheel_asks_for_is_compared(monkeypatch: pyt
 
 
 def test_a_store_that_can_be_written_is_ok(tmp_path: Path) -> None:
-    finding = doctor_checks.check_tracking(TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="x"))
+    finding = doctor_checks.check_tracking(TrackingConfig(uri=new_store(tmp_path), experiment="x"))
     assert finding.status == "ok", finding.line
 
 
@@ -127,7 +128,7 @@ def test_a_store_that_takes_no_write_fails(tmp_path: Path, monkeypatch: pytest.M
         raise MlflowException("attempt to write a readonly database")
 
     monkeypatch.setattr(MlflowClient, "set_experiment_tag", refuse)
-    finding = doctor_checks.check_tracking(TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db", experiment="x"))
+    finding = doctor_checks.check_tracking(TrackingConfig(uri=new_store(tmp_path), experiment="x"))
     assert finding.status == "FAIL"
     assert "takes no write (MlflowException)" in finding.found
 

@@ -4,14 +4,13 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
-from support.standalone_cluster import environment, standalone_cluster
+from support.forks import ROOT
+from support.standalone_cluster import Cluster, environment
 
-ROOT = Path(__file__).resolve().parents[2]
-LIMIT_S = 300
+LIMIT_S = 900
 PEER_GONE = "a worker's peer is gone, as it is when the system killed it for memory"
 """What the other worker says, whose failure may come first."""
 
@@ -20,16 +19,14 @@ FAULTS = ("none", "kill_executor", "kill_python", "stop_python", "kill_worker")
 
 
 @pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """What became of each fit: one cluster and one driver for all, in this order."""
-    home = tmp_path_factory.mktemp("faults")
-    with standalone_cluster(home) as cluster:
-        workers = ",".join(map(str, cluster.workers))
-        ended = subprocess.run(
-            [sys.executable, str(ROOT / "tests/support/watched_fits.py"), cluster.url, workers, *FAULTS],
-            env={**environment(home), "PYTHONPATH": str(ROOT)}, cwd=home, capture_output=True, text=True,
-            timeout=LIMIT_S, check=False,
-        )  # fmt: skip
+def outcomes(cluster: Cluster) -> dict[str, dict[str, Any]]:
+    """What became of each fit: one driver for all, in this order."""
+    workers = ",".join(map(str, cluster.workers))
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "tests/support/watched_fits.py"), cluster.url, workers, *FAULTS],
+        env={**environment(cluster.home), "PYTHONPATH": f"{ROOT}:{ROOT}/tests"}, cwd=cluster.home,
+        capture_output=True, text=True, timeout=LIMIT_S, check=False,
+    )  # fmt: skip
     assert ended.returncode == 0, ended.stderr[-2000:]
     sys.stderr.write(ended.stderr[-2000:])
     return json.loads(ended.stdout.strip().splitlines()[-1])

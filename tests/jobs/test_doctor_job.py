@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
+from support.mlflow_store import new_store
 
 from imbalance_spark.core.spark_session import delta_package
 from jobs.doctor import main
@@ -18,13 +19,13 @@ orders:
   numeric: [x]
 strategies: [none]
 training: {{num_workers: {workers}}}
-tracking: {{uri: "sqlite:///{root}/mlflow.db", experiment: doctor}}
+tracking: {{uri: "{store}", experiment: doctor}}
 """
 
 
 def _conf(root: Path, workers: int) -> str:
     file = root / "conf.yaml"
-    file.write_text(YAML.format(root=root, workers=workers), "utf-8")
+    file.write_text(YAML.format(root=root, workers=workers, store=new_store(root)), "utf-8")
     return str(file)
 
 

@@ -102,7 +102,7 @@ def test_order_and_repetition_of_rows_change_nothing(rows: Rows, random: "object
     assert whole == pytest.approx(repeated, rel=1e-9, abs=1e-9)
 
 
-def test_constant_scores_have_the_prevalence_as_average_precision_and_perfect_ones_have_1() -> None:
+def test_average_precision_is_the_prevalence_of_constant_scores_and_1_of_perfect() -> None:
     assert ScoreCounts.from_arrays([1, 0, 0, 0], [0.3] * 4).curve().average_precision() == 0.25
     perfect = ScoreCounts.from_arrays([1, 0, 1, 0], [0.9, 0.2, 0.8, 0.1]).curve()
     assert (perfect.average_precision(), perfect.roc_auc(), perfect.calibration_slope()) == (1.0, 1.0, None)

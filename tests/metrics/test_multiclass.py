@@ -113,7 +113,7 @@ def test_a_class_without_rows_counts_in_no_mean_and_has_no_number_of_its_own() -
     assert not set(found) & set(reasons)
 
 
-def test_equal_probabilities_predict_the_first_class_and_one_class_alone_has_no_areas() -> None:
+def test_equal_probabilities_predict_the_first_class_and_a_lone_class_has_no_areas() -> None:
     counts = MulticlassCounts.from_arrays([0, 0], [[0.5, 0.5], [0.4, 0.4]])
     assert counts.rows.tolist() == [[2, 0], [0, 0]]
     reasons = undefined_multiclass(counts)

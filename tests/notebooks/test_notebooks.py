@@ -9,6 +9,7 @@ from matplotlib.image import imread
 from mlflow.tracking import MlflowClient
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
+from support.mlflow_store import new_store
 from support.notebook_runner import Ran, run
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
@@ -34,7 +35,7 @@ class Session:
 @pytest.fixture(scope="module")
 def session(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Session:
     home = tmp_path_factory.mktemp("notebooks")
-    store = f"sqlite:///{home}/mlflow.db"
+    store = new_store(home)
     # Else MLflow puts artifacts where the notebooks are.
     MlflowClient(store).create_experiment("orders", artifact_location=f"{home}/artifacts")
     orders = {"rows": str(ROWS), "prevalence": "0.05", "output": str(home)}

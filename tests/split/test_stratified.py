@@ -96,7 +96,7 @@ def test_without_exact_counts_a_corrected_label_moves_no_row(orders: DataFrame) 
     assert folds(stratified_split(orders, **ROLES, **nominal)) == folds(stratified_split(corrected, **ROLES, **nominal))
 
 
-def test_small_classes_get_largest_remainder_counts_and_large_ones_are_within_bounds(orders: DataFrame) -> None:
+def test_small_classes_get_largest_remainder_counts_and_large_ones_stay_in_bounds(orders: DataFrame) -> None:
     plan = fit_split(orders, **ROLES, exact_below=5000)
     counted = count_splits(plan.assign(orders), "label")
     assert counted == plan.counts

@@ -1,5 +1,8 @@
 """The config of a small run of the main job, weak or strong, for tests of what happens to its model."""
 
+import functools
+import shutil
+import tempfile
 from pathlib import Path
 
 import yaml
@@ -12,8 +15,16 @@ STRONG = {"rounds": 25, "early_stopping_rounds": 10, "params": {"max_depth": 4, 
 
 
 def write_orders(spark: SparkSession, home: Path) -> None:
+    """A Delta table `orders` of its own for each home; its 12,000 rows are made once for all of a process."""
+    shutil.copytree(_orders(spark).name, home / "orders")
+
+
+@functools.cache
+def _orders(spark: SparkSession) -> "tempfile.TemporaryDirectory[str]":
+    folder = tempfile.TemporaryDirectory(prefix="orders-")
     orders = generate_orders(spark, rows=12_000, prevalence=0.05, seed=7, partitions=2)
-    orders.write.format("delta").save(f"{home}/orders")
+    orders.write.format("delta").mode("overwrite").save(folder.name)
+    return folder
 
 
 def config_file(home: Path, name: str, *, uri: str, training: dict[str, object], mode: str = "enabled") -> str:

@@ -12,11 +12,14 @@ from pathlib import Path
 
 import pyspark
 
+from support.spark_settings import JAVA_OPTIONS
+
 SPARK_HOME = Path(pyspark.__file__).parent
 
 
 @dataclass(frozen=True)
 class Cluster:
+    home: Path
     url: str
     workers: tuple[int, ...]
     """Process ids of the workers' JVMs."""
@@ -34,7 +37,16 @@ def environment(home: Path) -> dict[str, str]:
         "SPARK_WORKER_DIR": str(home / "work"),
         "SPARK_LOG_DIR": str(home / "logs"),
         "PYSPARK_PYTHON": sys.executable,
+        "SPARK_SUBMIT_OPTS": JAVA_OPTIONS,
+        "SPARK_DAEMON_JAVA_OPTS": JAVA_OPTIONS,
+        "SPARK_DAEMON_MEMORY": "256m",
     }
+
+
+FIT = {
+    "spark.executor.memory": "1g", "spark.executor.extraJavaOptions": JAVA_OPTIONS, "spark.sql.shuffle.partitions": "5",
+}  # fmt: skip
+"""What a driver sets so that its executors fit the two workers."""
 
 
 @contextmanager
@@ -54,7 +66,7 @@ def standalone_cluster(home: Path) -> Iterator[Cluster]:
         options = ("--host", "127.0.0.1", "--cores", "1", "--memory", "2g", "--webui-port", "0", url)
         for log in [start(name, "worker.Worker", *options) for name in ("worker-1", "worker-2")]:
             _wait_for(log, "Successfully registered with master")
-        yield Cluster(url, tuple(process.pid for process in processes[1:]))
+        yield Cluster(home, url, tuple(process.pid for process in processes[1:]))
     finally:
         for process in reversed(processes):
             process.terminate()

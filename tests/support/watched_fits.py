@@ -24,6 +24,7 @@ from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.train_only.config import TrainingConfig
 from imbalance_spark.train_only.learners import round_reports as rounds
 from imbalance_spark.train_only.learners.xgboost import fit_booster
+from support.standalone_cluster import FIT
 
 ROUND = 5
 # Long enough that the worker that trains can be told from those that wait.
@@ -158,10 +159,10 @@ def main(master: str, workers: str, *names: str) -> None:
     settings = {
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        "spark.executor.memory": "1g",
         "spark.log.level": "OFF",
+        "spark.executorEnv.PYTHONPATH": os.environ["PYTHONPATH"],
+        **FIT,
     }
-    settings |= {"spark.executorEnv.PYTHONPATH": os.environ["PYTHONPATH"]}
     first = int(workers.split(",")[0])
     with spark_session("watched fits", master, settings) as spark:
         sys.stdout.write(json.dumps({name: outcome(spark, name, first) for name in names}) + "\n")

@@ -66,7 +66,7 @@ def test_integers_are_rounded_half_to_even(made: pd.DataFrame) -> None:
     np.testing.assert_array_equal(made["items"], np.rint(between))
 
 
-def test_a_row_lacks_what_its_parent_lacks_and_takes_the_parents_value_where_the_neighbour_lacks_it(
+def test_a_row_lacks_what_its_parent_lacks_and_keeps_what_its_neighbour_lacks(
     made: pd.DataFrame,
 ) -> None:
     between = made.start_amount + made.gap * (made.end_amount - made.start_amount)
