@@ -92,7 +92,9 @@ def prepare(spark: SparkSession, config: RunConfig, progress: Progress) -> Prepa
     inputs = model_inputs(split, config.orders, validated.report.label, categories, keep=keep)
     with progress.step("audit") as step:
         audited = _audit(run, inputs, validated.report, config)
-        step.says(f"{audited.twins.shared:,} of {audited.twins.held_out:,} held-out rows have a twin in train")
+        step.says(
+            f"{audited.duplicates.shared:,} of {audited.duplicates.held_out:,} held-out rows duplicate a training row"
+        )
     return PreparedOrders(
         run=run,
         location=location,

@@ -1,7 +1,7 @@
 """Names of the columns that stages hand each other, and the guards that stages share."""
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral, Real
 
@@ -38,6 +38,15 @@ CLASS_WEIGHT = "class_weight"
 
 
 TRUE_PROBABILITY = "true_probability"
+
+
+FEATURES_PER_SCAN = 200
+"""Features that one aggregate covers; the time to plan an aggregate grows faster than its width."""
+
+
+def in_scans(names: Sequence[str]) -> list[Sequence[str]]:
+    """The names in parts of at most `FEATURES_PER_SCAN`, one for each scan."""
+    return [names[start : start + FEATURES_PER_SCAN] for start in range(0, len(names), FEATURES_PER_SCAN)]
 
 
 def col(name: str) -> Column:

@@ -1,4 +1,4 @@
-"""What the order of rows inside the bins leaves open: the lowest and highest value that a metric can have."""
+"""Bounds of metrics on binned scores: the lowest and highest value over all orders of rows inside the bins."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Bracket:
-    """A metric's value on counts, between the least and the most that the rows behind them can have."""
+    """A metric's value on counts, with its lowest and highest possible value on the rows behind them."""
 
     low: float
     value: float
@@ -21,16 +21,16 @@ class Bracket:
 
     @property
     def width(self) -> float:
-        """How much the counts leave open; 0 when every entry that decides is one score."""
+        """high - low; 0 if every entry that matters is one score."""
         return self.high - self.low
 
 
 def average_precision_bracket(curve: "Curve") -> Bracket | None:
-    """The bracket of the average precision; None when a class has no row.
+    """Bounds of the average precision; None if a class has no row.
 
     Highest: the positives of a bin tie, above its negatives. Lowest: its negatives come first, then its positives one
-    by one; that sum of precisions is at least its integral, shifted by half a row where all weights are 1, as far as
-    the sums can tell. A bin of positives alone is open too, for its positives need not tie.
+    by one; that sum of precisions is at least its integral, shifted by half a row if all weights seem to be 1. A bin
+    of positives alone has bounds too, since its positives need not tie.
     """
     if (value := curve.average_precision()) is None:
         return None
@@ -40,13 +40,13 @@ def average_precision_bracket(curve: "Curve") -> Bracket | None:
     is_open = curve.counts.is_bin
     gain = np.where(is_open, hits * _precision(tp + hits, fp) - tied, 0.0)
     loss = np.where(is_open, tied - _one_by_one(curve, tp + fp + misses, fp + misses), 0.0)
-    # Neither is negative but by the last digits.
+    # Both are >= 0 except for rounding.
     low, high = (float(np.maximum(change, 0.0).sum() / curve.positives) for change in (loss, gain))
     return Bracket(low=value - low, value=value, high=value + high)
 
 
 def roc_auc_bracket(curve: "Curve") -> Bracket | None:
-    """The bracket of the ROC-AUC; None when a class has no row. Each pair in one bin is half a pair too few or many."""
+    """Bounds of the ROC-AUC; None if a class has no row. Each pair inside one bin changes it by half a pair."""
     if (value := curve.roc_auc()) is None:
         return None
     pairs = curve.counts.positive_weight * curve.counts.negative_weight
@@ -63,6 +63,6 @@ def _one_by_one(curve: "Curve", above: FloatArray, fp: FloatArray) -> FloatArray
     counts = curve.counts
     hits, half = counts.positive_weight, 0.0 if counts.is_weighted else 0.5
     integral = hits - fp * np.log1p(hits / np.maximum(above + half, 1e-300))
-    # One row alone ties with nothing: its precision is what it is, whatever its weight.
+    # A single row has no ties: its precision is exact, whatever its weight.
     alone = hits * _precision(above - fp + hits, fp)
     return np.where(counts.positives <= 1, alone, integral)

@@ -1,4 +1,4 @@
-"""The counts table on the driver: how many rows of each class have which score."""
+"""Counts on the driver: the number of rows of each class by score."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,26 +19,34 @@ if TYPE_CHECKING:
     from imbalance_spark.metrics.curve import Curve
 
 EXACT_LIMIT = 1 << 20
-"""Most distinct scores that `from_arrays` keeps as they are; more are counted in bins."""
+"""Most distinct scores that `from_arrays` counts one by one; more are counted in bins."""
 
 _ROWS = ("positives", "negatives")
+_KEYS = {"threshold": "cut_off"}  # names of fields in records, where logged runs have another one
 _SUMS = ("positive_weight", "negative_weight", "positive_amount", "negative_amount")
 Columns = Mapping[str, npt.NDArray[Any] | None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScoreCounts:
-    """Rows of each class by score, highest score first; all that metrics, curves and thresholds need to know.
+    """Rows of each class by score, highest score first: sufficient for all metrics, curves and thresholds.
 
-    An entry is one distinct score, or one occupied bin of `grid`; after an exact recount both occur, and negatives that
-    lie between two positives are one entry. Counts are rows (int64), weights are sums over rows
-    (float64; equal to the counts when rows have no weights), amounts are sums of weight times amount.
+    An entry is one distinct score, or one occupied bin of `grid`; after an exact recount both occur, and negatives
+    between two positives are one entry. Counts are rows (int64), weights are sums over rows
+    (float64; equal to the counts if rows have no weights), amounts are sums of weight times amount.
+
+    Examples:
+        >>> counts = ScoreCounts.from_arrays(labels=[0, 0, 1, 1], scores=[0.1, 0.4, 0.4, 0.8])
+        >>> counts.score, counts.positives, counts.negatives
+        (array([0.8, 0.4, 0.1]), array([1, 1, 0]), array([0, 1, 1]))
+        >>> counts.curve().roc_auc()
+        0.875
     """
 
     score: FloatArray
-    """Probability in [0, 1] that stands for the entry: the score itself, or the middle of the bin."""
-    cut_off: FloatArray
-    """Lowest score of the entry: `score >= cut_off[i]` holds for the rows of entries 0..i and no other."""
+    """Probability in [0, 1] that represents the entry: the score itself, or the middle of the bin."""
+    threshold: FloatArray
+    """Lowest score of the entry: `score >= threshold[i]` holds for the rows of entries 0..i and no other."""
     positives: IntArray
     negatives: IntArray
     positive_weight: FloatArray
@@ -46,7 +54,7 @@ class ScoreCounts:
     positive_amount: FloatArray | None
     negative_amount: FloatArray | None
     grid: LogitGrid | None
-    """The bins, or None when the scores are exact."""
+    """The bins, or None if the scores are exact."""
 
     @property
     def is_exact(self) -> bool:
@@ -56,11 +64,11 @@ class ScoreCounts:
     @property
     def is_bin(self) -> npt.NDArray[np.bool_]:
         """Whether each entry is a bin, whose rows may have several scores; the middle of a bin is above its edge."""
-        return np.asarray(self.score != self.cut_off, dtype=np.bool_)
+        return np.asarray(self.score != self.threshold, dtype=np.bool_)
 
     @property
     def is_weighted(self) -> bool:
-        """Whether any row's weight is not 1, as far as the sums can tell."""
+        """Whether any row's weight is not 1, judged by the sums."""
         same = np.array_equal(self.positive_weight, self.positives)
         return not (same and np.array_equal(self.negative_weight, self.negatives))
 
@@ -75,12 +83,12 @@ class ScoreCounts:
         grid: LogitGrid = DEFAULT_GRID,
         exact_limit: int = EXACT_LIMIT,
     ) -> Self:
-        """Count rows held in memory; exact up to `exact_limit` distinct scores (0: never), else in `grid`'s bins.
+        """Count rows in memory; exact up to `exact_limit` distinct scores (0: never), else in `grid`'s bins.
 
         Args:
             labels: 0 or 1 per row. scores: in [0, 1]. weights, amounts: finite, not negative.
         Raises:
-            DataContractError: a row breaks these rules (said with the number of rows), or there is no row.
+            DataContractError: rows break these rules (with their number), or there is no row.
         """
         label, score, weight, amount = as_columns(labels, scores, weights, amounts)
         distinct, entry = np.unique(score, return_inverse=True)
@@ -93,10 +101,10 @@ class ScoreCounts:
 
     @classmethod
     def from_table(cls, table: pa.Table | pd.DataFrame, grid: LogitGrid = DEFAULT_GRID) -> Self:
-        """Counts from rows of `bin, label, n, weight, amount`, as `bin_counts` and `score_counts` make them.
+        """Counts from rows of `bin, label, n, weight, amount`, the columns of `bin_counts` and `score_counts`.
 
         Rows of the same bin and label are added up, so parts of a scan need not be merged before. An `amount` column
-        of nothing but null or NaN means that there are no amounts.
+        of only null or NaN means that there are no amounts.
 
         Raises:
             DataContractError: rows were counted under a negative bin, or there is no row at all.
@@ -112,18 +120,18 @@ class ScoreCounts:
 
     @classmethod
     def from_entries(cls, entries: pd.DataFrame, grid: LogitGrid | None) -> Self:
-        """Counts from rows of `score, cut_off, label, n, weight, amount`, of which one cut-off is one entry.
+        """Counts from rows of `score, threshold, label, n, weight, amount`; rows of one threshold are one entry.
 
         Args:
-            entries: valid rows only. `score` stands for the entry, `cut_off` is its lowest score; equal, they say that
-                it is one score. An `amount` of nothing but null or NaN means that there are no amounts.
-            grid: the bins of entries that are bins; None when every entry is one score.
+            entries: valid rows only. `score` represents the entry, `threshold` is its lowest score; if they are equal,
+                the entry is one score. An `amount` of only null or NaN means that there are no amounts.
+            grid: the bins of entries that are bins; None if every entry is one score.
         """
-        cut_off, first, entry = np.unique(entries["cut_off"].to_numpy(), return_index=True, return_inverse=True)
+        threshold, first, entry = np.unique(entries["threshold"].to_numpy(), return_index=True, return_inverse=True)
         amount = entries["amount"].to_numpy(dtype=np.float64)
         sums = (entries["n"].to_numpy(), entries["weight"].to_numpy(), None if np.isnan(amount).all() else amount)
         return cls._of_entries(
-            entry, entries["label"].to_numpy(), sums, (entries["score"].to_numpy()[first], cut_off), grid
+            entry, entries["label"].to_numpy(), sums, (entries["score"].to_numpy()[first], threshold), grid
         )
 
     @classmethod
@@ -132,10 +140,10 @@ class ScoreCounts:
         entry: IntArray,
         label: npt.NDArray[Any],
         sums: tuple[FloatArray, FloatArray, FloatArray | None],
-        places: tuple[FloatArray, FloatArray],
+        scores: tuple[FloatArray, FloatArray],
         grid: LogitGrid | None,
     ) -> Self:
-        score, cut_off = places
+        score, threshold = scores
         slot = entry * 2 + (label == 1)
 
         def by_class(values: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -146,7 +154,7 @@ class ScoreCounts:
         amount = (None, None) if sums[2] is None else by_class(sums[2])
         return cls(
             score=score[::-1],
-            cut_off=cut_off[::-1],
+            threshold=threshold[::-1],
             positives=rows[0].astype(np.int64),
             negatives=rows[1].astype(np.int64),
             positive_weight=weight[0],
@@ -157,7 +165,7 @@ class ScoreCounts:
         )
 
     def curve(self, through: "Callable[[FloatArray], FloatArray] | None" = None) -> "Curve":
-        """The curve over all cut-offs, of scores mapped by the rising `through`, such as `PriorCorrection.apply`."""
+        """The curve over all thresholds, of scores mapped by the rising `through`, such as `PriorCorrection.apply`."""
         from imbalance_spark.metrics.curve import Curve  # curve.py reads this module's types
 
         return Curve.of(self, through)
@@ -175,20 +183,20 @@ class ScoreCounts:
 
 def _refuse_invalid(codes: npt.NDArray[Any], rows: npt.NDArray[Any]) -> None:
     if not len(codes):
-        raise DataContractError("score counts: there is no row to count. Check that the split or filter left some.")
+        raise DataContractError("score counts: there is no row to count. Check the split and the filters.")
     broken = codes < 0
     rows_by_code = {int(code): int(rows[codes == code].sum()) for code in np.unique(codes[broken])}
     if rows_by_code:
         problems = ", ".join(describe_invalid(rows_by_code))
         raise DataContractError(
             f"score counts: {problems}, of {int(rows.sum())} rows. "
-            "Quarantine these rows, or mend the model that scored them."
+            "Quarantine these rows, or fix the model that scored them."
         )
 
 
 def to_records(grid: LogitGrid | None, columns: Columns) -> dict[str, Any]:
-    """The columns of `ScoreCounts` as lists, absent ones left out; bins by number where every entry is a bin."""
-    lists = {name: values.tolist() for name, values in columns.items() if values is not None}
+    """The columns of `ScoreCounts` as lists, without absent ones; bins by number if every entry is a bin."""
+    lists = {_KEYS.get(name, name): values.tolist() for name, values in columns.items() if values is not None}
     if grid is None:
         lists.pop("cut_off")
         return lists
@@ -200,16 +208,16 @@ def to_records(grid: LogitGrid | None, columns: Columns) -> dict[str, Any]:
 
 
 def from_records(records: Mapping[str, Any]) -> tuple[LogitGrid | None, dict[str, Any]]:
-    """Grid and columns of `ScoreCounts` from what `to_records` made."""
+    """Grid and columns of `ScoreCounts` from the result of `to_records`."""
     grid = LogitGrid(**records["grid"]) if "grid" in records else None
     rows = {name: np.array(records[name], dtype=np.int64) for name in _ROWS}
     sums = {name: np.array(records[name], dtype=np.float64) if name in records else None for name in _SUMS}
-    return grid, _places(grid, records) | rows | sums
+    return grid, _scores(grid, records) | rows | sums
 
 
-def _places(grid: LogitGrid | None, records: Mapping[str, Any]) -> dict[str, Any]:
+def _scores(grid: LogitGrid | None, records: Mapping[str, Any]) -> dict[str, Any]:
     if grid is not None and "bin" in records:
         bins = np.array(records["bin"], dtype=np.int64)
-        return {"score": grid.value(bins), "cut_off": grid.lower(bins)}
+        return {"score": grid.value(bins), "threshold": grid.lower(bins)}
     score = np.array(records["score"], dtype=np.float64)
-    return {"score": score, "cut_off": np.array(records.get("cut_off", score), dtype=np.float64)}
+    return {"score": score, "threshold": np.array(records.get("cut_off", score), dtype=np.float64)}

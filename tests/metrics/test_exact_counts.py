@@ -55,7 +55,7 @@ def test_one_score_a_bin_is_exact_however_many_rows_there_are(spark: SparkSessio
 def assert_same_without_amounts(one: ScoreCounts, other: ScoreCounts) -> None:
     assert one.grid is other.grid is None
     assert one.positive_amount is None
-    for name in ("score", "cut_off", "positives", "negatives", "positive_weight", "negative_weight"):
+    for name in ("score", "threshold", "positives", "negatives", "positive_weight", "negative_weight"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 

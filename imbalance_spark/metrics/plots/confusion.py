@@ -1,4 +1,4 @@
-"""Confusion matrices as pictures."""
+"""Confusion matrices as figures."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Strategies side by side, each number with the range that chance leaves it."""
+"""Strategies side by side, each number with its confidence interval."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.metrics.plots.style import MUTED, look_of, plain, value_text
 
 _VALIDATION, _TEST = 0.17, -0.17
-"""Where the two folds of a strategy stand, in rows of the picture."""
+"""Vertical positions of a strategy's two folds, in rows of the figure."""
 
 
 def comparison_figure(
@@ -41,7 +41,7 @@ def comparison_figure(
 
 
 def difference_figure(gains: Mapping[str, Interval], against: str, metric: str = "average precision") -> Figure:
-    """What each strategy has more of a metric than `against`, with the paired interval; right of 0 is better.
+    """The difference of a metric between each strategy and `against`, with the paired interval; right of 0 is better.
 
     Filled where the interval leaves 0 out, hollow where chance may be all.
     """
@@ -57,7 +57,7 @@ def difference_figure(gains: Mapping[str, Interval], against: str, metric: str =
 
 
 def _worst_first(intervals: Mapping[str, Interval], names: Sequence[str]) -> list[str]:
-    """From the lowest row of the picture up; undefined values are the lowest."""
+    """In order from the bottom of the figure; undefined values come first."""
     values = {name: found.value for name, found in intervals.items() if math.isfinite(found.value)}
     return sorted(names, key=lambda name: values.get(name, -math.inf))
 
@@ -75,7 +75,7 @@ def _rows(names: Sequence[str], title: str, across: str) -> tuple[Figure, Axes]:
 
 
 def _draw_interval(axes: Axes, name: str, place: float, found: Interval | None, *, is_filled: bool) -> float | None:
-    """A dot with its whiskers, and its value; None where there is none. An end at infinity has no whisker."""
+    """A dot with its interval, and its value; None if undefined. An infinite end is not drawn."""
     if found is None or not math.isfinite(found.value):
         return None
     look, style = look_of(name), "-" if is_filled else (0, (3, 1.5))
@@ -87,7 +87,7 @@ def _draw_interval(axes: Axes, name: str, place: float, found: Interval | None, 
 
 
 def _write_beside(axes: Axes, place: float, text: str) -> None:
-    # Right of the axes, where no whisker of any length runs into it.
+    # Right of the axes, where no interval overlaps it.
     axes.text(1.01, place, text, transform=axes.get_yaxis_transform(), va="center", fontsize=9)
 
 
