@@ -3,6 +3,7 @@
 import doctest
 import importlib
 import pkgutil
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -25,7 +26,7 @@ EXAMPLES = list(_examples())
 
 
 def _needs_spark(example: doctest.DocTest) -> bool:
-    return any("spark." in line.source or "(spark," in line.source for line in example.examples)
+    return any(re.search(r"(?<!\w)spark\b", line.source) for line in example.examples)
 
 
 def _failures(example: doctest.DocTest, **names: object) -> str:
