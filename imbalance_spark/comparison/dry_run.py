@@ -18,7 +18,7 @@ from imbalance_spark.comparison.prepare import (
 )
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.class_counts import Label, count_classes
-from imbalance_spark.core.columns import IS_EARLY_STOPPING, SPLIT, TEST, TRAIN, VALIDATION, col
+from imbalance_spark.core.columns import FEATURES_PER_SCAN, IS_EARLY_STOPPING, SPLIT, TEST, TRAIN, VALIDATION, col
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.multiclass.compare import check_classes
@@ -33,9 +33,6 @@ from imbalance_spark.train_only.strategies.config import SAMPLING_KINDS, Strateg
 
 STEPS = 2 + EXAMINE_STEPS
 """Stages that `plan_run` announces."""
-
-
-_FEATURES_A_PASS = 200
 
 
 Precision = Literal["exact", "on average", "about", "at most"]
@@ -246,4 +243,4 @@ def _cut_off_passes(counts: Mapping[int, int], config: RunConfig) -> int:
 
 
 def _parts(features: int) -> int:
-    return ceil(features / _FEATURES_A_PASS)
+    return ceil(features / FEATURES_PER_SCAN)

@@ -42,7 +42,7 @@ def intercept_of(score: FloatArray, positive: FloatArray, negative: FloatArray) 
 
 
 def slope_of(score: FloatArray, positive: FloatArray, negative: FloatArray) -> float | None:
-    """The b of the maximum likelihood fit of sigmoid(a + b logit(score)), or None if there is no finite one."""
+    """The b of the maximum likelihood fit of sigmoid(a + b logit(score)), or None if it diverges."""
     logit, weight = _logit(score), positive + negative
     if _is_separated(logit[positive > 0.0], logit[negative > 0.0]):
         return None

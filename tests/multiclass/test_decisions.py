@@ -105,7 +105,7 @@ def test_what_exists_for_two_classes_only_is_said_when_the_config_is_read(change
 
 @pytest.mark.parametrize(("orders", "said"), [
     ({"classes": ("ok", "fraud")}, "classes names 2, it takes 3 to 50"),
-    ({"classes": ("ok", "late", "late")}, "classes names twice: ['late']"),
+    ({"classes": ("ok", "late", "late")}, "classes has duplicates: ['late']"),
     ({"classes": (0, 1, 5), "positive_label": 1}, "give one of them"),
     ({"classes": CLASSES, "numeric": ("true_probability_fraud",)}, "gold standard"),
 ])  # fmt: skip

@@ -57,7 +57,7 @@ def test_a_table_is_read_by_name_at_its_pinned_version(spark: SparkSession, plac
     ("folder", "settings", "expected"),
     [
         ("absent", {}, ["nothing is at"]),
-        ("empty", {}, ["holds no data"]),
+        ("empty", {}, ["contains no data"]),
         ("parquet", {}, ["plain Parquet", "format: parquet"]),
         ("csv", {}, ["plain CSV", "format: csv"]),
         ("delta", {"format": "parquet"}, ["a Delta table", "format: delta"]),
@@ -145,7 +145,7 @@ def test_a_category_must_have_an_exact_text(spark: SparkSession, kind: str) -> N
         (("Amount", "amount"), "letter case"),
         ((unicodedata.normalize("NFC", "caf\u00e9"), unicodedata.normalize("NFD", "caf\u00e9")), "spelling of accents"),
         (("amount", "amount\u200f"), "invisible"),
-        (("split",), "names of this package"),
+        (("split",), "have reserved names"),
         (("sampling_weight", "CLASS_WEIGHT"), "sampling_weight', 'CLASS_WEIGHT"),
         (("_rank",), "leading _"),
     ],

@@ -42,7 +42,7 @@ def threshold_figure(
 
     Args:
         curve: of one strategy.
-        fn, fp: cost of a missed positive and of a false alarm.
+        fn, fp: cost of a false negative and of a false positive.
         chosen: thresholds to mark, by the name of their objective; a number on top leads to the legend.
     """
     f1 = 2.0 * curve.tp / np.maximum(curve.tp + curve.fp + curve.positives, 1e-300)
@@ -53,7 +53,7 @@ def threshold_figure(
     for (name, colour, dashes), values in zip(_SHARES, (curve.precision, curve.recall, f1), strict=True):
         upper.plot(logits, values[1:], color=colour, dashes=dashes, linewidth=1.8, label=name)
     cost = fn * (curve.positives - curve.tp) + fp * curve.fp
-    lower.plot(logits, cost[1:], color="#009E73", linewidth=1.8, label=f"miss {fn:g}, false alarm {fp:g}")
+    lower.plot(logits, cost[1:], color="#009E73", linewidth=1.8, label=f"false negative {fn:g}, positive {fp:g}")
     lower.axhline(fn * curve.positives, color=MUTED, linestyle=":", linewidth=1.2, label="flagging nobody")
     _mark_all((upper, lower), logits, chosen or {})
     upper.set(ylim=(0.0, 1.03))
@@ -111,9 +111,11 @@ def cost_figure(curves: Mapping[str, Curve], *, fn: float, fp: float, title: str
     threshold if its probabilities are right: a gap between the two is what calibration costs.
 
     Args:
-        fn, fp: cost of a missed positive and of a false alarm as configured, whose ratio is marked.
+        fn, fp: configured cost of a false negative and of a false positive, whose ratio is marked.
     """
-    figure, axes = one_panel(title, "Cost of a miss in false alarms (log scale)", "Cost / cost without a model")
+    figure, axes = one_panel(
+        title, "Cost of a false negative / false positive (log scale)", "Cost / cost without a model"
+    )
     asked = fn / fp if fn > 0.0 and fp > 0.0 else None
     ratios = _ratios(max((curve.prevalence() for curve in curves.values()), default=0.5), asked)
     for name, curve in curves.items():

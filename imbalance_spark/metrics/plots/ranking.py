@@ -106,7 +106,7 @@ def precision_recall_figure(curves: Mapping[str, Curve], title: str = "Precision
 def roc_figure(curves: Mapping[str, Curve], title: str = "ROC") -> Figure:
     """Recall against the false positive rate of each strategy, with its ROC-AUC.
 
-    The rate is on a log scale: of a rare class, alarms are affordable only far left of where a linear axis shows them.
+    The false positive rate is on a log scale: for a rare class only very low rates are affordable.
     """
     figure, axes = one_panel(title, "False positive rate (log scale)", "Recall")
     lowest = min((0.5 / max(curve.negatives, 1.0) for curve in curves.values()), default=1e-6)

@@ -23,7 +23,7 @@ def comparison_figure(
     """A metric of each strategy with its interval, best on validation on top: validation filled, test hollow.
 
     Args:
-        validation, test: by strategy; one that is absent or NaN is told as undefined.
+        validation, test: by strategy; one that is absent or NaN is shown as undefined.
         chance: the metric of random scores, to mark.
     """
     names = _worst_first(validation, [*validation, *(name for name in test if name not in validation)])

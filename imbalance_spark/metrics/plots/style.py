@@ -109,7 +109,7 @@ def draw_legend(axes: Axes, title: str = "") -> None:
 def corners(curve: Curve) -> IntArray:
     """Entries of the curve's thresholds at which tp over fp bends; in between it is vertical or horizontal.
 
-    A picture of these is the same picture, of millions of scores with a rare class drawn a hundred times sooner.
+    A figure of these looks the same; for millions of scores with a rare class it is drawn a hundred times faster.
     """
     up, across = np.diff(curve.tp) > 0.0, np.diff(curve.fp) > 0.0
     is_same = (up[1:] == up[:-1]) & (across[1:] == across[:-1]) & (up[1:] != across[1:])

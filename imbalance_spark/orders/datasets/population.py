@@ -14,7 +14,7 @@ COMPONENTS = ("regular", "unusual", "card_testing", "takeover", "friendly", "sel
 """Kinds of orders: regular, unusual and selection ones are honest, the others are fraud. Card testing fills a
 thin region (small, near-equal amounts in quick succession), account takeover has heavy tails, and
 friendly fraud (the owner disputes a real order) overlaps with honest orders. A selection is ordered to send most of
-it back; it occurs where a log has several outcomes."""
+it back; it occurs only in multi-class logs."""
 
 IS_FRAUD = (False, False, True, True, True, False)
 
