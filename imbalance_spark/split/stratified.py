@@ -72,9 +72,9 @@ def stratified_split(
         +----------+-----+
         |     split|count|
         +----------+-----+
-        |      test|    8|
+        |      test|    7|
         |     train|   35|
-        |validation|    7|
+        |validation|    8|
         +----------+-----+
         <BLANKLINE>
     """

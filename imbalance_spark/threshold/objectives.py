@@ -108,8 +108,10 @@ class MaxRecall(Objective):
 
 @dataclass(frozen=True, kw_only=True)
 class MaxPrecision(Objective):
-    """Maximize precision among thresholds whose recall is at least `recall`, in (0, 1]; always reachable.
+    """Maximize precision among thresholds whose recall is at least `recall`, which is always reachable.
 
+    Args:
+        recall: in (0, 1].
     Raises:
         ConfigError: `recall` is out of range.
     """

@@ -76,13 +76,13 @@ def with_class_weight(
     Examples:
         >>> train = spark.range(100).selectExpr("id % 20 = 0 AS is_fraud", "'train' AS split")
         >>> weighted = with_class_weight(train, class_weights({False: 95, True: 5}), label="is_fraud")
-        >>> weighted.groupBy("is_fraud").agg({"class_weight": "sum"}).orderBy("is_fraud").show()
-        +--------+-----------------+
-        |is_fraud|sum(class_weight)|
-        +--------+-----------------+
-        |   false|             50.0|
-        |    true|             50.0|
-        +--------+-----------------+
+        >>> weighted.groupBy("is_fraud", "class_weight").count().orderBy("is_fraud").show()
+        +--------+------------------+-----+
+        |is_fraud|      class_weight|count|
+        +--------+------------------+-----+
+        |   false|0.5263157894736842|   95|
+        |    true|              10.0|    5|
+        +--------+------------------+-----+
         <BLANKLINE>
     """
     rows = only_train(train, "with_class_weight")

@@ -38,7 +38,7 @@ def orders_at_hand(rows: int = 3_000) -> pd.DataFrame:
 def outcomes_at_hand(rows: int = 2_000) -> dict[str, Any]:
     """True probabilities of three outcomes, and outcomes drawn with them."""
     draws = np.random.default_rng(8)
-    p = draws.dirichlet((9.0, 0.6, 0.15), rows)
+    p = draws.dirichlet((1.2, 0.08, 0.03), rows)
     return {"labels": (draws.random((rows, 1)) > p.cumsum(axis=1)).sum(axis=1), "probabilities": p}
 
 

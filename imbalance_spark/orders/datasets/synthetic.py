@@ -94,8 +94,14 @@ def generate_orders(
 
     Examples:
         >>> orders = generate_orders(spark, rows=1000, prevalence=0.05, seed=7, partitions=1)
-        >>> orders.select("order_id", "amount", "is_fraud").where("order_id < 2").show()
-        EXAMPLE
+        >>> orders.select("order_id", "items", "country", "is_fraud").where("order_id < 2").show()
+        +--------+-----+-------+--------+
+        |order_id|items|country|is_fraud|
+        +--------+-----+-------+--------+
+        |       0|    2|     DE|       0|
+        |       1|    5|     GB|       0|
+        +--------+-----+-------+--------+
+        <BLANKLINE>
     """
     first_day = checked_start(rows=rows, prevalence=prevalence, start=start, days=days, partitions=partitions)
     plan = Plan(seed=seed, prevalence=prevalence, start=first_day, days=days)
