@@ -118,8 +118,8 @@ def test_numbers_and_booleans_are_numeric_features(spark: SparkSession, kind: st
     ("kind", "fix"),
     [
         ("timestamp", "hour"), ("date", "hour"), ("string", "categorical"), ("map<string,int>", "each field"),
-        ("struct<a:int>", "each field"), ("binary", "take it out"), ("array<double>", "each element"),
-        ("variant", "take it out"),
+        ("struct<a:int>", "each field"), ("binary", "remove it"), ("array<double>", "each element"),
+        ("variant", "remove it"),
     ],
 )  # fmt: skip
 def test_a_feature_of_another_type_is_named_with_its_type_and_a_fix(spark: SparkSession, kind: str, fix: str) -> None:

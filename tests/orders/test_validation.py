@@ -117,7 +117,7 @@ def test_labels_zero_and_one_of_any_type_are_understood(spark: SparkSession, kin
         ({"w": 0.0}, {"weight": "w"}, ["is 0 in every row"]),
         ({"w": 1e30}, {"weight": "w"}, ["mean 1e+30"]),
         ({"w": 1e-30}, {"weight": "w"}, ["mean 1e-30"]),
-        ({"w": 1e308}, {"weight": "w"}, ["sum beyond"]),
+        ({"w": 1e308}, {"weight": "w"}, ["sum that overflows"]),
         ({"broken": [{"w": 1e7}]}, {"weight": "w"}, ["1e+07 times"]),
     ],
 )
