@@ -1,4 +1,4 @@
-"""From raw scores to probabilities: prior correction in closed form, calibration from counts, and the check of both."""
+"""From raw scores to probabilities: prior correction in closed form, calibration from counts, and a check of both."""
 
 from imbalance_spark.calibration.choose import Calibrator, ChosenCalibration, calibrator_from_dict, choose_calibrator
 from imbalance_spark.calibration.correction import PriorCorrection, correct_prior

@@ -1,4 +1,4 @@
-"""What every calibration can do, and how one is read back."""
+"""Choose a calibration method on counts, and read a fitted one back."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ _EPS = 2.0**-53
 
 
 class Calibrator(Protocol):
-    """A rising map of probabilities that can be written down."""
+    """A rising map of probabilities that can be serialized."""
 
     @property
     def method(self) -> str:
@@ -37,7 +37,7 @@ def calibrator_from_dict(record: Mapping[str, Any]) -> Calibrator:
     """The calibration that `to_dict` wrote.
 
     Raises:
-        ConfigError: it is of no known method, or its parameters make no rising map.
+        ConfigError: the method is unknown, or its parameters do not give a rising map.
     """
     if record["method"] == "isotonic":
         return IsotonicCalibration.from_dict(record)
@@ -54,25 +54,25 @@ _METHODS: Mapping[str, tuple[int, Callable[[ScoreCounts], Calibrator]]] = {
     "beta": (100, partial(LogOddsCalibration.fit, method="beta")),
     "isotonic": (1000, IsotonicCalibration.fit),
 }
-"""From simple to free, with the fewest positive rows that each is fitted on: the freer, the more it takes for noise."""
+"""From simple to flexible, with the fewest positive rows for a fit: flexible methods need more rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JudgedCalibration:
-    """One method on the judging half."""
+    """Results of one method on the rows that it was not fitted on."""
 
     log_loss: float
     brier: float
     mean_over_base_rate: float
     worse_by: float
-    """Mean log loss beyond the best method's, at least 0."""
+    """Mean log loss minus that of the best method, >= 0."""
     standard_error: float
     """Of `worse_by`, row by row on the same rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenCalibration:
-    """The calibration to use, and how each that was tried did; `skipped` says why another was not."""
+    """The chosen calibration, the results of all methods, and the reasons for those that were skipped."""
 
     calibrator: Calibrator
     judged: Mapping[str, JudgedCalibration]
@@ -90,12 +90,25 @@ class ChosenCalibration:
 
 
 def choose_calibrator(fit_on: ScoreCounts, judge_on: ScoreCounts) -> ChosenCalibration:
-    """The simplest method whose log loss on unseen rows is within one standard error of the best one's.
+    """Choose the simplest method whose log loss on held-out rows is within one standard error of the best.
 
-    The rule of Breiman and others (1984): what a freer method gains by less than that may be noise.
+    The one-standard-error rule (Breiman et al., 1984): a smaller gain of a more flexible method may be noise. The
+    methods are identity, intercept, temperature, Platt, beta and isotonic.
 
     Args:
-        fit_on, judge_on: counts of the same scores on two sets of rows that share no customer.
+        fit_on, judge_on: counts of the same scores on two sets of rows without common groups, such as customers.
+    Returns:
+        The fitted calibrator, the results of each method on `judge_on`, and why others were skipped.
+
+    Examples:
+        >>> import numpy as np
+        >>> rng = np.random.default_rng(7)
+        >>> p = rng.beta(0.5, 10, size=20_000)
+        >>> labels, overconfident = rng.random(20_000) < p, 1 / (1 + ((1 - p) / p) ** 2)
+        >>> halves = [ScoreCounts.from_arrays(labels[i::2], overconfident[i::2]) for i in (0, 1)]
+        >>> chosen = choose_calibrator(*halves)
+        >>> chosen.calibrator.method, round(chosen.calibrator.to_dict()["a"], 3)
+        ('temperature', 0.526)
     """
     fitted, skipped = _fit_all(fit_on)
     losses = {name: _losses(calibrator, judge_on) for name, calibrator in fitted.items()}
@@ -159,5 +172,5 @@ def _sentence(chosen: str, best: str, judged: Mapping[str, JudgedCalibration]) -
         f"Calibrated by {chosen}: log loss {found.log_loss:.6g}, mean p {found.mean_over_base_rate:.3g} times the rate"
     )
     if chosen == best:
-        return f"{text}; the best of {len(judged)} methods on the other half of validation."
-    return f"{text}; {best} is better by {found.worse_by:.2g}, within one standard error, and less simple."
+        return f"{text}; the best of {len(judged)} methods on held-out rows."
+    return f"{text}; {best} is better by {found.worse_by:.2g}, within one standard error, but more complex."

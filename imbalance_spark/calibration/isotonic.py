@@ -1,4 +1,4 @@
-"""Isotonic calibration: the best rising step function, with its ties broken so that ranks stay."""
+"""Isotonic calibration: the best rising step function, with ties broken so that the ranking does not change."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.grid import FloatArray
 
 TIE_BREAK = 1e-6
-"""Share of the score itself in the result: what orders the rows of one step, and moves no probability by more."""
+"""Share of the score itself in the result: it orders the rows of one step, and moves probabilities by no more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class IsotonicCalibration:
     """p' = (1 - TIE_BREAK) f(p) + TIE_BREAK p, with f linear between knots and constant beyond them.
 
     Args:
-        scores: rising; two for each step of more than one score. values: f there, not falling, in [0, 1].
+        scores: rising; two for each step of more than one score. values: f at the scores, not falling, in [0, 1].
     Raises:
         ConfigError: knots that do not rise.
     """
@@ -36,17 +36,17 @@ class IsotonicCalibration:
 
     @classmethod
     def fit(cls, counts: ScoreCounts) -> Self:
-        """Pool adjacent violators (Ayer and others, 1955) on the counted rows, weights counted: scikit-learn's values.
+        """Fit by pooling adjacent violators (Ayer et al., 1955) on weighted counts, as scikit-learn.
 
         Raises:
             DataContractError: one class only.
         """
-        from sklearn.isotonic import isotonic_regression  # a second to import, and a worker needs it not
+        from sklearn.isotonic import isotonic_regression  # slow to import, and not needed on workers
 
         weight = counts.positive_weight + counts.negative_weight
         if not (counts.positive_weight.sum() > 0.0 and counts.negative_weight.sum() > 0.0):
             raise DataContractError(
-                "calibration 'isotonic': the rows to calibrate on hold one class only. Use a larger validation fold."
+                "calibration 'isotonic': the rows to calibrate on have one class only. Use a larger validation fold."
             )
         used = np.flatnonzero(weight > 0.0)[::-1]  # counts are from the highest score down
         score, rate = counts.score[used], counts.positive_weight[used] / weight[used]
@@ -58,7 +58,7 @@ class IsotonicCalibration:
         """Calibrated probabilities, float64 in [0, 1]; order stays, NaN stays."""
         p = np.asarray(probabilities, dtype=np.float64)
         steps = np.interp(p, self.scores, self.values)
-        # Rounding inside np.interp may lose the last digit of a step, and with it the order.
+        # Rounding in np.interp can leave the range of a step by one digit, and with it the order.
         steps = np.clip(steps, self.values[0], self.values[-1])
         return np.asarray(steps + TIE_BREAK * (p - steps), dtype=np.float64)
 

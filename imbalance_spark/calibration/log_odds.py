@@ -1,4 +1,4 @@
-"""Calibrations that are a line in ln p and -ln(1 - p): identity, intercept, temperature, Platt and beta."""
+"""Calibrations that are linear in ln p and -ln(1 - p): identity, intercept, temperature, Platt and beta."""
 
 import math
 from collections.abc import Mapping
@@ -39,23 +39,23 @@ class LogOddsCalibration:
         if self.method not in get_args(Method) or not finite or min(self.a, self.b) < 0.0 or self.a + self.b <= 0.0:
             raise ConfigError(
                 f"calibration {self.method!r}: a and b must be at least 0 and not both 0, c finite, got a={self.a!r}, "
-                f"b={self.b!r}, c={self.c!r}. A map that does not rise would turn the order of the orders around."
+                f"b={self.b!r}, c={self.c!r}. A map that does not rise would reverse the ranking."
             )
 
     @classmethod
     def fit(cls, counts: ScoreCounts, method: Method) -> Self:
-        """The parameters of highest likelihood on these rows, weights counted.
+        """Fit the parameters by maximum likelihood on weighted counts.
 
         `platt` is fitted to Platt's smoothed targets (N+ + 1) / (N+ + 2) and 1 / (N- + 2), as scikit-learn's
         sigmoid calibration does.
 
         Raises:
-            DataContractError: one class only; or the best slope is not above 0: higher scores are not likelier here.
+            DataContractError: one class only, or a slope <= 0: higher scores are not more likely positive.
         """
         positive, negative = counts.positive_weight, counts.negative_weight
         if not (positive.sum() > 0.0 and negative.sum() > 0.0):
             raise DataContractError(
-                f"calibration {method!r}: the rows to calibrate on hold one class only. Use a larger validation fold."
+                f"calibration {method!r}: the rows to calibrate on have one class only. Use a larger validation fold."
             )
         if method == "identity":
             return cls(method=method)
@@ -70,8 +70,8 @@ class LogOddsCalibration:
         found = _logistic([up + down], np.zeros_like(up), positive, negative, has_intercept=method == "platt")
         if found[0] <= 0.0:
             raise DataContractError(
-                f"calibration {method!r}: the best slope is {found[0]:.4g}: higher scores are not likelier positive on "
-                "these rows. Check the model, or that the rows are of the same label."
+                f"calibration {method!r}: the best slope is {found[0]:.4g}: higher scores are not more likely positive "
+                "on these rows. Check the model and the labels."
             )
         return cls(method=method, a=found[0], b=found[0], c=found[1] if method == "platt" else 0.0)
 
@@ -79,13 +79,13 @@ class LogOddsCalibration:
     def _beta(cls, up: FloatArray, down: FloatArray, positive: FloatArray, negative: FloatArray) -> Self:
         nothing = np.zeros_like(up)
         a, b, c = _logistic([up, down], nothing, positive, negative, has_intercept=True)
-        # As its authors do: a negative coefficient is left out, and the others fitted again.
+        # As its authors do: a negative coefficient is set to 0 and the others are fitted again.
         if a < 0.0:
             a, (b, c) = 0.0, _logistic([down], nothing, positive, negative, has_intercept=True)
         elif b < 0.0:
             b, (a, c) = 0.0, _logistic([up], nothing, positive, negative, has_intercept=True)
         if min(a, b) < 0.0 or a + b <= 0.0:
-            raise DataContractError("calibration 'beta': higher scores are not likelier positive on these rows.")
+            raise DataContractError("calibration 'beta': higher scores are not more likely positive on these rows.")
         return cls(method="beta", a=a, b=b, c=c)
 
     def apply(self, probabilities: npt.ArrayLike) -> FloatArray:
@@ -95,7 +95,7 @@ class LogOddsCalibration:
             return p
         up, down = _terms(p)
         logit = self.a * up + self.b * down + self.c
-        # Either form alone would overflow on one side.
+        # Each of the two forms alone would overflow on one side.
         small = np.exp(-np.abs(logit))
         return np.asarray(np.where(logit >= 0.0, 1.0, small) / (1.0 + small), dtype=np.float64)
 
@@ -128,7 +128,7 @@ def _logistic(
     *,
     has_intercept: bool,
 ) -> tuple[float, ...]:
-    """Coefficients of an unpenalised logistic regression on counted rows: Newton's method with halved steps.
+    """Coefficients of an unpenalized logistic regression on counts, by Newton's method with step halving.
 
     The intercept comes last.
     """
@@ -152,7 +152,7 @@ def _logistic(
 
 
 def _standard(design: FloatArray, weight: FloatArray, has_intercept: bool) -> tuple[FloatArray, FloatArray]:
-    """What makes the columns comparable, so that the Hessian is well conditioned; the intercept's column stays."""
+    """Centre and spread that standardize the columns, for a well-conditioned Hessian; the intercept is unchanged."""
     centre, spread = np.zeros(design.shape[1]), np.ones(design.shape[1])
     if not has_intercept:
         return centre, spread

@@ -19,7 +19,7 @@ from imbalance_spark.comparison.prepare import (
 )
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.class_counts import Label, count_classes
-from imbalance_spark.core.columns import FEATURES_PER_PASS, IS_EARLY_STOPPING, SPLIT, TEST, TRAIN, VALIDATION, col
+from imbalance_spark.core.columns import FEATURES_PER_SCAN, IS_EARLY_STOPPING, SPLIT, TEST, TRAIN, VALIDATION, col
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.orders.validation.rules import DUPLICATE_KEY
@@ -209,4 +209,4 @@ def _cut_off_passes(counts: Mapping[int, int], config: RunConfig) -> int:
 
 
 def _parts(features: int) -> int:
-    return ceil(features / FEATURES_PER_PASS)
+    return ceil(features / FEATURES_PER_SCAN)

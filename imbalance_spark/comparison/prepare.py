@@ -107,7 +107,9 @@ def prepare(
     inputs = model_inputs(split, config.orders, validated.report.label, categories, keep=passed)
     with progress.step("audit") as step:
         audited = _audit(run, inputs, validated.report, config)
-        step.says(f"{audited.twins.shared:,} of {audited.twins.held_out:,} held-out rows have a twin in train")
+        step.says(
+            f"{audited.duplicates.shared:,} of {audited.duplicates.held_out:,} held-out rows duplicate a training row"
+        )
     return PreparedOrders(
         run=run,
         location=location,

@@ -29,13 +29,13 @@ CLASS_WEIGHT = "class_weight"
 TRUE_PROBABILITY = "true_probability"
 
 
-FEATURES_PER_PASS = 200
-"""Most columns that one aggregate looks at: the time to plan it grows faster than its width."""
+FEATURES_PER_SCAN = 200
+"""Features that one aggregate covers; the time to plan an aggregate grows faster than its width."""
 
 
-def in_parts(names: Sequence[str]) -> list[tuple[str, ...]]:
-    """The names in parts of at most `FEATURES_PER_PASS`, each for one pass."""
-    return [tuple(names[start : start + FEATURES_PER_PASS]) for start in range(0, len(names), FEATURES_PER_PASS)]
+def in_scans(names: Sequence[str]) -> list[Sequence[str]]:
+    """The names in parts of at most `FEATURES_PER_SCAN`, one for each scan."""
+    return [names[start : start + FEATURES_PER_SCAN] for start in range(0, len(names), FEATURES_PER_SCAN)]
 
 
 def col(name: str) -> Column:

@@ -1,6 +1,14 @@
-"""Counts of scores, and every metric, curve and picture that follows from them."""
+"""Counts of scores, and the metrics, curves and figures computed from them."""
 
-from imbalance_spark.metrics.areas import h_measure, partial_roc_auc, pr_auc_trapezoid, pr_gain_auc
+from imbalance_spark.metrics.areas import (
+    TopRows,
+    h_measure,
+    partial_roc_auc,
+    pr_auc_trapezoid,
+    pr_gain_auc,
+    top_rows,
+    top_share,
+)
 from imbalance_spark.metrics.binning import DEFAULT_GRID, bin_counts
 from imbalance_spark.metrics.bounds import Bracket
 from imbalance_spark.metrics.confusion import ClassAverages, ConfusionMatrix, MulticlassConfusion
@@ -29,7 +37,6 @@ from imbalance_spark.metrics.spark_counts import (
     counts_by_group,
     score_counts,
 )
-from imbalance_spark.metrics.top import TopRows, top_rows, top_share
 
 __all__ = [
     "COUNT_COLUMNS",

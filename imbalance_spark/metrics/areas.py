@@ -1,4 +1,7 @@
-"""Areas under curves, each after its own definition, and the H-measure."""
+"""Metrics of a ranking: areas under curves, the H-measure, and precision, recall and lift of the top rows."""
+
+import math
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -8,16 +11,16 @@ from imbalance_spark.metrics.grid import FloatArray
 
 
 def h_measure(curve: Curve, *, severity_ratio: float | None = None) -> float | None:
-    """Hand's H: 1 - the loss at the best threshold over that of the best constant answer, averaged over costs.
+    """Hand's H-measure: 1 - expected loss at the best threshold / that of the best constant decision, over costs.
 
-    The share c of the cost that a false alarm has is drawn from Beta(2, 1 + 1 / SR): the same for every model, which
-    is what the ROC-AUC lacks (Hand, 2009; the prior of Hand and Anagnostopoulos, 2014, and of their R package).
+    The cost share c of a false positive has the distribution Beta(2, 1 + 1 / SR), the same for every model, unlike in
+    the ROC-AUC (Hand, 2009; with the prior of Hand and Anagnostopoulos, 2014, and of their R package).
 
     Args:
-        severity_ratio: SR, cost of a false alarm over that of a miss where costs are likeliest; above 0. None is
-            positives / negatives: a miss is as much dearer as positives are rarer.
+        severity_ratio: SR, cost of a false positive / cost of a false negative at the mode of the distribution; above
+            0. None is positives / negatives: a false negative costs more in proportion to the imbalance.
     Returns:
-        In [0, 1]: 0 is no better than a constant answer. None when a class has no row.
+        In [0, 1]; 0 is no better than a constant decision. None if a class has no row.
     Raises:
         ConfigError: `severity_ratio` is not above 0.
     """
@@ -32,10 +35,10 @@ def h_measure(curve: Curve, *, severity_ratio: float | None = None) -> float | N
 
 
 def _least_loss(recall: FloatArray, fpr: FloatArray, share: float, shape: float) -> float:
-    """Mean loss over c ~ Beta(2, shape) when the best corner of a convex ROC curve serves each c.
+    """Mean loss over c ~ Beta(2, shape) with the best corner of a convex ROC curve for each c.
 
-    The loss is c x alarms + (1 - c) x misses, as shares of all rows. A corner is best for the c between the slopes of
-    its two sides, which fall from left to right.
+    The loss is c x false positives + (1 - c) x false negatives, as shares of all rows. A corner is best for the c
+    between the slopes of its two sides, which fall from left to right.
     """
     rise, run = share * np.diff(recall), (1.0 - share) * np.diff(fpr)
     switch = np.concatenate([[1.0], rise / (rise + run), [0.0]])
@@ -50,7 +53,7 @@ def _convex_hull(curve: Curve) -> tuple[FloatArray, FloatArray]:
     hits, alarms = curve.counts.positive_weight, curve.counts.negative_weight
     used = hits + alarms > 0.0
     hits, alarms = hits[used], alarms[used]
-    # A corner turns right: positives come before it and negatives after it. Where positives are rare, so are corners.
+    # A corner has positives before and negatives after it, so with rare positives there are few of them.
     is_corner = (hits[:-1] > 0.0) & (alarms[1:] > 0.0)
     corners = np.concatenate([[True], is_corner, [True]])
     tp, fp = (np.concatenate([[0.0], np.cumsum(weight)])[corners].tolist() for weight in (hits, alarms))
@@ -79,10 +82,10 @@ def _beta_3(x: FloatArray, shape: float) -> FloatArray:
 
 
 def pr_auc_trapezoid(curve: Curve) -> float | None:
-    """Trapezoids under the precision-recall curve from (recall 0, precision 1), as scikit-learn's `auc` gives it.
+    """The trapezoidal area under the precision-recall curve from (recall 0, precision 1), as scikit-learn's `auc`.
 
-    Straight lines between its points are too optimistic (Davis and Goadrich, 2006): it is here to compare with others'
-    numbers, `average_precision` is the one to trust. None when a class has no row.
+    Linear interpolation between its points is too optimistic (Davis and Goadrich, 2006): use it to compare with
+    published numbers, and `average_precision` otherwise. None if a class has no row.
     """
     if curve.missing_class:
         return None
@@ -98,7 +101,7 @@ def partial_roc_auc(curve: Curve, *, max_fpr: float) -> float | None:
     Args:
         max_fpr: in (0, 1], as in scikit-learn's `roc_auc_score`; 1 is the whole area.
     Returns:
-        A value in [0, 1]; None when a class has no row.
+        A value in [0, 1]; None if a class has no row.
     Raises:
         ConfigError: `max_fpr` is not in (0, 1].
     """
@@ -119,8 +122,8 @@ def partial_roc_auc(curve: Curve, *, max_fpr: float) -> float | None:
 def pr_gain_auc(curve: Curve) -> float | None:
     """The area under the precision-recall-gain curve where recall beats chance (Flach and Kull, 2015).
 
-    Gain(x) = (x - prevalence) / ((1 - prevalence) x), of precision over gain of recall, by trapezoids, which are exact:
-    between two cut-offs the curve is straight. 1 is perfect, 0 is flagging everybody; it may be negative. None when a
+    Gain(x) = (x - prevalence) / ((1 - prevalence) x), precision gain over recall gain, by trapezoids, which are exact:
+    between two thresholds the curve is straight. 1 is perfect, 0 is flagging every row; it can be negative. None if a
     class has no row.
     """
     if curve.missing_class:
@@ -131,10 +134,58 @@ def pr_gain_auc(curve: Curve) -> float | None:
 
 
 def _from_recall(curve: Curve, least: float) -> tuple[FloatArray, FloatArray]:
-    """tp and fp from the point of the curve that has `least` true positives; in between the curve is straight."""
+    """tp and fp from the point of the curve with `least` true positives on, interpolated between thresholds."""
     first = int(np.searchsorted(curve.tp, least, side="right"))
     before, after = first - 1, min(first, len(curve.tp) - 1)
     rise = curve.tp[after] - curve.tp[before]
     part = (least - curve.tp[before]) / rise if rise > 0.0 else 0.0
     start = curve.fp[before] + part * (curve.fp[after] - curve.fp[before])
     return np.append(least, curve.tp[first:]), np.append(start, curve.fp[first:])
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopRows:
+    """Metrics of the `k` rows of highest score; NaN if undefined without positives."""
+
+    k: float
+    """Flagged rows, or their weight."""
+    precision: float
+    """Share of the flagged rows that are positive."""
+    recall: float
+    """Share of the positives that are flagged."""
+    lift: float
+    """Precision over prevalence: 1 is a random choice."""
+
+
+def top_rows(curve: Curve, k: float) -> TopRows:
+    """Precision, recall and lift of the `k` rows of highest score; the mean over the orders of ties at the end.
+
+    Args:
+        k: rows, or their weight if rows have weights, as with survey weights; above 0.
+    Raises:
+        ConfigError: `k` is not above 0, or is more than all rows.
+
+    Examples:
+        >>> from imbalance_spark.metrics import ScoreCounts
+        >>> curve = ScoreCounts.from_arrays([0, 0, 1, 0, 1, 1, 0, 0], [0.1, 0.2, 0.3, 0.4, 0.5, 0.9, 0, 0]).curve()
+        >>> top_rows(curve, 2)
+        TopRows(k=2, precision=1.0, recall=0.6666666666666666, lift=2.6666666666666665)
+    """
+    total = curve.positives + curve.negatives
+    if not 0.0 < k <= total:
+        raise ConfigError(f"top_rows: k must be above 0 and at most all {total:g} rows, got {k!r}.")
+    hits = float(np.interp(k, curve.tp + curve.fp, curve.tp))
+    if curve.positives <= 0.0:
+        return TopRows(k=k, precision=0.0, recall=math.nan, lift=math.nan)
+    return TopRows(k=k, precision=hits / k, recall=hits / curve.positives, lift=hits / k / curve.prevalence())
+
+
+def top_share(curve: Curve, share: float) -> TopRows:
+    """`top_rows` for a share of all rows, in (0, 1].
+
+    Raises:
+        ConfigError: `share` is not in (0, 1].
+    """
+    if not 0.0 < share <= 1.0:
+        raise ConfigError(f"top_share: share must be in (0, 1], got {share!r}. 0.01 flags one row in a hundred.")
+    return top_rows(curve, share * (curve.positives + curve.negatives))

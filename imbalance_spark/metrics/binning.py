@@ -1,4 +1,4 @@
-"""Scores to bins and sums, in NumPy and in Spark, to the same last bit."""
+"""Scores to bins and sums, in NumPy and in Spark, bit for bit the same."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ _CODES = {"weight": INVALID_WEIGHT, "amount": INVALID_AMOUNT}
 _LARGEST_MEASURE = sys.float_info.max
 
 _AWAY_FROM_EDGE = 1e-6
-"""In bins. Two libraries' logarithms differ by far less, so that farther from an edge any of them finds the bin."""
+"""In bins. The logarithms of two libraries differ by far less, so farther from an edge both find the same bin."""
 
 
 def bin_counts(
@@ -35,17 +35,17 @@ def bin_counts(
     *,
     grid: LogitGrid = DEFAULT_GRID,
 ) -> dict[str, npt.NDArray[np.generic]]:
-    """The rows of one batch as a counts table: only (bin, label) pairs that occur.
+    """Count the rows of one batch by bin and label; only pairs that occur.
 
     Args:
         labels: 0 or 1 per row, any numeric or boolean type.
         scores: in [0, 1].
-        weights: finite and not negative; absent means 1 each.
+        weights: finite and not negative; None means 1 each.
         amounts: finite and not negative.
 
     Returns:
         Columns `bin` (int32), `label` (int32), `n` (int64 rows), `weight` (float64, sum of weights), `amount`
-        (float64, sum of weight times amount; NaN when no amounts are given). Rows that break a rule are counted
+        (float64, sum of weight times amount; NaN if no amounts are given). Rows that break a rule are counted
         under the first one's negative bin (INVALID_SCORE, ...), which `ScoreCounts.from_table` refuses.
     """
     label, score, weight, amount = as_columns(labels, scores, weights, amounts)
@@ -53,13 +53,13 @@ def bin_counts(
     bin_number = np.where(code < 0, code, grid.bin_of(score))
     slot = (bin_number - INVALID_AMOUNT) * 2 + (label == 1.0)
     rows = np.bincount(slot)
-    kept = np.flatnonzero(rows)
+    occupied = np.flatnonzero(rows)
     return {
-        "bin": (kept // 2 + INVALID_AMOUNT).astype(np.int32),
-        "label": (kept % 2).astype(np.int32),
-        "n": rows[kept].astype(np.int64),
-        "weight": _sums(slot, weight)[kept],
-        "amount": np.full(len(kept), np.nan) if amount is None else _sums(slot, weight * amount)[kept],
+        "bin": (occupied // 2 + INVALID_AMOUNT).astype(np.int32),
+        "label": (occupied % 2).astype(np.int32),
+        "n": rows[occupied].astype(np.int64),
+        "weight": _sums(slot, weight)[occupied],
+        "amount": np.full(len(occupied), np.nan) if amount is None else _sums(slot, weight * amount)[occupied],
     }
 
 
@@ -80,11 +80,11 @@ def invalid_code(label: FloatArray, score: FloatArray, weight: FloatArray, amoun
         (INVALID_WEIGHT, _is_measure(weight)),
         *([] if amount is None else [(INVALID_AMOUNT, _is_measure(amount))]),
     ]
-    return np.select([~is_kept for _, is_kept in rules], [code for code, _ in rules], 0)
+    return np.select([~is_met for _, is_met in rules], [code for code, _ in rules], 0)
 
 
 def describe_invalid(rows_by_code: dict[int, int]) -> list[str]:
-    """One sentence for each rule that rows break, with how many break it."""
+    """One clause for each broken rule, with its number of rows."""
     rules = {
         INVALID_SCORE: "have a score that is null, NaN or outside [0, 1]",
         INVALID_LABEL: "have a label that is neither 0 nor 1",
@@ -95,7 +95,7 @@ def describe_invalid(rows_by_code: dict[int, int]) -> list[str]:
 
 
 def _sums(slot: IntArray, values: FloatArray) -> FloatArray:
-    # Of an empty batch, bincount makes integers whatever the weights are.
+    # For an empty batch, bincount returns integers whatever the weights are.
     return np.bincount(slot, values).astype(np.float64)
 
 
@@ -115,13 +115,13 @@ def slotted_rows(
 ) -> DataFrame:
     """`by_0..`, `slot` (int), `score`, and, where they are named, `weight` and `amount` (double). Lazy.
 
-    Slot is (bin - INVALID_AMOUNT) * 2 + label: never negative, so that shift and mask take it apart. The bin is that of
+    Slot is (bin - INVALID_AMOUNT) * 2 + label: never negative, so shift and mask separate the two. The bin is that of
     `LogitGrid.bin_of` for every double; invalid rows are in the negative bin of the first rule that they break.
     """
     measures = {name: column for name, column in (("weight", weight), ("amount", amount)) if column is not None}
-    kept = [f"by_{i}" for i in range(len(by))] + ["score", *measures]
+    passed = [f"by_{i}" for i in range(len(by))] + ["score", *measures]
     value = col(score).cast("double")
-    # Each layer computes once what the next one reads more than once: Spark keeps such projections apart.
+    # One projection per step: Spark keeps them apart, so a value that is read several times is computed once.
     with_finite = scored.select(
         *[col(name).alias(f"by_{i}") for i, name in enumerate(by)],
         value.alias("score"),
@@ -129,27 +129,27 @@ def slotted_rows(
         *[col(column).cast("double").alias(name) for name, column in measures.items()],
         F.greatest(F.least(value, F.lit(LARGEST_PROBABILITY)), F.lit(SMALLEST_PROBABILITY)).alias("finite"),
     )
-    with_place = with_finite.select(*kept, "label", _place(grid).alias("place"))
-    return with_place.select(*kept, _slot(list(measures), grid).alias("slot"))
+    with_position = with_finite.select(*passed, "label", _position(grid).alias("position"))
+    return with_position.select(*passed, _slot(list(measures), grid).alias("slot"))
 
 
-def _place(grid: LogitGrid) -> Column:
-    """Where the score lies on the grid, in bins: its whole part is the bin."""
+def _position(grid: LogitGrid) -> Column:
+    """Position of the score on the grid, in bins: its integer part is the bin."""
     odds = F.col("finite") / (F.lit(1.0) - F.col("finite"))
     return (F.ln(odds) + F.lit(grid.bound)) * F.lit(grid.bins / (2.0 * grid.bound))
 
 
 def _slot(measures: Sequence[str], grid: LogitGrid) -> Column:
-    place, is_positive = F.col("place"), F.col("label") == 1.0
-    inside = F.greatest(F.least(place, F.lit(float(grid.bins - 1))), F.lit(0.0)).cast("int")
-    is_near_edge = F.abs(place - F.rint(place)) < F.lit(_AWAY_FROM_EDGE)
-    # The grid's own expression compares with the edge itself and costs ten times as much.
+    position, is_positive = F.col("position"), F.col("label") == 1.0
+    inside = F.greatest(F.least(position, F.lit(float(grid.bins - 1))), F.lit(0.0)).cast("int")
+    is_near_edge = F.abs(position - F.rint(position)) < F.lit(_AWAY_FROM_EDGE)
+    # The exact expression of the grid costs ten times as much.
     bin_number = F.when(is_near_edge, grid.bin_column(F.col("score"))).otherwise(inside)
     is_score, is_label = F.col("score").between(0.0, 1.0), is_positive | (F.col("label") == 0.0)
     rules = {INVALID_SCORE: is_score, INVALID_LABEL: is_label}
     rules |= {_CODES[name]: F.col(name).between(0.0, _LARGEST_MEASURE) for name in measures}
-    is_kept = F.coalesce(reduce(Column.__and__, rules.values()), F.lit(False))
-    return F.when(is_kept, _slot_of(bin_number, is_positive)).otherwise(_slot_of(_code(rules), is_positive))
+    is_valid = F.coalesce(reduce(Column.__and__, rules.values()), F.lit(False))
+    return F.when(is_valid, _slot_of(bin_number, is_positive)).otherwise(_slot_of(_code(rules), is_positive))
 
 
 def _slot_of(bin_number: Column, is_positive: Column) -> Column:

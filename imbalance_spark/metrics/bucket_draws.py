@@ -1,4 +1,4 @@
-"""Other draws of the same rows: a curve whose hash buckets are dropped or repeated."""
+"""Resampling of a curve by hash buckets: jackknife and bootstrap draws."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,10 +17,10 @@ from imbalance_spark.metrics.grid import FloatArray
 class BucketedCurve:
     """A curve, and its rows counted by hash bucket of their group (the customer, or the key).
 
-    Rows of a group share a bucket, and groups fall into buckets at random. So buckets are independent and alike,
-    whatever rows of one group have in common: dropping or repeating whole buckets shows how far chance moves a number.
+    Rows of a group share a bucket, and groups are assigned to buckets at random. So buckets are independent and
+    identically distributed, whatever rows of one group have in common, and can be resampled as wholes.
 
-    A draw keeps the cut-offs of the curve: a coarse bin's rows are spread over it as all rows of their class are. With
+    A draw has the thresholds of the curve: the rows of a coarse bin are spread over it as all rows of their class. With
     every bucket once, the draw is the curve itself.
 
     Raises:
@@ -39,9 +39,9 @@ class BucketedCurve:
             )
 
     def draw(self, multiplicities: npt.ArrayLike) -> Curve:
-        """The curve with each bucket taken that often, scaled to the total weight of all rows.
+        """The curve with each bucket repeated by its multiplicity, scaled to the total weight of all rows.
 
-        The scale makes a total, such as a cost, one for as many rows as there are.
+        With that scale totals, such as costs, are comparable between draws.
         """
         times = np.asarray(multiplicities, dtype=np.float64)
         weight = np.tensordot(times, self.buckets.weight, axes=1)
@@ -51,13 +51,13 @@ class BucketedCurve:
         return replace(self.curve, counts=self._pattern.spread(rows * scale, weight * scale, amount))
 
     def without_each(self) -> Iterator[Curve]:
-        """For each bucket that holds a row, the draw of all the others once: what a jackknife looks at."""
+        """For each bucket with rows, the draw without it: the jackknife."""
         occupied = self.occupied
         for bucket in np.flatnonzero(occupied):
             yield self.draw(occupied & (np.arange(len(occupied)) != bucket))
 
     def draws(self, number: int, seed: int) -> Iterator[Curve]:
-        """`number` draws of as many buckets as hold a row, with replacement: a bootstrap over buckets."""
+        """`number` draws of the buckets with rows, with replacement: the bootstrap over buckets."""
         occupied = np.flatnonzero(self.occupied)
         share = np.full(len(occupied), 1.0 / len(occupied))
         times = np.zeros((number, len(self.occupied)))
@@ -66,7 +66,7 @@ class BucketedCurve:
 
     @property
     def occupied(self) -> npt.NDArray[np.bool_]:
-        """Which buckets hold a row."""
+        """Which buckets have a row."""
         return np.asarray(self.buckets.rows.any(axis=(1, 2)), dtype=np.bool_)
 
     @property
@@ -76,7 +76,7 @@ class BucketedCurve:
 
     @property
     def buckets_with_positives(self) -> int:
-        """How many buckets hold a positive row."""
+        """Number of buckets with a positive row."""
         return int(self.buckets.rows[:, :, 1].any(axis=1).sum())
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Coarse counts by group of rows: by hash bucket for intervals, by value of a column for segments."""
+"""Coarse counts by group of rows: by hash bucket for confidence intervals, by value of a column for segments."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -16,10 +16,10 @@ from imbalance_spark.metrics.entries import ScoreEntries
 from imbalance_spark.metrics.grid import FloatArray, IntArray, LogitGrid
 
 BUCKETS = 64
-"""Hash buckets of the rows: enough for a t quantile near the normal one, few enough to count each on its own."""
+"""Hash buckets of the rows: enough for a t quantile close to the normal one, few enough to count each."""
 
 COARSE_GRID = LogitGrid(bins=512)
-"""Steps of 0.08 in logit: inside one, rows of a group are taken to lie as all rows of their class do."""
+"""Steps of 0.08 in logit: within one, rows of a group are assumed to be distributed as all rows of their class."""
 
 SUM_COLUMNS = ("positives", "negatives", "positive_weight", "negative_weight", "positive_amount", "negative_amount")
 """The columns of `ScoreCounts` that add up."""
@@ -30,7 +30,7 @@ class BucketCounts:
     """Rows of each class by group and coarse score bin; arrays are groups x bins x 2, negatives first.
 
     A group is a hash bucket, or a segment. Rows are int64; weights are sums over rows; amounts are sums of weight times
-    amount, None where rows have none.
+    amount, None if rows have none.
     """
 
     rows: IntArray
@@ -50,13 +50,13 @@ class BucketCounts:
         size: int = BUCKETS,
         grid: LogitGrid = COARSE_GRID,
     ) -> Self:
-        """Count rows held in memory.
+        """Count rows in memory.
 
         Args:
             groups: number of each row's group, in [0, size). The others are those of `ScoreCounts.from_arrays`.
         Raises:
             ConfigError: a group is outside [0, size).
-            DataContractError: a label, score, weight or amount breaks the rules, said with the number of rows.
+            DataContractError: labels, scores, weights or amounts break the rules (with the number of rows).
         """
         label, score, weight, amount = as_columns(labels, scores, weights, amounts)
         group = np.asarray(groups, dtype=np.int64)
@@ -80,7 +80,7 @@ class BucketCounts:
         size: int,
         grid: LogitGrid,
     ) -> Self:
-        """Sums by `slot` = (group * bins + bin) * 2 + label; a slot that comes twice is added up."""
+        """Sums by `slot` = (group * bins + bin) * 2 + label; repeated slots are added up."""
 
         def by_slot(values: npt.NDArray[Any]) -> FloatArray:
             total = np.bincount(slot, values, minlength=size * grid.bins * 2)
@@ -107,7 +107,7 @@ class BucketCounts:
         """All groups together, as counts on the coarse grid.
 
         Raises:
-            DataContractError: no group holds a row.
+            DataContractError: no group has a row.
         """
         return ScoreCounts.from_table(self._table(), self.grid)
 
@@ -125,7 +125,7 @@ class BucketCounts:
         return pa.table(columns)
 
     def to_records(self) -> dict[str, Any]:
-        """The counts as JSON-able lists, of occupied slots only; weights only where they are not the rows."""
+        """The counts as JSON-able lists, of occupied slots only; weights only if they differ from the rows."""
         slot = np.flatnonzero(self.rows)
         columns: dict[str, npt.NDArray[Any]] = {"slot": slot, "rows": self.rows.ravel()[slot]}
         if not np.array_equal(self.weight, self.rows):
@@ -147,17 +147,17 @@ class BucketCounts:
 
 @dataclass(frozen=True, eq=False)
 class FinePattern:
-    """Fine counts of all rows, as the pattern by which coarse counts of some of them are spread.
+    """Fine counts of all rows, by whose distribution coarse counts of some of the rows are spread.
 
-    Inside a coarse bin the rows of a class are taken to lie as all rows of that class lie. So the parts of a whole add
-    up to the fine counts, cut-off by cut-off, and a threshold inside a coarse bin takes its share of it.
+    Within a coarse bin the rows of a class are assumed to be distributed as all rows of that class. So parts add up to
+    the fine counts at every threshold, and a threshold inside a coarse bin splits it in proportion.
     """
 
     counts: ScoreEntries
     grid: LogitGrid
 
     def spread(self, rows: npt.NDArray[Any], weight: FloatArray, amount: FloatArray | None) -> ScoreCounts:
-        """Coarse sums, each bins x 2, on the entries of the fine counts. Row counts are rounded; their sums stay."""
+        """Coarse sums, each bins x 2, spread over the fine entries. Row counts are rounded; their sums stay."""
         sums: dict[str, Any] = {}
         for label, name in enumerate(("negative", "positive")):
             spread_rows = self._spread(f"{name}s", rows[:, label])
@@ -176,7 +176,7 @@ class FinePattern:
 
     @cached_property
     def _share(self) -> dict[str, FloatArray]:
-        """What each entry holds of its coarse bin, by column; entries of a bin add up to 1."""
+        """Each entry's share of its coarse bin, by column; the entries of a bin add up to 1."""
         found: dict[str, FloatArray] = {}
         for name in SUM_COLUMNS:
             if (values := getattr(self.counts, name)) is not None:

@@ -1,4 +1,4 @@
-"""Confusion matrices: of one threshold, and of several classes."""
+"""Confusion matrices: of one threshold, and multi-class."""
 
 import math
 from collections.abc import Callable
@@ -16,9 +16,16 @@ from imbalance_spark.metrics.grid import FloatArray
 class ConfusionMatrix:
     """True and false positives and negatives: rows, or sums of weights where rows have weights.
 
-    Values equal those of scikit-learn and imbalanced-learn. Where those divide 0 by 0: precision and F-beta are 0 when
-    nothing is flagged, the Matthews coefficient is 0 when a margin is empty. What a missing class leaves undefined is
+    Values equal those of scikit-learn and imbalanced-learn. For 0 / 0: precision and F-beta are 0 if nothing is
+    flagged, the Matthews coefficient is 0 if a margin is empty. Metrics that are undefined without a class are
     NaN, never 0 or 1: recall, specificity, G-mean, kappa.
+
+    Examples:
+        >>> matrix = ConfusionMatrix(tp=60, fp=40, tn=9860, fn=40)
+        >>> matrix.precision, matrix.recall, matrix.accuracy
+        (0.6, 0.6, 0.992)
+        >>> matrix.cost(fn=10, fp=1), round(matrix.savings(fn=10, fp=1), 2)
+        (440, 0.56)
     """
 
     tp: float
@@ -38,7 +45,7 @@ class ConfusionMatrix:
 
     @property
     def precision(self) -> float:
-        """Share of the flagged rows that are positive; 0 when none is flagged."""
+        """Share of the flagged rows that are positive; 0 if none is flagged."""
         return _ratio(self.tp, self.tp + self.fp, otherwise=0.0)
 
     @property
@@ -64,15 +71,15 @@ class ConfusionMatrix:
 
     @property
     def mcc(self) -> float:
-        """Matthews correlation coefficient, in [-1, 1]; 0 when a row or column of the matrix is empty."""
+        """Matthews correlation coefficient, in [-1, 1]; 0 if a row or column of the matrix is empty."""
         margins = (self.tp + self.fp, self.tp + self.fn, self.tn + self.fp, self.tn + self.fn)
-        # A product of square roots: the plain product of four margins overflows no double, but loses digits sooner.
+        # Square roots first: the product of four margins would lose digits.
         scale = math.prod(math.sqrt(margin) for margin in margins)
         return _ratio(self.tp * self.tn - self.fp * self.fn, scale, otherwise=0.0)
 
     @property
     def kappa(self) -> float:
-        """Cohen's kappa: agreement beyond chance; NaN when chance alone agrees on every row."""
+        """Cohen's kappa: agreement beyond chance; NaN if chance alone agrees on every row."""
         by_chance = (self.tp + self.fp) * (self.fp + self.tn) + (self.tp + self.fn) * (self.fn + self.tn)
         return _ratio(2.0 * (self.tp * self.tn - self.fp * self.fn), by_chance)
 
@@ -96,17 +103,17 @@ class ConfusionMatrix:
 
     @property
     def accuracy(self) -> float:
-        """Share of right predictions. Near 1 for a model that flags nobody: read it beside recall, never alone."""
+        """Share of correct predictions. Near 1 for a model that flags no row: read it beside recall, never alone."""
         return _ratio(self.tp + self.tn, self.total)
 
     def cost(self, *, fn: float, fp: float) -> float:
-        """`fn` for each missed positive plus `fp` for each false alarm."""
+        """`fn` for each false negative plus `fp` for each false positive."""
         return fn * self.fn + fp * self.fp
 
     def savings(self, *, fn: float, fp: float) -> float:
-        """1 - cost / cost of the cheaper of flagging nobody and flagging everybody; at most 1, below 0 is a loss.
+        """1 - cost / the lower cost of flagging no row and flagging every row; at most 1, below 0 is a loss.
 
-        NaN where that does nothing wrong, as without positives (Bahnsen et al., 2014).
+        NaN if that cost is 0, as without positives (Bahnsen et al., 2014).
         """
         trivial = min(fn * (self.tp + self.fn), fp * (self.fp + self.tn))
         return 1.0 - self.cost(fn=fn, fp=fp) / trivial if trivial > 0.0 else math.nan
@@ -131,7 +138,7 @@ class ConfusionMatrix:
 
     @classmethod
     def majority_baseline(cls, *, positives: float, negatives: float) -> Self:
-        """What a model gets that predicts the larger class for every row; on a tie the negative one."""
+        """The confusion matrix of predicting the larger class for every row; on a tie the negative class."""
         if positives > negatives:
             return cls(tp=positives, fp=negatives, tn=0.0, fn=0.0)
         return cls(tp=0.0, fp=0.0, tn=negatives, fn=positives)
@@ -154,8 +161,8 @@ def _ratio(part: float, whole: float, otherwise: float = math.nan) -> float:
 class MulticlassConfusion:
     """Weight of rows by true class (first axis) and predicted class (second axis), K x K.
 
-    Values equal those of scikit-learn and imbalanced-learn where every class has rows. A class without rows leaves its
-    recall NaN and counts in no mean, where scikit-learn takes it for 0.
+    Values equal those of scikit-learn and imbalanced-learn where every class has rows. A class without rows has
+    recall NaN and is left out of all means, where scikit-learn counts it as 0.
     """
 
     weight: FloatArray
@@ -181,7 +188,7 @@ class MulticlassConfusion:
 
     @property
     def accuracy(self) -> float:
-        """Share of right predictions. Near 1 for a model that knows the largest class only: read it beside recall."""
+        """Share of correct predictions. Near 1 if the largest class is always predicted: read it beside recall."""
         return float(self._hits.sum() / self.total)
 
     @property
@@ -191,23 +198,23 @@ class MulticlassConfusion:
 
     @property
     def g_mean(self) -> float:
-        """Geometric mean of the recalls of the classes that have rows; 0 when one of them is never found."""
+        """Geometric mean of the recalls of the classes that have rows; 0 if one of them is 0."""
         recall = np.array([matrix.recall for matrix in self.per_class])[self._has_rows]
         return float(np.prod(recall) ** (1.0 / len(recall)))
 
     @property
     def mcc(self) -> float:
-        """R_K, the Matthews coefficient of K classes (Gorodkin, 2004), in [-1, 1]; 0 when one class takes a margin."""
+        """R_K, the Matthews coefficient of K classes (Gorodkin, 2004), in [-1, 1]; 0 if a margin has one class."""
         total, true, predicted = self.total, self.support, self._predicted
         covariance = self._hits.sum() * total - true @ predicted
-        # The square of the total less those of the parts, as products of different parts: never below 0.
+        # total^2 - sum of squared parts, as a sum of products of different parts: never below 0.
         others = 1.0 - np.eye(len(true))
         spread = math.sqrt(predicted @ others @ predicted) * math.sqrt(true @ others @ true)
         return float(covariance / spread) if spread > 0.0 else 0.0
 
     @property
     def kappa(self) -> float:
-        """Cohen's kappa: agreement beyond chance; NaN when chance alone agrees on every row."""
+        """Cohen's kappa: agreement beyond chance; NaN if chance alone agrees on every row."""
         by_chance = float(self.support @ self._predicted) / self.total
         left = self.total - by_chance
         return (float(self._hits.sum()) - by_chance) / left if left > 0.0 else math.nan
@@ -224,7 +231,7 @@ class MulticlassConfusion:
 
     @property
     def micro(self) -> ClassAverages:
-        """Precision, recall and F1 of all decisions together: each is the accuracy when a row has one class."""
+        """Precision, recall and F1 of all decisions together: each equals the accuracy, since a row has one class."""
         return ClassAverages(precision=self.accuracy, recall=self.accuracy, f1=self.accuracy)
 
     def macro_f_beta(self, beta: float) -> float:

@@ -1,4 +1,4 @@
-"""The counts table on the driver: how many rows of each class have which score."""
+"""Counts on the driver: the number of rows of each class by score."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,16 +17,25 @@ from imbalance_spark.metrics.entries import ScoreEntries
 from imbalance_spark.metrics.grid import LogitGrid
 
 EXACT_LIMIT = 1 << 20
-"""Most distinct scores that `from_arrays` keeps as they are; more are counted in bins."""
+"""Most distinct scores that `from_arrays` counts one by one; more are counted in bins."""
 
 _ROWS = ("positives", "negatives")
+_KEYS = {"threshold": "cut_off"}  # names of fields in records, where logged runs have another one
 _SUMS = ("positive_weight", "negative_weight", "positive_amount", "negative_amount")
 Columns = Mapping[str, npt.NDArray[Any] | None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScoreCounts(ScoreEntries):
-    """A counts table: all that metrics, curves and thresholds need to know of the rows behind it."""
+    """Rows of each class by score, highest score first: sufficient for all metrics, curves and thresholds.
+
+    Examples:
+        >>> counts = ScoreCounts.from_arrays(labels=[0, 0, 1, 1], scores=[0.1, 0.4, 0.4, 0.8])
+        >>> counts.score, counts.positives, counts.negatives
+        (array([0.8, 0.4, 0.1]), array([1, 1, 0]), array([0, 1, 1]))
+        >>> counts.curve().roc_auc()
+        0.875
+    """
 
     @classmethod
     def from_arrays(
@@ -39,12 +48,12 @@ class ScoreCounts(ScoreEntries):
         grid: LogitGrid = DEFAULT_GRID,
         exact_limit: int = EXACT_LIMIT,
     ) -> Self:
-        """Count rows held in memory; exact up to `exact_limit` distinct scores (0: never), else in `grid`'s bins.
+        """Count rows in memory; exact up to `exact_limit` distinct scores (0: never), else in `grid`'s bins.
 
         Args:
             labels: 0 or 1 per row. scores: in [0, 1]. weights, amounts: finite, not negative.
         Raises:
-            DataContractError: a row breaks these rules (said with the number of rows), or there is no row.
+            DataContractError: rows break these rules (with their number), or there is no row.
         """
         label, score, weight, amount = as_columns(labels, scores, weights, amounts)
         distinct, entry = np.unique(score, return_inverse=True)
@@ -57,10 +66,10 @@ class ScoreCounts(ScoreEntries):
 
     @classmethod
     def from_table(cls, table: pa.Table | pd.DataFrame, grid: LogitGrid = DEFAULT_GRID) -> Self:
-        """Counts from rows of `bin, label, n, weight, amount`, as `bin_counts` and `score_counts` make them.
+        """Counts from rows of `bin, label, n, weight, amount`, the columns of `bin_counts` and `score_counts`.
 
         Rows of the same bin and label are added up, so parts of a scan need not be merged before. An `amount` column
-        of nothing but null or NaN means that there are no amounts.
+        of only null or NaN means that there are no amounts.
 
         Raises:
             DataContractError: rows were counted under a negative bin, or there is no row at all.
@@ -76,18 +85,18 @@ class ScoreCounts(ScoreEntries):
 
     @classmethod
     def from_entries(cls, entries: pd.DataFrame, grid: LogitGrid | None) -> Self:
-        """Counts from rows of `score, cut_off, label, n, weight, amount`, of which one cut-off is one entry.
+        """Counts from rows of `score, threshold, label, n, weight, amount`; rows of one threshold are one entry.
 
         Args:
-            entries: valid rows only. `score` stands for the entry, `cut_off` is its lowest score; equal, they say that
-                it is one score. An `amount` of nothing but null or NaN means that there are no amounts.
-            grid: the bins of entries that are bins; None when every entry is one score.
+            entries: valid rows only. `score` represents the entry, `threshold` is its lowest score; if they are equal,
+                the entry is one score. An `amount` of only null or NaN means that there are no amounts.
+            grid: the bins of entries that are bins; None if every entry is one score.
         """
-        cut_off, first, entry = np.unique(entries["cut_off"].to_numpy(), return_index=True, return_inverse=True)
+        threshold, first, entry = np.unique(entries["threshold"].to_numpy(), return_index=True, return_inverse=True)
         amount = entries["amount"].to_numpy(dtype=np.float64)
         sums = (entries["n"].to_numpy(), entries["weight"].to_numpy(), None if np.isnan(amount).all() else amount)
         return cls._of_entries(
-            entry, entries["label"].to_numpy(), sums, (entries["score"].to_numpy()[first], cut_off), grid
+            entry, entries["label"].to_numpy(), sums, (entries["score"].to_numpy()[first], threshold), grid
         )
 
     @classmethod
@@ -96,10 +105,10 @@ class ScoreCounts(ScoreEntries):
         entry: IntArray,
         label: npt.NDArray[Any],
         sums: tuple[FloatArray, FloatArray, FloatArray | None],
-        places: tuple[FloatArray, FloatArray],
+        scores: tuple[FloatArray, FloatArray],
         grid: LogitGrid | None,
     ) -> Self:
-        score, cut_off = places
+        score, threshold = scores
         slot = entry * 2 + (label == 1)
 
         def by_class(values: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -110,7 +119,7 @@ class ScoreCounts(ScoreEntries):
         amount = (None, None) if sums[2] is None else by_class(sums[2])
         return cls(
             score=score[::-1],
-            cut_off=cut_off[::-1],
+            threshold=threshold[::-1],
             positives=rows[0].astype(np.int64),
             negatives=rows[1].astype(np.int64),
             positive_weight=weight[0],
@@ -137,20 +146,20 @@ class ScoreCounts(ScoreEntries):
 
 def _refuse_invalid(codes: npt.NDArray[Any], rows: npt.NDArray[Any]) -> None:
     if not len(codes):
-        raise DataContractError("score counts: there is no row to count. Check that the split or filter left some.")
+        raise DataContractError("score counts: there is no row to count. Check the split and the filters.")
     broken = codes < 0
     rows_by_code = {int(code): int(rows[codes == code].sum()) for code in np.unique(codes[broken])}
     if rows_by_code:
         problems = ", ".join(describe_invalid(rows_by_code))
         raise DataContractError(
             f"score counts: {problems}, of {int(rows.sum())} rows. "
-            "Quarantine these rows, or mend the model that scored them."
+            "Quarantine these rows, or fix the model that scored them."
         )
 
 
 def to_records(grid: LogitGrid | None, columns: Columns) -> dict[str, Any]:
-    """The columns of `ScoreCounts` as lists, absent ones left out; bins by number where every entry is a bin."""
-    lists = {name: values.tolist() for name, values in columns.items() if values is not None}
+    """The columns of `ScoreCounts` as lists, without absent ones; bins by number if every entry is a bin."""
+    lists = {_KEYS.get(name, name): values.tolist() for name, values in columns.items() if values is not None}
     if grid is None:
         lists.pop("cut_off")
         return lists
@@ -162,16 +171,16 @@ def to_records(grid: LogitGrid | None, columns: Columns) -> dict[str, Any]:
 
 
 def from_records(records: Mapping[str, Any]) -> tuple[LogitGrid | None, dict[str, Any]]:
-    """Grid and columns of `ScoreCounts` from what `to_records` made."""
+    """Grid and columns of `ScoreCounts` from the result of `to_records`."""
     grid = LogitGrid(**records["grid"]) if "grid" in records else None
     rows = {name: np.array(records[name], dtype=np.int64) for name in _ROWS}
     sums = {name: np.array(records[name], dtype=np.float64) if name in records else None for name in _SUMS}
-    return grid, _places(grid, records) | rows | sums
+    return grid, _scores(grid, records) | rows | sums
 
 
-def _places(grid: LogitGrid | None, records: Mapping[str, Any]) -> dict[str, Any]:
+def _scores(grid: LogitGrid | None, records: Mapping[str, Any]) -> dict[str, Any]:
     if grid is not None and "bin" in records:
         bins = np.array(records["bin"], dtype=np.int64)
-        return {"score": grid.value(bins), "cut_off": grid.lower(bins)}
+        return {"score": grid.value(bins), "threshold": grid.lower(bins)}
     score = np.array(records["score"], dtype=np.float64)
-    return {"score": score, "cut_off": np.array(records.get("cut_off", score), dtype=np.float64)}
+    return {"score": score, "threshold": np.array(records.get("cut_off", score), dtype=np.float64)}

@@ -1,4 +1,4 @@
-"""Every cut-off of a counts table, and the numbers that need the whole curve."""
+"""All thresholds of score counts, and the metrics of the whole curve."""
 
 import math
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from imbalance_spark.metrics.entries import ScoreEntries
 from imbalance_spark.metrics.logistic import Reliability, intercept_of, reliability_of, slope_of
 
 FLAG_NOBODY = float(np.nextafter(1.0, 2.0))
-"""A threshold that no score in [0, 1] reaches: the next double above 1, a plain number in JSON, unlike infinity."""
+"""A threshold that no score in [0, 1] reaches: the next double above 1, which JSON can represent, unlike infinity."""
 
 LOG_LOSS_EPS = 2.0**-52
 """Scores are clipped to [eps, 1 - eps] in the log loss: scikit-learn's eps for float64, whatever their type was."""
@@ -25,10 +25,17 @@ LOG_LOSS_EPS = 2.0**-52
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """What is flagged at each cut-off. A row is flagged if its score is at or above the threshold.
+    """Counts of flagged rows at each threshold. A row is flagged if its score is at or above the threshold.
 
-    Entry 0 flags nobody, entry i flags the rows of the first i entries of the counts. Metrics that a missing class
-    leaves undefined are None; `missing_class` says why.
+    Entry 0 flags no row, entry i flags the rows of the first i entries of the counts. Metrics that are undefined
+    because a class has no rows are None; `missing_class` gives the reason.
+
+    Examples:
+        >>> curve = ScoreCounts.from_arrays([0, 0, 1, 0, 1], [0.1, 0.3, 0.35, 0.6, 0.9]).curve()
+        >>> curve.average_precision(), curve.precision[1:4]
+        (0.8333333333333333, array([1.        , 0.5       , 0.66666667]))
+        >>> curve.at(0.5)
+        ConfusionMatrix(tp=1.0, fp=1.0, tn=2.0, fn=1.0)
     """
 
     counts: ScoreEntries
@@ -40,10 +47,10 @@ class Curve:
     @classmethod
     def of(cls, counts: ScoreEntries, through: Callable[[FloatArray], FloatArray] | None = None) -> Self:
         """The curve of `counts`, its scores mapped by the rising function `through`."""
-        score, cut_off = (values if through is None else through(values) for values in (counts.score, counts.cut_off))
+        score, lowest = (values if through is None else through(values) for values in (counts.score, counts.threshold))
         if np.any(np.diff(score) > 0.0):
-            raise DataContractError("Curve: `through` changes the order of scores. Give a map that rises with them.")
-        return cls(counts, score, np.concatenate([[FLAG_NOBODY], cut_off]))
+            raise DataContractError("Curve: `through` changes the order of the scores. Give a rising map.")
+        return cls(counts, score, np.concatenate([[FLAG_NOBODY], lowest]))
 
     @cached_property
     def tp(self) -> FloatArray:
@@ -62,7 +69,7 @@ class Curve:
 
     @cached_property
     def missed_amount(self) -> FloatArray | None:
-        """Amount of the positives that are not flagged at each threshold; None when the counts hold no amounts."""
+        """Amount of the positives that are not flagged at each threshold; None if the counts have no amounts."""
         amount = self.counts.positive_amount
         return None if amount is None else np.concatenate([np.cumsum(amount[::-1])[::-1], [0.0]])
 
@@ -84,23 +91,23 @@ class Curve:
 
     @property
     def recall(self) -> FloatArray:
-        """Recall at each threshold; NaN when there is no positive row."""
+        """Recall at each threshold; NaN if there is no positive row."""
         return _share(self.tp)
 
     @property
     def false_positive_rate(self) -> FloatArray:
-        """Share of the negatives that is flagged at each threshold; NaN when there is no negative row."""
+        """Share of the negatives that are flagged at each threshold; NaN if there is no negative row."""
         return _share(self.fp)
 
     @property
     def missing_class(self) -> str | None:
-        """Why metrics of two classes are undefined here, as a sentence; None when both classes have rows."""
+        """Why metrics of two classes are undefined here, as a clause; None if both classes have rows."""
         if self.positives > 0.0 and self.negatives > 0.0:
             return None
         return f"there is no {'positive' if self.positives <= 0.0 else 'negative'} row"
 
     def average_precision(self) -> float | None:
-        """sum (R_n - R_(n-1)) P_n over the cut-offs, as scikit-learn has it; a bin counts as a tie."""
+        """sum (R_n - R_(n-1)) P_n over the thresholds, as in scikit-learn; a bin counts as a tie."""
         if self.missing_class:
             return None
         return float(np.sum(np.diff(self.tp) * self.precision[1:]) / self.positives)
@@ -127,7 +134,7 @@ class Curve:
         On bins, a threshold inside a bin takes effect at the bin's upper edge: the bin is not flagged.
 
         Raises:
-            ConfigError: the threshold is NaN, which would flag everybody.
+            ConfigError: the threshold is NaN.
         """
         if math.isnan(threshold):
             raise ConfigError("Curve.at: the threshold is NaN. Give a number; FLAG_NOBODY flags no row.")
@@ -151,23 +158,23 @@ class Curve:
         return self._mean((1.0 - self.score) ** 2, self.score**2)
 
     def log_loss(self) -> float:
-        """Mean of -ln of the probability given to the class that came true, clipped at LOG_LOSS_EPS."""
+        """Mean of -ln of the probability of the true class, clipped at LOG_LOSS_EPS."""
         clipped = np.clip(self.score, LOG_LOSS_EPS, 1.0 - LOG_LOSS_EPS)
         return self._mean(-np.log(clipped), -np.log1p(-clipped))
 
     def calibration_intercept(self) -> float | None:
-        """The logit shift that makes the mean probability the prevalence; 0 is calibrated, below 0 too high scores."""
+        """The logit shift that makes the mean probability the prevalence; 0 is calibrated, < 0 scores are too high."""
         return None if self.missing_class else intercept_of(self.score, *self._weights)
 
     def calibration_slope(self) -> float | None:
-        """Slope of a logistic fit of the label on logit(score): 1 is calibrated, below 1 overconfident.
+        """Slope of a logistic fit of the label on logit(score): 1 is calibrated, below 1 overconfident (Cox, 1958).
 
-        None when the fit does not settle: scores that separate the classes have no finite slope.
+        None if the fit does not converge: scores that separate the classes have no finite slope.
         """
         return None if self.missing_class else slope_of(self.score, *self._weights)
 
     def reliability(self, groups: int = 10) -> Reliability:
-        """Mean score beside observed rate in `groups` runs of scores that each predict the same number of positives."""
+        """Mean score and observed rate in `groups` runs of scores that each predict the same number of positives."""
         return reliability_of(self.score, *self._weights, groups=groups)
 
     @property

@@ -11,17 +11,17 @@ from imbalance_spark.metrics.grid import LogitGrid
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ScoreEntries:
-    """Rows of each class by score, highest score first; all that metrics, curves and thresholds need to know.
+    """Rows of each class by score, highest score first.
 
-    An entry is one distinct score, or one occupied bin of `grid`; after an exact recount both occur, and negatives that
-    lie between two positives are one entry. Counts are rows (int64), weights are sums over rows
-    (float64; equal to the counts when rows have no weights), amounts are sums of weight times amount.
+    An entry is one distinct score, or one occupied bin of `grid`; after an exact recount both occur, and negatives
+    between two positives are one entry. Counts are rows (int64), weights are sums over rows
+    (float64; equal to the counts if rows have no weights), amounts are sums of weight times amount.
     """
 
     score: FloatArray
-    """Probability in [0, 1] that stands for the entry: the score itself, or the middle of the bin."""
-    cut_off: FloatArray
-    """Lowest score of the entry: `score >= cut_off[i]` holds for the rows of entries 0..i and no other."""
+    """Probability in [0, 1] that represents the entry: the score itself, or the middle of the bin."""
+    threshold: FloatArray
+    """Lowest score of the entry: `score >= threshold[i]` holds for the rows of entries 0..i and no other."""
     positives: IntArray
     negatives: IntArray
     positive_weight: FloatArray
@@ -29,7 +29,7 @@ class ScoreEntries:
     positive_amount: FloatArray | None
     negative_amount: FloatArray | None
     grid: LogitGrid | None
-    """The bins, or None when the scores are exact."""
+    """The bins, or None if the scores are exact."""
 
     @property
     def is_exact(self) -> bool:
@@ -39,10 +39,10 @@ class ScoreEntries:
     @property
     def is_bin(self) -> npt.NDArray[np.bool_]:
         """Whether each entry is a bin, whose rows may have several scores; the middle of a bin is above its edge."""
-        return np.asarray(self.score != self.cut_off, dtype=np.bool_)
+        return np.asarray(self.score != self.threshold, dtype=np.bool_)
 
     @property
     def is_weighted(self) -> bool:
-        """Whether any row's weight is not 1, as far as the sums can tell."""
+        """Whether any row's weight is not 1, judged by the sums."""
         same = np.array_equal(self.positive_weight, self.positives)
         return not (same and np.array_equal(self.negative_weight, self.negatives))

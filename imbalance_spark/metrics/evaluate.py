@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imbalance_spark.core.errors import ConfigError
-from imbalance_spark.metrics.areas import h_measure, partial_roc_auc, pr_auc_trapezoid, pr_gain_auc
+from imbalance_spark.metrics.areas import h_measure, partial_roc_auc, pr_auc_trapezoid, pr_gain_auc, top_share
 from imbalance_spark.metrics.confusion import ConfusionMatrix
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.multiclass_counts import MulticlassCounts
@@ -15,7 +15,6 @@ from imbalance_spark.metrics.probability import (
     expected_calibration_error_equal_mass,
     expected_cost,
 )
-from imbalance_spark.metrics.top import top_share
 
 MAX_FPR = 0.01
 """False positive rate up to which `partial_roc_auc` looks."""

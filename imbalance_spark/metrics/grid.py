@@ -16,21 +16,21 @@ from imbalance_spark.core.arrays import IntArray as IntArray
 from imbalance_spark.core.errors import ConfigError
 
 INVALID_SCORE, INVALID_LABEL, INVALID_WEIGHT, INVALID_AMOUNT = -1, -2, -3, -4
-"""Bins of rows that cannot be counted; they travel with the counts, so that finding them costs no pass."""
+"""Bins of rows that break a rule; they are part of the counts, so that finding them needs no extra pass."""
 
 _STRIDE = 256
 
 
 @dataclass(frozen=True)
 class LogitGrid:
-    """`bins` bins of equal width in logit(score) over [-bound, bound]; the end bins take what lies beyond.
+    """`bins` bins of equal width in logit(score) over [-bound, bound]; the end bins include everything beyond.
 
-    Equal width in logit keeps both ends of the scale sharp. Equal width in the score ruins ROC-AUC at rare
-    prevalence, bins of equal mass ruin average precision.
+    Equal width in logit resolves both ends of the scale. With bins of equal width in the score ROC-AUC is wrong at low
+    prevalence, with bins of equal mass average precision is.
 
     A row's bin follows from the nearest bin edge and one comparison of its odds with that edge. Odds and edges need
-    division and multiplication only, which IEEE 754 fixes to the last bit; the logarithm, which libraries round
-    differently, only has to find the nearest edge. So numpy and Spark agree on every double.
+    only division and multiplication, which IEEE 754 defines to the last bit; the logarithm, which libraries round
+    differently, is only used to find the nearest edge. So NumPy and Spark agree on every double.
 
     Raises:
         ConfigError: fewer than 2 or more than 2^20 bins, a bound that is not above 0, or bins that are too narrow for
@@ -50,15 +50,15 @@ class LogitGrid:
             )
 
     def __reduce__(self) -> tuple[type["LogitGrid"], tuple[int, float]]:
-        return LogitGrid, (self.bins, self.bound)  # the tables are made anew: tasks need not carry them
+        return LogitGrid, (self.bins, self.bound)  # without the tables, which are recomputed after pickling
 
     def bin_of(self, scores: npt.ArrayLike) -> IntArray:
         """Each score's bin in [0, bins), or INVALID_SCORE for NaN and scores outside [0, 1]."""
         score = np.asarray(scores, dtype=np.float64)
         is_valid = (score >= 0.0) & (score <= 1.0)
         odds = _odds(np.where(is_valid, score, 0.5))
-        place = np.rint((np.log(odds) + self.bound) * self._per_logit)
-        edge = np.clip(place, 1, self.bins - 1).astype(np.int64)
+        position = np.rint((np.log(odds) + self.bound) * self._per_logit)
+        edge = np.clip(position, 1, self.bins - 1).astype(np.int64)
         return np.where(is_valid, edge - 1 + (odds >= self._edge_odds(edge)), INVALID_SCORE)
 
     def bin_column(self, score: Column) -> Column:
@@ -66,8 +66,8 @@ class LogitGrid:
         double = score.cast("double")
         finite = F.greatest(F.least(double, F.lit(LARGEST_PROBABILITY)), F.lit(SMALLEST_PROBABILITY))
         odds = finite / (F.lit(1.0) - finite)
-        place = F.rint((F.ln(odds) + F.lit(self.bound)) * F.lit(self._per_logit))
-        edge = F.greatest(F.least(place, F.lit(float(self.bins - 1))), F.lit(1.0)).cast("int")
+        position = F.rint((F.ln(odds) + F.lit(self.bound)) * F.lit(self._per_logit))
+        edge = F.greatest(F.least(position, F.lit(float(self.bins - 1))), F.lit(1.0)).cast("int")
         coarse, fine = map(F.lit, self._edge_tables)  # two literals of type array<double>
         edge_odds = F.get(coarse, F.shiftright(edge, 8)) * F.get(fine, edge.bitwiseAND(_STRIDE - 1))
         bin_number = edge - F.lit(1) + (odds >= edge_odds).cast("int")

@@ -1,4 +1,4 @@
-"""How far binned scores are from calibrated: the logistic recalibration and the reliability table."""
+"""Calibration of binned scores: intercept and slope of a logistic recalibration, and the reliability table."""
 
 from dataclasses import dataclass
 
@@ -6,13 +6,13 @@ import numpy as np
 
 from imbalance_spark.core.arrays import FloatArray, logit, sigmoid
 
-_LOGIT_LIMIT = 36.0  # beyond it 1 - p has no digits left; scores 0 and 1 count as this sure
+_LOGIT_LIMIT = 36.0  # beyond it 1 - p rounds to 0; scores 0 and 1 count as this logit
 _STEPS = 100
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reliability:
-    """Groups of neighbouring scores, highest first: what was predicted beside what happened."""
+    """Groups of neighbouring scores, highest first: mean prediction and observed rate."""
 
     mean_score: FloatArray
     observed_rate: FloatArray
@@ -33,7 +33,7 @@ def intercept_of(score: FloatArray, positive: FloatArray, negative: FloatArray) 
         excess = weight @ predicted - wanted
         low, high = (low, shift) if excess > 0.0 else (shift, high)
         newton = shift - excess / max(weight @ (predicted * (1.0 - predicted)), 1e-300)
-        # Newton's step where it stays between the bounds found so far, else halve them: it cannot run away.
+        # Newton's step if it stays between the bounds found so far, else bisection, so that it cannot diverge.
         following = newton if low < newton < high else (low + high) / 2.0
         if abs(following - shift) <= 1e-12:
             return float(following)
@@ -57,7 +57,7 @@ def slope_of(score: FloatArray, positive: FloatArray, negative: FloatArray) -> f
         cross = spread @ centred
         curvature = np.array([[spread.sum(), cross], [cross, spread @ centred**2]])
         step = np.linalg.solve(curvature, np.array([pull.sum(), pull @ centred]))
-        # A step this small is Newton's last ones, whose gain is below the rounding of the loss.
+        # Steps below 1e-6 are accepted: their gain is below the rounding error of the loss.
         while (further := _loss(estimate + step, centred, positive, negative)) > loss and np.abs(step).max() > 1e-6:
             step /= 2.0
         estimate, loss = estimate + step, further
@@ -67,9 +67,9 @@ def slope_of(score: FloatArray, positive: FloatArray, negative: FloatArray) -> f
 
 
 def reliability_of(score: FloatArray, positive: FloatArray, negative: FloatArray, *, groups: int) -> Reliability:
-    """Cut the scores, highest first, into at most `groups` runs of equal sum of predicted probability.
+    """Group the scores, highest first, into at most `groups` runs with equal sums of predicted probability.
 
-    Groups of equal size would put nearly all positives of a rare class into one of them.
+    Groups of equal size would have nearly all positives of a rare class in one of them.
     """
     weight = positive + negative
     expected = np.cumsum(score * weight)

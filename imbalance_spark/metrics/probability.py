@@ -1,4 +1,4 @@
-"""How good the scores are as probabilities: skill, calibration error and the cost that they expect."""
+"""Scores as probabilities: Brier skill, expected calibration error and expected cost."""
 
 import numpy as np
 
@@ -8,9 +8,9 @@ from imbalance_spark.metrics.grid import FloatArray, IntArray
 
 
 def brier_skill(curve: Curve) -> float | None:
-    """1 - Brier / Brier of the prevalence for everybody (`d2_brier_score`): 1 is perfect, 0 knows the prevalence only.
+    """1 - Brier score / Brier score of predicting the prevalence (`d2_brier_score`): 1 is perfect, 0 no better.
 
-    None when a class has no row.
+    None if a class has no row.
     """
     if curve.missing_class:
         return None
@@ -21,8 +21,8 @@ def brier_skill(curve: Curve) -> float | None:
 def expected_calibration_error(curve: Curve, *, bins: int = 10) -> float:
     """ECE over score bins of equal width: sum over bins of |positives - sum of scores|, over all rows.
 
-    Bins are open on the left, as in scikit-learn's `calibration_curve`. When positives are rare nearly all rows are in
-    the first bin, and the error is little more than that of the mean.
+    Bins are open on the left, as in scikit-learn's `calibration_curve`. If positives are rare, nearly all rows are in
+    the first bin, and the ECE is close to the error of the mean.
 
     Raises:
         ConfigError: fewer than one bin.
@@ -33,7 +33,7 @@ def expected_calibration_error(curve: Curve, *, bins: int = 10) -> float:
 
 
 def expected_calibration_error_equal_mass(curve: Curve, *, bins: int = 10) -> float:
-    """ECE over score bins of equal weight. Equal scores stay together, in the bin that holds their middle.
+    """ECE over score bins of equal weight. Equal scores stay in one bin, the one of their middle row.
 
     Raises:
         ConfigError: fewer than one bin.
@@ -45,7 +45,7 @@ def expected_calibration_error_equal_mass(curve: Curve, *, bins: int = 10) -> fl
 
 
 def expected_cost(curve: Curve, *, fn: float, fp: float) -> float:
-    """Cost if each row were flagged with its probability: sum of fn y (1 - p) + fp (1 - y) p (Bahnsen et al., 2014)."""
+    """Expected cost if each row is flagged with its probability: sum of fn y (1 - p) + fp (1 - y) p (Bahnsen, 2014)."""
     missed = curve.counts.positive_weight @ (1.0 - curve.score)
     alarmed = curve.counts.negative_weight @ curve.score
     return float(fn * missed + fp * alarmed)

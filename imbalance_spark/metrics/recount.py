@@ -1,4 +1,4 @@
-"""Further passes over the rows of bins that hold several scores, for counts that leave nothing open."""
+"""Further passes over the rows of bins with several scores, for exact counts."""
 
 from collections.abc import Callable, Iterator
 
@@ -16,7 +16,7 @@ _PART = "key bigint, n bigint, weight double, amount double, lowest double, high
 
 
 def sums_of(rows: DataFrame) -> list[Column]:
-    """`n`, `weight` and `amount` of rows that may lack the last two, as aggregates."""
+    """The aggregates `n`, `weight` and `amount`; rows may lack the last two."""
     count = F.count(F.lit(1))
     has_weight, has_amount = "weight" in rows.columns, "amount" in rows.columns
     weighted = F.col("weight") * F.col("amount") if has_weight else F.col("amount")
@@ -28,7 +28,7 @@ def sums_of(rows: DataFrame) -> list[Column]:
 
 
 def bin_and_label() -> tuple[Column, Column]:
-    """What `slot` was made of: `bin` and `label`, both int."""
+    """`bin` and `label` (both int) from `slot`."""
     bin_number = F.shiftright("slot", 1) + F.lit(INVALID_AMOUNT)
     return bin_number.alias("bin"), F.col("slot").bitwiseAND(1).alias("label")
 
@@ -40,13 +40,13 @@ def bins_of_several_scores(per_bin: pd.DataFrame) -> IntArray:
 
 
 def recount_scores(rows: DataFrame, per_bin: pd.DataFrame, bins: IntArray) -> pd.DataFrame:
-    """Entries of `ScoreCounts` of which every one is one score: these bins are counted anew, by score, in one pass.
+    """Entries of `ScoreCounts` that are one score each: counts the rows of these bins again, by score, in one pass.
 
     Args:
-        rows: of `slotted_rows`. per_bin: their counts by bin, with `lowest` and `highest` score.
-        bins: all those of several scores; each of their rows may come to the driver.
+        rows: from `slotted_rows`. per_bin: their counts by bin, with `lowest` and `highest` score.
+        bins: all bins with several scores; one row per distinct score and class in them is collected.
     Raises:
-        DataContractError: the rows are not those that were counted.
+        DataContractError: the rows have changed since they were counted.
     """
     is_recounted = per_bin["bin"].isin(bins)
     if not is_recounted.any():
@@ -62,21 +62,21 @@ def recount_scores(rows: DataFrame, per_bin: pd.DataFrame, bins: IntArray) -> pd
 def recount_between_positives(
     rows: DataFrame, per_bin: pd.DataFrame, bins: IntArray, *, grid: LogitGrid, limit: int
 ) -> pd.DataFrame:
-    """Entries of which those with positives are one score each; between two of them, negatives of a bin are one entry.
+    """Entries with positives are one score each; between two of them, the negatives of a bin are one entry.
 
-    So average precision and ROC-AUC are exact. One pass finds the scores of the positives in those of `bins` that hold
-    any, one counts the rows of these bins by them. At most 2 x `limit` rows of positives' scores, 2 x `limit` of
-    negatives and one for each bin come to the driver.
+    This makes average precision and ROC-AUC exact. One pass finds the scores of the positives in `bins`, one counts
+    the rows of these bins between them. At most 2 x `limit` rows for scores of positives, 2 x `limit` for negatives
+    and one per bin are collected.
 
     Raises:
-        ConfigError: these bins hold more than `limit` positives.
-        DataContractError: the rows are not those that were counted.
+        ConfigError: these bins have more than `limit` positives.
+        DataContractError: the rows have changed since they were counted.
     """
     hits = per_bin[(per_bin["label"] == 1) & per_bin["bin"].isin(bins)]
     if (positives := int(hits["n"].sum())) > limit:
         raise ConfigError(
-            f"collect_score_counts: exact=True would bring the scores of {positives} positives to the driver, "
-            f"more than exact_limit={limit}. Raise exact_limit, or leave exact out and read the bracket."
+            f"collect_score_counts: exact=True would collect the scores of {positives} positives, more than "
+            f"exact_limit={limit}. Raise exact_limit, or leave exact out and use the bounds."
         )
     is_recounted = per_bin["bin"].isin(hits["bin"])
     deciding = _rows_in(rows, hits["bin"].to_numpy(dtype=np.int64))
@@ -90,7 +90,7 @@ def recount_between_positives(
     is_bin = per_bin.loc[~is_recounted, "bin"].isin(bins).to_numpy()
     number = per_bin.loc[~is_recounted, "bin"].to_numpy(dtype=np.int64)
     kept["score"] = np.where(is_bin, grid.value(number), kept["score"])
-    kept["cut_off"] = np.where(is_bin, grid.lower(number), kept["cut_off"])
+    kept["threshold"] = np.where(is_bin, grid.lower(number), kept["threshold"])
     return pd.concat([kept, _entries(found.assign(label=found["key"] % 2))], ignore_index=True)
 
 
@@ -107,9 +107,9 @@ def _count_between(positives: FloatArray) -> Callable[[Iterator[pa.RecordBatch]]
     def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             slot, score = _column(batch, "slot").astype(np.int64), _column(batch, "score")
-            place = np.searchsorted(positives, score, side="right")
-            is_one = (place > 0) & (positives[place - 1] == score)
-            key = (((slot >> 1) * (len(positives) + 1) + place) * 2 + is_one) * 2 + (slot & 1)
+            below = np.searchsorted(positives, score, side="right")
+            is_one = (below > 0) & (positives[below - 1] == score)
+            key = (((slot >> 1) * (len(positives) + 1) + below) * 2 + is_one) * 2 + (slot & 1)
             yield _sums_by(key, batch)
 
     return count
@@ -135,17 +135,17 @@ def _sums_by(key: IntArray, batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _entries(counted: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `ScoreCounts.from_entries`: an entry starts at its lowest score and is told by its middle."""
+    """Rows of `ScoreCounts.from_entries`: an entry starts at its lowest score and is represented by its middle."""
     middle = (counted["lowest"] + counted["highest"]) / 2.0
-    return counted[["label", "n", "weight", "amount"]].assign(score=middle, cut_off=counted["lowest"])
+    return counted[["label", "n", "weight", "amount"]].assign(score=middle, threshold=counted["lowest"])
 
 
 def _check_same(counted: pd.DataFrame, recounted: pd.DataFrame) -> None:
     first, second = int(counted["n"].sum()), int(recounted["n"].sum())
     if first != second:
         raise DataContractError(
-            f"collect_score_counts: a second pass found {second} rows where the first had found {first}. "
-            "The scores change from pass to pass: persist or write them first, or set exact_limit=0."
+            f"collect_score_counts: a second pass found {second} rows, the first one {first}. "
+            "The scores change between passes: persist or write them first, or set exact_limit=0."
         )
 
 

@@ -1,4 +1,4 @@
-"""The counts table from Spark: the only pass over scored rows."""
+"""Score counts of a Spark DataFrame: the only pass over scored rows."""
 
 from collections.abc import Hashable, Sequence
 
@@ -33,13 +33,13 @@ def score_counts(
     by: Sequence[str] = (),
     grid: LogitGrid = DEFAULT_GRID,
 ) -> DataFrame:
-    """Rows per score bin and class, for each value of the `by` columns. Lazy; one pass when it runs.
+    """Count rows per score bin and class, for each value of the `by` columns. Lazy; one pass.
 
     Args:
         scored: one row per order.
         score: probability column, in [0, 1]. label: 0 or 1, numeric or boolean.
         weight, amount: numeric columns, finite and not negative.
-        by: columns of few values, such as a strategy or a split; their values multiply the rows that come out.
+        by: columns of few values, such as a strategy or a split; their combinations multiply the result.
     Returns:
         `by` columns, then `bin` (int), `label` (int), `n` (bigint, rows), `weight` (double, sum of weights; equal to
         n without a weight column), `amount` (double, sum of weight times amount; null without an amount column). Rows
@@ -48,6 +48,19 @@ def score_counts(
     Raises:
         MissingColumnsError: a column named here is absent.
         DataContractError: a column is not numeric, or a `by` column has the name of a result column.
+
+    Examples:
+        >>> rows = [("a", 0.2, 0), ("a", 0.9, 1), ("b", 0.2, 0)]
+        >>> scored = spark.createDataFrame(rows, "model string, p double, y int")
+        >>> score_counts(scored, score="p", label="y", by=["model"]).orderBy("model", "bin").show()
+        +-----+-----+-----+---+------+------+
+        |model|  bin|label|  n|weight|amount|
+        +-----+-----+-----+---+------+------+
+        |    a|30496|    0|  1|   1.0|  NULL|
+        |    a|36367|    1|  1|   1.0|  NULL|
+        |    b|30496|    0|  1|   1.0|  NULL|
+        +-----+-----+-----+---+------+------+
+        <BLANKLINE>
     """
     check_columns(scored, [score, label, *filter(None, [weight, amount])], by)
     rows = slotted_rows(scored, score=score, label=label, weight=weight, amount=amount, by=by, grid=grid)
@@ -68,23 +81,37 @@ def collect_score_counts(
     exact: bool = False,
     exact_limit: int = EXACT_LIMIT,
 ) -> ScoreCounts:
-    """Count scored rows on the driver: exact scores where few rows share a bin with others, else bins.
+    """Count scored rows and collect the counts: by distinct score if few rows share a bin, else by bin.
 
-    One pass counts the bins, with the lowest and highest score of each. If bins of several scores hold at most
-    `exact_limit` rows, all scores become exact: from that pass when there are no such bins, else by a second pass over
-    the rows of these bins. So `exact_limit` rows or fewer are always exact, and it depends on the rows alone.
-    Otherwise the bins stay as they are; with `exact` two more passes read the rows of the bins that decide, so that
-    average precision and ROC-AUC are exact, as every recall and false alarm at a positive's score.
+    One pass counts the bins, with the lowest and highest score of each. If the bins with several scores have at most
+    `exact_limit` rows, all scores become exact: from that pass if there are no such bins, else by a second pass over
+    the rows of these bins. So `exact_limit` rows or fewer are always exact, which depends on the rows alone.
+    Otherwise the bins stay; with `exact` two more passes read the rows of the bins with positives, so that
+    average precision and ROC-AUC are exact, as are recall and false positive rate at every positive's score.
 
-    At most 2 x bins + `exact_limit` rows come to the driver; with `exact` 3 x bins + 4 x `exact_limit`. The second pass
-    makes the scores anew: persist or write those that take long to make.
+    At most 2 x bins + `exact_limit` rows are collected; with `exact` 3 x bins + 4 x `exact_limit`. The second pass
+    recomputes the scores: persist or write scores that are expensive.
 
     Args:
+        scored: one row per order.
+        score: probability column, in [0, 1]. label: 0 or 1, numeric or boolean.
+        weight, amount: numeric columns, finite and not negative.
+        grid: the score bins.
+        exact: count enough by score to make average precision and ROC-AUC exact.
         exact_limit: most rows that are counted by score, and most positives with `exact`; 0 keeps every bin.
+    Returns:
+        The counts; `ScoreCounts.curve` has the metrics.
     Raises:
-        ConfigError: with `exact`, more positives than `exact_limit` lie in bins that decide.
+        MissingColumnsError: a column named here is absent.
+        ConfigError: with `exact`, bins with several scores have more than `exact_limit` positives.
         DataContractError: scores, labels, weights or amounts break the rules (with the number of rows), no rows, or
             rows that changed between two passes.
+
+    Examples:
+        >>> scored = spark.createDataFrame([(0.2, 0), (0.9, 1), (0.4, 0), (0.3, 1)], "p double, y int")
+        >>> curve = collect_score_counts(scored, score="p", label="y").curve()
+        >>> round(curve.average_precision(), 4), curve.roc_auc()
+        (0.8333, 0.75)
     """
     check_columns(scored, [score, label, *filter(None, [weight, amount])])
     rows = slotted_rows(scored, score=score, label=label, weight=weight, amount=amount, by=(), grid=grid)
@@ -110,9 +137,9 @@ def collect_score_counts_by(
     amount: str | None = None,
     grid: LogitGrid = DEFAULT_GRID,
 ) -> dict[tuple[Hashable, ...], ScoreCounts]:
-    """`collect_score_counts` for each combination of the `by` columns, from one job.
+    """`collect_score_counts` by bins for each combination of the `by` columns, from one job.
 
-    It brings at most 2 x bins x combinations rows to the driver: `by` is for columns of few values.
+    At most 2 x bins x combinations rows are collected: `by` is for columns of few values.
     """
     per_bin = score_counts(scored, score=score, label=label, weight=weight, amount=amount, by=by, grid=grid)
     return counts_by_group(per_bin.toArrow(), by, grid)
@@ -121,7 +148,7 @@ def collect_score_counts_by(
 def counts_by_group(
     table: pa.Table, by: Sequence[str], grid: LogitGrid = DEFAULT_GRID
 ) -> dict[tuple[Hashable, ...], ScoreCounts]:
-    """A counts table with `by` columns taken apart: one `ScoreCounts` for each tuple of their values, in order."""
+    """One `ScoreCounts` for each tuple of values of the `by` columns of a counts table, in order."""
     groups = table.to_pandas().groupby(list(by), dropna=False)
     return {values: ScoreCounts.from_table(rows[list(COUNT_COLUMNS)], grid) for values, rows in groups}
 
@@ -129,7 +156,7 @@ def counts_by_group(
 def check_columns(
     scored: DataFrame, numeric: Sequence[str], by: Sequence[str] = (), *, stage: str = "score_counts"
 ) -> None:
-    """Refuse absent columns, columns to count that are not numbers, and `by` columns that a result would hide.
+    """Refuse absent columns, columns that are not numeric, and `by` columns with names of result columns.
 
     Raises:
         MissingColumnsError: a column is absent.

@@ -1,4 +1,4 @@
-"""What breaks no rule and still misleads: twins across folds, contradictions, identifiers, sentinels."""
+"""What breaks no rule but misleads: duplicate rows across folds, contradictory labels, identifiers, sentinels."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -7,7 +7,7 @@ from typing import Any, Self
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from imbalance_spark.core.columns import SPLIT, TEST, TRAIN, VALIDATION, col, in_parts
+from imbalance_spark.core.columns import SPLIT, TEST, TRAIN, VALIDATION, col, in_scans
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.orders.config import OrdersConfig
 from imbalance_spark.orders.model_inputs import LABEL, feature_column
@@ -23,13 +23,13 @@ _FEWEST_ROWS = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Twins:
-    """Rows with the same features as another row, among those whose features' hash was drawn.
+class DuplicateRows:
+    """Rows with the same features as another row, among the rows that the audit sampled.
 
     Args:
-        rows: rows that were looked at; `held_out`: those of validation and test.
-        shared: held-out rows with a twin in train, under another key.
-        contradictory: rows of groups of twins that hold both classes.
+        rows: rows that were checked; `held_out`: those of validation and test.
+        shared: held-out rows with the features of a training row, under another key.
+        contradictory: rows with equal features but different classes.
     """
 
     rows: int
@@ -40,22 +40,22 @@ class Twins:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """What was found; `sentinel_shares` is the share of sentinels per feature and fold, of features where it jumps."""
+    """Findings; `sentinel_shares` is the share of sentinels by fold, for features where it differs between folds."""
 
-    twins: Twins
+    duplicates: DuplicateRows
     sentinel_shares: Mapping[str, Mapping[str, float]]
 
     def warnings(self) -> Iterator[str]:
-        """A sentence for each finding that a person should look at."""
-        twins = self.twins
-        if twins.shared > _WARNED_SHARE * twins.held_out:
+        """One sentence for each finding to look at."""
+        found = self.duplicates
+        if found.shared > _WARNED_SHARE * found.held_out:
             yield (
-                f"{twins.shared:,} of {twins.held_out:,} held-out rows have the same features as a training row under "
-                "another key: results on them are partly memory. Remove duplicates, or split by what they share."
+                f"{found.shared:,} of {found.held_out:,} held-out rows have the same features as a training row under "
+                "another key, so results on them are partly memorized. Remove duplicates, or split by what they share."
             )
-        if twins.contradictory:
+        if found.contradictory:
             yield (
-                f"{twins.contradictory:,} of {twins.rows:,} rows have twins, equal in all features, of the other "
+                f"{found.contradictory:,} of {found.rows:,} rows have duplicates, equal in all features, of another "
                 "class: no model can tell them apart."
             )
         for name, shares in self.sentinel_shares.items():
@@ -69,43 +69,43 @@ class Audit:
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
         """What `to_dict` wrote."""
-        return cls(twins=Twins(**record["twins"]), sentinel_shares=record["sentinel_shares"])
+        return cls(duplicates=DuplicateRows(**record["duplicates"]), sentinel_shares=record["sentinel_shares"])
 
 
 def audit(inputs: DataFrame, config: OrdersConfig, rows: int, *, large_integers: Sequence[str], in_time: bool) -> Audit:
-    """Look for what misleads; a column that identifies rows is refused.
+    """Look for what misleads a model; a column that identifies rows is refused.
 
-    Passes: one with a shuffle of the drawn rows (all of them up to 10 million, then a share by the features' hash,
-    so that twins are drawn together); one a 200 integer features beyond 2^24; where folds follow each other in time,
-    one a 200 numeric features: by any other split the share of a value cannot jump.
+    Passes: one with a shuffle of the sampled rows (all up to 10 million, then a share by the hash of the features, so
+    that duplicates are sampled together); one per 200 integer features beyond 2^24; with a split by time one per 200
+    numeric features: with any other split the share of a value cannot differ between folds.
 
     Args:
-        inputs: `split`, `x_0..`, `y` of valid orders. rows: how many there are.
+        inputs: `split`, `x_0..`, `y` of valid orders. rows: their number.
         large_integers: names of integer features with values beyond 2^24.
         in_time: whether the split is by time.
     Raises:
-        DataContractError: an integer feature has nearly as many values as rows; more twins across the folds
-            than `max_duplicated`.
+        DataContractError: an integer feature has nearly as many values as rows; more duplicate rows across
+            the folds than `max_duplicated`.
     """
     _refuse_key_like(inputs, config, large_integers)
-    twins = _collect_twins(inputs, len(config.features), rows)
-    if twins.shared > config.max_duplicated * twins.held_out:
+    duplicates = _collect_duplicates(inputs, len(config.features), rows)
+    if duplicates.shared > config.max_duplicated * duplicates.held_out:
         raise DataContractError(
-            f"audit: {twins.shared} of {twins.held_out} held-out rows have the same features as a training row under "
-            f"another key, over orders.max_duplicated, {config.max_duplicated:g}. Remove duplicates upstream."
+            f"audit: {duplicates.shared} of {duplicates.held_out} held-out rows have the same features as a training "
+            f"row under another key, above orders.max_duplicated {config.max_duplicated:g}. Remove duplicates upstream."
         )
-    return Audit(twins=twins, sentinel_shares=_jumps(inputs, config) if in_time else {})
+    return Audit(duplicates=duplicates, sentinel_shares=_jumps(inputs, config) if in_time else {})
 
 
-def _collect_twins(inputs: DataFrame, features: int, rows: int) -> Twins:
+def _collect_duplicates(inputs: DataFrame, features: int, rows: int) -> DuplicateRows:
     held_out = F.count_if(col(SPLIT).isin(VALIDATION, TEST))
-    # A null adds nothing to Spark's hash: (1, null) and (null, 1) would be twins.
+    # Spark's hash skips nulls: (1, null) and (null, 1) would be duplicates.
     values = [F.coalesce(col(feature_column(i)), F.lit(float("nan"))) for i in range(features)]
     vector = F.pmod(F.xxhash64(*values), F.lit(1 << 62))
-    drawn = inputs.select(SPLIT, LABEL, vector.alias("vector")).where(
+    sampled = inputs.select(SPLIT, LABEL, vector.alias("vector")).where(
         F.pmod(F.shiftright("vector", 20), F.lit(1 + rows // _SAMPLED_ROWS)) == 0
     )
-    groups = drawn.groupBy("vector").agg(
+    groups = sampled.groupBy("vector").agg(
         F.count(F.lit(1)).alias("n"),
         held_out.alias("held_out"),
         F.max(col(SPLIT) == TRAIN).alias("in_train"),
@@ -117,7 +117,7 @@ def _collect_twins(inputs: DataFrame, features: int, rows: int) -> Twins:
         _total("held_out", F.col("in_train")).alias("shared"),
         _total("n", F.col("both")).alias("contradictory"),
     ).collect()[0]
-    return Twins(**found.asDict())
+    return DuplicateRows(**found.asDict())
 
 
 def _total(name: str, condition: Column | None = None) -> Column:
@@ -126,15 +126,15 @@ def _total(name: str, condition: Column | None = None) -> Column:
 
 
 def _refuse_key_like(inputs: DataFrame, config: OrdersConfig, suspects: Sequence[str]) -> None:
-    places = {name: feature_column(config.features.index(name)) for name in suspects}
+    columns = {name: feature_column(config.features.index(name)) for name in suspects}
     found: dict[str, tuple[int, int]] = {}
-    for part in in_parts(suspects):
-        aggregates = [F.approx_count_distinct(places[name]) for name in part]
-        counts = [F.count(places[name]) for name in part]
+    for part in in_scans(suspects):
+        aggregates = [F.approx_count_distinct(columns[name]) for name in part]
+        counts = [F.count(columns[name]) for name in part]
         row = inputs.agg(*aggregates, *counts).collect()[0]
         found |= {name: (row[i], row[len(part) + i]) for i, name in enumerate(part)}
     problems = [
-        f"orders: integer feature {name!r} has about {distinct} different values in {values} rows: it identifies rows, "
+        f"orders: integer feature {name!r} has about {distinct} distinct values in {values} rows: it identifies rows, "
         "and beyond 2^24 float32 rounds it. Take it out of the features."
         for name, (distinct, values) in found.items()
         if values >= _FEWEST_ROWS and distinct >= _KEY_LIKE * values
@@ -145,7 +145,7 @@ def _refuse_key_like(inputs: DataFrame, config: OrdersConfig, suspects: Sequence
 
 def _jumps(inputs: DataFrame, config: OrdersConfig) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
-    for part in in_parts(config.numeric):
+    for part in in_scans(config.numeric):
         shares = [F.avg(col(feature_column(config.features.index(name))).isin(*SENTINELS).cast("int")) for name in part]
         folds = inputs.where(col(SPLIT).isin(TRAIN, VALIDATION, TEST)).groupBy(SPLIT).agg(*shares).collect()
         for i, name in enumerate(part, start=1):

@@ -1,4 +1,4 @@
-"""Categorical features as numbers: a code for each value that the training rows have."""
+"""Categorical features as numbers: a code for each value in the training rows."""
 
 import json
 import zlib
@@ -15,15 +15,15 @@ from pyspark.sql import functions as F
 from imbalance_spark.core.columns import col, require_columns
 from imbalance_spark.core.errors import DataContractError
 
-_VALUES_A_BUCKET = 8
+_VALUES_PER_BUCKET = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class CategoryEncoding:
     """For each categorical feature its values, most frequent first (ties by text).
 
-    A value's code is its place, from 0. A value that training did not see has the code
-    `len(values)`, a null has none: it is missing. Values are compared as text: true, 3, abc.
+    A value's code is its index, from 0. A value that is not among the training rows has the code
+    `len(values)`; null is a missing value and has none. Values are compared as text: true, 3, abc.
     """
 
     values: Mapping[str, tuple[str, ...]]
@@ -32,19 +32,19 @@ class CategoryEncoding:
         """The code of column `name` (double, >= 0; null where the column is null)."""
         text, values = col(name).cast("string"), self.values[name]
         buckets = _buckets(values)
-        # One constant that Spark parses once while planning; to look a text up is to search a short
-        # list, since a map of Spark is searched from its beginning.
+        # One constant that Spark parses once while planning; a lookup searches one short bucket, since
+        # Spark searches a map from its beginning.
         tables = F.from_json(F.lit(json.dumps(buckets)), "array<map<string,double>>")
         found = F.element_at(F.get(tables, F.pmod(F.crc32(text), F.lit(len(buckets))).cast("int")), text)
         return F.when(text.isNotNull(), F.coalesce(found, F.lit(float(len(values)))))
 
     def encode_pandas(self, name: str, column: "pd.Series[Any]") -> npt.NDArray[np.float64]:
-        """The same codes for a pandas column; NaN where it has None, NaN or NA."""
+        """The same codes for a pandas column; NaN where it is None, NaN or NA."""
         codes = {value: float(code) for code, value in enumerate(self.values[name])}
         unseen = float(len(codes))
-        places, distinct = pd.factorize(column)
+        indices, distinct = pd.factorize(column)
         of_distinct = np.array([*[codes.get(_text(value), unseen) for value in distinct], np.nan])
-        return of_distinct[places]  # a missing value has place -1: the NaN at the end
+        return of_distinct[indices]  # a missing value has index -1: the NaN at the end
 
     def to_dict(self) -> dict[str, Any]:
         """The encoding as JSON values."""
@@ -59,10 +59,10 @@ class CategoryEncoding:
 def fit_categories(train: DataFrame, columns: Sequence[str], max_categories: int) -> CategoryEncoding:
     """Learn each column's values from the training rows, in one pass for all columns.
 
-    At most columns x (`max_categories` + 1) rows reach the driver. No columns: no pass.
+    At most columns x (`max_categories` + 1) rows are collected. Without columns there is no pass.
 
     Args:
-        train: training rows only, or what is seen in no other row leaks its presence.
+        train: training rows only: values of other rows would leak their presence.
         columns: string, integer or boolean.
         max_categories: more distinct values than this are taken for an identifier.
 
@@ -79,7 +79,7 @@ def fit_categories(train: DataFrame, columns: Sequence[str], max_categories: int
     if too_many := [name for name in columns if len(found[name]) > max_categories]:
         raise DataContractError(
             f"orders.categorical: columns {too_many} have more than {max_categories} distinct values in train. "
-            "Take identifiers out, group rare values upstream, or raise orders.max_categories."
+            "Remove identifiers, group rare values upstream, or raise orders.max_categories."
         )
     return CategoryEncoding(values={name: tuple(values) for name, values in found.items()})
 
@@ -96,7 +96,7 @@ def _most_frequent(train: DataFrame, columns: Sequence[str], most: int) -> DataF
 
 
 def _buckets(values: Sequence[str]) -> list[dict[str, float]]:
-    buckets: list[dict[str, float]] = [{} for _ in range(len(values) // _VALUES_A_BUCKET + 1)]
+    buckets: list[dict[str, float]] = [{} for _ in range(len(values) // _VALUES_PER_BUCKET + 1)]
     for code, value in enumerate(values):
         buckets[zlib.crc32(value.encode()) % len(buckets)][value] = float(code)
     return buckets

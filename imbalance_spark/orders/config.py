@@ -1,4 +1,4 @@
-"""What a config may ask for with two classes, and what with more."""
+"""The section `orders` of a config: where the orders are, and the roles of their columns."""
 
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal, Self
@@ -8,14 +8,14 @@ from pydantic import Field, model_validator
 from imbalance_spark.core.section import Section
 
 MOST_CLASSES = 50
-"""Each class costs a tree a round, and bins of its own in every count."""
+"""Each class costs a tree per boosting round, and its own bins in every count."""
 
 MOST_FEATURES = 2000
-"""Most features of a model: with more, planning takes Spark longer than the data."""
+"""Most features of a model: with more, Spark spends longer on planning than on the data."""
 
 
 def class_names_problems(names: Sequence[str], *, has_positive: bool) -> Iterator[str]:
-    """What is wrong with the names of the classes, where there are any."""
+    """What is wrong with the names of the classes, if any are given."""
     if not names:
         return
     if has_positive:
@@ -23,7 +23,7 @@ def class_names_problems(names: Sequence[str], *, has_positive: bool) -> Iterato
     if not 3 <= len(names) <= MOST_CLASSES:
         yield f"classes names {len(names)}, it takes 3 to {MOST_CLASSES}: for two use positive_label"
     if twice := sorted({name for name in names if list(names).count(name) > 1}):
-        yield f"classes names twice: {twice}"
+        yield f"classes has duplicates: {twice}"
 
 
 class SourceConfig(Section):
@@ -32,8 +32,8 @@ class SourceConfig(Section):
     Args:
         path: folder or file that Spark can read, with any scheme; not with `table`.
         table: name in the catalog, such as `sales.orders`; not with `path`.
-        format: of what is there.
-        version: of the Delta table; the latest one when the run begins, if none is given.
+        format: file format of the orders.
+        version: of the Delta table; by default the latest one when the run begins.
         preparation: built-in step that turns a raw log into orders, see `conf/retail.yaml` and `conf/flights.yaml`.
     """
 
@@ -50,7 +50,7 @@ class SourceConfig(Section):
         if self.path is None and self.table is None and self.preparation != "flights":
             raise ValueError("give a path or a table to read the orders from")
         if self.version is not None and self.format != "delta":
-            raise ValueError(f"a version is Delta's alone, the format is {self.format!r}: drop the version")
+            raise ValueError(f"only Delta has versions, the format is {self.format!r}: drop the version")
         return self
 
 
@@ -60,20 +60,20 @@ class OrdersConfig(Section):
     Args:
         source: where the orders are; none where a DataFrame is handed over.
         key: columns that identify a row; splits and samples are functions of them and of the seed.
-        label: column that says what happened; 0/1 or boolean as they are.
-        positive_label: the value of the rare class, where the label has two other values.
-        classes: the values of a label with three or more, in the order in which they are shown; empty for two.
-        group: column of rows that depend on each other, such as the customer.
+        label: column of the outcome; 0/1 and boolean are used as they are.
+        positive_label: the value of the rare class, if the label has two other values.
+        classes: the values of a label with three or more classes, in the order in which they are shown; empty for two.
+        group: column whose rows depend on each other, such as the customer.
         time: timestamp or date of the order.
-        amount: column of money, for costs that depend on the order.
-        weight: column of a business weight of a row, such as a cost; it is part of training and of metrics.
-        numeric: features that are numbers or booleans; a null is a missing value.
-        categorical: features that are text, whole numbers or booleans, compared as they are.
-        max_quarantined: share of rows that may break a rule before the job stops.
-        max_duplicated: share of held-out rows that may have the features of a training row before the job stops;
-            coarse features give twins by nature.
-        max_categories: values that a categorical feature may have in train; with more it is taken for an identifier,
-            and the job stops.
+        amount: money column, for costs that depend on the order.
+        weight: column with a row's business weight, such as a cost; used in training and in metrics.
+        numeric: features that are numbers or booleans; null is a missing value.
+        categorical: features that are strings, integers or booleans; values are compared for equality.
+        max_quarantined: share of rows that may break a rule; above it the job stops.
+        max_duplicated: share of held-out rows that may have the same features as a training row; above it the job
+            stops. Coarse features have duplicates by nature.
+        max_categories: most values of a categorical feature in train; with more it is taken for an identifier and the
+            job stops.
     """
 
     source: SourceConfig | None = None
@@ -98,12 +98,12 @@ class OrdersConfig(Section):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The texts of `classes`, as `encoding.label_text` has them."""
+        """The texts of `classes`, as in `labels.label_text`."""
         return tuple(str(name).lower() if isinstance(name, bool) else str(name) for name in self.classes)
 
     @property
     def grouping(self) -> tuple[str, ...]:
-        """The group's column, where there is one."""
+        """The group's column, if there is one."""
         return () if self.group is None else (self.group,)
 
     @model_validator(mode="after")
@@ -119,7 +119,9 @@ class OrdersConfig(Section):
         for name in self.features:
             role = self._role_of(name)
             if role:
-                problems.append(f"feature {name!r} is the {role} column: a model that sees it leaks. Take it out")
+                problems.append(
+                    f"feature {name!r} is the {role} column, which leaks the label or identifies rows. Remove it"
+                )
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -129,11 +131,11 @@ class OrdersConfig(Section):
         roles = {"label": (self.label,), "key": self.key, "group": (self.group,), "time": (self.time,)}
         roles |= {"weight": (self.weight,)}
         if name.startswith("true_probability"):
-            return "gold standard"
+            return "true probability"
         return next((role for role, names in roles.items() if name in names), None)
 
 
 def repeated(what: str, names: Any) -> list[str]:
-    """That names come twice, in words; nothing where none does."""
+    """A problem that lists duplicate names; none if there are no duplicates."""
     twice = sorted({name for name in names if list(names).count(name) > 1})
     return [f"{what} named twice: {twice}"] if twice else []

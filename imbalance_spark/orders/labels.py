@@ -1,8 +1,4 @@
-"""Text to numbers: the classes of the label, the values of categorical features, the model's inputs.
-
-What is learnt here is learnt once, on the training rows where it concerns features, and travels
-with the model.
-"""
+"""The classes of the label: their texts, numbers and the positive one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,24 +16,24 @@ _LONGEST_CLASS = 30
 
 
 def label_text(label: Column) -> Column:
-    """A label as the text that names its class: `1`, `1.0`, `1.00` are "1", `-0.0` is "0", null is null."""
+    """The text that names a label's class: `1`, `1.0`, `1.00` are "1", `-0.0` is "0", null is null."""
     whole = F.regexp_replace(label.cast("string"), r"^(-?\d+)\.0+$", "$1")
     return F.when(whole == "-0", "0").otherwise(whole)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelEncoding:
-    """Which label is which class.
+    """The number of each class.
 
     Args:
-        classes: the labels' texts (see `label_text`) in the order of their numbers; of two: negative, positive.
+        classes: the labels' texts (see `label_text`) in the order of their numbers; for two: negative, positive.
     """
 
     classes: tuple[str, ...]
 
     @property
     def positive(self) -> str:
-        """Of two classes the text of the label that counts as 1."""
+        """The text of class 1 of two classes."""
         return self.classes[1]
 
     @property
@@ -48,7 +44,7 @@ class LabelEncoding:
         return f"Classes: {', '.join(f'{number} is {name!r}' for number, name in enumerate(self.classes))}."
 
     def encode(self, label: Column) -> Column:
-        """The class number (int, from 0); null for a null label and for one that is no class."""
+        """The class number (int, from 0); null for a null label and for an unknown one."""
         text, number = label_text(label), F.lit(None).cast("int")
         for code, name in enumerate(self.classes):
             number = F.when(text == name, code).otherwise(number)
@@ -65,9 +61,9 @@ class LabelEncoding:
 
 
 def learn_label(class_counts: Mapping[str, int], config: OrdersConfig, *, is_text: bool) -> LabelEncoding:
-    """Which of two classes is the positive one; of more, the order that `orders.classes` gives.
+    """Which of two classes is the positive one; for more, the order of `orders.classes`.
 
-    Numbers 0 and 1 (also 0.0, -0.0, decimals) and booleans say so themselves. Everything else,
+    The labels 0 and 1 (also 0.0, -0.0, decimals) and booleans need no setting. Everything else,
     such as -1/+1, 1/2, yes/no and the texts '0'/'1', needs `orders.positive_label`.
 
     Args:
@@ -76,14 +72,14 @@ def learn_label(class_counts: Mapping[str, int], config: OrdersConfig, *, is_tex
         is_text: whether the label column is a string.
 
     Raises:
-        DataContractError: one class only, more than two, two that differ in spaces or letter case
-            only, no `positive_label` where one is needed, or one that is not among the labels; a class of
-            `orders.classes` without rows, or rows of a class that is none of them.
+        DataContractError: one class only, more than two, two that differ only in spaces or letter case,
+            no `positive_label` where one is needed, or one that is not among the labels; a class of
+            `orders.classes` without rows, or rows of a class that it does not name.
     """
     found = {name: n for name, n in class_counts.items() if n > 0}
     where = f"orders.label: column {config.label!r}"
-    if twins := _look_alikes(found):
-        raise DataContractError(f"{where} has labels that look alike: {twins}. Give each class one spelling upstream.")
+    if alike := _look_alikes(found):
+        raise DataContractError(f"{where} has labels that look alike: {alike}. Give each class one spelling upstream.")
     if config.classes:
         return _named_classes(found, config.class_names, where)
     if len(found) != 2:
@@ -99,7 +95,7 @@ def _positive(found: Mapping[str, int], config: OrdersConfig, where: str, is_tex
         if not is_text and tuple(sorted(found)) in _PLAIN_CLASSES:
             return max(found)
         raise DataContractError(
-            f"{where} has classes {_shown(found)}, which do not say which one is the rare event. "
+            f"{where} has classes {_shown(found)}, and it is not clear which one is the rare event. "
             "Set orders.positive_label to one of them."
         )
     text = str(asked).lower() if isinstance(asked, bool) else str(asked)
@@ -116,7 +112,7 @@ def _named_classes(found: Mapping[str, int], names: tuple[str, ...], where: str)
     if absent := [name for name in names if name not in found]:
         problems.append(
             f"{where} has no valid row of {absent}, which orders.classes names; it has {_shown(found)}."
-            f"{nearest(absent, found)} Take more orders, or name the classes that there are."
+            f"{nearest(absent, found)} Take more orders, or name only classes that have rows."
         )
     if unknown := sorted(set(found) - set(names)):
         problems.append(

@@ -1,4 +1,4 @@
-"""Orders as rows that a model can read: `x_0, x_1, ...`, `y`, and what a row weighs."""
+"""Orders as a model's inputs: features `x_0, x_1, ...`, label `y`, row weight and amount."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ def model_inputs(
     *,
     keep: Sequence[str],
 ) -> DataFrame:
-    """What a model reads, under names that no learner takes for its own; one select, lazy.
+    """The model's inputs, under names that clash with no learner's own; one select, lazy.
 
     Args:
         orders: valid orders.
@@ -63,5 +63,5 @@ def model_inputs(
 
 
 def _as_double(name: str) -> Column:
-    # A learner may tell null from NaN; here both are a missing value.
+    # Some learners distinguish null from NaN; here both are missing values.
     return F.nanvl(col(name).cast("double"), F.lit(None).cast("double"))

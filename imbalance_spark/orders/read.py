@@ -18,14 +18,14 @@ _LOSSY_SETTINGS = ("spark.sql.files.ignoreMissingFiles", "spark.sql.files.ignore
 
 @dataclass(frozen=True, kw_only=True)
 class SourceOrders:
-    """An order log, lazily read, and what it was read from.
+    """An order log, lazily read, and its source.
 
     Args:
-        frame: one row an order.
-        description: for people, such as `Delta orders, version 3`.
+        frame: one row per order.
+        description: for messages, such as `Delta orders, version 3`.
         location: the path or table name.
         format: `delta`, `parquet` or `csv`; with a preparation, its name.
-        version: of the Delta table; what the frame reads, whatever is written later. Else None.
+        version: the Delta version that the frame reads, whatever is written later; None for other formats.
     """
 
     frame: DataFrame
@@ -39,8 +39,8 @@ def read_orders(spark: SparkSession, source: SourceConfig) -> SourceOrders:
     """The order log that `source` names.
 
     Delta is read at `source.version`, or at the latest version, which is looked up once and pinned.
-    Of CSV the first line names the columns, and the types are inferred by one more pass over all
-    rows: a column of digits becomes a number, and loses its leading zeros. Else lazy.
+    The first line of a CSV file names the columns, and their types are inferred in one pass over all
+    rows: a column of digits becomes a number and loses its leading zeros. Lazy otherwise.
 
     Raises:
         DataContractError: no such path, table or version; no data in it; data of another format.
@@ -55,13 +55,15 @@ def read_orders(spark: SparkSession, source: SourceConfig) -> SourceOrders:
 
 
 def _refuse_lossy_reads(spark: SparkSession) -> None:
-    # With these a table that lost files reads as a smaller table, or an empty one, without an error.
+    # With these settings a table that lost files is read as a smaller or empty one, without an error.
     if on := [name for name in _LOSSY_SETTINGS if spark.conf.get(name, "false") == "true"]:
-        raise ConfigError(f"{_WHERE}: {on} are true, so that lost files would be lost orders. Set them to false.")
+        raise ConfigError(
+            f"{_WHERE}: {on} are true, so orders in missing or damaged files would be skipped. Set them to false."
+        )
 
 
 def _prepared(spark: SparkSession, source: SourceConfig, name: str) -> SourceOrders:
-    # Here, since a preparation may need a package that holds its data.
+    # Imported here, since a preparation may need a package that contains its data.
     from imbalance_spark.orders.datasets import PREPARATIONS
 
     if name not in PREPARATIONS:
@@ -154,9 +156,9 @@ def _latest_version(spark: SparkSession, source: SourceConfig, location: str) ->
 def _refuse_version(spark: SparkSession, source: SourceConfig, location: str, version: int) -> NoReturn:
     known = _history(spark, source, location).agg(F.min("version"), F.max("version")).collect()[0]
     raise DataContractError(
-        f"{_WHERE}.version: {location!r} cannot be read at version {version}; its history holds versions {known[0]} to "
-        f"{known[1]}, of which the older ones last until vacuum and the retention time. "
-        "Choose a version of these, or drop version to read the latest."
+        f"{_WHERE}.version: {location!r} cannot be read at version {version}; its history has versions {known[0]} to "
+        f"{known[1]}, of which vacuum removes the older ones after the retention time. "
+        "Choose one of these, or drop version to read the latest."
     )
 
 
@@ -170,7 +172,7 @@ def _list_files(spark: SparkSession, path: str) -> list[str]:
     names = [name for name, _, _ in islice(files.below(path), 1000)]
     # A file whose own name begins with a dot or an underscore is a marker, not data.
     if not any(name.rsplit("/", 1)[1][0] not in "._" for name in names):
-        raise DataContractError(f"{_WHERE}.path: the folder {path!r} holds no data. Write the orders there first.")
+        raise DataContractError(f"{_WHERE}.path: the folder {path!r} contains no data. Write the orders there first.")
     return names
 
 
@@ -183,4 +185,4 @@ def _looks_like(names: list[str]) -> tuple[str, str | None]:
 
 def _refuse_format(path: str, format: str, found: str, fix: str | None) -> NoReturn:
     advice = f"Set format: {fix}." if fix else "Convert them to Delta, Parquet or CSV."
-    raise DataContractError(f"{_WHERE}.format: {path!r} is not {format}, it holds {found}. {advice}")
+    raise DataContractError(f"{_WHERE}.format: {path!r} is not {format}, it contains {found}. {advice}")

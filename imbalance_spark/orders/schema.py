@@ -1,4 +1,4 @@
-"""What an order log's columns must be called and be, checked on the schema alone."""
+"""Names and types that the columns of an order log may have, checked on the schema alone."""
 
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -37,8 +37,8 @@ def check_orders(frame: DataFrame, config: OrdersConfig) -> None:
 
     Raises:
         DataContractError: all problems at once. A column that a role names is absent; a feature,
-            key, group, time, amount, weight or label is of a type that its role cannot have; two
-            columns are the same to Spark or to the eye; Delta refuses a name; a name is ours.
+            key, group, time, amount, weight or label has a type that its role does not accept; two
+            column names look the same; Delta refuses a name; a name is reserved.
     """
     names = frame.columns
     problems = [
@@ -58,12 +58,12 @@ def check_features(
 
     Args:
         numeric: features that the model reads as numbers: integer, float, decimal or boolean.
-        categorical: those that it compares as text: string, integer or boolean.
-        added: columns that scoring adds, which the orders must not have yet.
+        categorical: features that it compares as text: string, integer or boolean.
+        added: columns that scoring adds and the orders must not have.
 
     Raises:
-        DataContractError: all problems at once. A feature is absent or of another type; two columns are the same to
-            Spark or to the eye; Delta refuses a name; a column is there that scoring adds.
+        DataContractError: all problems at once. A feature is absent or has another type; two column names look the
+            same; Delta refuses a name; a column that scoring adds exists already.
     """
     problems = [*_spelling_problems(frame.columns), *_missing_features(frame, (*numeric, *categorical))]
     kinds = (("numbers", numeric, _NUMERIC), ("categories (integer, string or boolean)", categorical, _CATEGORICAL))
@@ -109,23 +109,23 @@ def _spelling_problems(names: list[str]) -> Iterator[str]:
     same: dict[str, list[str]] = {}
     for name in names:
         same.setdefault(_look(name), []).append(name)
-    for twins in same.values():
-        if len(twins) > 1:
+    for alike in same.values():
+        if len(alike) > 1:
             yield (
-                f"orders: columns {[ascii(name) for name in twins]} differ in letter case, spelling of accents or "
-                "invisible characters only. Rename or drop all but one."
+                f"orders: columns {[ascii(name) for name in alike]} differ only in letter case, spelling of accents "
+                "or invisible characters. Rename or drop all but one."
             )
     if refused := [name for name in names if set(name) & set(_REFUSED_BY_DELTA) or not name]:
         yield (
-            f"orders: Delta refuses column names that are empty or hold a space, tab, newline or one of ,;{{}}()= as "
-            f"do {_listed(refused)}. Rename them upstream, or drop them."
+            f"orders: Delta refuses column names that are empty or contain a space, tab, newline or one of "
+            f",;{{}}()=, such as {_listed(refused)}. Rename them upstream, or drop them."
         )
 
 
 def _own_names(names: list[str]) -> Iterator[str]:
     if ours := [name for name in names if name.lower() in _RESERVED or name.startswith("_")]:
         yield (
-            f"orders: columns {_listed(ours)} have names of this package ({', '.join(_RESERVED)}, a leading _). "
+            f"orders: columns {_listed(ours)} have reserved names ({', '.join(_RESERVED)}, a leading _). "
             "Rename or drop them upstream."
         )
 
@@ -148,7 +148,7 @@ def _type_problems(frame: DataFrame, config: OrdersConfig) -> Iterator[str]:
 
 
 def _accepted_types(config: OrdersConfig) -> Iterator[tuple[str, tuple[str, ...], _Types, str | None]]:
-    """Role, its columns, the types that it may have, and what to do about another one."""
+    """Each role with its columns, the types that it accepts, and what to do about other types."""
     yield "label", (config.label,), _LABEL, "a label is boolean, a number or a string; cast it upstream"
     yield "time", (config.time,) if config.time else (), _TIMES, "cast it to timestamp or date upstream"
     yield "amount", (config.amount,) if config.amount else (), _NUMBERS, "cast it to double upstream"
@@ -166,7 +166,7 @@ def _key_problem(frame: DataFrame, names: tuple[str, ...], where: str) -> Iterat
 
 def _feature_fix(found: T.DataType) -> str:
     fixes = (fix for kinds, fix in _FIXES if isinstance(found, kinds))
-    return next(fixes, "take it out, or turn it into numbers or categories upstream")
+    return next(fixes, "remove it, or turn it into numbers or categories upstream")
 
 
 def _listed(names: list[str]) -> str:

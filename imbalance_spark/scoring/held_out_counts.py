@@ -246,6 +246,6 @@ def _merged(one: ScoreCounts, other: ScoreCounts) -> ScoreCounts:
             return None
         return np.bincount(entry, np.concatenate([left, right])).astype(left.dtype)[::-1]
 
-    cut_off = np.union1d(one.cut_off, other.cut_off)
+    threshold = np.union1d(one.threshold, other.threshold)
     sums = {name: added(name) for name in SUM_COLUMNS}
-    return replace(one, score=score[::-1], cut_off=cut_off[::-1], **sums)
+    return replace(one, score=score[::-1], threshold=threshold[::-1], **sums)

@@ -1,4 +1,4 @@
-"""Train, validation and test: a pure function of key and seed, or of time."""
+"""Train, validation and test: each row's fold is a function of its key and a seed, or of its time."""
 
 from imbalance_spark.core.class_counts import count_splits
 from imbalance_spark.split.plan import SplitPlan

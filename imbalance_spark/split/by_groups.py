@@ -17,15 +17,15 @@ from imbalance_spark.split.rules import SplitRules
 logger = logging.getLogger(__name__)
 
 _LARGE_SHARE = 0.2
-"""A group with more of the rows than this makes the reached fractions miss the asked ones."""
+"""With a group of more than this share of the rows, folds miss the requested fractions."""
 
 
 def fit_groups(orders: DataFrame, rules: SplitRules) -> SplitPlan:
-    """Three passes: class counts, groups per stratum, and the groups to move for exact counts.
+    """Fit the split in three passes: class counts, groups per stratum, and the groups to move for exact counts.
 
     A group's stratum is its rarest class, by rows over all data. In a stratum of fewer than
-    `exact_below` groups each fold gets its largest-remainder count of groups; to that end some 1 %
-    of them move out of the fold that their hash gives. Only those travel to the driver.
+    `exact_below` groups each fold gets its largest-remainder count of groups; for that, about 1 %
+    of them move out of the fold of their hash. Only those are collected.
     """
     totals = count_classes(orders, rules.label, rules.purpose)
     by_rarity = sorted(totals, key=lambda label: totals[label])
@@ -38,11 +38,11 @@ def fit_groups(orders: DataFrame, rules: SplitRules) -> SplitPlan:
 
 
 def _groups(orders: DataFrame, rules: SplitRules, by_rarity: Sequence[Label]) -> DataFrame:
-    """One row a group: hash, stratum (place in `by_rarity`), nominal fold, and its rows per class."""
-    place = of_class(rules.label, {label: i for i, label in enumerate(by_rarity)}, len(by_rarity))
+    """One row per group: hash, stratum (index in `by_rarity`), nominal fold, and its rows per class."""
+    stratum = of_class(rules.label, {label: i for i, label in enumerate(by_rarity)}, len(by_rarity))
     per_class = [F.count_if(col(rules.label) == F.lit(label)).alias(f"rows_{i}") for i, label in enumerate(by_rarity)]
     groups = orders.groupBy(rules.hash().alias("hash")).agg(
-        F.min(place).alias("stratum"), F.count(F.lit(1)).alias("n"), *per_class
+        F.min(stratum).alias("stratum"), F.count(F.lit(1)).alias("n"), *per_class
     )  # fmt: skip
     nominal = fold_number(F.col("hash"), [F.lit(end) for end in rules.nominal()])
     return groups.select("*", nominal.alias("nominal"))
@@ -72,7 +72,7 @@ def _check_groups(cells: Sequence[Row], rules: SplitRules, by_rarity: Sequence[L
             problems.append(
                 f"{rules.purpose}: class {label!r} is in {holding} groups of {list(rules.group)}, fewer than the "
                 f"{len(rules.folds)} folds, "
-                "so a fold goes without it. Use more data, fewer folds, or a finer group."
+                "so a fold has none of it. Use more data, fewer folds, or a finer group."
             )
     if problems:
         raise DataContractError.of_all(problems)
@@ -86,7 +86,7 @@ def _check_groups(cells: Sequence[Row], rules: SplitRules, by_rarity: Sequence[L
 
 
 def _collect_moved(groups: DataFrame, rules: SplitRules, cells: Sequence[Row]) -> list[Row]:
-    """The groups of small strata whose fold by rank is not the nominal one: about sqrt(groups) a stratum.
+    """The groups of small strata whose fold by rank is not the nominal one: about sqrt(groups) per stratum.
 
     At most strata x `exact_below` rows; each has hash, fold, nominal and its rows per class.
     """
@@ -112,7 +112,7 @@ def _of_stratum(ends: dict[int, tuple[int, ...]], number: int) -> Column:
 def _counts(
     cells: Sequence[Row], moved: Sequence[Row], rules: SplitRules, by_rarity: Sequence[Label]
 ) -> dict[str, dict[Label, int]]:
-    """Rows per fold and class: the nominal ones, less and plus those of the groups that moved."""
+    """Rows per fold and class: the nominal ones, adjusted for the groups that moved."""
     counts = {fold: dict.fromkeys(sorted(by_rarity), 0) for fold in rules.folds}
     for i, label in enumerate(by_rarity):
         for cell in cells:

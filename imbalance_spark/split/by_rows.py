@@ -16,23 +16,23 @@ from imbalance_spark.split.rules import SplitRules
 
 
 def fit_rows(orders: DataFrame, rules: SplitRules) -> SplitPlan:
-    """One pass for the counts, and a second one only if a class has fewer than `exact_below` rows."""
+    """Fit the split in one pass for the counts, and a second one if a class has fewer than `exact_below` rows."""
     per_class = collect_counts(orders, rules)
     totals = {label: row["n"] for label, row in per_class.items()}
     allotted = {label: largest_remainder(n, rules.shares) for label, n in totals.items() if n < rules.exact_below}
     ends = {label: tuple(accumulate(counts[:-1])) for label, counts in allotted.items()}
-    cut_offs = collect_cut_offs(
+    hash_bounds = collect_cut_offs(
         orders, col(rules.label), rules.hash(), counts=totals, ranks=ends, stage=rules.purpose
     )  # fmt: skip
     by_class = {label: allotted.get(label) or nominal_counts(row, rules) for label, row in per_class.items()}
-    return SplitPlan(rules=rules, cut_offs=cut_offs, counts=by_fold(rules, by_class))
+    return SplitPlan(rules=rules, hash_bounds=hash_bounds, counts=by_fold(rules, by_class))
 
 
 def collect_counts(orders: DataFrame, rules: SplitRules) -> dict[Label, Row]:
     """Per class `n` and `fold_0`, `fold_1` ...: its rows, and those in each fold by nominal shares.
 
     Raises:
-        DataContractError: rows without a key, whom no hash can tell apart; and as `collect_per_class`.
+        DataContractError: rows with a null key, which no hash can distinguish; and as `collect_per_class`.
     """
     number = fold_number(rules.hash(), [F.lit(end) for end in rules.nominal()])
     aggregates = {f"fold_{i}": F.count_if(number == i) for i in range(len(rules.folds))}
@@ -44,8 +44,7 @@ def collect_counts(orders: DataFrame, rules: SplitRules) -> dict[Label, Row]:
     if without_key:
         raise DataContractError(
             f"{rules.purpose}: {without_key} of {sum(row['n'] for row in per_class.values())} rows have no key (null "
-            "in "
-            f"{list(rules.key)}). Quarantine them upstream: all of them would fall into one fold."
+            f"in {list(rules.key)}). Quarantine them upstream: all of them would fall into one fold."
         )
     return per_class
 

@@ -14,11 +14,11 @@ from imbalance_spark.split.rules import SplitRules
 
 
 def fit_time(orders: DataFrame, rules: SplitRules, time: str) -> SplitPlan:
-    """Three passes: rows per day, rows per second of the days with a boundary, rows per fold and class.
+    """Fit the split in three passes: rows per day, per second of the days with a boundary, per fold and class.
 
-    A boundary is the first second before which at least the asked number of rows lies: exact, the
-    same on any layout, and rows of one second stay together. One row a day, and at most 172,800
-    rows a boundary, come to the driver.
+    A boundary is the first second before which at least the requested number of rows lies: exact, independent
+    of the layout, and rows of one second stay together. One row per day, and at most 172,800
+    rows per boundary, are collected.
 
     Raises:
         DataContractError: rows without a time; fewer distinct times than folds.
@@ -81,5 +81,5 @@ def _boundary(days: list[Row], seconds: list[Row], target: int, rules: SplitRule
         before += row["n"]
     raise DataContractError(
         f"{rules.purpose}: no row is later than the first {target} by column {time!r}, so a fold would be empty. "
-        "Rows of one time stay together: use a finer time, or split without time."
+        "Rows of the same time stay together: use a finer time, or split without time."
     )

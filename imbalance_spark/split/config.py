@@ -1,4 +1,4 @@
-"""How rows fall into train, validation and test: the section `split` of a config."""
+"""The section `split` of a config: how rows are assigned to train, validation and test."""
 
 import math
 from typing import Annotated, Literal
@@ -9,16 +9,17 @@ from imbalance_spark.core.section import Section, Share
 
 
 class SplitConfig(Section):
-    """How rows fall into train, validation and test; see `split.stratified_split`.
+    """How rows are assigned to train, validation and test; see `split.stratified_split`.
 
     Args:
-        by: `key` draws rows, `group` draws whole groups, `time` makes the latest rows validation and test.
+        by: `key` assigns single rows, `group` whole groups, `time` makes the latest rows validation and test.
         fractions: share of each fold; they sum to 1.
-        seed: of the split and of what is sampled; another one gives another split.
-        exact_below: classes of fewer rows get exact counts in each fold; 0 leaves all to the hash.
-        gap_days: days between the folds of a split by time whose rows belong to none: how long a label takes to be
-            known.
-        early_stopping_fraction: share of train that decides when a fit stops, and is not fitted on.
+        seed: of the split and of all sampling; a different seed gives an independent split.
+        exact_below: classes of fewer rows get exact counts in each fold; 0 relies on the hash alone.
+        gap_days: with a split by time, days between the folds whose rows are left out; set it to the time until a
+            label is known.
+        early_stopping_fraction: share of train in the early-stopping set: it decides when a fit stops and is not
+            fitted on.
     """
 
     by: Literal["key", "group", "time"] = "key"
@@ -35,7 +36,7 @@ class SplitConfig(Section):
             raise ValueError(f"needs exactly train, validation and test, got {sorted(fractions)}")
         outside = {fold: share for fold, share in fractions.items() if not 0.0 < share < 1.0}
         if outside:
-            raise ValueError(f"each share must be in (0, 1), got {outside}: every fold is needed for an honest report")
+            raise ValueError(f"each share must be in (0, 1), got {outside}: every fold is needed")
         if not math.isclose(sum(fractions.values()), 1.0, abs_tol=1e-9):
             raise ValueError(f"shares must sum to 1, got {sum(fractions.values()):.6g}")
         return fractions

@@ -1,4 +1,4 @@
-"""A learnt split: which fold a row belongs to, from its key, group or time alone."""
+"""A fitted split: the fold of a row follows from its key, group or time alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -49,24 +49,41 @@ class SplitPlan:
     """A fitted split: assigns the rows it was fitted on, and later rows by the same rules.
 
     Args:
-        rules: what was asked.
-        cut_offs: for each class with exact counts, the hashes at which its folds end.
+        rules: the settings.
+        hash_bounds: for each class with exact counts, the hashes at which its folds end.
         moved_groups: fold of each group hash whose fold is not the nominal one, for exact counts.
         boundaries_us: first instant of the second and later folds, in microseconds since 1970 UTC.
         counts: rows per fold and class of the rows that the plan was fitted on.
+
+    Examples:
+        >>> from imbalance_spark.split import fit_split
+        >>> orders = spark.range(1000).selectExpr("id AS order_id", "id % 20 = 0 AS is_fraud")
+        >>> plan = fit_split(orders, key="order_id", label="is_fraud", seed=7)
+        >>> plan.counts["test"]
+        {False: 142, True: 7}
+        >>> plan.assign(orders).where("split = 'test'").count()
+        149
+        >>> SplitPlan.from_dict(plan.to_dict()) == plan
+        True
     """
 
     rules: SplitRules
-    cut_offs: Mapping[Label, tuple[int, ...]] = field(default_factory=dict)
+    hash_bounds: Mapping[Label, tuple[int, ...]] = field(default_factory=dict)
     moved_groups: Mapping[int, str] = field(default_factory=dict)
     boundaries_us: tuple[int, ...] = ()
     counts: Mapping[str, Mapping[Label, int]] = field(default_factory=dict)
 
     def assign(self, orders: DataFrame) -> DataFrame:
-        """The orders with `split` (string): a column expression, lazy, which rewrites nothing.
+        """Add the fold of each row as a column; a lazy expression without a shuffle.
+
+        Args:
+            orders: any rows with the columns of the rules, also later ones than those of the fit.
+
+        Returns:
+            The orders with every column and `split` (string; null only where the time is null).
 
         Raises:
-            MissingColumnsError: a column that decides is absent.
+            MissingColumnsError: a column of the rules is absent.
             DataContractError: there is a column `split` already.
         """
         require_columns(orders, self.rules.columns, "split")
@@ -80,7 +97,7 @@ class SplitPlan:
         hashed = self.rules.hash()
         nominal = self.rules.nominal()
         ends = [
-            of_class(self.rules.label, {name: cuts[number] for name, cuts in self.cut_offs.items()}, end)
+            of_class(self.rules.label, {name: bounds[number] for name, bounds in self.hash_bounds.items()}, end)
             for number, end in enumerate(nominal)
         ]
         by_hash = self._name_of(fold_number(hashed, ends))
@@ -108,8 +125,8 @@ class SplitPlan:
             "rules": {
                 name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self.rules).items()
             },
-            # Pairs, since JSON objects would turn every class into a text.
-            "cut_offs": [[name, list(cuts)] for name, cuts in self.cut_offs.items()],
+            # Pairs, since JSON objects would turn every class into a string.
+            "cut_offs": [[name, list(bounds)] for name, bounds in self.hash_bounds.items()],
             "moved_groups": [[found, fold] for found, fold in self.moved_groups.items()],
             "boundaries_us": list(self.boundaries_us),
             "counts": [[fold, [[name, n] for name, n in per_class.items()]] for fold, per_class in self.counts.items()],
@@ -117,13 +134,13 @@ class SplitPlan:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:
-        """The plan that `to_dict` wrote down, also after a way through JSON."""
+        """The plan that `to_dict` wrote, also after a round trip through JSON."""
         rules = dict(record["rules"])
         rules |= {"key": tuple(rules["key"]), "group": tuple(rules["group"])}
         rules["fractions"] = tuple((name, share) for name, share in rules["fractions"])
         return cls(
             rules=SplitRules(**rules),
-            cut_offs={name: tuple(cuts) for name, cuts in record["cut_offs"]},
+            hash_bounds={name: tuple(bounds) for name, bounds in record["cut_offs"]},
             moved_groups=dict(record["moved_groups"]),
             boundaries_us=tuple(record["boundaries_us"]),
             counts={fold: dict(per_class) for fold, per_class in record["counts"]},
@@ -131,6 +148,6 @@ class SplitPlan:
 
 
 def fold_number(value: Column, ends: Sequence[Column]) -> Column:
-    """How many of the ascending `ends` a value has reached: 0 for the first fold."""
-    # A sum, not a chain of WHENs: Spark then evaluates the hash once a row.
+    """The number of ascending `ends` that a value has reached: 0 for the first fold."""
+    # A sum, not a chain of WHENs: Spark then evaluates the hash once per row.
     return sum(((value >= end).cast("int") for end in ends), start=F.lit(0))

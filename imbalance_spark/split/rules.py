@@ -1,4 +1,4 @@
-"""What a split is asked to be: folds, fractions, key, and what keeps rows together."""
+"""The settings of a split: folds, fractions, key, and group or time."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from imbalance_spark.core.columns import FOLDS, TEST, TRAIN, check_seed, col, is
 from imbalance_spark.core.errors import ConfigError, nearest
 from imbalance_spark.core.hashing import HASH_RANGE, key_hash
 
-_ROUNDING = 1e-9  # what adding a few decimals as doubles may miss
+_ROUNDING = 1e-9  # error of adding a few decimals as doubles
 
 
 @dataclass(frozen=True, kw_only=True)
 class SplitRules:
-    """What was asked; `fractions` are (fold, share) in the order of the hash, or of time."""
+    """The settings of a split; `fractions` are (fold, share) in the order of the hash, or of time."""
 
     key: tuple[str, ...]
     label: str
@@ -46,11 +46,11 @@ class SplitRules:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that say where a row belongs."""
+        """The columns that decide the fold of a row."""
         return (self.time,) if self.time else (*self.key, *self.group, self.label)
 
     def nominal(self) -> tuple[int, ...]:
-        """The hashes at which the folds end but for exact counts: cumulative shares of the hash range."""
+        """The hashes at which the folds end without exact counts: cumulative shares of the hash range."""
         # As decimals: 0.7 + 0.15 must end at the same hash as 0.85.
         ends = accumulate(Fraction(repr(float(share))) for share in self.shares[:-1])
         return tuple(int(end * HASH_RANGE) for end in ends)
@@ -63,7 +63,7 @@ class SplitRules:
         has_group = F.lit(True)
         for name in self.group:
             has_group = has_group & col(name).isNotNull()
-        # Rows without a group must not become one giant group: each stands for itself.
+        # Rows without a group must not become one giant group: each is a group of its own.
         return F.when(has_group, key_hash(self.group, self.seed, self.purpose)).otherwise(by_key)
 
     def _settings_problems(self) -> list[str]:
@@ -75,7 +75,7 @@ class SplitRules:
         ):
             problems.append(
                 f"{self.purpose}.exact_below must be an integer in [0, 1000000], got {self.exact_below!r}. "
-                "Classes with fewer rows get exact counts; 0 makes membership free of the label."
+                "Classes with fewer rows get exact counts; with 0 the fold does not depend on the label."
             )
         if not is_number(self.gap_days) or self.gap_days < 0:
             problems.append(f"{self.purpose}.gap_days must be a number >= 0, got {self.gap_days!r}. It is in days.")
@@ -86,8 +86,7 @@ class SplitRules:
         if self.time is not None and self.group:
             problems.append(
                 f"{self.purpose}: time {self.time!r} and group {list(self.group)} exclude each other: a group recurs "
-                "over time, so "
-                "its rows fall on both sides of a time boundary. Name one of the two."
+                "over time, so its rows fall on both sides of a time boundary. Set one of the two."
             )
         return problems
 
@@ -105,7 +104,7 @@ class SplitRules:
 
 
 def fold_fractions(fractions: Mapping[str, float]) -> tuple[tuple[str, float], ...]:
-    """The fractions in the order of `FOLDS`; train and test are needed, validation may be absent.
+    """The fractions in the order of `FOLDS`; train and test are required, validation is optional.
 
     Raises:
         ConfigError: an unknown fold, or one that is missing.
@@ -116,9 +115,7 @@ def fold_fractions(fractions: Mapping[str, float]) -> tuple[tuple[str, float], .
             f"split.fractions: unknown fold {unknown}; the folds are {list(FOLDS)}.{nearest(unknown, FOLDS)}"
         )
     if missing := [name for name in (TRAIN, TEST) if name not in fractions]:
-        problems.append(
-            f"split.fractions: no fraction for {missing}. Without it nothing can be fitted, or nothing reported."
-        )
+        problems.append(f"split.fractions: no fraction for {missing}. Train is needed to fit, and test to report.")
     if problems:
         raise ConfigError.of_all(problems)
     return tuple((name, fractions[name]) for name in FOLDS if name in fractions)

@@ -1,4 +1,4 @@
-"""Train, validation and test: a pure function of key and seed, or of time."""
+"""The public split functions: fit a plan, or split at once."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil
@@ -42,10 +42,41 @@ def stratified_split(
     exact_below: int = 10_000,
     gap_days: float = 0.0,
 ) -> DataFrame:
-    """The orders with `split` ("train", "validation", "test"; with a gap also "gap").
+    """Split orders into train, validation and test, stratified by class: `fit_split` followed by `SplitPlan.assign`.
 
-    `fit_split` followed by `SplitPlan.assign`; see there. Keep the plan instead, where later rows
-    are to be split by the same rules.
+    Keep the plan of `fit_split` instead, if later rows are to be split in the same way. Two passes by default, three
+    with `group` or `time`; the result is lazy.
+
+    Args:
+        orders: one row per order.
+        key: columns that identify a row; integer, string, date or decimal(p,0).
+        label: column of the class; boolean, integer, double or string, never null.
+        fractions: share of each fold in (0, 1], with sum 1; validation is optional.
+        seed: integer >= 0; a different seed gives an independent split.
+        group: columns whose rows stay together, such as the customer.
+        time: timestamp or date column; test is then the latest part. Excludes `group`.
+        exact_below: classes with fewer rows get exact counts in each fold.
+        gap_days: with `time`, rows this close before a boundary get the split "gap".
+
+    Returns:
+        The orders with every column and `split` (string): "train", "validation", "test" or "gap"; null only where
+        the time is null.
+
+    Raises:
+        ConfigError, MissingColumnsError, DataContractError: as `fit_split`.
+
+    Examples:
+        >>> orders = spark.range(1000).selectExpr("id AS order_id", "id % 20 = 0 AS is_fraud")
+        >>> split = stratified_split(orders, key="order_id", label="is_fraud", seed=7)
+        >>> split.where("is_fraud").groupBy("split").count().orderBy("split").show()
+        +----------+-----+
+        |     split|count|
+        +----------+-----+
+        |      test|    7|
+        |     train|   35|
+        |validation|    8|
+        +----------+-----+
+        <BLANKLINE>
     """
     plan = fit_split(
         orders,
@@ -75,26 +106,29 @@ def fit_split(
 ) -> SplitPlan:
     """Learn the split of `orders`: a plan that assigns them, and any later rows, lazily.
 
-    A row's fold is its key's hash against the cumulative fractions, in the order train, validation,
-    test: not a matter of row order, partitions, layout, retries, cluster or appended rows. Raising
-    the fraction of train moves rows towards train only (in a class with exact counts, but for the
-    one row that rounding gives). By default two passes: counts, and cut-offs if a class is small.
+    A row's fold follows from its key's hash and the cumulative fractions, in the order train, validation,
+    test; it does not depend on row order, partitions, layout, retries, cluster or appended rows. Raising
+    the fraction of train only moves rows into train (in a class with exact counts, except for one row due to
+    rounding). Two passes by default: counts, and hash bounds if a class is small.
 
     Args:
-        orders: one row an order.
+        orders: one row per order.
         key: columns that identify a row; integer, string, date or decimal(p,0).
-        label: the class; never null.
-        fractions: share of each fold in (0, 1], with sum 1; validation may be left out.
-        seed: integer >= 0; another seed gives an independent split.
+        label: column of the class; boolean, integer, double or string, never null.
+        fractions: share of each fold in (0, 1], with sum 1; validation is optional.
+        seed: integer >= 0; a different seed gives an independent split.
         group: columns whose rows stay together. Groups are stratified by their rarest class; a row
-            with a null here is a group of its own, told apart by its key. Three passes.
+            with a null here is a group of its own, identified by its key. Three passes.
         time: timestamp or date; the folds then follow each other in time, test is the latest part,
             rows of the same second stay together. Excludes `group`; needs no key. Three passes.
         exact_below: classes with fewer rows (with `group`: strata with fewer groups) get exact
-            largest-remainder counts. Their cut-offs are in the plan and hold for later rows. A row
+            largest-remainder counts. Their hash bounds are in the plan and hold for later rows. A row
             whose label is corrected later moves only if its hash lies between the nominal and the
-            exact cut-off; 0 makes membership free of the label.
+            exact bound; with 0 the fold does not depend on the label.
         gap_days: with `time`, rows this close before a boundary get the split "gap".
+
+    Returns:
+        The fitted plan; `SplitPlan.assign` adds the column `split`.
 
     Raises:
         ConfigError: fractions, seed, exact_below or gap_days out of range; time together with group.
@@ -118,18 +152,31 @@ def early_stopping_slice(
     seed: int,
     group: str | Sequence[str] | None = None,
 ) -> DataFrame:
-    """The training rows with `is_early_stopping` (boolean): the same function, inside train.
+    """Choose an early-stopping set inside train, by the same stratified split with an independent draw.
 
-    So that boosting can stop on rows which it is not fitted on, while validation stays clean. Its
-    draw is independent of the split's. Passes and errors as `fit_split`.
+    Boosting can then stop on rows that it is not fitted on, while validation stays untouched.
 
     Args:
-        train: training rows, before any resampling (a copy of a row must not stop its own fit).
-        fraction: share of the rows to stop on, in (0, 1).
+        train: training rows, before any resampling: copies of a row must not be on both sides.
+        key, label, seed, group: as in `fit_split`.
+        fraction: share of the rows in the early-stopping set, in (0, 1).
+
+    Returns:
+        The training rows with every column and `is_early_stopping` (boolean, never null).
+
+    Raises:
+        ConfigError, MissingColumnsError, DataContractError: as `fit_split`.
+
+    Examples:
+        >>> train = spark.range(1000).selectExpr("id AS order_id", "id % 20 = 0 AS is_fraud", "'train' AS split")
+        >>> sliced = early_stopping_slice(train, key="order_id", label="is_fraud", fraction=0.2, seed=7)
+        >>> sliced.where("is_early_stopping AND is_fraud").count()
+        10
     """
     if not is_number(fraction) or not 0 < fraction < 1:
         raise ConfigError(
-            f"early_stopping.fraction must be in (0, 1), got {fraction!r}. It is the share of rows to stop on."
+            f"early_stopping.fraction must be in (0, 1), got {fraction!r}. "
+            "It is the share of rows in the early-stopping set."
         )
     fractions = ((_FIT, 1 - fraction), (_STOP, fraction))
     rules = SplitRules(
@@ -157,8 +204,8 @@ def _refuse_absent_classes(plan: SplitPlan) -> None:
     }
     refuse_one_class(totals, plan.rules.purpose)
     problems = [
-        f"{plan.rules.purpose}: class {label!r} has no row in {fold!r}: of its {n} rows {share:g} are asked, "
-        f"{n * share:.4g} expected. " + _remedy(plan.rules, n, share)
+        f"{plan.rules.purpose}: class {label!r} has no row in {fold!r}: a share of {share:g} of its {n} rows is "
+        f"{n * share:.4g}. {_remedy(plan.rules, n, share)}"
         for fold, share in plan.rules.fractions
         for label, n in totals.items()
         if plan.counts[fold][label] == 0
@@ -169,12 +216,12 @@ def _refuse_absent_classes(plan: SplitPlan) -> None:
 
 def _remedy(rules: SplitRules, rows: int, share: float) -> str:
     if rules.time is not None:
-        return "Its rows lie elsewhere in time: ask a larger fraction of this fold, or split without time."
+        return "Its rows lie elsewhere in time: use a larger fraction for this fold, or split without time."
     if rules.group:
-        return "Its groups are too few: ask a larger fraction of this fold, or use more groups that hold the class."
+        return "Too few groups have it: use a larger fraction for this fold, or more groups with the class."
     if rows >= rules.exact_below:
         return f"Set exact_below above {rows}: exact counts give each fold its share."
-    return f"A fraction of {1 / rows:.4g} or {ceil(1 / share)} rows of the class would do."
+    return f"A fraction of {1 / rows:.4g} or {ceil(1 / share)} rows of the class would be enough."
 
 
 def _names(columns: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -186,13 +233,13 @@ def _names(columns: str | Sequence[str] | None) -> tuple[str, ...]:
 def fit_split_by_config(
     orders: DataFrame, split: SplitConfig, config: OrdersConfig, *, label: str | None = None
 ) -> SplitPlan:
-    """Learn the split by key, by group or by time, as `split.by` says; passes and errors as `fit_split`.
+    """Fit the split by key, group or time, as set by `split.by`; passes and errors as `fit_split`.
 
     Args:
-        orders: valid orders, or the model's inputs with key, group and time kept.
-        split: how rows fall into the folds.
+        orders: valid orders, or the model's inputs with key, group and time.
+        split: the settings of the split.
         config: the columns' roles.
-        label: the class column, where it is not `config.label`, such as the encoded one.
+        label: column of the class, if it is not `config.label`, such as the encoded one.
     """
     return fit_split(
         orders,

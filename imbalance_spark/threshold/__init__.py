@@ -1,4 +1,4 @@
-"""Choose a threshold: one for all rows, one for each segment, or another one later."""
+"""Choose thresholds for an objective: for all rows, for each segment, or again later on logged counts."""
 
 from imbalance_spark.threshold.base_rate import at_base_rate, base_rate_correction
 from imbalance_spark.threshold.change import ThresholdChange, ThresholdOutcome, change_threshold

@@ -1,4 +1,4 @@
-"""Counts as they would be at another share of positives, in closed form: no new data, no refit."""
+"""Probabilities and counts at a different base rate, in closed form: no new data, no refit."""
 
 from dataclasses import replace
 
@@ -11,10 +11,10 @@ from imbalance_spark.threshold.objective import require_number
 
 
 def base_rate_correction(old_rate: float, new_rate: float) -> PriorCorrection:
-    """Turns probabilities at one base rate into those at another: logit(p) moves by ln(new odds / old odds).
+    """The correction of probabilities from one base rate to another: logit(p) moves by ln(new odds / old odds).
 
-    It holds when only the share of positives moved, and rows of each class look as they did (label shift; Saerens,
-    Latinne and Decaestecker, 2002).
+    It assumes label shift: only the share of positives changed, not the distribution of features within a class
+    (Saerens, Latinne and Decaestecker, 2002).
 
     Args:
         old_rate, new_rate: shares of positives, in (0, 1).
@@ -30,22 +30,22 @@ def base_rate_correction(old_rate: float, new_rate: float) -> PriorCorrection:
 
 
 def at_base_rate(curve: Curve, new_rate: float) -> Curve:
-    """The curve of the same rows at another share of positives.
+    """The curve of the same rows at a different base rate.
 
     Weights of each class are rescaled so that positives make up `new_rate` of an unchanged total: precision, costs and
-    alerts are then those to expect at the new rate, recall and false positive rate stay. Scores and thresholds move by
-    `base_rate_correction`, so that calibrated scores stay calibrated. Numbers of rows stay: they say how much the
-    curve rests on. It is a curve, not counts, because a moved score lies in no bin of the counts' grid.
+    alerts are then those expected at the new rate; recall and false positive rate do not change. Scores and thresholds
+    move by `base_rate_correction`, so that calibrated scores stay calibrated. Row counts do not change, since they
+    are the sample size. The result is a curve, not counts, because moved scores are not on the counts' grid.
 
     Args:
         curve: on probabilities, of rows whose share of positives is the old rate.
         new_rate: share of positives, in (0, 1).
     Raises:
         ConfigError: the rate is out of range.
-        DataContractError: a class has no row, so that no weight can make up its share.
+        DataContractError: a class has no row.
     """
     if curve.missing_class:
-        raise DataContractError(f"at_base_rate: {curve.missing_class} to weigh. Count a fold that has both classes.")
+        raise DataContractError(f"at_base_rate: {curve.missing_class} to weight. Use rows of both classes.")
     correction, counts = base_rate_correction(curve.prevalence(), new_rate), curve.counts
     # A factor is the share that training kept of a class; here it is the old share over the new one.
     negative, positive = (1.0 / factor for factor in correction.factors)

@@ -1,4 +1,4 @@
-"""Choose the threshold that an objective wants, exactly, over every cut-off that the scores allow."""
+"""Choose the best threshold for an objective, by an exact search over all distinct scores."""
 
 import math
 from dataclasses import dataclass
@@ -17,39 +17,52 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenThreshold:
-    """A threshold, what it achieves on the rows it was chosen on, and whether the objective's constraint is kept."""
+    """A threshold, its result on the rows it was chosen on, and whether it satisfies the objective's constraint."""
 
     threshold: float
-    """Predict positive if score >= threshold. FLAG_NOBODY, just above 1, flags no row."""
+    """Predict positive if score >= threshold. `FLAG_NOBODY`, just above 1, flags no row."""
     objective: str
     value: float
     """The objective's value at the threshold: a score, or a cost."""
     reachable: bool
-    """False: no threshold keeps the constraint, and this one comes nearest."""
+    """False if no threshold satisfies the constraint; this one comes nearest."""
     sentence: str
     matrix: ConfusionMatrix
     support: int
-    """Flagged rows, without weights: how many rows the value rests on."""
+    """Number of flagged rows, without weights."""
     warning: str | None = None
-    """What speaks against trusting the threshold: it rests on few rows, or on scores not known to be calibrated."""
+    """A reason not to trust the threshold: few flagged rows, or scores that may not be calibrated."""
 
 
 def sweep(curve: Curve, objective: Objective, *, ledger: "LedgerCheck | None" = None) -> ChosenThreshold:
-    """The best of all distinct cut-offs, flagging nobody included; among equals the highest threshold.
+    """The best of all distinct thresholds for an objective, including flagging no row; the highest one on ties.
 
-    Values within a relative 1e-12 of each other are equal. An objective with a closed form is not searched for: its
-    threshold is taken as it is, and its value is that of the counts (on bins, of the bins wholly above it).
+    Values within a relative 1e-12 of each other are ties. An objective with a closed form is not searched: its
+    threshold is taken as it is, and its value is that of the counts (on bins, of the bins entirely above it).
 
     Args:
-        curve: on the scores that the threshold will be applied to.
+        curve: of the scores that the threshold will be applied to, on rows that were not fitted on.
+        objective: what to optimize, such as `MinCost(fn=10, fp=1)`.
         ledger: `calibration.ledger_check` of the same curve, for objectives that need calibrated scores.
+    Returns:
+        The threshold with its value, confusion matrix and, if there is a reason not to trust it, a warning.
     Raises:
         DataContractError: the counts have no positive or no negative row.
         ConfigError: the objective needs amounts or days that it was not given.
+
+    Examples:
+        >>> from imbalance_spark.metrics import ScoreCounts
+        >>> from imbalance_spark.threshold import MinCost
+        >>> curve = ScoreCounts.from_arrays([0, 0, 1, 0, 1], [0.1, 0.3, 0.35, 0.6, 0.9]).curve()
+        >>> chosen = sweep(curve, MinCost(fn=10, fp=1))
+        >>> chosen.threshold, chosen.value
+        (0.35, 1.0)
+        >>> chosen.sentence
+        'min_cost_fn_10_fp_1 is 1: threshold 0.35 flags 3 of 5 rows with precision 0.6667 and recall 1.'
     """
     if curve.missing_class:
         raise DataContractError(
-            f"threshold {objective.name}: {curve.missing_class} to choose on. Choose on a fold that has both classes."
+            f"threshold {objective.name}: {curve.missing_class} to choose on. Choose on rows of both classes."
         )
     given = objective.closed_form
     cut, reachable = _best_cut(curve, objective) if given is None else (cut_at(curve, given), True)
@@ -68,10 +81,10 @@ def sweep(curve: Curve, objective: Objective, *, ledger: "LedgerCheck | None" = 
 
 
 def cut_at(curve: Curve, threshold: float) -> int:
-    """The entry of the curve that flags what "score >= threshold" flags; of bins, those wholly above it.
+    """The entry of the curve that flags the same rows as "score >= threshold"; on bins, those entirely above it.
 
     Raises:
-        ConfigError: the threshold is NaN, which would flag nobody and everybody.
+        ConfigError: the threshold is NaN.
     """
     if math.isnan(threshold):
         raise ConfigError("threshold: it is NaN. Give a number; FLAG_NOBODY flags no row.")
@@ -79,7 +92,7 @@ def cut_at(curve: Curve, threshold: float) -> int:
 
 
 def _best_cut(curve: Curve, objective: Objective) -> tuple[int, bool]:
-    """The best entry of the curve, and whether it keeps the constraint."""
+    """The best entry of the curve, and whether it satisfies the constraint."""
     values, is_cut = objective.values(curve), _is_cut(curve)
     allowed = objective.is_allowed(curve) & is_cut
     reachable = bool(allowed.any())
@@ -90,7 +103,7 @@ def _best_cut(curve: Curve, objective: Objective) -> tuple[int, bool]:
 
 
 def _is_cut(curve: Curve) -> BoolArray:
-    """Whether an entry can be had: one with the threshold of the next entry flags that entry's rows, too."""
+    """Whether an entry can be chosen: one with the same threshold as the next entry flags that entry's rows too."""
     return np.append(np.diff(curve.threshold) < 0.0, True)
 
 

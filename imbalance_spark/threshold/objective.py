@@ -1,4 +1,4 @@
-"""What an objective is: its value at every cut-off, its constraint, and what must be said about its choice."""
+"""The interface of an objective: its value at every threshold, its constraint, and warnings about a choice."""
 
 import math
 from abc import ABC, abstractmethod
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 BoolArray = npt.NDArray[np.bool_]
 
 SAME = 1e-12
-"""Relative: sums of weights differ by this much with the order of summation, so that it decides nothing."""
+"""Relative tolerance of ties: sums of weights differ by as much with the order of summation."""
 
 
 @dataclass(frozen=True)
 class Objective(ABC):
-    """What a threshold should achieve. `values` are maximized, or minimized where `is_loss`, among the allowed ones."""
+    """The goal of a threshold. `values` are maximized, or minimized if `is_loss`, over the allowed thresholds."""
 
     key: ClassVar[str]
     """Name in a config file."""
     is_loss: ClassVar[bool] = False
-    """Whether a value is a cost: to be minimized, and adding up over parts of the rows."""
+    """Whether a value is a cost: minimized, and additive over parts of the rows."""
 
     @property
     def name(self) -> str:
-        """Name with the settings in it, made for metric names: `max_f2`, `max_recall_at_precision_0.9`."""
+        """Name that includes the settings, for metric names: `max_f2`, `max_recall_at_precision_0.9`."""
         return self.key
 
     @property
     def closed_form(self) -> float | None:
-        """The threshold that follows from the settings alone; None where the counts decide."""
+        """The threshold that follows from the settings alone; None if it depends on the counts."""
         return None
 
     @abstractmethod
@@ -46,19 +46,19 @@ class Objective(ABC):
         """The objective's value at each threshold of the curve."""
 
     def is_allowed(self, curve: Curve) -> BoolArray:
-        """Which thresholds keep the objective's constraint; all, when it has none."""
+        """Which thresholds satisfy the objective's constraint; all if it has none."""
         return np.ones(len(curve.threshold), dtype=bool)
 
     def closeness(self, curve: Curve) -> FloatArray:
-        """What to maximize when no threshold is allowed: how near the constraint each one comes."""
+        """What to maximize if no threshold is allowed: how close each one is to the constraint."""
         return self.values(curve)
 
     def warning(self, flagged_rows: int, ledger: "LedgerCheck | None") -> str | None:
-        """What speaks against trusting a threshold that keeps the constraint and flags so many rows, if anything.
+        """A reason not to trust a threshold that satisfies the constraint, or None.
 
         Args:
-            flagged_rows: rows without weights.
-            ledger: whether the scores are calibrated; None when nobody checked.
+            flagged_rows: rows that it flags, without weights.
+            ledger: the check of the scores' calibration; None if it was not run.
         """
         return None
 

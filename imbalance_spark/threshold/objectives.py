@@ -1,4 +1,4 @@
-"""What a threshold is chosen for: rates, costs and budgets, each a class."""
+"""The objectives of a threshold: rates, costs and alert budgets, one class each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
@@ -18,12 +18,22 @@ if TYPE_CHECKING:
     from imbalance_spark.calibration import LedgerCheck
 
 AMOUNT = "amount"
-"""As the cost of a missed positive: the row's own amount."""
+"""The value of `MinCost.fn` that makes the cost of a false negative the row's own amount."""
 
 
 @dataclass(frozen=True)
 class MaxFBeta(Objective):
-    """The highest F-beta: recall counts `beta` (> 0) times as much as precision."""
+    """Maximize F-beta: recall counts `beta` (> 0) times as much as precision.
+
+    Args:
+        beta: > 0; 1 is F1, 2 favours recall, 0.5 precision.
+    Raises:
+        ConfigError: `beta` is not above 0.
+
+    Examples:
+        >>> MaxFBeta(beta=2).name
+        'max_f2'
+    """
 
     key: ClassVar[str] = "max_f_beta"
     beta: float = 1.0
@@ -44,9 +54,21 @@ class MaxFBeta(Objective):
 
 @dataclass(frozen=True, kw_only=True)
 class MaxRecall(Objective):
-    """The highest recall among thresholds whose precision is at least `precision`, in (0, 1].
+    """Maximize recall among thresholds whose precision is at least `precision`.
 
-    A precision reached with fewer than `min_support` (>= 0) flagged rows may be luck: the choice carries a warning.
+    Args:
+        precision: in (0, 1].
+        min_support: >= 0; a choice that flags fewer rows has a warning, since its precision may be luck.
+    Raises:
+        ConfigError: a setting is out of range.
+
+    Examples:
+        >>> from imbalance_spark.metrics import ScoreCounts
+        >>> from imbalance_spark.threshold import sweep
+        >>> curve = ScoreCounts.from_arrays([0, 0, 1, 0, 1], [0.1, 0.3, 0.35, 0.6, 0.9]).curve()
+        >>> chosen = sweep(curve, MaxRecall(precision=0.9))
+        >>> chosen.threshold, chosen.value, chosen.support
+        (0.9, 0.5, 1)
     """
 
     key: ClassVar[str] = "max_recall"
@@ -67,15 +89,15 @@ class MaxRecall(Objective):
         return curve.recall
 
     def is_allowed(self, curve: Curve) -> BoolArray:
-        """Enough precision; flagging nobody has none."""
+        """Whether the precision is reached; flagging no row has precision 0."""
         return curve.precision >= self.precision * (1.0 - SAME)
 
     def closeness(self, curve: Curve) -> FloatArray:
-        """Precision: the best one is nearest to the target."""
+        """Precision: the highest is closest to the target."""
         return curve.precision
 
     def warning(self, flagged_rows: int, ledger: "LedgerCheck | None") -> str | None:
-        """Said when the target is reached with few rows."""
+        """A warning if the target is reached with few rows."""
         if flagged_rows >= self.min_support:
             return None
         return (
@@ -86,7 +108,13 @@ class MaxRecall(Objective):
 
 @dataclass(frozen=True, kw_only=True)
 class MaxPrecision(Objective):
-    """The highest precision among thresholds whose recall is at least `recall`, in (0, 1]; always within reach."""
+    """Maximize precision among thresholds whose recall is at least `recall`, which is always reachable.
+
+    Args:
+        recall: in (0, 1].
+    Raises:
+        ConfigError: `recall` is out of range.
+    """
 
     key: ClassVar[str] = "max_precision"
     recall: float
@@ -104,13 +132,13 @@ class MaxPrecision(Objective):
         return curve.precision
 
     def is_allowed(self, curve: Curve) -> BoolArray:
-        """Enough recall."""
+        """Whether the recall is reached."""
         return curve.recall >= self.recall * (1.0 - SAME)
 
 
 @dataclass(frozen=True)
 class MaxMCC(Objective):
-    """The highest Matthews correlation coefficient; it is 0 where all or no rows are flagged."""
+    """Maximize the Matthews correlation coefficient; it is 0 if all or no rows are flagged."""
 
     key: ClassVar[str] = "max_mcc"
 
@@ -119,13 +147,13 @@ class MaxMCC(Objective):
         tn, fn = curve.negatives - curve.fp, curve.positives - curve.tp
         scale = np.sqrt(curve.tp + curve.fp) * np.sqrt(tn + fn) * np.sqrt(curve.positives) * np.sqrt(curve.negatives)
         covariance = curve.tp * tn - curve.fp * fn
-        # Only where all or no rows are flagged is the scale 0; the covariance is 0 there too.
+        # The scale is 0 only if all or no rows are flagged; then the covariance is 0 too.
         return np.asarray(covariance / np.maximum(scale, 1e-300), dtype=np.float64)
 
 
 @dataclass(frozen=True)
 class MaxKappa(Objective):
-    """The highest agreement beyond chance (Cohen, 1960); it is 0 where all or no rows are flagged."""
+    """Maximize Cohen's kappa, the agreement beyond chance (Cohen, 1960); it is 0 if all or no rows are flagged."""
 
     key: ClassVar[str] = "max_kappa"
 
@@ -138,7 +166,7 @@ class MaxKappa(Objective):
 
 @dataclass(frozen=True)
 class Youden(Objective):
-    """The highest recall minus false positive rate (Youden, 1950). On rare classes it flags very many rows."""
+    """Maximize recall minus false positive rate (Youden, 1950). For rare classes it flags very many rows."""
 
     key: ClassVar[str] = "youden"
 
@@ -149,9 +177,17 @@ class Youden(Objective):
 
 @dataclass(frozen=True, kw_only=True)
 class MinCost(Objective):
-    """The lowest sum of `fn` for each missed positive, or its amount with `fn="amount"`, and `fp` for each false alarm.
+    """Minimize the total cost of false negatives and false positives; only the ratio of the costs matters.
 
-    Costs are at least 0 and not both 0; all costs times a constant choose the same threshold.
+    Args:
+        fn: cost of a false negative, >= 0, or "amount" for the row's own amount.
+        fp: cost of a false positive, >= 0; not both are 0.
+    Raises:
+        ConfigError: a cost is out of range, or both are 0.
+
+    Examples:
+        >>> MinCost(fn=10, fp=1).name, MinCost(fn="amount", fp=5).name
+        ('min_cost_fn_10_fp_1', 'min_cost_fn_amount_fp_5')
     """
 
     key: ClassVar[str] = "min_cost"
@@ -162,9 +198,11 @@ class MinCost(Objective):
     def __post_init__(self) -> None:
         if self.fn != AMOUNT:
             require_number("min_cost.fn", self.fn, least=0.0, hint='It is a cost, or "amount" for the order\'s own.')
-        require_number("min_cost.fp", self.fp, least=0.0, hint="It is the cost of a false alarm.")
+        require_number("min_cost.fp", self.fp, least=0.0, hint="It is the cost of a false positive.")
         if self.fn == 0 and self.fp == 0:
-            raise ConfigError("min_cost.fn and min_cost.fp are both 0: every threshold is free. Give one a cost.")
+            raise ConfigError(
+                "min_cost.fn and min_cost.fp are both 0, so every threshold costs the same. Set at least one."
+            )
 
     @property
     def name(self) -> str:
@@ -176,17 +214,27 @@ class MinCost(Objective):
         if not isinstance(self.fn, str):
             return self.fn * (curve.positives - curve.tp) + self.fp * curve.fp
         if curve.missed_amount is None:
-            raise ConfigError('min_cost.fn is "amount", but the counts hold no amounts. Count with an amount column.')
+            raise ConfigError('min_cost.fn is "amount", but the counts have no amounts. Count with an amount column.')
         return curve.missed_amount + self.fp * curve.fp
 
 
 @dataclass(frozen=True, kw_only=True)
 class BayesCost(Objective):
-    """The threshold that costs least on calibrated probabilities, whatever the counts say (Elkan, 2001).
+    """The cost-optimal threshold of calibrated probabilities in closed form (Elkan, 2001).
 
-    t* = (fp - tn) / (fp - tn + fn - tp), for the costs of a missed positive, a false alarm, and right decisions; a
-    gain is a cost below 0. It needs no positives to choose on, so that it is steadier than a search on few of them,
-    but it is only right on calibrated scores: the choice carries a warning unless the ledger check passed.
+    t* = (fp - tn) / (fp - tn + fn - tp), independent of the counts. It needs no positives to choose on, so it varies
+    less than a search over few positives, but it is only right for calibrated scores: the choice has a warning unless
+    the ledger check passed.
+
+    Args:
+        fn, fp: cost of a false negative and of a false positive.
+        tp, tn: cost of a correct decision; a gain is negative.
+    Raises:
+        ConfigError: a cost is not a number, or an error costs no more than the correct decision.
+
+    Examples:
+        >>> round(BayesCost(fn=10, fp=1).closed_form, 4)
+        0.0909
     """
 
     key: ClassVar[str] = "bayes_cost"
@@ -201,21 +249,21 @@ class BayesCost(Objective):
             require_number(f"bayes_cost.{cell}", getattr(self, cell), hint="It is what such a row costs.")
         if self.fn <= self.tp or self.fp <= self.tn:
             raise ConfigError(
-                f"bayes_cost: a wrong decision must cost more than the right one, got fn {self.fn:g} and tp {self.tp:g}"
-                f", fp {self.fp:g} and tn {self.tn:g}. Else one class is always the cheaper answer."
+                f"bayes_cost: an error must cost more than the correct decision, got fn {self.fn:g} and tp {self.tp:g}"
+                f", fp {self.fp:g} and tn {self.tn:g}. Otherwise one class is always the cheaper decision."
             )
 
     @property
     def name(self) -> str:
-        """`bayes_cost_fn_10_fp_1`; right decisions are named where they cost something."""
+        """`bayes_cost_fn_10_fp_1`; correct decisions are named if they cost something."""
         cells = ("fn", "fp", *(cell for cell in ("tp", "tn") if getattr(self, cell) != 0.0))
         return "bayes_cost_" + "_".join(f"{cell}_{getattr(self, cell):g}" for cell in cells)
 
     @property
     def closed_form(self) -> float:
         """t*, in (0, 1)."""
-        alarm, miss = self.fp - self.tn, self.fn - self.tp
-        return alarm / (alarm + miss)
+        of_positive, of_negative = self.fp - self.tn, self.fn - self.tp
+        return of_positive / (of_positive + of_negative)
 
     def values(self, curve: Curve) -> FloatArray:
         """Cost at each threshold."""
@@ -223,16 +271,16 @@ class BayesCost(Objective):
         return self.fn * fn + self.fp * curve.fp + self.tp * curve.tp + self.tn * tn
 
     def warning(self, flagged_rows: int, ledger: "LedgerCheck | None") -> str | None:
-        """Said unless the scores are known to be calibrated."""
+        """A warning unless the scores passed the ledger check."""
         if ledger is None:
-            return f"{self.name} needs calibrated scores, and nobody checked these. Run calibration.ledger_check."
+            return f"{self.name} needs calibrated scores, and these were not checked. Run calibration.ledger_check."
         if ledger.passed:
             return None
         return f"{self.name} needs calibrated scores, and these failed the ledger check. {ledger.sentence}"
 
 
 def first_constant_costs(objectives: Sequence[Objective]) -> tuple[float, float] | None:
-    """What a miss and a false alarm cost in the first objective that says so in numbers; None without one."""
+    """The costs (fn, fp) of the first objective that has them as numbers; None if there is none."""
     for objective in objectives:
         if isinstance(objective, MinCost | BayesCost) and not isinstance(objective.fn, str):
             return float(objective.fn), float(objective.fp)
@@ -241,9 +289,17 @@ def first_constant_costs(objectives: Sequence[Objective]) -> tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class AlertBudget(Objective):
-    """The highest recall among thresholds that flag at most `per_day` rows a day. Flagging nobody always fits.
+    """Maximize recall among thresholds that flag at most `per_day` rows per day; flagging no row always satisfies it.
 
-    `days` is how many days of orders the counted rows amount to; a config may leave it to `with_days`.
+    Args:
+        per_day: alerts per day, > 0.
+        days: days of orders that the counted rows amount to, > 0, see `count_days`; None leaves it to `with_days`.
+    Raises:
+        ConfigError: a setting is out of range.
+
+    Examples:
+        >>> AlertBudget(per_day=100, days=30).name
+        'alert_budget_100_per_day'
     """
 
     key: ClassVar[str] = "alert_budget"
@@ -251,7 +307,9 @@ class AlertBudget(Objective):
     days: float | None = None
 
     def __post_init__(self) -> None:
-        require_number("alert_budget.per_day", self.per_day, above=0.0, hint="It is how many alerts a team works off.")
+        require_number(
+            "alert_budget.per_day", self.per_day, above=0.0, hint="It is the number of alerts that a team can review."
+        )
         if self.days is not None:
             require_number("alert_budget.days", self.days, above=0.0, hint="It is the days the counted rows amount to.")
 
@@ -261,7 +319,7 @@ class AlertBudget(Objective):
         return f"alert_budget_{self.per_day:g}_per_day"
 
     def with_days(self, days: float) -> Self:
-        """The budget for counts that cover `days` (> 0) days; days that the config gave stay."""
+        """The budget for counts that cover `days` (> 0) days, unless the config sets them."""
         return replace(self, days=days) if self.days is None else self
 
     def values(self, curve: Curve) -> FloatArray:
@@ -269,24 +327,23 @@ class AlertBudget(Objective):
         return curve.recall
 
     def is_allowed(self, curve: Curve) -> BoolArray:
-        """Alerts within the budget."""
+        """Whether the alerts are within the budget."""
         if self.days is None:
             raise ConfigError(
-                "alert_budget.days is not known: how many days do the counted rows amount to? "
-                "Name a time column in the orders, or give days in the objective."
+                "alert_budget.days is unknown: the number of days that the counted rows amount to. "
+                "Name a time column in the orders, or set days in the objective."
             )
         return curve.tp + curve.fp <= self.per_day * self.days * (1.0 + SAME)
 
 
 def count_days(orders: DataFrame, *, time: str, is_counted: Column) -> float:
-    """How many days of orders the counted rows amount to: each day counts by the share of its rows that are counted.
+    """The number of days of orders that the counted rows amount to: each day counts by its share of counted rows.
 
-    A validation fold of the last 30 days amounts to 30 days; one of 15 % of the rows of 200 days, drawn by key, also
-    to 30. Alerts in the fold over these days are the alerts a day that the whole log would give. One Spark job; one
-    row comes to the driver.
+    A validation fold of the last 30 days amounts to 30 days; one of 15 % of the rows of 200 days, split by key, also
+    to 30. Alerts in the fold / these days are the alerts per day of the whole log. One Spark job; one row is collected.
 
     Args:
-        orders: all orders of the log, counted or not; rows without a time are left out.
+        orders: all orders of the log, counted or not; rows without a time are ignored.
         time: date or timestamp column; days are those of the session's time zone.
         is_counted: boolean; null is false.
     Raises:

@@ -1,4 +1,4 @@
-"""One threshold for each segment of the rows, where that costs less than one for all."""
+"""One threshold for each segment of the rows, which costs at most as much as one for all."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,32 +14,32 @@ from imbalance_spark.threshold.objective import Objective
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentThresholds:
-    """A threshold for each segment, what they cost together, and what one threshold for all rows costs."""
+    """A threshold for each segment, their total cost, and the cost of one threshold for all rows."""
 
     by_segment: Mapping[str, ChosenThreshold]
     total_cost: float
     pooled: ChosenThreshold
     """The one threshold for all rows; never cheaper than `total_cost` on the rows it was chosen on."""
     too_small: tuple[str, ...]
-    """Segments with too few positives, or no negative, to choose on: theirs is the pooled threshold."""
+    """Segments with too few positives, or no negative, to choose on; they use the pooled threshold."""
 
 
 def sweep_segments(curves: Mapping[str, Curve], objective: Objective, *, min_positives: int = 30) -> SegmentThresholds:
     """The cheapest threshold of each segment, such as a country or an amount band.
 
-    A segment with fewer than `min_positives` positive rows takes the pooled threshold: its own would be luck.
+    A segment with fewer than `min_positives` positive rows uses the pooled threshold: its own would be noise.
 
     Args:
         curves: by segment; on the same bins, or all on exact scores.
         objective: a cost (`MinCost`, `BayesCost`), as only costs add up over segments.
         min_positives: rows without weights, at least 1.
     Raises:
-        ConfigError: the objective is no cost, there is no segment, or the curves have different bins or only some
+        ConfigError: the objective is not a cost, there is no segment, or the curves have different bins or only some
             of them amounts.
         DataContractError: the segments together have no positive or no negative row.
     """
     if not objective.is_loss:
-        raise ConfigError(f"sweep_segments: {objective.name} is no cost, and only costs add up. Use min_cost.")
+        raise ConfigError(f"sweep_segments: {objective.name} is not a cost, and only costs add up. Use min_cost.")
     if min_positives < 1:
         raise ConfigError(
             f"sweep_segments: min_positives must be 1 or more, got {min_positives!r}. 30 is a good start."
@@ -47,7 +47,7 @@ def sweep_segments(curves: Mapping[str, Curve], objective: Objective, *, min_pos
     pooled = sweep(_pooled(curves), objective)
     too_small = tuple(name for name, curve in curves.items() if _is_small(curve, min_positives))
     chosen = {
-        name: _taken_over(pooled, curve, objective) if name in too_small else sweep(curve, objective)
+        name: _with_pooled(pooled, curve, objective) if name in too_small else sweep(curve, objective)
         for name, curve in curves.items()
     }
     total = sum(choice.value for choice in chosen.values())
@@ -58,8 +58,8 @@ def _is_small(curve: Curve, min_positives: int) -> bool:
     return curve.missing_class is not None or int(curve.counts.positives.sum()) < min_positives
 
 
-def _taken_over(pooled: ChosenThreshold, curve: Curve, objective: Objective) -> ChosenThreshold:
-    """The pooled threshold with what it does on one segment."""
+def _with_pooled(pooled: ChosenThreshold, curve: Curve, objective: Objective) -> ChosenThreshold:
+    """The pooled threshold with its result on one segment."""
     cut, positives = cut_at(curve, pooled.threshold), int(curve.counts.positives.sum())
     matrix, value = curve.matrix(cut), float(objective.values(curve)[cut])
     return ChosenThreshold(
@@ -71,7 +71,7 @@ def _taken_over(pooled: ChosenThreshold, curve: Curve, objective: Objective) -> 
         matrix=matrix,
         support=int(curve.flagged_rows[cut]),
         warning=f"The segment has {positives} positive and {int(curve.counts.negatives.sum())} negative rows: "
-        "too few to choose its own threshold, so it takes the one of all segments.",
+        "too few to choose a threshold of its own, so it uses the one of all segments.",
     )
 
 
@@ -83,8 +83,8 @@ def _pooled(curves: Mapping[str, Curve]) -> Curve:
     if len({part.counts.grid for part in parts}) > 1:
         raise ConfigError("sweep_segments: the segments were counted on different bins. Count them in one scan.")
     if len({part.counts.positive_amount is None for part in parts}) > 1:
-        raise ConfigError("sweep_segments: only some segments hold amounts. Count them in one scan.")
-    # A threshold, negated, is a sort key: np.unique then lists the highest one first.
+        raise ConfigError("sweep_segments: only some segments have amounts. Count them in one scan.")
+    # Negated thresholds as sort keys: np.unique then lists the highest one first.
     key, first, entry = np.unique(
         np.concatenate([-part.threshold[1:] for part in parts]), return_index=True, return_inverse=True
     )
@@ -97,7 +97,7 @@ def _pooled(curves: Mapping[str, Curve]) -> Curve:
     counts = replace(
         parts[0].counts,
         score=np.concatenate([part.score for part in parts])[first],
-        cut_off=-key,
+        threshold=-key,
         positives=total("positives").astype(np.int64),
         negatives=total("negatives").astype(np.int64),
         positive_weight=total("positive_weight"),

@@ -1,4 +1,4 @@
-"""The door to train_only: a frame passes, a row that is not a training row fails the job."""
+"""The leakage guard: a job that reads a row which is not a training row fails."""
 
 import re
 from collections.abc import Iterator
@@ -16,10 +16,14 @@ _LEAK = re.compile(rf"{_MARK}([^\n]*?)(?: SQLSTATE|\n|$)")
 
 
 def only_train(frame: DataFrame, stage: str) -> DataFrame:
-    """The same rows; a Spark job that meets one whose `split` is not "train" (or null) fails.
+    """The same rows; a Spark job that reads a row whose `split` is null or not "train" fails.
 
-    Lazy and without a pass of its own: a filter that keeps every training row and raises on any
-    other. Whatever is done with the result later (a count, one column, a filter) goes through it.
+    Lazy and without a pass of its own: a filter that keeps every training row and raises an error on any
+    other. Every later operation (a count, one column, a filter) goes through it.
+
+    Args:
+        frame: any grain, with `split` (string).
+        stage: name of the caller, for the message.
 
     Raises:
         MissingColumnsError: the frame has no column `split`.
@@ -29,15 +33,15 @@ def only_train(frame: DataFrame, stage: str) -> DataFrame:
         f"{_MARK}{stage}: a row that is not a training row (split is not {TRAIN!r}) reached it. "
         f"Give it training rows only: where split = {TRAIN!r}."
     )
-    # A partition's number is never negative, but the optimiser does not know: it moves no later
-    # filter, and pushes none into the file scan, past a condition that it takes for random.
+    # A partition's number is never negative, but the optimizer does not know that: it takes the condition
+    # for non-deterministic, and neither moves later filters past it nor pushes them into the file scan.
     is_train = (col(SPLIT) == TRAIN) & (F.spark_partition_id() >= 0)
     return frame.where(F.when(is_train, F.lit(True)).otherwise(F.raise_error(F.lit(message)).cast("boolean")))
 
 
 @contextmanager
 def leakage_errors() -> Iterator[None]:
-    """Turn the Spark failure by which a guard stops a job into the `LeakageError` that it means."""
+    """Turn the Spark error of a guard into the `LeakageError` that it stands for."""
     try:
         yield
     except PySparkException as error:

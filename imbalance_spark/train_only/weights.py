@@ -1,4 +1,4 @@
-"""Class weights: the balance by attention instead of by rows."""
+"""Class weights: balance classes without adding or removing rows."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -12,7 +12,7 @@ from imbalance_spark.core.errors import ConfigError, DataContractError, nearest
 from imbalance_spark.train_only.guard import only_train
 
 _MARK = "imbalance_spark.core.errors.DataContractError: "
-"""How a failed job tells which error of this package it means."""
+"""Prefix by which a failed job names the error of this package."""
 
 
 def class_weights(
@@ -20,16 +20,25 @@ def class_weights(
 ) -> dict[Label, float]:
     """The weight of each class: w_k = n / (K n_k) for "balanced", else the given ones, checked.
 
-    Balanced weights make all classes weigh the same and sum to the number of rows; the formula of
-    scikit-learn's `compute_class_weight`.
+    Balanced weights give all classes the same total and sum to the number of rows; the formula of
+    scikit-learn's `compute_class_weight` (King and Zeng, 2001).
 
     Args:
         counts: rows of each class.
-        weights: "balanced", or a weight > 0 for every class; there is no default for a class left out.
+        weights: "balanced", or a weight > 0 for every class; no class has a default.
+
+    Returns:
+        A weight > 0 for each class, in the order of `counts`; with "balanced" only for classes that have rows.
 
     Raises:
-        ConfigError: no such scheme; a class without a weight, an unknown class, a weight that is not > 0.
+        ConfigError: an unknown scheme; a class without a weight, an unknown class, a weight that is not > 0.
         DataContractError: fewer than two classes have rows.
+
+    Examples:
+        >>> class_weights({0: 990, 1: 10})
+        {0: 0.5050505050505051, 1: 50.0}
+        >>> class_weights({"ok": 980, "late": 15, "fraud": 5}, {"ok": 1, "late": 10, "fraud": 40})
+        {'ok': 1.0, 'late': 10.0, 'fraud': 40.0}
     """
     refuse_one_class(counts, "class_weights")
     if isinstance(weights, str):
@@ -45,26 +54,43 @@ def class_weights(
 def with_class_weight(
     train: DataFrame, weights: Mapping[Label, float], *, label: str, output_col: str = CLASS_WEIGHT
 ) -> DataFrame:
-    """The training rows with the weight of their class (double, > 0). Lazy.
+    """Add the weight of a row's class as a column. Lazy.
 
-    A row of a class that `weights` does not name fails the job that reads it: a silent 1 or 0 would
-    be a weight that nobody chose.
+    A row of a class that `weights` does not name fails the job that reads it, instead of silently getting
+    a weight of 1 or 0.
 
     Args:
         train: training rows, with `split`.
-        weights: a weight > 0 for each class, such as `class_weights` gives.
+        weights: a weight > 0 for each class, for example from `class_weights`.
+        label: column of the class; never null.
+        output_col: name of the new column.
+
+    Returns:
+        The rows with every input column and `output_col` (double, > 0).
 
     Raises:
         MissingColumnsError: there is no column `label` or `split`.
         ConfigError: no weights, one that is not a number > 0, or a class that the column cannot hold.
-        DataContractError: `output_col` is there already.
+        DataContractError: `output_col` exists already.
+
+    Examples:
+        >>> train = spark.range(100).selectExpr("id % 20 = 0 AS is_fraud", "'train' AS split")
+        >>> weighted = with_class_weight(train, class_weights({False: 95, True: 5}), label="is_fraud")
+        >>> weighted.groupBy("is_fraud", "class_weight").count().orderBy("is_fraud").show()
+        +--------+------------------+-----+
+        |is_fraud|      class_weight|count|
+        +--------+------------------+-----+
+        |   false|0.5263157894736842|   95|
+        |    true|              10.0|    5|
+        +--------+------------------+-----+
+        <BLANKLINE>
     """
     rows = only_train(train, "with_class_weight")
     check_label(rows, label, "with_class_weight")
     refuse_columns(rows, (output_col,), "with_class_weight")
     if not weights or (problems := _range_problems(weights)):
         raise ConfigError.of_all(
-            problems if weights else ["with_class_weight: no weights are given. Name one for each class."]
+            problems if weights else ["with_class_weight: no weights are given. Give one for each class."]
         )
     message = f"{_MARK}with_class_weight: a row's class is not among the weights {dict(weights)!r}. Add its weight."
     weight = F.raise_error(F.lit(message)).cast("double")
@@ -74,13 +100,20 @@ def with_class_weight(
 
 
 def scale_pos_weight(counts: Mapping[Label, int]) -> float:
-    """XGBoost's `scale_pos_weight` for full balance: n_neg / n_pos, with the positive class 1.
+    """XGBoost's `scale_pos_weight` for full balance: n_neg / n_pos, where class 1 is positive.
 
-    The same ratio as balanced class weights, but another total: 2 n_neg instead of n, so
-    `min_child_weight` and the penalties bite differently.
+    The ratio of balanced class weights, but with the total 2 n_neg instead of n, which changes the effect of
+    `min_child_weight` and of the penalties.
+
+    Args:
+        counts: rows of class 0 and of class 1.
 
     Raises:
         DataContractError: the classes are not 0 and 1, or one has no rows.
+
+    Examples:
+        >>> scale_pos_weight({0: 990, 1: 10})
+        99.0
     """
     if set(counts) != {0, 1} or min(counts.values()) < 1:
         raise DataContractError(

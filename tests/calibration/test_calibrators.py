@@ -153,7 +153,7 @@ def test_rows_of_one_class_are_refused(method: str) -> None:
 
 def test_scores_that_fall_with_the_rate_are_refused_not_turned_around() -> None:
     label, score, _ = rows(3000, 8)
-    with pytest.raises(DataContractError, match="higher scores are not likelier"):
+    with pytest.raises(DataContractError, match="higher scores are not more likely"):
         LogOddsCalibration.fit(ScoreCounts.from_arrays(label, 1.0 - score), "platt")
 
 

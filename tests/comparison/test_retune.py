@@ -144,7 +144,7 @@ def test_an_alert_budget_is_kept_in_orders_per_day() -> None:
 
 
 def test_an_alert_budget_without_orders_per_day_is_refused() -> None:
-    with pytest.raises(ConfigError, match="days is not known"):
+    with pytest.raises(ConfigError, match="days is unknown"):
         retune(_bundle(), _held_out(_rows(1), _rows(2), _rows(3)), AlertBudget(per_day=5.0))
 
 

@@ -19,13 +19,13 @@ from imbalance_spark.core.run_lock import LOCK
 from imbalance_spark.tracking.runs import connect
 from jobs import train
 
-# In the order in which a run comes by them. A step's name is where its result is written down: before it, a table
-# stands already that no ledger knows of. Calibration, thresholds and metrics are one piece, `evaluate_strategy`. A version that is
-# registered is promoted at once: nothing lies between `after register_version` and `before promote`.
+# In the order in which a run passes them. A step's name is where its result is written down: before it, a table stands
+# already that no step log knows of. Calibration, thresholds and metrics are one piece, `evaluate_strategy`. A version
+# that is registered is promoted at once: nothing lies between `after register_version` and `before promote`.
 KILL_POINTS = (
     "before quarantined", "before split", "before train", "before fit_none", "after fit_none",
-    "before train_undersample", "before counts_none", "before evaluate_strategy", "before log_bundle", "after log_bundle",
-    "before register_version", "after register_version", "after promote",
+    "before train_undersample", "before counts_none", "before evaluate_strategy", "before log_bundle",
+    "after log_bundle", "before register_version", "after register_version", "after promote",
 )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from imbalance_spark.metrics import (
     score_counts,
 )
 
-COLUMNS = ("score", "cut_off", "positives", "negatives", "positive_weight", "negative_weight", "positive_amount")
+COLUMNS = ("score", "threshold", "positives", "negatives", "positive_weight", "negative_weight", "positive_amount")
 GRID = LogitGrid(bins=1024, bound=15.0)
 ROW = st.tuples(st.booleans(), st.floats(0, 1), st.integers(0, 5), st.integers(0, 3))
 ROWS = st.lists(ROW, min_size=1, max_size=60)
@@ -52,7 +52,7 @@ def test_exact_counts_have_one_entry_for_each_distinct_score() -> None:
     counts = ScoreCounts.from_arrays([1, 0, 1, 0, 0], [0.9, 0.9, 0.5, 0.3, 0.2], [1, 2, 3, 4, 5], [10, 0, 20, 0, 0])
     assert counts.is_exact
     assert counts.is_weighted
-    assert counts.score.tolist() == counts.cut_off.tolist() == [0.9, 0.5, 0.3, 0.2]
+    assert counts.score.tolist() == counts.threshold.tolist() == [0.9, 0.5, 0.3, 0.2]
     assert counts.positives.tolist() == [1, 1, 0, 0]
     assert counts.negatives.tolist() == [1, 0, 1, 1]
     assert counts.negative_weight.tolist() == [2.0, 0.0, 4.0, 5.0]

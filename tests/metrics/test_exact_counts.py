@@ -55,7 +55,7 @@ def test_one_score_a_bin_is_exact_however_many_rows_there_are(spark: SparkSessio
 def assert_same_without_amounts(one: ScoreCounts, other: ScoreCounts) -> None:
     assert one.grid is other.grid is None
     assert one.positive_amount is None
-    for name in ("score", "cut_off", "positives", "negatives", "positive_weight", "negative_weight"):
+    for name in ("score", "threshold", "positives", "negatives", "positive_weight", "negative_weight"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
@@ -94,7 +94,7 @@ def test_an_exact_recount_closes_the_bracket_on_scikit_learns_value(spark: Spark
 
 
 def test_more_positives_than_the_limit_are_refused(spark: SparkSession) -> None:
-    with pytest.raises(ConfigError, match=r"of [0-9]+ positives to the driver, more than exact_limit=10"):
+    with pytest.raises(ConfigError, match=r"scores of [0-9]+ positives, more than exact_limit=10"):
         collect_score_counts(frame_of(spark, sample(2000)), **COLUMNS, grid=COARSE, exact=True, exact_limit=10)
 
 
@@ -102,7 +102,7 @@ def test_rows_that_change_between_two_passes_are_refused(spark: SparkSession) ->
     columns = {"score": "score", "label": "label", "weight": None, "amount": None, "by": (), "grid": COARSE}
     rows = slotted_rows(frame_of(spark, sample(200)), **columns)
     counted = pd.DataFrame({"bin": [20], "label": [0], "n": [10_000], "weight": [1.0], "amount": [1.0]})
-    with pytest.raises(DataContractError, match="where the first had found 10000"):
+    with pytest.raises(DataContractError, match="the first one 10000"):
         recount_scores(rows, counted.assign(lowest=0.1, highest=0.2), np.array([20]))
 
 

@@ -352,5 +352,5 @@ def test_one_positive_row_gives_an_interval_with_a_warning() -> None:
 
 
 def test_too_few_draws_are_refused() -> None:
-    with pytest.raises(ConfigError, match="39 draws leave none beyond the ends of a 95% interval"):
+    with pytest.raises(ConfigError, match="39 draws are too few for a 95% interval"):
         chosen(bucketed(*draw_rows(3000, 17)), draws=39)

@@ -5,7 +5,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from imbalance_spark.core.errors import DataContractError
-from imbalance_spark.orders.audit import Audit, Twins, audit
+from imbalance_spark.orders.audit import Audit, DuplicateRows, audit
 from imbalance_spark.orders.config import OrdersConfig, SourceConfig
 
 
@@ -21,34 +21,34 @@ def look(frame: DataFrame, asked: OrdersConfig, *, large: tuple[str, ...] = (), 
     return audit(frame, asked, 10_000, large_integers=large, in_time=in_time)
 
 
-def test_twins_across_folds_and_contradictions_are_counted(spark: SparkSession) -> None:
+def test_duplicates_across_folds_and_contradictions_are_counted(spark: SparkSession) -> None:
     frame = inputs(spark, [
         ("train", 1.0, 2.0, 0), ("test", 1.0, 2.0, 0), ("validation", 1.0, 2.0, 1),  # shared by two, both classes
-        ("train", 3.0, None, 0), ("test", None, 3.0, 0),  # a null is a value at its place: no twins
-        ("test", 7.0, 7.0, 1), ("validation", 7.0, 7.0, 1),  # twins, but none in train
+        ("train", 3.0, None, 0), ("test", None, 3.0, 0),  # a null is a value of its feature: no duplicates
+        ("test", 7.0, 7.0, 1), ("validation", 7.0, 7.0, 1),  # duplicates, but none in train
     ])  # fmt: skip
     found = look(frame, config())
-    assert found.twins == Twins(rows=7, held_out=5, shared=2, contradictory=3)
+    assert found.duplicates == DuplicateRows(rows=7, held_out=5, shared=2, contradictory=3)
     said = " ".join(found.warnings())
     assert "2 of 5 held-out rows" in said
-    assert "3 of 7 rows have twins" in said
+    assert "3 of 7 rows have duplicates" in said
     assert Audit.from_dict(found.to_dict()) == found
 
 
-def test_rows_without_twins_raise_no_warning(spark: SparkSession) -> None:
+def test_rows_without_duplicates_raise_no_warning(spark: SparkSession) -> None:
     frame = inputs(spark, [("train", float(i), None, i % 2) for i in range(50)] + [("test", -5.0, None, 1)])
     assert list(look(frame, config()).warnings()) == []
 
 
-def test_more_twins_than_allowed_stop_the_job(spark: SparkSession) -> None:
+def test_more_duplicates_than_allowed_stop_the_job(spark: SparkSession) -> None:
     frame = inputs(spark, [("train", 1.0, 2.0, 0), ("test", 1.0, 2.0, 0), ("test", 4.0, 2.0, 1)])
-    with pytest.raises(DataContractError, match=r"1 of 2 held-out rows .*max_duplicated, 0\.4"):
+    with pytest.raises(DataContractError, match=r"1 of 2 held-out rows .*max_duplicated 0\.4"):
         look(frame, config(max_duplicated=0.4))
 
 
 def test_an_integer_feature_that_identifies_rows_is_refused_by_name(spark: SparkSession) -> None:
     large = [("train", float((1 << 40) + i), float((1 << 30) + i % 7), i % 2) for i in range(2000)]
-    with pytest.raises(DataContractError, match=r"integer feature 'a' has about .* different values in 2000") as error:
+    with pytest.raises(DataContractError, match=r"integer feature 'a' has about .* distinct values in 2000") as error:
         look(inputs(spark, large), config(), large=("a", "b"))
     assert "'b'" not in str(error.value)
 
@@ -63,9 +63,9 @@ def test_a_sentinel_that_comes_with_time_is_reported_with_its_shares(spark: Spar
     assert look(inputs(spark, rows), config()).sentinel_shares == {}
 
 
-def test_the_sampled_share_of_rows_draws_twins_together(spark: SparkSession) -> None:
+def test_the_sampled_share_of_rows_draws_duplicates_together(spark: SparkSession) -> None:
     rows = [("train" if copy else "test", float(i), float(-i), 0) for i in range(3000) for copy in (0, 1)]
-    found = audit(inputs(spark, rows), config(), 70_000_000, large_integers=(), in_time=False).twins
+    found = audit(inputs(spark, rows), config(), 70_000_000, large_integers=(), in_time=False).duplicates
     assert 2 * found.shared == found.rows  # each drawn test row with its twin
     assert 500 < found.rows < 1000  # one in eight of 6000
 

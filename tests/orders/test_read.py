@@ -57,7 +57,7 @@ def test_a_table_is_read_by_name_at_its_pinned_version(spark: SparkSession, plac
     ("folder", "settings", "expected"),
     [
         ("absent", {}, ["nothing is at"]),
-        ("empty", {}, ["holds no data"]),
+        ("empty", {}, ["contains no data"]),
         ("parquet", {}, ["plain Parquet", "format: parquet"]),
         ("csv", {}, ["plain CSV", "format: csv"]),
         ("delta", {"format": "parquet"}, ["a Delta table", "format: delta"]),
@@ -118,8 +118,8 @@ def test_numbers_and_booleans_are_numeric_features(spark: SparkSession, kind: st
     ("kind", "fix"),
     [
         ("timestamp", "hour"), ("date", "hour"), ("string", "categorical"), ("map<string,int>", "each field"),
-        ("struct<a:int>", "each field"), ("binary", "take it out"), ("array<double>", "each element"),
-        ("variant", "take it out"),
+        ("struct<a:int>", "each field"), ("binary", "remove it"), ("array<double>", "each element"),
+        ("variant", "remove it"),
     ],
 )  # fmt: skip
 def test_a_feature_of_another_type_is_named_with_its_type_and_a_fix(spark: SparkSession, kind: str, fix: str) -> None:
@@ -145,7 +145,7 @@ def test_a_category_must_have_an_exact_text(spark: SparkSession, kind: str) -> N
         (("Amount", "amount"), "letter case"),
         ((unicodedata.normalize("NFC", "caf\u00e9"), unicodedata.normalize("NFD", "caf\u00e9")), "spelling of accents"),
         (("amount", "amount\u200f"), "invisible"),
-        (("split",), "names of this package"),
+        (("split",), "have reserved names"),
         (("sampling_weight", "CLASS_WEIGHT"), "sampling_weight', 'CLASS_WEIGHT"),
         (("_rank",), "leading _"),
     ],

@@ -8,10 +8,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 
+from imbalance_spark.core import columns
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.orders.config import OrdersConfig, SourceConfig
 from imbalance_spark.orders.labels import LabelEncoding
-from imbalance_spark.orders.validation import label_counts as validate_counts
 from imbalance_spark.orders.validation.label_counts import FeatureRange, LabelCounts
 from imbalance_spark.orders.validation.label_leaks import leaked_features
 from imbalance_spark.orders.validation.validate import validate_orders
@@ -117,7 +117,7 @@ def test_labels_zero_and_one_of_any_type_are_understood(spark: SparkSession, kin
         ({"w": 0.0}, {"weight": "w"}, ["is 0 in every row"]),
         ({"w": 1e30}, {"weight": "w"}, ["mean 1e+30"]),
         ({"w": 1e-30}, {"weight": "w"}, ["mean 1e-30"]),
-        ({"w": 1e308}, {"weight": "w"}, ["sum beyond"]),
+        ({"w": 1e308}, {"weight": "w"}, ["sum that overflows"]),
         ({"broken": [{"w": 1e7}]}, {"weight": "w"}, ["1e+07 times"]),
     ],
 )
@@ -167,7 +167,7 @@ def test_a_label_that_leaked_into_features_is_named_whatever_its_disguise(spark:
     with pytest.raises(DataContractError) as caught:
         validate_orders(orders, config(numeric=("x", "honest", *disguises), categorical=("status",)))
     suspects = (*disguises, "status", "x", "honest")
-    named = {name for name in suspects if f"'{name}' gives the label away" in str(caught.value)}
+    named = {name for name in suspects if f"'{name}' leaks the label" in str(caught.value)}
     assert named == {*disguises, "status"}
 
 
@@ -184,7 +184,7 @@ def test_few_rare_rows_are_no_proof_of_a_leak() -> None:
 def test_wide_logs_are_counted_in_several_passes_and_nothing_is_lost(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(validate_counts, "_FEATURES_A_PASS", 2)
+    monkeypatch.setattr(columns, "FEATURES_PER_SCAN", 2)
     names = [f"c{i}" for i in range(4)]
     orders = log(spark, [], good=160).selectExpr(
         "order_id", "label", *[f"if(x < {i}, null, x) {name}" for i, name in enumerate(names)], "label leak"
@@ -192,7 +192,7 @@ def test_wide_logs_are_counted_in_several_passes_and_nothing_is_lost(
     # x runs from 0 to 6: of each 7 rows, i have a null in c<i>; 160 = 22 * 7 + 6.
     report = validate_orders(orders, config(numeric=tuple(names))).report
     assert report.missing == {f"c{i}": 23 * i for i in range(4)}
-    with pytest.raises(DataContractError, match="'leak' gives the label away"):
+    with pytest.raises(DataContractError, match="'leak' leaks the label"):
         validate_orders(orders, config(numeric=(*names, "leak")))
 
 

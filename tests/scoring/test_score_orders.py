@@ -142,7 +142,7 @@ def test_all_that_is_wrong_with_the_columns_is_said_at_once(spark: SparkSession,
     text = str(said.value)
     for part in (
         "no column ['country']", "Did you mean 'cuontry' for 'country'?", "'amount' is string", "trained on numbers",
-        "'store' is double", "already have ['probability']", "differ in letter case",
+        "'store' is double", "already have ['probability']", "differ only in letter case",
     ):  # fmt: skip
         assert part.lower() in text.lower(), part
 

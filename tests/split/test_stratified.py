@@ -345,8 +345,8 @@ def test_a_missing_column_is_named(orders: DataFrame) -> None:
 def test_a_class_absent_from_a_fold_is_refused_with_what_would_do(orders: DataFrame) -> None:
     rare = orders.withColumn("label", (F.col("order_id") < 3).cast("int"))  # 2.1, 0.45, 0.45 give 2, 1, 0
     message = (
-        "class 1 has no row in 'test': of its 3 rows 0.15 are asked, 0.45 expected. "
-        "A fraction of 0.3333 or 7 rows of the class would do."
+        "class 1 has no row in 'test': a share of 0.15 of its 3 rows is 0.45. "
+        "A fraction of 0.3333 or 7 rows of the class would be enough."
     )
     with pytest.raises(DataContractError, match="class 1 has no row") as caught:
         fit_split(rare, **ROLES)

@@ -34,7 +34,7 @@ def test_other_objectives_have_no_use_for_days() -> None:
 
 
 def test_a_budget_whose_days_nobody_knows_is_refused() -> None:
-    with pytest.raises(ConfigError, match="days is not known"):
+    with pytest.raises(ConfigError, match="days is unknown"):
         sweep(CURVE, AlertBudget(per_day=2))
 
 

@@ -102,5 +102,5 @@ def test_a_rate_that_cannot_be_is_refused(rate: float) -> None:
 
 
 def test_a_missing_class_cannot_be_weighed_up() -> None:
-    with pytest.raises(DataContractError, match="no positive row to weigh"):
+    with pytest.raises(DataContractError, match="no positive row to weight"):
         at_base_rate(ScoreCounts.from_arrays([0, 0], [0.1, 0.2]).curve(), 0.1)

@@ -53,7 +53,7 @@ def test_its_value_is_the_cost_of_all_four_cells() -> None:
 def test_the_choice_says_whether_the_scores_are_calibrated() -> None:
     objective, curve = BayesCost(fn=10, fp=1), calibrated()
     too_high = ScoreCounts.from_arrays([0] * 99 + [1] * 10, np.linspace(0.5, 0.99, 109)).curve()
-    assert "nobody checked" in str(sweep(curve, objective).warning)
+    assert "were not checked" in str(sweep(curve, objective).warning)
     assert sweep(curve, objective, ledger=ledger_check(curve)).warning is None
     failed = sweep(too_high, objective, ledger=ledger_check(too_high))
     assert "failed the ledger check. The mean probability is" in str(failed.warning)

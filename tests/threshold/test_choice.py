@@ -211,7 +211,7 @@ def test_amounts_decide_which_positives_are_worth_an_alarm() -> None:
 
 
 def test_amounts_that_were_not_counted_are_asked_for() -> None:
-    with pytest.raises(ConfigError, match="hold no amounts"):
+    with pytest.raises(ConfigError, match="have no amounts"):
         sweep(ScoreCounts.from_arrays([1, 0], [0.9, 0.1]).curve(), MinCost(fn="amount", fp=1))
 
 

@@ -76,7 +76,7 @@ def test_what_does_not_add_up_is_refused() -> None:
         sweep_segments({"a": exact}, MaxFBeta(1))
     with pytest.raises(ConfigError, match="different bins"):
         sweep_segments({"a": exact, "b": binned}, MinCost(fn=1, fp=1))
-    with pytest.raises(ConfigError, match="only some segments hold amounts"):
+    with pytest.raises(ConfigError, match="only some segments have amounts"):
         sweep_segments({"a": exact, "b": paid}, MinCost(fn=1, fp=1))
     with pytest.raises(ConfigError, match="no segment"):
         sweep_segments({}, MinCost(fn=1, fp=1))

@@ -1,4 +1,4 @@
-"""Pictures of curves, decisions and comparisons, as matplotlib figures that hold no global state."""
+"""Figures of curves, decisions and comparisons, as matplotlib figures without global state."""
 
 from imbalance_spark.metrics.plots.confusion import class_confusion_figure, confusion_figure
 from imbalance_spark.metrics.plots.operating_point import cost_figure, threshold_figure

@@ -1,4 +1,4 @@
-"""What a threshold does: precision, recall and cost over all of them, and where each objective puts it."""
+"""Precision, recall and cost over all thresholds, and the thresholds that objectives choose."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,10 +25,10 @@ _SHARES = (("precision", "#0072B2", (6, 2)), ("recall", "#D55E00", (2, 1.5)), ("
 _MARKS = ((6, 2), (2, 1.5), (8, 2, 2, 2))
 
 _LOG_BELOW = 0.1
-"""Highest F1 under which a linear axis shows nothing but recall."""
+"""Highest F1 at which a linear axis would show nothing but recall."""
 
 _LABEL_WIDTH, _CHARACTER_WIDTH = 0.012, 0.008
-"""Of a number over the picture and of each further character, as shares of the picture's width."""
+"""Width of a number and of each further character, as shares of the figure's width."""
 
 _RATIOS = 121
 
@@ -42,7 +42,7 @@ def threshold_figure(
 
     Args:
         curve: of one strategy.
-        fn, fp: cost of a missed positive and of a false alarm.
+        fn, fp: cost of a false negative and of a false positive.
         chosen: thresholds to mark, by the name of their objective; a number on top leads to the legend.
     """
     f1 = 2.0 * curve.tp / np.maximum(curve.tp + curve.fp + curve.positives, 1e-300)
@@ -53,7 +53,7 @@ def threshold_figure(
     for (name, colour, dashes), values in zip(_SHARES, (curve.precision, curve.recall, f1), strict=True):
         upper.plot(logits, values[1:], color=colour, dashes=dashes, linewidth=1.8, label=name)
     cost = fn * (curve.positives - curve.tp) + fp * curve.fp
-    lower.plot(logits, cost[1:], color="#009E73", linewidth=1.8, label=f"miss {fn:g}, false alarm {fp:g}")
+    lower.plot(logits, cost[1:], color="#009E73", linewidth=1.8, label=f"false negative {fn:g}, positive {fp:g}")
     lower.axhline(fn * curve.positives, color=MUTED, linestyle=":", linewidth=1.2, label="flagging nobody")
     _mark_all((upper, lower), logits, chosen or {})
     upper.set(ylim=(0.0, 1.03))
@@ -68,10 +68,10 @@ def threshold_figure(
 
 
 def _mark_all(panels: Sequence[Axes], logits: FloatArray, chosen: Mapping[str, float]) -> None:
-    """A numbered line a threshold; lines that stand too close for two numbers share one label."""
+    """One numbered line per threshold; lines too close for two numbers share one label."""
     low, high = float(logits.min()), float(logits.max())
     ordered = sorted(chosen.items(), key=lambda entry: entry[1])
-    # A threshold beyond every score is marked at the edge: the axis stays with the scores.
+    # A threshold beyond all scores is marked at the edge, so that the axis covers the scores only.
     places = [float(np.clip(logit(np.array([value]))[0], low, high)) for _, value in ordered]
     for number, ((name, value), place) in enumerate(zip(ordered, places, strict=True)):
         text = f"{plain(name)}, {value:.3g}" if value <= 1.0 else f"{plain(name)}, flags nobody"
@@ -84,7 +84,7 @@ def _mark_all(panels: Sequence[Axes], logits: FloatArray, chosen: Mapping[str, f
 
 
 def _labels(places: Sequence[float], width: float) -> list[tuple[str, float]]:
-    """Numbers from 1 with their places, rising; neighbours whose texts would touch are written as one."""
+    """Numbers from 1 with their positions, rising; neighbours whose texts would overlap share one text."""
     groups: list[list[int]] = []
     for number, place in enumerate(places):
         if groups and place - places[groups[-1][-1]] < _room(groups[-1]) * width:
@@ -111,9 +111,11 @@ def cost_figure(curves: Mapping[str, Curve], *, fn: float, fp: float, title: str
     threshold if its probabilities are right: a gap between the two is what calibration costs.
 
     Args:
-        fn, fp: cost of a missed positive and of a false alarm as configured, whose ratio is marked.
+        fn, fp: configured cost of a false negative and of a false positive, whose ratio is marked.
     """
-    figure, axes = one_panel(title, "Cost of a miss in false alarms (log scale)", "Cost / cost without a model")
+    figure, axes = one_panel(
+        title, "Cost of a false negative / false positive (log scale)", "Cost / cost without a model"
+    )
     asked = fn / fp if fn > 0.0 and fp > 0.0 else None
     ratios = _ratios(max((curve.prevalence() for curve in curves.values()), default=0.5), asked)
     for name, curve in curves.items():
@@ -149,7 +151,7 @@ def _at_own_probabilities(curve: Curve, ratios: FloatArray) -> FloatArray:
 
 
 def _over_trivial(curve: Curve, ratios: FloatArray, cost: FloatArray) -> FloatArray:
-    """NaN where rows of one class make a model needless."""
+    """NaN if all rows are of one class, which needs no model."""
     trivial = np.minimum(ratios * curve.positives, curve.negatives)
     relative = np.full(len(ratios), np.nan)
     np.divide(cost, trivial, out=relative, where=trivial > 0.0)

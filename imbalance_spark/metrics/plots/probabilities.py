@@ -1,4 +1,4 @@
-"""Scores as probabilities: are they true, and how do the classes spread over them."""
+"""Scores as probabilities: their calibration, and the distribution of each class."""
 
 from collections.abc import Mapping
 
@@ -26,7 +26,7 @@ _Z = 1.96
 
 
 def reliability_figure(curves: Mapping[str, Curve], title: str = "Reliability") -> Figure:
-    """Observed rate against mean probability on log scales, and below it the positives that each point rests on.
+    """Observed rate against mean probability on log scales, and below it the number of positives of each point.
 
     Points are groups of neighbouring scores that each predict as many positives. Bars are Wilson's 95 % intervals, of
     rows without weights. A group without positives, whose rate a log scale cannot show, hangs as a triangle from the

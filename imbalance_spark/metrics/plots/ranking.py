@@ -1,4 +1,4 @@
-"""What the highest scores hold: cumulative gain and lift by the share of rows that is flagged."""
+"""Figures of the ranking: cumulative gain and lift, precision-recall, ROC and DET curves."""
 
 import math
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.special import ndtri
 
+from imbalance_spark.metrics.areas import top_share
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.grid import FloatArray
 from imbalance_spark.metrics.plots.style import (
@@ -20,21 +21,20 @@ from imbalance_spark.metrics.plots.style import (
     two_panels,
     value_text,
 )
-from imbalance_spark.metrics.top import top_share
 
 _TOP = 0.01
 _POINTS = 400
 
 _LOG_PRECISION_BELOW = 0.2
-"""Average precision under which a linear axis has all curves lie on its floor."""
+"""Average precision below which curves are flat on a linear axis."""
 
 _ALARMS = 0.001
-"""False positive rate at which the legend of the DET curves tells the miss rate."""
+"""False positive rate at which the legend of the DET curves gives the miss rate."""
 
 _RATES = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.999)
 
 _TICK_ROOM = 0.11
-"""Of the text of a rate, as a share of its axis."""
+"""Width of a tick label, as a share of its axis."""
 
 
 def gain_figure(curves: Mapping[str, Curve], title: str = "Gain and lift") -> Figure:
@@ -106,7 +106,7 @@ def precision_recall_figure(curves: Mapping[str, Curve], title: str = "Precision
 def roc_figure(curves: Mapping[str, Curve], title: str = "ROC") -> Figure:
     """Recall against the false positive rate of each strategy, with its ROC-AUC.
 
-    The rate is on a log scale: of a rare class, alarms are affordable only far left of where a linear axis shows them.
+    The false positive rate is on a log scale: for a rare class only very low rates are affordable.
     """
     figure, axes = one_panel(title, "False positive rate (log scale)", "Recall")
     lowest = min((0.5 / max(curve.negatives, 1.0) for curve in curves.values()), default=1e-6)
@@ -122,7 +122,7 @@ def roc_figure(curves: Mapping[str, Curve], title: str = "ROC") -> Figure:
 
 
 def det_figure(curves: Mapping[str, Curve], title: str = "Detection error trade-off") -> Figure:
-    """Miss rate against the false positive rate, both on normal-deviate axes, where normal scores give straight lines.
+    """Miss rate against the false positive rate, both on normal-deviate axes, where normal scores are straight lines.
 
     The legend ranks by the miss rate when one negative in a thousand is flagged (Martin et al., 1997).
     """
@@ -152,7 +152,7 @@ def _missed_at_few_alarms(curve: Curve) -> float | None:
 
 
 def _deviates(limits: tuple[float, float]) -> tuple[list[float], list[str]]:
-    """Places and texts of the ticks between these limits, from the commonest rate on, each with room for its text."""
+    """Positions and texts of the ticks between these limits, commonest rates first, each with room for its text."""
     ticks: list[tuple[float, str]] = []
     for rate in reversed(_RATES):
         place, end = float(ndtri(rate)), ticks[-1][0] if ticks else math.inf

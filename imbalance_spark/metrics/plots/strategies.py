@@ -10,7 +10,7 @@ from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.metrics.plots.style import MUTED, look_of, plain, value_text
 
 _VALIDATION, _TEST = 0.17, -0.17
-"""Where the two folds of a strategy stand, in rows of the picture."""
+"""Vertical positions of a strategy's two folds, in rows of the figure."""
 
 
 def comparison_figure(
@@ -41,7 +41,7 @@ def comparison_figure(
 
 
 def difference_figure(gains: Mapping[str, Interval], against: str, metric: str = "average precision") -> Figure:
-    """What each strategy has more of a metric than `against`, with the paired interval; right of 0 is better.
+    """The difference of a metric between each strategy and `against`, with the paired interval; right of 0 is better.
 
     Filled where the interval leaves 0 out, hollow where chance may be all.
     """
@@ -57,7 +57,7 @@ def difference_figure(gains: Mapping[str, Interval], against: str, metric: str =
 
 
 def _worst_first(intervals: Mapping[str, Interval], names: Sequence[str]) -> list[str]:
-    """From the lowest row of the picture up; undefined values are the lowest."""
+    """In order from the bottom of the figure; undefined values come first."""
     values = {name: found.value for name, found in intervals.items() if math.isfinite(found.value)}
     return sorted(names, key=lambda name: values.get(name, -math.inf))
 

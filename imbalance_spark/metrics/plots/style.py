@@ -1,4 +1,4 @@
-"""One look for each strategy in every picture: colours for colour-blind eyes too, dashes and marks for grey print."""
+"""One style per strategy in all figures: colours for colour-blind readers, dashes and markers for grey print."""
 
 import math
 import textwrap
@@ -15,7 +15,7 @@ from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.grid import FloatArray, IntArray
 
 _COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
-"""Okabe and Ito (2008), yellow left out since it is lost on white."""
+"""Okabe and Ito (2008), without yellow, which is hard to see on white."""
 
 _DASHES: tuple[tuple[float, ...], ...] = ((), (6, 2), (2, 1.5), (8, 2, 2, 2), (4, 1, 1, 1, 1, 1))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -27,14 +27,14 @@ _NAMED = (
 )
 
 MUTED = "#7F7F7F"
-"""Of what is no strategy: chance, prevalence, a chosen threshold."""
+"""Colour of everything that is not a strategy: chance, prevalence, a chosen threshold."""
 
 _SIZE, _TALL = (8.5, 5.0), (9.0, 6.5)
-_ENDS = (1e-9, 1.0 - 1e-9)  # what is drawn of a logit axis, which has no ends
+_ENDS = (1e-9, 1.0 - 1e-9)  # the part of a logit axis that is drawn
 _KNOWN = (*(10.0**-power for power in range(9, 0, -1)), 0.5, *(1.0 - 10.0**-power for power in range(1, 10)))
-_NAME_WIDTH = 30  # characters, of which more would squeeze the picture beside its legend
+_NAME_WIDTH = 30  # characters; longer names would squeeze the figure beside its legend
 _TICK_CHARACTER = 0.018  # its width beside a tick's neighbours, as a share of the axis
-_SPACING = 0.25  # between the marks on a line, as a share of the picture's diagonal
+_SPACING = 0.25  # between the markers on a line, as a share of the figure's diagonal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +47,9 @@ class Look:
 
 
 def look_of(strategy: str) -> Look:
-    """The strategy's look, which follows from its name alone, whatever else is in the picture."""
+    """The strategy's style, which depends on its name alone, whatever else is in the figure."""
     place = _NAMED.index(strategy) if strategy in _NAMED else crc32(strategy.encode())
-    # 8 colours, 5 dashes and 7 markers have no common factor: 280 looks before one comes back.
+    # 8 colours, 5 dashes and 7 markers have no common factor: 280 styles before one repeats.
     return Look(
         colour=_COLOURS[place % len(_COLOURS)],
         dashes=_DASHES[place % len(_DASHES)],
@@ -90,9 +90,9 @@ def ranked(
 
 
 def draw_line(axes: Axes, strategy: str, x: FloatArray, y: FloatArray, **settings: Any) -> None:
-    """A strategy's curve in its colour and dashes; its mark comes back along the line, for print in grey."""
+    """A strategy's curve in its colour and dashes; its marker repeats along the line, for grey print."""
     look = look_of(strategy)
-    # Lines that lie on each other show their marks at different places.
+    # Lines on top of each other show their markers at different positions.
     start = _SPACING * (len(axes.lines) % 5) / 5.0
     finite = np.isfinite(x) & np.isfinite(y)
     style: dict[str, Any] = {"marker": look.marker, "markersize": 5.0, "markerfacecolor": "white"}
@@ -101,15 +101,15 @@ def draw_line(axes: Axes, strategy: str, x: FloatArray, y: FloatArray, **setting
 
 
 def draw_legend(axes: Axes, title: str = "") -> None:
-    """Beside the picture: inside, it would hide some curve of some data."""
+    """Beside the figure: inside, it could hide a curve."""
     legend = axes.legend(title=title, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, handlelength=4.0)
     legend.set_alignment("left")
 
 
 def corners(curve: Curve) -> IntArray:
-    """Entries of the curve's cut-offs at which tp over fp bends; in between it runs straight up or straight across.
+    """Entries of the curve's thresholds at which tp over fp bends; in between it is vertical or horizontal.
 
-    A picture of these is the same picture, of millions of scores with a rare class drawn a hundred times sooner.
+    A figure of these looks the same; for millions of scores with a rare class it is drawn a hundred times faster.
     """
     up, across = np.diff(curve.tp) > 0.0, np.diff(curve.fp) > 0.0
     is_same = (up[1:] == up[:-1]) & (across[1:] == across[:-1]) & (up[1:] != across[1:])
@@ -117,13 +117,13 @@ def corners(curve: Curve) -> IntArray:
 
 
 def logit(score: FloatArray) -> FloatArray:
-    """Scores on an axis that has as much room for 1 in 10,000 as for 1 in 2; 0 and 1 are drawn at its ends."""
+    """Scores on a logit axis, which has as much room for 1 in 10,000 as for 1 in 2; 0 and 1 are drawn at its ends."""
     clipped = np.clip(score, *_ENDS)
     return np.asarray(np.log(clipped / (1.0 - clipped)), dtype=np.float64)
 
 
 def use_probability_ticks(axes: Axes, logits: FloatArray) -> None:
-    """Ticks at probabilities that people know, on an axis in logits, which is as long as these need."""
+    """Ticks at common probabilities on a logit axis, which ends at the outermost needed."""
     low, high = float(logits.min()), float(logits.max())
     room = 0.03 * max(high - low, 1.0)
     places = dict(zip(_KNOWN, logit(np.array(_KNOWN)).tolist(), strict=True))
@@ -144,12 +144,12 @@ def probability_text(p: float) -> str:
 
 
 def value_text(value: float | None) -> str:
-    """Four digits after the point, or the word for a metric that these rows leave undefined."""
+    """Four digits after the point, or a word if the metric is undefined on these rows."""
     return "undefined" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 def plain(name: str) -> str:
-    """The name as it is, where matplotlib would read a formula between two dollars; a long one on several lines."""
+    """The name with dollar signs escaped, which matplotlib takes for formulas; a long one on several lines."""
     return "\n".join(textwrap.wrap(name, _NAME_WIDTH)).replace("$", r"\$")
 
 

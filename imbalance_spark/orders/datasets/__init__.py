@@ -1,4 +1,4 @@
-"""Orders to try things on: synthetic logs whose true probability is known, and real logs made ready."""
+"""Example data: generated logs whose true probabilities are known, and two real logs."""
 
 from collections.abc import Callable
 
@@ -25,4 +25,4 @@ PREPARATIONS: dict[str, Callable[[SparkSession, str | None], DataFrame]] = {
     "retail": prepare_retail,
     "flights": prepare_flights,
 }
-"""Each preparation by the name that a config gives it; all take the session and the path of the raw data."""
+"""Preparations by their name in a config; each takes the session and the path of the raw data."""

@@ -1,4 +1,4 @@
-"""Random draws as functions of a key, and the laws of the features, each with its density."""
+"""Random draws as functions of a key, and the distributions of the features, each with its density."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ def _literal(values: Sequence[object]) -> Column:
 
 
 def alias_table(weights: Sequence[float]) -> tuple[list[float], list[int]]:
-    """Walker's alias table of a discrete distribution (Vose, 1991): kept shares and stand-ins.
+    """Walker's alias table of a discrete distribution (Vose, 1991): shares and aliases.
 
     A uniform slot i of n is kept with probability `kept[i]`, else replaced by `stand_in[i]`;
     then each i comes out with probability weights[i] / sum(weights).
@@ -91,7 +91,7 @@ def _logistic_density(x: Column, location: float, scale: float) -> Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Geometric:
-    """A count from 0 upwards with this mean, times an exposure that the row brings."""
+    """A count from 0 upwards with this mean times the row's exposure."""
 
     mean: tuple[float, ...]
 
@@ -111,7 +111,7 @@ def _geometric_probability(count: Column, mean: Column) -> Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Categorical:
-    """The number of a category; `weights` holds one row of weights a component."""
+    """The number of a category; `weights` has one row of weights per component."""
 
     weights: tuple[tuple[float, ...], ...]
 
@@ -149,7 +149,7 @@ class Missing:
         return share < lookup(self.share, component)
 
     def densities(self, is_missing: Column, present: Sequence[Column]) -> list[Column]:
-        """Density of what is seen: the miss itself, or a present value of the densities given."""
+        """Density of the observation: of the value being missing, or of the present value by the given densities."""
         return [
             F.when(is_missing, F.lit(share)).otherwise(F.lit(1.0 - share) * density)
             for share, density in zip(self.share, present, strict=True)

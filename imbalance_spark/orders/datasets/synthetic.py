@@ -36,7 +36,7 @@ from imbalance_spark.orders.datasets.posterior import label, true_probabilities,
 from imbalance_spark.orders.datasets.synthetic_plan import Plan, checked_start
 
 OUTCOME_SHARES = MappingProxyType({"late_return": 0.03, "chargeback": 0.003, "fraud": 0.0005})
-"""Of the rare outcomes among all orders, unless asked otherwise."""
+"""Default shares of the rare outcomes among all orders."""
 
 CUSTOMERS = 100_000
 """Customers that orders are drawn from. It does not grow with the log: a row must not depend on how many follow."""
@@ -58,39 +58,50 @@ def generate_orders(
 ) -> DataFrame:
     """An order log in which every order's true probability of fraud is known. Lazy.
 
-    A row is a pure function of its number and of every argument but `rows` and `partitions`: any
-    cluster makes the same rows, and a longer log begins with the shorter one.
+    A row is a pure function of its number and of every argument except `rows` and `partitions`: any
+    cluster generates the same rows, and a longer log begins with the shorter one.
 
     Each row first draws a kind of order (see `population`), then its features given the kind.
     Their densities are known, so `true_probability` is Bayes' formula over all kinds, and the
     label is a fresh draw with that probability. It is thus exact: no model of these columns,
-    order time included, can rank or calibrate better. Its mean is `prevalence` at any rate, as
+    order time included, can rank or calibrate better. Its mean is `prevalence`, since
     the kinds are drawn at that rate. `orders_last_24h` and `customer_activity` are drawn too,
     not counted from the log.
 
     Args:
-        rows: orders to make, at least 1.
+        rows: orders to generate, at least 1.
         prevalence: expected share of fraud, in (0, 0.5].
         seed: any integer; another seed gives an independent log.
         start: first day, as YYYY-MM-DD, UTC.
         days: length of the log in days, 1 to 3660.
-        partitions: of the result; by default as Spark has slots, and at most two million rows each.
+        partitions: of the result; by default one per task slot, with at most two million rows each.
 
     Returns:
         One row per order, null only where said:
-        order_id (bigint, key, 0 .. rows - 1); customer_id (bigint, group; few customers order much);
+        order_id (bigint, key, 0 .. rows - 1); customer_id (bigint, group; few customers place many orders);
         merchant_id (bigint; a merchant has one category); ordered_at (timestamp);
         amount (double, EUR, > 0, heavy tailed); is_fraud (int, 0 or 1);
         amount_over_customer_mean (double, > 0); items (int, >= 1); orders_last_24h (int, >= 0);
-        customer_activity (int, >= 2, larger for customers who order much);
-        customer_age_days (double, >= 0); device_age_days (double, in (0, 4000), null in some 5 %, more often in fraud);
-        distance_km (double, in (0, 20000), null in some 3 %); session_seconds (double, > 0, null in 2 %);
+        customer_activity (int, >= 2, larger for customers with many orders);
+        customer_age_days (double, >= 0); device_age_days (double, in (0, 4000), null in about 5 %, more so in fraud);
+        distance_km (double, in (0, 20000), null in about 3 %); session_seconds (double, > 0, null in 2 %);
         hour_of_day (int, 0 to 23, UTC); day_of_week (int, 1 is Sunday);
         country (string, null in 1 %); payment_method (string, null in 0.5 %); channel, merchant_category (string);
         true_probability (double, in (0, 1]): P(is_fraud = 1 | features, ordered_at). Never a feature.
 
     Raises:
         ConfigError: an argument is out of its range; all problems at once.
+
+    Examples:
+        >>> orders = generate_orders(spark, rows=1000, prevalence=0.05, seed=7, partitions=1)
+        >>> orders.select("order_id", "items", "country", "is_fraud").where("order_id < 2").show()
+        +--------+-----+-------+--------+
+        |order_id|items|country|is_fraud|
+        +--------+-----+-------+--------+
+        |       0|    2|     DE|       0|
+        |       1|    5|     GB|       0|
+        +--------+-----+-------+--------+
+        <BLANKLINE>
     """
     first_day = checked_start(rows=rows, prevalence=prevalence, start=start, days=days, partitions=partitions)
     plan = Plan(seed=seed, prevalence=prevalence, start=first_day, days=days)
@@ -133,7 +144,7 @@ def _generated(spark: SparkSession, plan: Plan, rows: int, partitions: int | Non
     slots = partitions or max(spark.sparkContext.defaultParallelism, -(-rows // _ROWS_PER_PARTITION))
     numbers = spark.range(0, rows, 1, slots).withColumnRenamed("id", "order_id")
     kinds = numbers.select("order_id", _kind(plan).alias("kind"))
-    # One stage a select, so that Spark computes each value once.
+    # One select per stage, so that Spark computes each value once.
     return _labelled(plan, with_densities(plan, _with_features(plan, _with_customers(plan, kinds))))
 
 

@@ -1,4 +1,4 @@
-"""What a generated log was asked to be, checked, and what follows from it."""
+"""The checked arguments of a generated log, and what follows from them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,17 +24,17 @@ _LONGEST_LOG_DAYS = 3660
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The arguments that a row depends on besides its number; ranges as `generate_orders` says."""
+    """The arguments that a row depends on besides its number; ranges as in `generate_orders`."""
 
     seed: int
     prevalence: float
     start: date
     days: int
     shares: tuple[float, ...] | None = None
-    """Of `population.OUTCOMES` among all orders, instead of `prevalence`; None where fraud or not is the outcome."""
+    """Shares of `population.OUTCOMES` among all orders, instead of `prevalence`; None for a log of fraud or not."""
 
     def draw(self, stream: str, number: str = "order_id") -> Column:
-        """A uniform draw of this log for what `number` counts: orders, or customers."""
+        """A uniform draw of this log for an order or a customer, by its number."""
         return uniform(self.seed, stream, F.col(number))
 
     @cached_property
@@ -57,7 +57,7 @@ class Plan:
 
     @property
     def outcomes_of_kinds(self) -> list[list[float]]:
-        """For each of several outcomes, the share of all orders that are of it and of each kind."""
+        """For each outcome, the share of all orders that have it and are of each kind."""
         outcomes = zip(self.shares or (), SHARE_WITHIN_OUTCOME, strict=True)
         return [[rate * share for share in kinds] for rate, kinds in outcomes]
 
@@ -71,10 +71,10 @@ def checked_start(
     *, rows: int, prevalence: float, start: str, days: int, partitions: int | None,
     shares: Mapping[str, float] | None = None,
 ) -> date:  # fmt: skip
-    """The first day, when every argument is in its range; else a ConfigError that names all that are not."""
+    """The first day, if every argument is in its range; else a ConfigError that names all that are not."""
     problems = [] if shares is None else _share_problems(shares)
     if rows < 1:
-        problems.append(f"generate.rows must be at least 1, got {rows!r}. It is the number of orders to make.")
+        problems.append(f"generate.rows must be at least 1, got {rows!r}. It is the number of orders to generate.")
     if not 0.0 < prevalence <= 0.5:
         problems.append(f"generate.prevalence must be in (0, 0.5], got {prevalence!r}. It is the share of fraud.")
     if not 1 <= days <= _LONGEST_LOG_DAYS:
@@ -102,6 +102,6 @@ def _share_problems(shares: Mapping[str, float]) -> list[str]:
         problems.append(f"generate.outcomes must name {list(rare)} and no other, got {sorted(shares)}.{hint}")
     elif not problems and sum(shares.values()) > 0.5:
         problems.append(
-            f"generate.outcomes sum to {sum(shares.values()):g}, at most 0.5: what is left is {OUTCOMES[0]!r}."
+            f"generate.outcomes sum to {sum(shares.values()):g}, at most 0.5: the remainder is {OUTCOMES[0]!r}."
         )
     return problems

@@ -1,4 +1,4 @@
-"""Orders to valid orders, quarantined orders with the rules they broke, and what was found."""
+"""Split orders into valid ones and quarantined ones with the rules they broke, and report on both."""
 
 from imbalance_spark.orders.validation.validate import ValidatedOrders, ValidationReport, validate_orders
 

@@ -1,4 +1,4 @@
-"""Keys that more than one row has."""
+"""Keys that occur in more than one row."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -24,12 +24,12 @@ _MOST_REPEATED_ROWS = 1_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class RepeatedKeys:
-    """The keys of more than one row, and how many rows those are.
+    """The keys that occur in more than one row, and the number of these rows.
 
     Args:
-        keys: the key's values, one tuple a key; on the driver, so that what is dropped stays the same.
+        keys: the key's values, one tuple per key; on the driver, so that every scan drops the same rows.
         rows: rows that have such a key.
-        else_valid: those of them that break no other rule, per label text.
+        else_valid: those of them that break no other rule, by label text.
     """
 
     keys: tuple[tuple[Any, ...], ...]
@@ -44,7 +44,7 @@ class RepeatedKeys:
         return orders.join(F.broadcast(repeated), on=_same_key(key), how="left_anti")
 
     def marked(self, orders: DataFrame, key: tuple[str, ...]) -> tuple[DataFrame, Column]:
-        """The orders, joined to the repeated keys, and whether a row has one (never null)."""
+        """The orders joined to the repeated keys, and whether a row has one (never null)."""
         if not self.keys:
             return orders, F.lit(False)
         repeated = self._frame(orders, key)
@@ -56,16 +56,16 @@ class RepeatedKeys:
 
 
 def row_key_hash(key: tuple[str, ...]) -> Column:
-    """The hash (bigint) by which a quarantined row can be found again without its key being copied."""
+    """The hash (bigint) that identifies a quarantined row without a copy of its key."""
     return key_hash(key, 0, "quarantine")
 
 
 def collect_repeated_keys(orders: DataFrame, config: OrdersConfig, is_broken: Column) -> RepeatedKeys:
-    """Find the keys of more than one row; rows with a null in the key are not looked at.
+    """Find the keys that occur in more than one row; rows with a null in the key are skipped.
 
-    One pass over the key columns, with one shuffle of their hashes. Only where a hash comes twice
-    a second pass compares the keys themselves, so that two keys of one hash are told apart. At most
-    1,000,000 rows (hashes, then keys) reach the driver.
+    One pass over the key columns, with one shuffle of their hashes. Only if a hash occurs twice,
+    a second pass compares the keys themselves, so that two keys with one hash are distinguished. At most
+    1,000,000 rows (hashes, then keys) are collected.
 
     Raises:
         DataContractError: more than 1,000,000 rows share their key's hash.
@@ -78,8 +78,8 @@ def collect_repeated_keys(orders: DataFrame, config: OrdersConfig, is_broken: Co
         return RepeatedKeys(keys=(), rows=0, else_valid={})
     if sum(row["count"] for row in suspects) > _MOST_REPEATED_ROWS:
         raise DataContractError(
-            f"orders.key: {DUPLICATE_KEY}: more than {_MOST_REPEATED_ROWS:,} rows have a key {list(config.key)} that "
-            "another row has. Name the columns that identify a row, or remove repeated rows upstream."
+            f"orders.key: {DUPLICATE_KEY}: more than {_MOST_REPEATED_ROWS:,} rows share their key {list(config.key)} "
+            "with another row. Name the columns that identify a row, or remove repeated rows upstream."
         )
     hashes = orders.sparkSession.createDataFrame([(row[0],) for row in suspects], f"{_name('hash')} bigint")
     same_hash = hashed.join(F.broadcast(hashes), on=_name("hash"), how="left_semi")
@@ -102,5 +102,5 @@ def _same_key(key: tuple[str, ...]) -> Column:
 
 
 def _name(part: int | str) -> str:
-    """A column name that no order log has: `check_orders` refuses a leading underscore."""
+    """A column name that no order log has, since `check_orders` refuses a leading underscore."""
     return f"_repeated_{part}"

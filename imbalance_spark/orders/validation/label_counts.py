@@ -1,6 +1,6 @@
-"""What validation counts, class by class: rows, broken rules, each feature's range and weights."""
+"""What validation counts for each class: rows, broken rules, feature ranges and weights."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from imbalance_spark.core.columns import col, in_parts
+from imbalance_spark.core.columns import col, in_scans
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.orders.config import OrdersConfig
 from imbalance_spark.orders.labels import label_text
@@ -19,10 +19,10 @@ _MOST_LABELS = 100
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureRange:
-    """How many values a feature has in some rows, and from where to where (None without values).
+    """Number of values of a feature in some rows, and their range (None without values).
 
-    Of a categorical feature the range is that of its values' hashes: equal ends mean one value,
-    ranges apart mean no value in common.
+    For a categorical feature the range is that of its values' hashes: equal ends mean a single value,
+    disjoint ranges mean no value in common.
     """
 
     values: int
@@ -30,7 +30,7 @@ class FeatureRange:
     high: float | None
 
     def joined(self, other: "FeatureRange") -> "FeatureRange":
-        """The same for both sets of rows together."""
+        """The range over both sets of rows."""
         ends = [end for end in (self.low, self.high, other.low, other.high) if end is not None]
         low, high = (min(ends), max(ends)) if ends else (None, None)
         return FeatureRange(values=self.values + other.values, low=low, high=high)
@@ -38,7 +38,7 @@ class FeatureRange:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelCounts:
-    """One label's rows; weights and days (since 1970) are those of the rows that break no rule (None without rows)."""
+    """Counts of one label's rows; weights and days (since 1970) of the rows that break no rule (None without rows)."""
 
     rows: int
     broken: int
@@ -56,15 +56,13 @@ def collect_label_counts(
 ) -> dict[str | None, LabelCounts]:
     """`LabelCounts` for each label text, a null label included.
 
-    One pass, no shuffle of rows, for each 200 features; at most 101 rows collected.
+    One pass without a shuffle of rows per 200 features; at most 101 rows are collected.
 
     Raises:
         DataContractError: more than 100 distinct labels.
     """
-    names = config.features
-    parts = in_parts(names)
     found: dict[str | None, dict[str, Any]] = {}
-    for number, part in enumerate(parts):
+    for number, part in enumerate(in_scans(config.features)):
         aggregates = [*_range_aggregates(orders, config, part)]
         if number == 0:
             aggregates += _row_aggregates(config, rules)
@@ -102,7 +100,7 @@ def _row_aggregates(config: OrdersConfig, rules: Mapping[str, Column]) -> Iterat
         yield F.max(day).alias("last_day")
 
 
-def _range_aggregates(orders: DataFrame, config: OrdersConfig, features: tuple[str, ...]) -> Iterator[Column]:
+def _range_aggregates(orders: DataFrame, config: OrdersConfig, features: Sequence[str]) -> Iterator[Column]:
     for name in features:
         number = config.features.index(name)
         value = _hashed(name) if name in config.categorical else _finite(orders, name)
@@ -118,7 +116,7 @@ def _finite(orders: DataFrame, name: str) -> Column:
 
 
 def _hashed(name: str) -> Column:
-    # Least and greatest of texts would make Spark sort all rows; of numbers it keeps two a task.
+    # Hashed: for the minimum of strings Spark sorts all rows, for that of numbers it keeps one per task.
     return F.when(col(name).isNotNull(), F.xxhash64(col(name).cast("string")))
 
 

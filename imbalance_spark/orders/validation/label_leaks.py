@@ -1,4 +1,4 @@
-"""What the features' ranges per class tell: a label that leaked in, columns that teach nothing."""
+"""Feature ranges by class: features that leak the label, and features without information."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
@@ -7,42 +7,42 @@ from pyspark.sql import types as T
 
 from imbalance_spark.orders.validation.label_counts import FeatureRange, LabelCounts
 
-_FEWEST_ROWS = 30  # with fewer rows in a class, ranges lie apart by chance too often
+_FEWEST_ROWS = 30  # with fewer rows in a class, ranges are disjoint by chance too often
 _LEAST_AUC = 0.999
 _EXACT_INTEGERS = 1 << 24  # float32 has 24 bits for digits
 _MOST_NAMES = 20
-_FIX = "Take it out of the features if it is known only after the outcome, or is a copy of it."
+_FIX = "Remove it from the features if it is known only after the outcome, or is a copy of it."
 
 
 def leaked_features(*classes: LabelCounts) -> Iterator[str]:
     """A sentence for each feature that alone separates a class from all others.
 
-    Found are features whose values in the class lie all below or above those in the others (categorical: that
-    have no value in common), and those whose being missing separates them with a ROC-AUC of
-    0.999 or more: copies of the label, rescaled, inverted, or null for one class. At least 30 rows
-    with a value on each side are asked, so that chance does not do it. A leak with exceptions, such
-    as a status that is changed by hand, is not found here.
+    Two kinds of leaks are detected: features whose values in the class are all below or all above those in the other
+    classes (categorical: no value in common), and features whose missingness separates the class with a ROC-AUC of
+    0.999 or more. These are copies of the label, rescaled, inverted, or null for one class. At least 30 rows
+    with a value are needed on each side, to exclude chance. A leak with exceptions, such
+    as a status that is changed by hand, is not detected.
     """
-    # Of two classes, the first against the second says it all.
+    # For two classes, the first against the second is enough.
     sides = [_sides(classes, number) for number in range(1 if len(classes) == 2 else len(classes))]
     for name in classes[0].features:
-        if any(_lie_apart(one[name], other[name]) for _, one, _, other in sides):
-            yield f"orders: column {name!r} gives the label away: its values alone separate the classes. {_FIX}"
+        if any(_are_disjoint(one[name], other[name]) for _, one, _, other in sides):
+            yield f"orders: column {name!r} leaks the label: its values alone separate the classes. {_FIX}"
         elif any(_missing_separates(n, one[name].values, m, other[name].values) for n, one, m, other in sides):
-            yield f"orders: column {name!r} gives the label away: whether it is null separates the classes. {_FIX}"
+            yield f"orders: column {name!r} leaks the label: whether it is null separates the classes. {_FIX}"
 
 
 def _sides(
     classes: Sequence[LabelCounts], number: int
 ) -> tuple[int, Mapping[str, FeatureRange], int, Mapping[str, FeatureRange]]:
-    """Rows and ranges of one class, and of all others together."""
+    """Rows and ranges of one class, and of all other classes together."""
     one, others = classes[number], [*classes[:number], *classes[number + 1 :]]
     ranges = {name: reduce(FeatureRange.joined, [counts.features[name] for counts in others]) for name in one.features}
     return one.rows, one.features, sum(counts.rows for counts in others), ranges
 
 
 def feature_warnings(ranges: Mapping[str, FeatureRange], schema: T.StructType) -> Iterator[str]:
-    """Sentences on features without a value, with one value only, or too large for float32's digits."""
+    """Sentences on features that have no value, only one value, or more digits than float32."""
     empty = [name for name, found in ranges.items() if found.values == 0]
     constant = [name for name, found in ranges.items() if found.values > 0 and found.low == found.high]
     large = large_integers(ranges, schema)
@@ -51,15 +51,15 @@ def feature_warnings(ranges: Mapping[str, FeatureRange], schema: T.StructType) -
     if constant:
         yield f"features with one value only: {_listed(constant)}. Only their nulls can tell rows apart."
     if large:
-        yield f"integer features beyond 2^24, where float32 rounds: {_listed(large)}. Take identifiers out."
+        yield f"integer features beyond 2^24, where float32 rounds: {_listed(large)}. Remove identifiers."
 
 
 def large_integers(ranges: Mapping[str, FeatureRange], schema: T.StructType) -> list[str]:
-    """Names of the integer features with values that float32, which XGBoost reads, cannot tell apart."""
+    """Names of the integer features with values that float32, which XGBoost reads, cannot distinguish."""
     return [name for name, found in ranges.items() if _loses_digits(found, schema[name].dataType)]
 
 
-def _lie_apart(one: FeatureRange, other: FeatureRange) -> bool:
+def _are_disjoint(one: FeatureRange, other: FeatureRange) -> bool:
     if min(one.values, other.values) < _FEWEST_ROWS:
         return False
     if one.low is None or one.high is None or other.low is None or other.high is None:
@@ -70,7 +70,7 @@ def _lie_apart(one: FeatureRange, other: FeatureRange) -> bool:
 def _missing_separates(rows: int, values: int, other_rows: int, other_values: int) -> bool:
     if min(rows, other_rows) < _FEWEST_ROWS:
         return False
-    # The ROC-AUC of a yes/no feature is half of 1 plus the difference of its two shares.
+    # The ROC-AUC of a boolean feature is half of 1 plus the difference of its two shares.
     return (1 + abs(values / rows - other_values / other_rows)) / 2 >= _LEAST_AUC
 
 

@@ -1,4 +1,4 @@
-"""The rules that a row must keep, as Spark expressions, and how many rows break which."""
+"""The rules for a row, as Spark expressions, and the number of rows that break each."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.orders.config import OrdersConfig
 
 FLOAT32_MAX = 3.4028234663852886e38
-"""XGBoost holds features as float32: training refuses what is beyond, scoring would take it for inf."""
+"""XGBoost stores features as float32: training refuses larger numbers, scoring would treat them as inf."""
 
 DUPLICATE_KEY = "duplicate_key"
 _FLOATS = (T.FloatType, T.DoubleType)
@@ -22,12 +22,12 @@ _INF = float("inf")
 
 
 def row_rules(orders: DataFrame, config: OrdersConfig) -> dict[str, Column]:
-    """For each rule that a row can break by itself a boolean column, never null.
+    """A boolean column, never null, for each rule that a single row can break.
 
     `null_key` (any part), `null_label`, `nan_label` (NaN or infinite), `infinite_feature`,
     `feature_beyond_float32`, `null_time`; for weight and amount `null_`, `nan_`, `infinite_` and
-    `negative_`. A null or NaN feature breaks none: it is a missing value. Rules that the column
-    types rule out are left out.
+    `negative_`. A null or NaN feature breaks none: it is a missing value. Rules that cannot be
+    broken, given the column types, are left out.
     """
     rules = {"null_key": _any(col(name).isNull() for name in config.key), "null_label": col(config.label).isNull()}
     if isinstance(orders.schema[config.label].dataType, _FLOATS):
@@ -42,15 +42,15 @@ def row_rules(orders: DataFrame, config: OrdersConfig) -> dict[str, Column]:
 
 
 def feature_rules(orders: DataFrame, numeric: Iterable[str]) -> dict[str, Column]:
-    """`infinite_feature` and `feature_beyond_float32`, never null: what a model can neither learn from nor score.
+    """`infinite_feature` and `feature_beyond_float32`, never null: values that no model can use.
 
-    Training refuses such numbers, and scoring would take them for huge ones; both set the rows aside by these rules.
-    Empty where no numeric feature is of a floating type: no other can hold such values, a decimal ends at 1e38.
+    Training and scoring both quarantine rows by these rules. Empty if no numeric feature has a floating type: others
+    cannot have such values, since a decimal ends at 1e38.
     """
     floating = [name for name in numeric if isinstance(orders.schema[name].dataType, _FLOATS)]
     if not floating:
         return {}
-    # NaN counts as the largest double in Spark, so it must go before any comparison.
+    # Spark orders NaN above all doubles, so it is replaced before any comparison.
     sizes = [F.coalesce(F.nanvl(F.abs(col(name).cast("double")), F.lit(0.0)), F.lit(0.0)) for name in floating]
     largest = F.greatest(F.lit(0.0), *sizes)
     return {
@@ -60,7 +60,7 @@ def feature_rules(orders: DataFrame, numeric: Iterable[str]) -> dict[str, Column
 
 
 def any_broken(rules: Mapping[str, Column]) -> Column:
-    """Whether a row breaks a rule at all."""
+    """Whether a row breaks any rule."""
     return _any(rules.values())
 
 
@@ -70,7 +70,7 @@ def reasons(rules: Mapping[str, Column]) -> Column:
 
 
 def within_float32(value: Column) -> Column:
-    """A double as it is, null where it is NaN, infinite or beyond float32."""
+    """The double, or null where it is NaN, infinite or beyond float32."""
     return F.when(~F.isnan(value) & (F.abs(value) <= FLOAT32_MAX), value)
 
 
@@ -102,7 +102,7 @@ class BrokenRows:
 
 
 def count_broken(orders: DataFrame, rules: Mapping[str, Column]) -> BrokenRows:
-    """Count rows and broken rules: one pass over the columns that the rules read, one row collected."""
+    """Count rows and broken rules: one pass over the columns of the rules, one row collected."""
     counts = [F.count_if(is_broken).alias(f"rule {name}") for name, is_broken in rules.items()]
     broken = F.count_if(any_broken(rules)) if rules else F.lit(0)
     [found] = orders.agg(F.count(F.lit(1)).alias("rows"), broken.alias("broken"), *counts).collect()
@@ -113,16 +113,15 @@ def count_broken(orders: DataFrame, rules: Mapping[str, Column]) -> BrokenRows:
 
 
 def refuse_too_many(found: BrokenRows, limit: float) -> None:
-    """Stop where every row is broken, or a larger share than `limit`.
+    """Stop if every row breaks a rule, or a larger share than `limit`.
 
     Raises:
-        DataContractError: how many rows break which rules.
+        DataContractError: with the number of rows by rule.
     """
     if found.broken < found.rows and found.broken <= limit * found.rows:
         return
-    every = found.broken == found.rows
-    how_many = "every row breaks" if every else f"{found.broken} of {found.rows} rows break"
+    how_many = "every row breaks" if found.broken == found.rows else f"{found.broken} of {found.rows} rows break"
     raise DataContractError(
         f"orders: {how_many} a rule ({found.named}; {found.rows} rows), above orders.max_quarantined {limit:g}. "
-        "Mend the rows upstream; raise the limit only if they may be left out."
+        "Repair the rows upstream; raise the limit only if they can be left out."
     )

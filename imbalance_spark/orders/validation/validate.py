@@ -1,4 +1,4 @@
-"""Orders to valid orders, quarantined orders with the rules they broke, and what was found."""
+"""Split orders into valid ones and quarantined ones with the rules they broke, and report on both."""
 
 import math
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from imbalance_spark.orders.validation.rules import (
 )
 
 REASONS = "reasons"
-_WIDEST_WEIGHTS = 1e6  # largest by smallest weight: beyond, the smallest rows count for nothing in float32 sums
+_WIDEST_WEIGHTS = 1e6  # largest / smallest weight; beyond it the smallest vanish in float32 sums
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +38,10 @@ class ValidationReport:
         quarantined: rows that broke a rule.
         by_rule: rows per broken rule; a row can break several.
         class_counts: valid rows per label text.
-        missing: per feature the rows without a usable value, of all rows.
-        large_integers: features of integers beyond 2^24, which float32 rounds.
-        warnings: sentences on features that teach nothing or lose digits.
-        label: which label is which class.
+        missing: rows without a usable value, by feature.
+        large_integers: integer features beyond 2^24, which float32 rounds.
+        warnings: sentences on features that are constant, empty or lose digits.
+        label: the number of each class.
         days: calendar days from the first valid order to the last; None without a time column.
     """
 
@@ -62,13 +62,13 @@ class ValidationReport:
 
 @dataclass(frozen=True, kw_only=True)
 class ValidatedOrders:
-    """The two parts of an order log; every row read is in exactly one.
+    """The two parts of an order log; every row is in exactly one.
 
     Args:
         valid: the rows that keep every rule, with all their columns.
-        quarantined: for every other row `key_hash` (bigint, `validate.keys.row_key_hash`) and
+        quarantined: for every other row `key_hash` (bigint, see `row_key_hash`) and
             `reasons` (array of string, at least one); none of the row's own values.
-        report: what was found.
+        report: counts and warnings.
     """
 
     valid: DataFrame
@@ -77,20 +77,23 @@ class ValidatedOrders:
 
 
 def validate_orders(orders: DataFrame, config: OrdersConfig) -> ValidatedOrders:
-    """Split orders into valid and quarantined ones, and refuse those that cannot be learnt from.
+    """Split orders into valid and quarantined ones, and refuse logs that no model can be fitted on.
 
-    A row is quarantined for the rules of `validate.rules.row_rules`, and for `duplicate_key`: all
-    rows of a key that comes more than once, since none is known to be the right one. A null or NaN
-    feature is legal. A label that is one class too many stops the job and is not quarantined: rare
-    classes are what this package is about.
+    A row is quarantined if it breaks one of `row_rules`, or for `duplicate_key`: all rows of a key that
+    occurs more than once, since none is known to be the right one. A null or NaN feature is valid. A label with
+    more classes than expected stops the job instead: quarantine could hide a rare class.
 
     Two passes: an aggregate per label over the columns in use (one more for each 200 features after
-    the first 200), and one over the key with a shuffle of hashes; a third where hashes repeat. What
-    is returned is lazy and reads `orders` again.
+    the first 200), and one over the key with a shuffle of hashes; a third where hashes repeat. The
+    result is lazy and reads `orders` again.
+
+    Args:
+        orders: one row per order.
+        config: the columns' roles.
 
     Raises:
         DataContractError: what `check_orders` and `learn_label` refuse; no rows; every row
-            quarantined, or more than `max_quarantined`; a feature that gives the label away;
+            quarantined, or more than `max_quarantined`; a feature that leaks the label;
             weights that are all 0 or too far apart.
     """
     check_orders(orders, config)
@@ -174,9 +177,9 @@ def _weight_problems(weight: str | None, *per_class: LabelCounts) -> list[str]:
     mean = total / sum(counts.rows - counts.broken for counts in per_class)
     where = f"orders.weight: column {weight!r}"
     if high == 0.0:
-        return [f"{where} is 0 in every row: there is nothing to fit. Check the column, or drop the role."]
+        return [f"{where} is 0 in every row: nothing can be fitted. Check the column, or drop the role."]
     if math.isinf(total):
-        return [f"{where} has a sum beyond what a double holds. Divide it by its mean upstream."]
+        return [f"{where} has a sum that overflows a double. Divide it by its mean upstream."]
     problems = []
     if high / low > _WIDEST_WEIGHTS:
         problems.append(

@@ -1,21 +1,20 @@
 """Logistic regression of Spark ML, of two or more classes, as a linear model that is scored like a booster."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from imbalance_spark.core.columns import IS_EARLY_STOPPING, col, require_columns
+from imbalance_spark.core.columns import FEATURES_PER_SCAN, IS_EARLY_STOPPING, col, in_scans, require_columns
 from imbalance_spark.core.errors import TrainingError
 from imbalance_spark.core.spark_errors import training_error
 from imbalance_spark.orders.model_inputs import LABEL, feature_column
 from imbalance_spark.scoring.boosters import LinearMargin, LinearModel
 from imbalance_spark.train_only.learners.xgboost import FittedBooster
 
-_FEATURES_A_PASS = 200
 _INPUTS = "inputs"
 _TOLERANCE = 1e-8  # of the loss between iterations; at the default of 1e-6 slopes have three digits
 
@@ -96,12 +95,12 @@ def fit_logistic(
 
 def passes_of_fit(features: int) -> int:
     """How often `fit_logistic` reads its table."""
-    return math.ceil(features / _FEATURES_A_PASS) + 2
+    return math.ceil(features / FEATURES_PER_SCAN) + 2
 
 
 def _scale(rows: DataFrame, numeric: Sequence[str], categorical: Sequence[str]) -> _Scale:
     found: dict[str, Any] = {}
-    for part in _parts([*numeric, *categorical]):
+    for part in in_scans([*numeric, *categorical]):
         summaries = [_summaries(name) if name in numeric else [F.max(_present(name)).alias(name)] for name in part]
         [row] = rows.agg(*[summary for pair in summaries for summary in pair]).collect()
         found |= row.asDict()
@@ -114,10 +113,6 @@ def _scale(rows: DataFrame, numeric: Sequence[str], categorical: Sequence[str]) 
 
 def _summaries(name: str) -> list[Column]:
     return [F.avg(_present(name)).alias(name), F.stddev_pop(_present(name)).alias(f"{name}_deviation")]
-
-
-def _parts(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (names[start : start + _FEATURES_A_PASS] for start in range(0, len(names), _FEATURES_A_PASS))
 
 
 def _present(name: str) -> Column:

@@ -1,7 +1,7 @@
-"""What samplers share: their roles, the count of the classes, the weight that undoes the sampling."""
+"""What samplers share: their parameters, the count of the classes, the weight that undoes the sampling."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from numbers import Integral
 from types import MappingProxyType
 from typing import ClassVar
@@ -30,7 +30,7 @@ from imbalance_spark.train_only.sampling.sampling_strategy import Kind, Sampling
 
 
 def with_sampling_weight(rows: DataFrame, weight: Column) -> DataFrame:
-    """The rows with `sampling_weight` (double, > 0); one that is there already is multiplied.
+    """The rows with `sampling_weight` (double, > 0); an existing one is multiplied.
 
     Weighted class totals then estimate those before all sampling (Horvitz and Thompson, 1952).
     """
@@ -39,8 +39,8 @@ def with_sampling_weight(rows: DataFrame, weight: Column) -> DataFrame:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Census:
-    """Guarded training rows, how many of each class there are, and what else was summed up of each class."""
+class CountedRows:
+    """Guarded training rows, the number of rows per class, and further sums per class."""
 
     rows: DataFrame
     counts: Mapping[Label, int]
@@ -49,8 +49,8 @@ class Census:
 
 def count_train(
     train: DataFrame, label: str, stage: str, aggregates: Mapping[str, Column] = MappingProxyType({})
-) -> Census:
-    """One pass over the training rows, which takes the named aggregates along.
+) -> CountedRows:
+    """One pass over the training rows, which computes the named aggregates as well.
 
     Raises:
         LeakageError: a row whose split is not "train".
@@ -62,11 +62,11 @@ def count_train(
         sums = collect_per_class(rows, label, stage, aggregates)
     counts = {found: row["n"] for found, row in sums.items()}
     refuse_one_class(counts, stage)
-    return Census(rows=rows, counts=counts, sums=sums)
+    return CountedRows(rows=rows, counts=counts, sums=sums)
 
 
 def refuse_lost_classes(before: Mapping[Label, int], after: Mapping[Label, int], stage: str) -> None:
-    """Refuse a sampling that leaves fewer than two classes, which nothing can be fitted on."""
+    """Refuse to sample down to fewer than two classes: no classifier can be fitted on one."""
     if sum(n > 0 for n in after.values()) < 2:
         raise DataContractError(
             f"{stage}: fewer than two classes would be left: {show_counts(after)} of {show_counts(before)}. Keep more "
@@ -74,48 +74,74 @@ def refuse_lost_classes(before: Mapping[Label, int], after: Mapping[Label, int],
         )
 
 
+@dataclass(kw_only=True, eq=False)
 class RandomSampler:
-    """The words of imbalanced-learn's random samplers, on training rows with a key."""
+    """Parameters as imbalanced-learn names them, for training rows that have a key.
+
+    A parameter's `field` may say what is accepted: `least` is the lowest whole number, `choices` are the only values.
+    """
+
+    key: str | Sequence[str]
+    label: str
+    sampling_strategy: SamplingStrategy = "auto"
+    seed: int
 
     _kind: ClassVar[Kind]
     _purpose: ClassVar[str]
 
-    def __init__(
-        self, *, key: str | Sequence[str], label: str, sampling_strategy: SamplingStrategy = "auto", seed: int
-    ) -> None:
-        check_seed(seed, type(self).__name__)
-        self.key = (key,) if isinstance(key, str) else tuple(key)
-        self.label = label
-        self.sampling_strategy = sampling_strategy
-        self.seed = seed
+    def __post_init__(self) -> None:
+        check_seed(self.seed, self._stage)
+        for parameter in fields(self):
+            value, rule = getattr(self, parameter.name), parameter.metadata
+            if "least" in rule:
+                setattr(self, parameter.name, self._whole(parameter.name, value, rule["least"]))
+            if value not in rule.get("choices", (value,)):
+                accepted = " or ".join(map(repr, rule["choices"]))
+                raise ConfigError(
+                    f"{self._stage}.{parameter.name} must be {accepted}, got {value!r}{rule.get('hint', '')}."
+                )
 
-    def _count(self, train: DataFrame, aggregates: Mapping[str, Column] = MappingProxyType({})) -> Census:
+    def _whole(self, name: str, value: object, least: int) -> int:
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+            raise ConfigError(f"{self._stage}.{name} must be an integer >= {least}, got {value!r}.")
+        return int(value)
+
+    @property
+    def _stage(self) -> str:
+        return type(self).__name__
+
+    @property
+    def _key(self) -> tuple[str, ...]:
+        return (self.key,) if isinstance(self.key, str) else tuple(self.key)
+
+    def _hashed(self) -> Column:
+        return key_hash(self._key, self.seed, self._purpose)
+
+    def _count(self, train: DataFrame, aggregates: Mapping[str, Column] = MappingProxyType({})) -> CountedRows:
         """One pass: guarded rows and their classes, from which `sampling_strategy_` is learnt."""
-        stage = type(self).__name__
-        check_key(train, self.key, stage)
-        census = count_train(train, self.label, stage, aggregates)
-        self.sampling_strategy_ = check_sampling_strategy(self.sampling_strategy, census.counts, self._kind)
-        self.counts_before_ = dict(census.counts)
-        return census
+        check_key(train, self._key, self._stage)
+        counted = count_train(train, self.label, self._stage, aggregates)
+        self.sampling_strategy_ = check_sampling_strategy(self.sampling_strategy, counted.counts, self._kind)
+        self.counts_before_ = dict(counted.counts)
+        return counted
 
-    def _learn_kept(self, after: Mapping[Label, int]) -> None:
+    def _learn_kept_fractions(self, after: Mapping[Label, int]) -> None:
         self.kept_fractions_: dict[Label, float] = {
             label: after[label] / rows for label, rows in self.counts_before_.items()
         }
 
-    def _is_among_lowest(self, census: Census, ranks: Mapping[Label, int], default: int) -> Column:
-        """Whether a row is one of its class's `ranks` rows with the lowest hashes; one pass to find the cut-offs.
+    def _is_among_lowest(self, counted: CountedRows, ranks: Mapping[Label, int], default: int) -> Column:
+        """Whether a row is one of its class's `ranks` rows with the lowest hashes; one pass to find their bounds.
 
         Args:
-            default: the cut-off of classes that `ranks` does not name: 0 takes none of their rows.
+            default: the hash bound of classes that `ranks` does not name: 0 takes none of their rows.
         """
-        hashed = key_hash(self.key, self.seed, self._purpose)
-        asked = {label: (rank,) for label, rank in ranks.items()}
         with leakage_errors():
-            cut_offs = collect_cut_offs(
-                census.rows, col(self.label), hashed, counts=census.counts, ranks=asked, stage=type(self).__name__
+            bounds = collect_cut_offs(
+                counted.rows, col(self.label), self._hashed(), counts=counted.counts,
+                ranks={label: (rank,) for label, rank in ranks.items()}, stage=self._stage,
             )  # fmt: skip
-        return hashed < of_class(self.label, {label: cuts[0] for label, cuts in cut_offs.items()}, default)
+        return self._hashed() < of_class(self.label, {label: bound for label, (bound,) in bounds.items()}, default)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,50 +168,39 @@ class Points:
         return max(sorted(self.counts), key=lambda name: self.counts[name])
 
 
+@dataclass(kw_only=True, eq=False)
 class NeighbourSampler(RandomSampler):
-    """Roles and searches; a class of at most `exact_rows` rows is searched exactly, a larger one by cells."""
+    """Features and searches: exact for classes of at most `exact_rows` rows, by k-means cells for larger ones."""
 
-    def __init__(
-        self, *, key: str | Sequence[str], label: str, features: Sequence[str],
-        sampling_strategy: SamplingStrategy = "auto", scaling: Scaling = "standard", seed: int,
-        exact_rows: int = EXACT_ROWS,
-    ) -> None:  # fmt: skip
-        super().__init__(key=key, label=label, sampling_strategy=sampling_strategy, seed=seed)
-        self.features: tuple[str, ...] = tuple(features)
-        self.categorical_features: tuple[str, ...] = ()
-        self.scaling: Scaling = scaling
-        self.exact_rows: int = self._whole("exact_rows", exact_rows, 0)
+    features: Sequence[str]
+    scaling: Scaling = "standard"
+    exact_rows: int = field(default=EXACT_ROWS, metadata={"least": 0})
 
-    def _whole(self, name: str, value: int, least: int) -> int:
-        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-            raise ConfigError(f"{type(self).__name__}.{name} must be an integer >= {least}, got {value!r}.")
-        return int(value)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.features = tuple(self.features)
 
-    def _hashed(self) -> Column:
-        return key_hash(self.key, self.seed, self._purpose)
-
-    def _check(self, train: DataFrame, added: Sequence[str] = ()) -> Census:
-        stage = type(self).__name__
-        refuse_columns(train, (*added, HASH, CODE, NEAR), stage)
-        check_numeric(train, self.features, stage)
+    def _check(self, train: DataFrame, added: Sequence[str] = ()) -> CountedRows:
+        refuse_columns(train, (*added, HASH, CODE, NEAR), self._stage)
+        check_numeric(train, self.features, self._stage)
         return self._count(train, feature_sums(self.features))
 
-    def _space(self, census: Census, scale: FeatureScale, name: Label) -> Space:
-        """The space in which the neighbours of a class are looked for."""
-        return Space(numeric=self.features, scale=scale)
+    def _space(self, counted: CountedRows, scale: FeatureScale, name: Label) -> Space:
+        """The space in which the neighbours of a class are searched."""
+        return Space(numeric=tuple(self.features), scale=scale)
 
-    def _scale(self, census: Census) -> FeatureScale:
-        """The scale of the features, from what was summed up with the counts; see `fit_feature_scale`."""
+    def _scale(self, counted: CountedRows) -> FeatureScale:
+        """The scale of the features, from the sums that were counted; see `fit_feature_scale`."""
         return fit_feature_scale(
-            census.rows, self.features, self.scaling, type(self).__name__, sums=list(census.sums.values()),
+            counted.rows, self.features, self.scaling, self._stage, sums=list(counted.sums.values()),
             hashed=self._hashed(),
         )  # fmt: skip
 
-    def _points(self, census: Census, space: Space) -> Points:
-        codes = {name: number for number, name in enumerate(sorted(census.counts))}
+    def _points(self, counted: CountedRows, space: Space) -> Points:
+        codes = {name: number for number, name in enumerate(sorted(counted.counts))}
         code = of_class(self.label, codes, -1)
         return Points(
-            frame=space.points(census.rows, self._hashed(), code), space=space, codes=codes, counts=census.counts
+            frame=space.points(counted.rows, self._hashed(), code), space=space, codes=codes, counts=counted.counts
         )
 
     def _is_exact(self, points: Points, rows: int) -> bool:
@@ -193,9 +208,7 @@ class NeighbourSampler(RandomSampler):
 
     def _index(self, points: Points, frame: DataFrame, rows: int) -> NeighbourIndex:
         """An index of some of the points, from one pass over them."""
-        return index_points(
-            frame, rows, points.space, exact_rows=self.exact_rows, seed=self.seed, stage=type(self).__name__
-        )
+        return index_points(frame, rows, points.space, exact_rows=self.exact_rows, seed=self.seed, stage=self._stage)
 
     def _among_all(self, points: Points, names: Sequence[Label], k: int) -> DataFrame:
         """The k nearest training rows of any class for each row of the named ones: `HASH`, `CODE` and `NEAR`."""
@@ -205,9 +218,9 @@ class NeighbourSampler(RandomSampler):
     def _nearest_of(self, points: Points, queries: DataFrame, rows: int, k: int) -> DataFrame:
         """The k nearest training rows of any class for each of `rows` points."""
         if self._is_exact(points, rows):
-            return search_by_scan(points.frame, collect_points(queries, type(self).__name__), points.space, k)
+            return search_by_scan(points.frame, collect_points(queries, self._stage), points.space, k)
         lists = self._index(points, points.frame, sum(points.counts.values())).nearest(points.frame.sparkSession, k)
         return lists.join(queries.select(HASH), on=HASH, how="left_semi")
 
     def _id(self) -> Column:
-        return col(self.key[0]) if len(self.key) == 1 else F.struct(*[col(name) for name in self.key])
+        return col(self._key[0]) if len(self._key) == 1 else F.struct(*[col(name) for name in self._key])

@@ -1,7 +1,8 @@
-"""Cleaning: rows whose neighbours are of other classes are dropped."""
+"""Cleaning: drop rows whose neighbours are of other classes."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Literal
 
@@ -12,46 +13,41 @@ from pyspark.sql import functions as F
 
 from imbalance_spark.core.class_counts import of_class
 from imbalance_spark.core.columns import col
-from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.train_only.guard import leakage_errors
 from imbalance_spark.train_only.sampling.base import NeighbourSampler, Points, refuse_lost_classes, with_sampling_weight
-from imbalance_spark.train_only.sampling.feature_scale import Scaling
-from imbalance_spark.train_only.sampling.neighbours import EXACT_ROWS
 from imbalance_spark.train_only.sampling.neighbours.exact import nearest
 from imbalance_spark.train_only.sampling.neighbours.lists import NEAR
 from imbalance_spark.train_only.sampling.neighbours.on_cluster import collect_points
 from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, PointArrays, Space
-from imbalance_spark.train_only.sampling.sampling_strategy import SamplingStrategy
 
 _BLOCK = 2048
-"""Rows among which a majority row's k nearest bound its true radius from above."""
+"""Rows among which a majority row's k-th distance bounds its true one from above."""
 
 
+@dataclass(kw_only=True, eq=False)
 class CleaningSampler(NeighbourSampler):
-    """Removes rows by a rule over their neighbours; how many, the data decide.
+    """Removes rows by a rule over their neighbours; the data decide how many.
 
     Args:
-        key: columns that identify a row. label: the class. features: numeric columns that span the space.
+        key: columns that identify a row; integer, string, date or decimal(p,0).
+        label: column of the class; boolean, integer, double or string, never null.
+        features: numeric columns to compute distances of.
         sampling_strategy: classes to clean: a word or a list, as `check_sampling_strategy`.
-        scaling: "standard", "robust" or "none", before distances. seed: integer >= 0, for trees of cells only.
-        exact_rows: queries up to which the search is exact; beyond, by cells.
+        scaling: "standard", "robust" or "none"; used for distances only.
+        seed: integer >= 0, for the k-means cells of large classes only.
+        exact_rows: most queries that are searched exactly; more are searched by cells.
 
-    Attributes, after `fit_resample`: as `RandomUnderSampler`, and
-        removed_: for each class the rows removed.
+    Attributes:
+        removed_: after `fit_resample`, for each class the rows removed; further as `RandomUnderSampler`.
+
+    Raises:
+        ConfigError: a parameter is out of range.
     """
 
     _kind = "clean-sampling"
     _purpose = "clean"
 
-    def __init__(
-        self, *, key: str | Sequence[str], label: str, features: Sequence[str],
-        sampling_strategy: SamplingStrategy = "auto", scaling: Scaling = "standard", seed: int = 0,
-        exact_rows: int = EXACT_ROWS,
-    ) -> None:  # fmt: skip
-        super().__init__(
-            key=key, label=label, features=features, sampling_strategy=sampling_strategy, scaling=scaling, seed=seed,
-            exact_rows=exact_rows,
-        )  # fmt: skip
+    seed: int = 0
 
     def fit_resample(self, train: DataFrame) -> DataFrame:
         """The rows that stay, with every input column and `sampling_weight` (double, >= 1): class rows before / after.
@@ -62,21 +58,21 @@ class CleaningSampler(NeighbourSampler):
             ConfigError, LeakageError, MissingColumnsError: as `RandomUnderSampler`.
             DataContractError: as there; features that are not numeric or have infinite values.
         """
-        census = self._check(train)
-        space = Space(numeric=self.features, scale=self._scale(census))
-        points = self._points(census, space)
+        counted = self._check(train)
+        space = Space(numeric=tuple(self.features), scale=self._scale(counted))
+        points = self._points(counted, space)
         with leakage_errors():
-            # A checkpoint: the removed rows serve to count and to remove, and are dear.
+            # A checkpoint: the removed rows are expensive and read twice, to count and to remove.
             removed = self._removed(points).select(HASH, CODE).distinct().localCheckpoint()
         per_code = {row[CODE]: row["count"] for row in removed.groupBy(CODE).count().collect()}
         self.removed_ = {name: per_code.get(code, 0) for name, code in points.codes.items()}
-        after = {name: n - self.removed_[name] for name, n in census.counts.items()}
-        refuse_lost_classes(census.counts, after, type(self).__name__)
-        self._learn_kept(after)
-        weights = {name: census.counts[name] / n for name, n in after.items() if n}
-        kept = census.rows.select("*", self._hashed().alias(HASH)).join(removed.select(HASH), HASH, "left_anti")
+        after = {name: n - self.removed_[name] for name, n in counted.counts.items()}
+        refuse_lost_classes(counted.counts, after, self._stage)
+        self._learn_kept_fractions(after)
+        weights = {name: counted.counts[name] / n for name, n in after.items() if n}
+        kept = counted.rows.select("*", self._hashed().alias(HASH)).join(removed.select(HASH), HASH, "left_anti")
         return with_sampling_weight(
-            kept.select(*[col(name) for name in census.rows.columns]), of_class(self.label, weights, 1.0)
+            kept.select(*[col(name) for name in counted.rows.columns]), of_class(self.label, weights, 1.0)
         )
 
     @abstractmethod
@@ -90,8 +86,9 @@ class CleaningSampler(NeighbourSampler):
 class TomekLinks(CleaningSampler):
     """Remove the members of Tomek links (Tomek, 1976) whose class is to be cleaned: by default all but the minority.
 
-    A link has at most one row of the majority class. So the other classes' rows look for their nearest, and only
-    the foreign ones among those look back: two scans.
+    A Tomek link is a pair of rows of different classes that are each other's nearest neighbour. At most one of them is
+    of the majority class, so the nearest neighbours are searched for the rows of the other classes first, and then only
+    for the rows of another class found there: two scans.
 
     Args, attributes and errors: as `CleaningSampler`.
     """
@@ -113,34 +110,24 @@ def _first(lists: DataFrame) -> DataFrame:
     return lists.select(HASH, CODE, nearest["near"].alias("__to"), nearest["code"].alias("__to_code"))
 
 
+@dataclass(kw_only=True, eq=False)
 class EditedNearestNeighbours(CleaningSampler):
     """Remove a row if its k nearest rows disagree with its class (Wilson, 1972).
 
-    A row of the majority class can only fail if a row of another class lies within its radius. Each such row is
-    compared with all rows of the other classes, and with a block of its own, whose k-th distance bounds the
-    radius from above; only rows that this leaves in doubt are searched among all rows.
+    A row of the majority class can be removed only if a row of another class is among its k nearest. Each such row is
+    compared with all rows of the other classes and with one block of rows, whose k-th distance bounds the true one from
+    above; only rows that this leaves open are searched among all rows.
 
     Args: as `CleaningSampler`, and
         n_neighbors: integer >= 1.
-        kind_sel: "all": a row stays if all its neighbours are of its class; "mode": if the most frequent class
+        kind_sel: "all" keeps a row if all its neighbours are of its class; "mode" if the most frequent class
             among them (of equally frequent ones the first in sorted order) is its own.
 
     Attributes and errors: as `CleaningSampler`.
     """
 
-    def __init__(
-        self, *, key: str | Sequence[str], label: str, features: Sequence[str],
-        sampling_strategy: SamplingStrategy = "auto", n_neighbors: int = 3, kind_sel: Literal["all", "mode"] = "all",
-        scaling: Scaling = "standard", seed: int = 0, exact_rows: int = EXACT_ROWS,
-    ) -> None:  # fmt: skip
-        super().__init__(
-            key=key, label=label, features=features, sampling_strategy=sampling_strategy, scaling=scaling, seed=seed,
-            exact_rows=exact_rows,
-        )  # fmt: skip
-        if kind_sel not in ("all", "mode"):
-            raise ConfigError(f"{type(self).__name__}.kind_sel must be 'all' or 'mode', got {kind_sel!r}.")
-        self.n_neighbors: int = self._whole("n_neighbors", n_neighbors, 1)
-        self.kind_sel: Literal["all", "mode"] = kind_sel
+    n_neighbors: int = field(default=3, metadata={"least": 1})
+    kind_sel: Literal["all", "mode"] = field(default="all", metadata={"choices": ("all", "mode")})
 
     def _removed(self, points: Points) -> DataFrame:
         targets, k = self._targets(points), self.n_neighbors
@@ -156,36 +143,36 @@ class EditedNearestNeighbours(CleaningSampler):
     def _is_contradicted(self, codes: Column) -> Column:
         if self.kind_sel == "all":
             return F.exists(codes, lambda code: code != F.col(CODE))
-        return most_voted(codes) != F.col(CODE)
+        return most_frequent_code(codes) != F.col(CODE)
 
     def _lists_of_majority(self, points: Points, majority: int, k: int) -> DataFrame:
-        """Neighbour lists of the majority's rows that may fail; exact unless the other classes are too large."""
+        """Neighbour lists of the majority's rows that may be removed; exact unless the other classes are too large."""
         mine = F.col(CODE) == majority
         rows = sum(points.counts[name] for name, code in points.codes.items() if code != majority)
         if not self._is_exact(points, rows):
             return self._nearest_of(points, points.frame.where(mine), sum(points.counts.values()) - rows, k)
         with leakage_errors():
-            foreign = collect_points(points.frame.where(~mine), type(self).__name__)
+            foreign = collect_points(points.frame.where(~mine), self._stage)
             doubtful = _in_doubt(points.frame, foreign, points.space, majority, k).localCheckpoint()
         asked = points.frame.join(doubtful, on=HASH, how="left_semi").localCheckpoint()
-        # In doubt are more than fit at once where classes overlap: so many scans, by hash.
+        # Where classes overlap, more rows are open than fit at once: several scans, by hash.
         scans = 1 + asked.count() // self.exact_rows
         parts = [asked.where(F.pmod(F.shiftright(HASH, 20), F.lit(scans)) == part) for part in range(scans)]
         return reduce(DataFrame.unionByName, [self._nearest_of(points, part, self.exact_rows, k) for part in parts])
 
 
-def most_voted(codes: Column) -> Column:
+def most_frequent_code(codes: Column) -> Column:
     """The most frequent code; of equally frequent ones the smallest."""
-    # -votes, then the code, sort as wanted.
-    votes = F.transform(
+    # Ordered by -count, then by code.
+    counts = F.transform(
         F.array_distinct(codes),
         lambda code: F.struct((-F.size(F.filter(codes, lambda other: other == code))).alias("n"), code.alias("of")),
     )
-    return F.array_min(votes)["of"]
+    return F.array_min(counts)["of"]
 
 
 def _in_doubt(frame: DataFrame, foreign: PointArrays, space: Space, majority: int, k: int) -> DataFrame:
-    """`HASH` of majority rows whose nearest foreign row is not farther than their k-th nearest of a block; lazy."""
+    """`HASH` of majority rows whose nearest row of another class is not farther than their k-th of a block; lazy."""
     shared = frame.sparkSession.sparkContext.broadcast(foreign)
 
     def bound(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -193,45 +180,38 @@ def _in_doubt(frame: DataFrame, foreign: PointArrays, space: Space, majority: in
             for start in range(0, batch.num_rows, _BLOCK):
                 block = PointArrays.of(batch.slice(start, _BLOCK))
                 mine = np.flatnonzero(block.codes == majority)
-                yield _names(block.where(mine[_may_fail(block, mine, shared.value, space, k)]))
+                yield _hashes(block.where(mine[_is_open(block, mine, shared.value, space, k)]))
 
     return frame.mapInArrow(bound, f"{HASH} bigint")
 
 
-def _may_fail(block: PointArrays, mine: np.ndarray, foreign: PointArrays, space: Space, k: int) -> np.ndarray:
+def _is_open(block: PointArrays, mine: np.ndarray, foreign: PointArrays, space: Space, k: int) -> np.ndarray:
     if len(block) <= k or not len(mine):
         return np.ones(len(mine), np.bool_)
     queries = block.values[mine]
     radius = nearest(*space.vectors(queries, block.values), k, mine).distances[:, -1]
-    # A hair wider: the two distances of one pair need not round alike.
+    # Slightly wider: the two distances of one pair may be rounded differently.
     return np.asarray(nearest(*space.vectors(queries, foreign.values), 1).distances[:, 0] <= radius * (1 + 1e-9))
 
 
-def _names(points: PointArrays) -> pa.RecordBatch:
+def _hashes(points: PointArrays) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array(points.hashes)], names=[HASH])
 
 
+@dataclass(kw_only=True, eq=False)
 class NeighbourhoodCleaningRule(EditedNearestNeighbours):
-    """Remove rows by `EditedNearestNeighbours` of kind "mode", and the neighbours that outvote a minority row.
+    """Remove rows by `EditedNearestNeighbours` of kind "mode", and neighbours that misclassify a minority row.
 
-    Laurikkala (2001), as imbalanced-learn has it: a minority row votes for itself beside its k - 1 nearest; if it
-    is outvoted, those of its k nearest go whose class is cleaned and has more than `threshold_cleaning` times the
-    minority's rows.
+    Laurikkala (2001), as in imbalanced-learn: a minority row is misclassified if its class is not the most frequent one
+    among itself and its k - 1 nearest rows. Then those of its k nearest rows are removed whose class is cleaned and has
+    more than `threshold_cleaning` times the minority's rows.
 
     Args: as `EditedNearestNeighbours`, and
         threshold_cleaning: >= 0.
     """
 
-    def __init__(
-        self, *, key: str | Sequence[str], label: str, features: Sequence[str],
-        sampling_strategy: SamplingStrategy = "auto", n_neighbors: int = 3, threshold_cleaning: float = 0.5,
-        scaling: Scaling = "standard", seed: int = 0, exact_rows: int = EXACT_ROWS,
-    ) -> None:  # fmt: skip
-        super().__init__(
-            key=key, label=label, features=features, sampling_strategy=sampling_strategy, n_neighbors=n_neighbors,
-            kind_sel="mode", scaling=scaling, seed=seed, exact_rows=exact_rows,
-        )  # fmt: skip
-        self.threshold_cleaning: float = threshold_cleaning
+    threshold_cleaning: float = 0.5
+    kind_sel: Literal["all", "mode"] = field(default="mode", init=False)
 
     def _removed(self, points: Points) -> DataFrame:
         minority = points.minority
@@ -244,8 +224,8 @@ class NeighbourhoodCleaningRule(EditedNearestNeighbours):
         lists = self._among_all(points, [minority], self.n_neighbors)
         own = F.array(F.lit(points.codes[minority]))
         near = F.transform(F.slice(NEAR, 1, self.n_neighbors - 1), lambda entry: entry["code"])
-        outvoted = lists.where(most_voted(F.concat(own, near)) != points.codes[minority])
-        rivals = outvoted.select(F.explode(NEAR).alias("__rival")).select(
+        misclassified = lists.where(most_frequent_code(F.concat(own, near)) != points.codes[minority])
+        rivals = misclassified.select(F.explode(NEAR).alias("__rival")).select(
             F.col("__rival")["near"].alias(HASH), F.col("__rival")["code"].alias(CODE)
         )
         return super()._removed(points).unionByName(rivals.where(F.col(CODE).isin(cleaned)))

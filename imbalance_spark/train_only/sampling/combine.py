@@ -1,4 +1,4 @@
-"""SMOTE, then a cleaning of all classes: the two combinations of Batista, Prati and Monard (2004)."""
+"""SMOTE followed by a cleaning of all classes: the two combinations of Batista, Prati and Monard (2004)."""
 
 from typing import ClassVar
 
@@ -13,21 +13,23 @@ class _SmoteAndClean(SMOTE):
     _cleaner: ClassVar[type[CleaningSampler]]
 
     def fit_resample(self, train: DataFrame) -> DataFrame:
-        """As `SMOTE`, less the rows that the cleaning removes; the rows of SMOTE stay on the executors meanwhile."""
+        """As `SMOTE`, without the rows that the cleaning removes; SMOTE's rows are checkpointed on the executors."""
         oversampled = super().fit_resample(train).localCheckpoint()
-        made = dict(self.kept_fractions_)
+        oversampled_fractions = dict(self.kept_fractions_)
         cleaner = self._cleaner(
-            key=(*self.key, COPY_NUMBER), label=self.label, features=self.features, sampling_strategy="all",
+            key=(*self._key, COPY_NUMBER), label=self.label, features=self.features, sampling_strategy="all",
             scaling=self.scaling, seed=self.seed, exact_rows=self.exact_rows,
         )  # fmt: skip
         cleaned = cleaner.fit_resample(oversampled)
         self.removed_ = cleaner.removed_
-        self.kept_fractions_ = {name: made[name] * share for name, share in cleaner.kept_fractions_.items()}
+        self.kept_fractions_ = {
+            name: oversampled_fractions[name] * share for name, share in cleaner.kept_fractions_.items()
+        }
         return cleaned
 
 
 class SMOTETomek(_SmoteAndClean):
-    """SMOTE, then the removal of both members of every Tomek link.
+    """SMOTE followed by the removal of both members of every Tomek link.
 
     Args and attributes: as `SMOTE`, and `removed_` as `TomekLinks`.
     """
@@ -37,7 +39,7 @@ class SMOTETomek(_SmoteAndClean):
 
 
 class SMOTEENN(_SmoteAndClean):
-    """SMOTE, then `EditedNearestNeighbours` on all classes.
+    """SMOTE followed by `EditedNearestNeighbours` on all classes.
 
     Args and attributes: as `SMOTE`, and `removed_` as `EditedNearestNeighbours`.
     """

@@ -1,4 +1,4 @@
-"""How features are scaled before distances, and the refusal of those that have none."""
+"""How features are scaled before distances, and the refusal of features without distances."""
 
 import math
 from collections.abc import Sequence
@@ -20,30 +20,30 @@ Scaling = Literal["standard", "robust", "none"]
 _SAMPLE_ROWS = 1 << 20
 
 _SWALLOWED = 1e-7
-"""Below this share of the mean's square a variance has fewer than some nine digits left."""
+"""A variance below this share of the squared mean has fewer than about nine correct digits."""
 
 _NUMBERS = (T.ByteType, T.ShortType, T.IntegerType, T.LongType, T.FloatType, T.DoubleType)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureScale:
-    """What each feature is divided by before distances, > 0 (a constant feature has 1), and its mean."""
+    """The divisor of each feature before distances, > 0 (1 for a constant feature), and its mean."""
 
     divisors: tuple[float, ...]
     means: tuple[float, ...]
 
     def scaled(self, features: Sequence[str]) -> list[Column]:
-        """The features in these units (double); null and NaN stand at the mean of the training rows."""
+        """The features in these units (double); null and NaN count as the mean of the training rows."""
         parts = zip(_present(features), self.means, self.divisors, strict=True)
         return [F.coalesce(value, F.lit(mean)) / F.lit(divisor) for value, mean, divisor in parts]
 
     def scaled_values(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """As `scaled`, of (rows, features) in memory, NaN where there is no value."""
+        """As `scaled`, of (rows, features) in memory, NaN where a value is missing."""
         return np.asarray(np.where(np.isnan(values), self.means, values) / self.divisors, np.float64)
 
 
 def check_numeric(train: DataFrame, features: Sequence[str], stage: str) -> None:
-    """Refuse features that are absent, or that no straight line leads between.
+    """Refuse features that are absent or not numeric: they cannot be interpolated.
 
     Raises:
         ConfigError: no feature is named. MissingColumnsError: one is absent.
@@ -55,8 +55,8 @@ def check_numeric(train: DataFrame, features: Sequence[str], stage: str) -> None
     types = {name: train.schema[name].dataType for name in features}
     if bad := {name: found.simpleString() for name, found in types.items() if not isinstance(found, _NUMBERS)}:
         raise DataContractError(
-            f"{stage}: features {bad} are neither integer nor floating: there is nothing between two categories. "
-            "Leave them out, or use RandomOverSampler: mixed features need SMOTENC."
+            f"{stage}: features {bad} are neither integer nor floating, and categories cannot be interpolated. "
+            "Use SMOTENC for mixed features or RandomOverSampler, or leave them out."
         )
 
 
@@ -73,13 +73,13 @@ def fit_feature_scale(
 ) -> FeatureScale:
     """The divisors: population standard deviation, interquartile range, or 1.
 
-    No pass over the rows, but one for quartiles, and one for deviations that the squares of large means swallow.
-    Null and NaN are left out. Of more than a million rows those with the lowest hashes are enough for either.
-    All numbers are kept to six digits, so that the order in which Spark adds never shows.
+    No pass over the rows, except one for quartiles, or for deviations that are small beside the mean and lose their
+    digits in the sums. Null and NaN are left out. Of more than a million rows those with the lowest hashes are used.
+    All numbers are rounded to six digits, so that the order of Spark's summation has no effect.
 
     Args:
-        sums: `n` and those of `feature_sums`, of all rows in parts. hashed: the hash of a row's key, in
-            [0, HASH_RANGE).
+        sums: `n` and the columns of `feature_sums`, one row per part of the rows. hashed: the hash of a row's key,
+            in [0, HASH_RANGE).
 
     Raises:
         ConfigError: unknown `scaling`.
@@ -105,7 +105,7 @@ def fit_feature_scale(
 
 @dataclass(frozen=True, kw_only=True)
 class _Total:
-    """Of one feature's present values."""
+    """Sums over one feature's present values."""
 
     present: int
     mean: float
@@ -146,7 +146,7 @@ def _is_infinite(value: Column) -> Column:
 
 
 def _refuse_infinite(rows: DataFrame, features: Sequence[str], stage: str) -> None:
-    """Raise where values are infinite; not where only their squares are. One pass."""
+    """Raise if values are infinite, not if only their squares overflow. One pass."""
     named = [F.count_if(_is_infinite(value)).alias(f"infinite_{i}") for i, value in enumerate(_present(features))]
     with leakage_errors():
         found = rows.agg(*named).collect()[0]
@@ -154,5 +154,5 @@ def _refuse_infinite(rows: DataFrame, features: Sequence[str], stage: str) -> No
     if counts:
         raise DataContractError(
             f"{stage}: features with infinite values, rows per column: {counts}. Replace them upstream: an infinite "
-            "value has no distance; null counts as the mean."
+            "value has no distances; null counts as the mean."
         )

@@ -1,4 +1,4 @@
-"""Whether synthetic rows are worth their search: how exact the neighbours are, and how new a row between them is."""
+"""Whether SMOTE is worth its search: recall of the neighbours, and how far synthetic samples are from copies."""
 
 import time
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from imbalance_spark.train_only.sampling.neighbours.lists import NEAR, nearest_l
 from imbalance_spark.train_only.sampling.neighbours.space import HASH, PointArrays, Space
 
 QUERIES = 256
-"""Rows of the hash sample that is searched by brute force."""
+"""Rows of the hash sample that are searched by brute force."""
 
 _COPIES_BELOW = 0.1
 _SPREAD_ROWS = 4096
@@ -19,16 +19,16 @@ _SPREAD_ROWS = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class NeighbourReport:
-    """What a hash sample of a class's rows says of its neighbours, known before any row is made.
+    """Quality of a class's neighbours, measured on a hash sample before any synthetic row is drawn.
 
     Args:
         engine: "exact", or "cells" of k-means.
-        class_rows: rows searched. rows_to_make: synthetic rows asked for.
+        class_rows: rows searched. rows_to_make: synthetic rows requested.
         recall: share of the k nearest that the engine finds, in [0, 1]; 1 for "exact".
-        distance_ratio: mean distance of what it finds / mean distance of the nearest, >= 1.
+        distance_ratio: mean distance of the neighbours found / of the true nearest, >= 1.
         novelty_ratio: mean distance to the k nearest / root mean square distance of two rows of the class.
         expected_seconds: of the search alone on this cluster, from a measured sample.
-        task_bytes: most bytes of points and distances that a task holds, roughly.
+        task_bytes: approximate peak of points and distances in one task, in bytes.
     """
 
     engine: str
@@ -50,19 +50,20 @@ class NeighbourReport:
 
     @property
     def advice(self) -> str:
-        """Whether duplication or weights would do the same."""
+        """Whether copies or weights would do as well."""
         if self.novelty_ratio < _COPIES_BELOW:
             return (
-                "Neighbours are that near that a row between them is a copy: oversample or class_weight does the same."
+                "Nearest neighbours are so close that interpolated rows are near-duplicates; "
+                "oversample or class_weight will do as well."
             )
-        return "Rows between neighbours differ from copies; whether they help, the comparison on validation says."
+        return "Interpolated rows differ from copies; the comparison on validation shows whether they help."
 
 
 def report_neighbours(index: NeighbourIndex, k: int, *, wanted: int, slots: int, stage: str) -> NeighbourReport:
-    """Search a hash sample by brute force, and as the index does; three passes where its points are on the cluster.
+    """Search a hash sample by brute force and by the index; three passes if its points are on the cluster.
 
     Args:
-        wanted: rows to make. slots: tasks that run at the same time.
+        wanted: synthetic rows requested. slots: tasks that run at the same time.
     """
     sample = index.sample(_SPREAD_ROWS, stage)
     queries = sample.where(np.arange(len(sample)) < QUERIES)
@@ -95,7 +96,7 @@ def _agreement(
     apart, least = 0.0, 0.0
     for query, near in exact.items():
         mine = found.get(query, [])
-        # A row as near as the last of the nearest is as good as it.
+        # A row at the same distance as the k-th nearest counts as found.
         limit = near[-1][0] * (1 + 1e-6)
         hits += sum(distance <= limit for distance, _ in mine)
         total += len(near)
@@ -105,7 +106,7 @@ def _agreement(
 
 
 def _pair_seconds(sample: PointArrays, space: Space, k: int) -> float:
-    """Seconds to compare two rows, from two timed searches inside the sample, of which the first warms up."""
+    """Seconds to compare two rows, from the second of two searches inside the sample; the first warms up."""
     for _ in range(2):
         start = time.perf_counter()
         nearest_lists(space, sample.where(np.arange(len(sample)) < QUERIES), sample, k)

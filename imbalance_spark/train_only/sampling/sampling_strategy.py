@@ -17,15 +17,15 @@ _SENSELESS = {"over-sampling": "majority", "under-sampling": "minority", "clean-
 
 
 def check_sampling_strategy(strategy: SamplingStrategy, counts: Counts, kind: Kind) -> dict[Label, int]:
-    """For each class to be sampled: rows to generate (over-sampling), or to keep (under-sampling).
+    """Resolve `sampling_strategy` to rows per sampled class: to generate (over-sampling) or to keep (under-sampling).
 
     The semantics of imbalanced-learn 0.14 (`imblearn.utils.check_sampling_strategy`), from counts
-    instead of rows; `True` as a ratio of 1 and target counts that are no integers are refused here.
+    instead of rows; `True` as a ratio of 1 and target counts that are not integers are refused here.
 
     Args:
         strategy: one of "auto", "minority", "majority", "not minority", "not majority", "all"; a
             ratio in (0, 1] of minority to majority rows afterwards (two classes only, no cleaning);
-            a target count per class, absolute; a list of classes (cleaning only); or a function
+            an absolute target count per class; a list of classes (cleaning only); or a function
             from the class counts to target counts. "auto" is "not majority" for over-sampling and
             "not minority" otherwise.
         counts: rows of each class before sampling. Of equally frequent classes the first in sorted
@@ -33,12 +33,18 @@ def check_sampling_strategy(strategy: SamplingStrategy, counts: Counts, kind: Ki
         kind: what the numbers mean; for "clean-sampling" only the classes matter.
 
     Returns:
-        Rows per targeted class, sorted by class; classes that are not named pass whole.
+        Rows per targeted class, sorted by class; other classes stay as they are.
 
     Raises:
-        ConfigError: the strategy is of no known form, names an unknown class, or asks an
-            over-sampler to remove rows or an under-sampler to make some.
+        ConfigError: the strategy has no known form, names an unknown class, or asks an
+            over-sampler to remove rows or an under-sampler to add some.
         DataContractError: fewer than two classes have rows.
+
+    Examples:
+        >>> check_sampling_strategy(0.5, {0: 1000, 1: 10}, "over-sampling")
+        {1: 490}
+        >>> check_sampling_strategy("auto", {"ok": 1000, "late": 30, "fraud": 10}, "under-sampling")
+        {'late': 10, 'ok': 10}
     """
     refuse_one_class(counts, kind)
     ordered = dict(sorted(counts.items()))
@@ -67,7 +73,7 @@ def _by_word(word: str, counts: Counts, kind: Kind) -> dict[Label, int]:
         raise ConfigError(f"sampling_strategy must be one of {list(_WORDS)}, got {word!r}.{nearest([word], _WORDS)}")
     if word == _SENSELESS[kind]:
         raise ConfigError(
-            f"sampling_strategy {word!r} makes no sense for {kind}. Use 'auto', which is {_AUTO[kind]!r}."
+            f"sampling_strategy {word!r} is not possible for {kind}. Use 'auto', which is {_AUTO[kind]!r}."
         )
     word = _AUTO[kind] if word == "auto" else word
     majority, minority = max(counts, key=lambda c: counts[c]), min(counts, key=lambda c: counts[c])
@@ -133,7 +139,7 @@ def _by_count(asked: Mapping[Label, int], counts: Counts, kind: Kind) -> dict[La
             )
         elif label in counts and kind == "under-sampling" and n > counts[label]:
             problems.append(
-                f"sampling_strategy[{label!r}] is {n}, but only {counts[label]} rows are there: under-sampling makes "
+                f"sampling_strategy[{label!r}] is {n}, but only {counts[label]} rows are there: under-sampling adds "
                 "none."
             )
     if problems:

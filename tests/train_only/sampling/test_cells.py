@@ -85,7 +85,7 @@ def test_both_exact_searches_find_what_brute_force_finds(
     expected = {int(points.hashes[i]): [int(points.hashes[j]) for j in order[i]] for i in range(300)}
     for found in (
         near(search_by_scan(table, points.where(np.arange(300)), SPACE, 5)),
-        near(held.HeldIndex(points=collect_points(table, "test"), space=SPACE).nearest(table.sparkSession, 5)),
+        near(held.InMemoryIndex(points=collect_points(table, "test"), space=SPACE).nearest(table.sparkSession, 5)),
     ):
         assert {name: [other for _, other in found[name]] for name in expected} == expected
 
@@ -129,16 +129,16 @@ def test_cells_in_memory_and_on_the_cluster_give_the_same_lists(
     monkeypatch.setattr(held, "_CELL_QUERIES", block)
     partition = fit_partition(points, SPACE, 40_000, seed=7)
     every = lambda rows: np.ones(len(rows), np.bool_)  # noqa: E731
-    index = held.HeldIndex.by_cells(points, SPACE, partition.cells(points))
-    found = index.placed(table.sparkSession, 5, "test")
+    index = held.InMemoryIndex.by_cells(points, SPACE, partition.cells(points))
+    found = index.ranked(table.sparkSession, 5, "test")
     assert near(found) == near(search_cells(table, partition, SPACE, 5, queries=len(points), is_query=every))
-    assert {row["__place"]: row["__hash"] for row in found.collect()} == dict(enumerate(points.hashes.tolist()))
+    assert {row["__rank"]: row["__hash"] for row in found.collect()} == dict(enumerate(points.hashes.tolist()))
 
 
 def test_cells_of_few_rows_have_lists_of_what_is_there(frame: Any) -> None:
     table, points = frame
     few = points.where(np.arange(4))
-    index = held.HeldIndex.by_cells(few, SPACE, fit_partition(few, SPACE, 4, seed=7).cells(few))
+    index = held.InMemoryIndex.by_cells(few, SPACE, fit_partition(few, SPACE, 4, seed=7).cells(few))
     found = near(index.nearest(table.sparkSession, 5))
     assert len(found) == 4
     for name, entries in found.items():

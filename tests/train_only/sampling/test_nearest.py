@@ -55,5 +55,5 @@ def test_a_row_is_not_its_own_neighbour_but_its_twin_is() -> None:
 @pytest.mark.parametrize("k", [0, 3])
 def test_more_neighbours_than_rows_are_refused(k: int) -> None:
     rows = np.zeros((3, 1))
-    with pytest.raises(ValueError, match=r"k must be in \[1, rows that a query may have\]"):
+    with pytest.raises(ValueError, match=r"k must be in \[1, rows other than the query\]"):
         nearest(rows, rows, k, np.arange(3))

@@ -83,17 +83,17 @@ def test_the_rows_that_stay_are_those_of_imbalanced_learn(train: DataFrame, arra
 
 
 @pytest.fixture(params=["held", "cluster"])
-def held_bytes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+def bytes_in_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Cells in memory, and on the cluster."""
     if request.param == "cluster":
         for room in (index, held_class):
             monkeypatch.setattr(
-                room, "held_bytes", lambda rows, space, engine: (engine == "cells") * (index.HELD_BYTES + 1)
+                room, "bytes_in_memory", lambda rows, space, engine: (engine == "cells") * (index.IN_MEMORY_BYTES + 1)
             )
     return str(request.param)
 
 
-@pytest.mark.usefixtures("held_bytes")
+@pytest.mark.usefixtures("bytes_in_memory")
 def test_cells_of_one_leaf_clean_as_the_exact_search(train: DataFrame) -> None:
     for sampler in (TomekLinks, EditedNearestNeighbours, NeighbourhoodCleaningRule):
         exact, cells = (kept(sampler(**ROLES, exact_rows=rows).fit_resample(train)) for rows in (1000, 0))
@@ -182,7 +182,7 @@ def test_the_constant_of_smotenc_is_the_median_of_the_class(spark: SparkSession)
     assert {row["c"] for row in made if row["parent_id"] == 0} == {"b"}
 
 
-@pytest.mark.usefixtures("held_bytes")
+@pytest.mark.usefixtures("bytes_in_memory")
 @pytest.mark.parametrize("exact_rows", [0, 1000])
 def test_smotenc_takes_the_category_that_most_neighbours_have(train: DataFrame, exact_rows: int) -> None:
     sampler = SMOTENC(
@@ -233,7 +233,7 @@ def test_smote_and_enn_leave_only_rows_that_their_neighbours_confirm(train: Data
     assert {row["label"]: row["count"] for row in left} == {name: 300 - n for name, n in sampler.removed_.items()}
 
 
-@pytest.mark.usefixtures("held_bytes")
+@pytest.mark.usefixtures("bytes_in_memory")
 @pytest.mark.parametrize("exact_rows", [0, 1000])
 def test_the_report_says_how_good_and_how_new_neighbours_are(train: DataFrame, arrays: Any, exact_rows: int) -> None:
     sampler = SMOTE(**ROLES, seed=7, sampling_strategy={1: 100}, exact_rows=exact_rows)
@@ -312,7 +312,7 @@ def test_neighbour_samplers_keep_the_promises(spark: SparkSession, sampler: str,
     check(spark, lambda train: PROMISING[sampler].fit_resample(train).drop(*provenance))
 
 
-def test_smote_reads_the_rows_as_often_as_it_says(spark: SparkSession, held_bytes: str) -> None:
+def test_smote_reads_the_rows_as_often_as_it_says(spark: SparkSession, bytes_in_memory: str) -> None:
     seen = spark.sparkContext.accumulator(0)
 
     def count(batches):  # type: ignore[no-untyped-def]  # Arrow batches in and out
@@ -324,9 +324,9 @@ def test_smote_reads_the_rows_as_often_as_it_says(spark: SparkSession, held_byte
     counted = train.mapInArrow(count, train.schema)
     resampled = SMOTE(**{**ONE, "features": ["amount"]}, sampling_strategy={2: 100}, exact_rows=0).fit_resample(counted)
     # Counts with the scale, and the class; where it stays on the cluster its sample, three for the report, places.
-    passes = {"held": 2, "cluster": 6}[held_bytes]
+    passes = {"held": 2, "cluster": 6}[bytes_in_memory]
     assert seen.value == passes * sum(CLASSES.values())
     resampled.write.format("noop").mode("overwrite").save()
     # Originals and parents; on the cluster neighbours and the search too.
-    passes += {"held": 2, "cluster": 4}[held_bytes]
+    passes += {"held": 2, "cluster": 4}[bytes_in_memory]
     assert seen.value == passes * sum(CLASSES.values())

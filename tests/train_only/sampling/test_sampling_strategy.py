@@ -85,7 +85,7 @@ def test_labels_come_back_as_the_data_has_them() -> None:
         (
             "majority",
             "over-sampling",
-            "'majority' makes no sense for over-sampling. Use 'auto', which is 'not majority'",
+            "'majority' is not possible for over-sampling. Use 'auto', which is 'not majority'",
         ),
         (0.1, "over-sampling", "is not above the present ratio 0.1111"),
         (0.1, "under-sampling", "is below the present ratio 0.1111"),

@@ -13,7 +13,7 @@ from support.sampler_checks import CHECKS, make_train
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.train_only.sampling import smote as smote_room
 from imbalance_spark.train_only.sampling.neighbours import on_cluster as places
-from imbalance_spark.train_only.sampling.neighbours.on_cluster import with_places
+from imbalance_spark.train_only.sampling.neighbours.on_cluster import with_hash_ranks
 from imbalance_spark.train_only.sampling.smote import SMOTE
 from imbalance_spark.train_only.sampling.synthetic import PROVENANCE, draw_pairs
 
@@ -66,9 +66,7 @@ def test_draws_are_uniform_and_fewer_are_the_first_of_more(spark: SparkSession) 
         "shiftleft(id, 56) as __hash", "transform(sequence(0, 4), i -> (0D, id * 5L + i, 1)) as n"
     )
     entries = "array<struct<distance: double, near: bigint, code: int>>"
-    lists = lists.select(
-        "__hash", F.col("n").cast(entries).alias("__near"), F.expr("shiftright(__hash, 56) as __place")
-    )
+    lists = lists.select("__hash", F.col("n").cast(entries).alias("__near"), F.expr("shiftright(__hash, 56) as __rank"))
     few, many = (
         draw_pairs(lists, 40, wanted, "smote/7/1").toPandas().sort_values(["__hash", "copy_number"])
         for wanted in (1000, 40_000)
@@ -87,8 +85,8 @@ def test_places_are_ranks_of_hashes_also_over_many_buckets(
 ) -> None:
     monkeypatch.setattr(places, "_BUCKET_ROWS", 10)
     ids = spark.range(500).selectExpr("pmod(xxhash64(id), shiftleft(1L, 62)) as __hash", "array() as __near")
-    found = with_places(ids, ids, 500, "SMOTE").orderBy("__hash").collect()
-    assert [row["__place"] for row in found] == list(range(500))
+    found = with_hash_ranks(ids, ids, 500, "SMOTE").orderBy("__hash").collect()
+    assert [row["__rank"] for row in found] == list(range(500))
 
 
 @pytest.mark.parametrize(
@@ -148,5 +146,5 @@ def test_rows_made_in_memory_are_those_made_by_joins(spark: SparkSession, monkey
         return [*sorted(map(str, rows.collect())), str(rows.schema)]
 
     in_memory = made()
-    monkeypatch.setattr(smote_room, "HELD_BYTES", 0)
+    monkeypatch.setattr(smote_room, "IN_MEMORY_BYTES", 0)
     assert made() == in_memory

@@ -95,7 +95,7 @@ def test_what_smoten_cannot_do_is_refused(spark: SparkSession, monkeypatch: pyte
     with pytest.raises(ConfigError, match="names no column"):
         SMOTEN(**ROLES, features=[]).fit_resample(spark.createDataFrame(made_table(2)))
     monkeypatch.setattr(smoten, "MOST_VALUES", 20)
-    with pytest.raises(DataContractError, match=r"more than 20 different values together.*'"):
+    with pytest.raises(DataContractError, match=r"more than 20 distinct values together.*'"):
         SMOTEN(**ROLES, features=NAMES).fit_resample(spark.createDataFrame(made_table(2)))
 
 

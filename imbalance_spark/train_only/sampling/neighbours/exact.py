@@ -9,27 +9,27 @@ Floats = npt.NDArray[np.float64]
 Positions = npt.NDArray[np.int64]
 
 _BLOCK_BYTES = 1 << 24
-"""Of one block of proposed distances; the search needs about twice that beside its inputs."""
+"""Size of a block of proposed distances; the search needs about twice that beside its inputs."""
 
 _FEW_ROWS = 4096
 
 _GROUPED = {True: 8, False: 32}
-"""Rows whose smallest distance stands for them in the first selection; among few rows and among many."""
+"""Rows represented by their smallest distance in the first selection; for few rows and for many."""
 
 _SPARE = {True: 3, False: 8}
-"""Candidates beyond k, so that a rounding of the proposal seldom leaves the answer open."""
+"""Candidates beyond k, so that rounding of the proposal seldom leaves the answer open."""
 
 
 def lowest(
     scores: npt.NDArray[np.floating], wanted: int, grouped: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.floating]]:
-    """Columns and values of the `wanted` lowest scores of each row, in any order; any of equally low ones.
+    """Columns and values of the `wanted` lowest scores of each row, in any order; ties are broken arbitrarily.
 
-    The lowest scores lie in the groups with the lowest minima: a minimum is much cheaper than a selection.
+    The lowest scores are in the groups with the lowest minima, and minima are much cheaper than a selection.
 
     Args:
         scores: (rows, columns), columns a multiple of `grouped`.
-        grouped: scores whose minimum stands for them in the first selection.
+        grouped: number of scores represented by their minimum in the first selection.
     """
     groups = scores.shape[1] // grouped
     if groups <= wanted:
@@ -48,7 +48,7 @@ class Neighbours:
     """For each query its k nearest rows, nearest first; equally near rows by position.
 
     Args:
-        positions: (queries, k), into the rows that were searched.
+        positions: (queries, k), indices of the searched rows.
         distances: (queries, k), Euclidean, >= 0.
     """
 
@@ -68,15 +68,15 @@ def nearest(queries: Floats, rows: Floats, k: int, own: Positions | None = None)
 
     Args:
         queries: (q, d), finite. rows: (n, d), finite.
-        k: 1 <= k <= rows that a query may have.
-        own: (q,), each query's own position among the rows, which is no neighbour of it (a twin at
+        k: in [1, number of rows other than the query].
+        own: (q,), each query's own position among the rows, which is not its neighbour (a duplicate at
             another position is); -1 where it is not among them.
 
     Raises:
-        ValueError: k is more than the rows that a query may have.
+        ValueError: k is out of this range.
     """
     if not 1 <= k <= len(rows) - (own is not None and bool((own >= 0).any())):
-        raise ValueError(f"nearest: k must be in [1, rows that a query may have], got {k} of {len(rows)} rows.")
+        raise ValueError(f"nearest: k must be in [1, rows other than the query], got {k} of {len(rows)} rows.")
     own = np.full(len(queries), -1, np.int64) if own is None else own
     positions = np.empty((len(queries), k), np.int64)
     squares = np.empty((len(queries), k), np.float64)
@@ -97,7 +97,7 @@ def _search(
     positions: Positions,
     squares: Floats,
 ) -> Positions:
-    """Fill in the answers that this precision settles; the queries that it leaves open."""
+    """Fill in the answers that this precision settles; return the queries that it leaves open."""
     if not len(pending):
         return pending
     proposal = _Proposal.of(rows, dtype)
@@ -114,7 +114,7 @@ def _search(
 
 @dataclass(frozen=True, kw_only=True)
 class _Proposal:
-    """Rows laid out so that one matrix product gives, for each, its squared distance less the query's square."""
+    """Rows laid out so that one matrix product gives each squared distance minus the query's squared length."""
 
     columns: npt.NDArray[np.floating]
     centre: Floats
@@ -124,7 +124,7 @@ class _Proposal:
 
     @property
     def has_few(self) -> bool:
-        """Whether the rows are those of a cell, say, and not of a class."""
+        """Whether the rows are few, such as those of one cell."""
         return self.rows <= _FEW_ROWS
 
     @classmethod
@@ -158,7 +158,7 @@ class _Proposal:
         return found_squares[:, -1] < self._least_hidden(scaled, proposed.max(axis=1)), found, found_squares
 
     def _least_hidden(self, scaled: Floats, last: npt.NDArray[np.floating]) -> Floats:
-        """What the square of a row that is no candidate is at least, whatever the rounding did."""
+        """A lower bound of the squared distance of every row that is not a candidate, allowing for rounding."""
         lengths = np.square(scaled).sum(axis=1)
         steps = 4 * (scaled.shape[1] + 4) * float(np.finfo(self.columns.dtype).eps)
         error = steps * np.square(np.sqrt(lengths) + self.longest)

@@ -1,4 +1,4 @@
-"""The nearest of those points that lie in the cells which a query looks at: exactly, by blocks of one cell."""
+"""The nearest points inside the cells that a query probes: exact within them, in blocks of one cell."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,14 +18,14 @@ _CROWD = 4
 _FEW = 4
 
 _NEARLY = 1.02
-"""Mean distance of what few probes find, over that of what all find, at most."""
+"""Most that the mean distance found by few probes may exceed that of all probes, as a ratio."""
 
 _QUERIES, _K = 256, 5
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellRows:
-    """Which cells each point looks at, (points, probes), and the points in the order of the cells they lie in."""
+    """The cells that each point probes, (points, probes), and the points in the order of their own cells."""
 
     of_point: Cells
     order: npt.NDArray[np.int32]
@@ -41,9 +41,9 @@ class CellRows:
 
     @property
     def compared(self) -> int:
-        """Points that a query is compared with, on average."""
+        """Average number of points that a query is compared with."""
         sizes = np.diff(self.starts).astype(np.float64)
-        # As many queries look at a cell as there are points in it for each of the probes.
+        # On average, each of the probes sends as many queries to a cell as it has points.
         return int(self.of_point.shape[1] * np.square(sizes).sum() / max(1.0, sizes.sum()))
 
     def members(self, cell: int) -> Words:
@@ -55,7 +55,7 @@ class CellRows:
 
 @dataclass(frozen=True, kw_only=True)
 class _Hits:
-    """Pairs of a query's number and a point, with their squared distance."""
+    """Pairs of a query and a point, with their squared distance."""
 
     query: Words
     position: Words
@@ -76,29 +76,29 @@ class _Hits:
         is_first = np.append(True, query[1:] != query[:-1])
         starts = np.flatnonzero(is_first)
         rank = np.arange(len(query)) - starts[np.cumsum(is_first) - 1]
-        kept = order[rank < k]
-        return _Hits(query=self.query[kept], position=self.position[kept], square=self.square[kept])
+        nearest = order[rank < k]
+        return _Hits(query=self.query[nearest], position=self.position[nearest], square=self.square[nearest])
 
 
-def nearest_in_cells(space: Space, values: Numbers, cells: CellRows, places: Words, k: int) -> Neighbours:
-    """The k nearest of all points in the cells that each query looks at, itself left out; (queries, k).
+def nearest_in_cells(space: Space, values: Numbers, cells: CellRows, queries: Words, k: int) -> Neighbours:
+    """The k nearest points in the cells that each query probes, without the query itself; (queries, k).
 
-    Cells are looked at from the nearest on. What a matrix product in float32 cannot rule out is measured in
-    float64, so that the result hangs on nothing but the points: equally near ones stand by position. What is not
-    there is at infinity.
+    Cells are searched from the nearest one on. Pairs that a matrix product in float32 cannot rule out are computed in
+    float64, so that the result depends on the points alone: equally near ones are ordered by position. Missing
+    neighbours are at infinity.
 
     Args:
-        values: (points, numbers). places: (queries,), which of the points are asked for.
+        values: (points, coordinates). queries: positions among the points.
     """
-    positions = np.full((len(places), k), -1, np.int64)
+    positions = np.full((len(queries), k), -1, np.int64)
     squares = np.full(positions.shape, np.inf)
-    probes = cells.of_point[places]
+    probes = cells.of_point[queries]
     for first, last in _steps(probes.shape[1]):
         limits = squares[:, -1]
         parts = [
             hits
-            for queries, cell in _asked(probes[:, first:last])
-            for hits in _hits(space, values, places, queries, cells.members(cell), limits, k)
+            for numbers, cell in _by_cell(probes[:, first:last])
+            for hits in _hits(space, values, queries, numbers, cells.members(cell), limits, k)
         ]
         if parts:
             _take(_Hits.joined(parts), positions, squares)
@@ -106,15 +106,15 @@ def nearest_in_cells(space: Space, values: Numbers, cells: CellRows, places: Wor
 
 
 def _steps(probes: int) -> Iterator[tuple[int, int]]:
-    """The first cell alone, the second alone, then twice as many: most neighbours are known when many are looked at."""
+    """The first cell, the second, then twice as many each: when many are searched, most neighbours are known."""
     first, last = 0, 1
     while first < probes:
         yield first, min(last, probes)
         first, last = last, max(2, 2 * last)
 
 
-def _asked(probes: Cells) -> Iterator[tuple[Words, int]]:
-    """Each cell of these probes, with the numbers of the queries that look at it."""
+def _by_cell(probes: Cells) -> Iterator[tuple[Words, int]]:
+    """Each cell of these probes, with the numbers of the queries that probe it."""
     flat = probes.ravel()
     order = np.argsort(flat, kind="stable")
     cells, starts = np.unique(flat[order], return_index=True)
@@ -123,27 +123,27 @@ def _asked(probes: Cells) -> Iterator[tuple[Words, int]]:
 
 
 def _hits(
-    space: Space, values: Numbers, places: Words, queries: Words, members: Words, limits: Floats, k: int
+    space: Space, values: Numbers, queries: Words, numbers: Words, members: Words, limits: Floats, k: int
 ) -> Iterator[_Hits]:
-    """Pairs that may be among the k nearest of a query: none that is, is left out."""
+    """Pairs that can be among the k nearest of a query; none that is among them is left out."""
     size = max(1, _BLOCK_NUMBERS // max(1, len(members)))
-    for start in range(0, len(queries) if len(members) else 0, size):
-        block = queries[start : start + size]
+    for start in range(0, len(numbers) if len(members) else 0, size):
+        block = numbers[start : start + size]
         if not space.is_euclidean:
-            yield _compared(space, values, places, block, members, k)
+            yield _compared(space, values, queries, block, members, k)
             continue
-        asked, searched = space.vectors(values[places[block]], values[members])
-        query, member = _near(asked, searched, places[block], members, limits[block], k)
+        asked, searched = space.vectors(values[queries[block]], values[members])
+        query, member = _near(asked, searched, queries[block], members, limits[block], k)
         square = np.square(asked[query] - searched[member]).sum(axis=1)
         found = _Hits(query=block[query], position=members[member], square=square)
         yield found.lowest(k) if len(query) > _CROWD * k * len(block) else found
 
 
-def _compared(space: Space, values: Numbers, places: Words, block: Words, members: Words, k: int) -> _Hits:
-    """The k nearest of these queries in one cell, in a distance that no matrix product gives."""
-    at = np.minimum(np.searchsorted(members, places[block]), len(members) - 1)
-    own = np.where(members[at] == places[block], at, -1)
-    found = nearest_in(space, values[places[block]], values[members], k, own)
+def _compared(space: Space, values: Numbers, queries: Words, block: Words, members: Words, k: int) -> _Hits:
+    """The k nearest of these queries in one cell, in a distance that is not a matrix product."""
+    at = np.minimum(np.searchsorted(members, queries[block]), len(members) - 1)
+    own = np.where(members[at] == queries[block], at, -1)
+    found = nearest_in(space, values[queries[block]], values[members], k, own)
     query, column = np.nonzero(np.isfinite(found.distances))
     return _Hits(
         query=block[query],
@@ -179,7 +179,7 @@ def _near(
 
 
 def _bound_of_k(scores: npt.NDArray[np.float32], k: int) -> Floats:
-    """What k of a row's scores do not exceed, from the minima of groups of columns; infinite where there are few."""
+    """An upper bound of a row's k-th lowest score, from minima over groups of columns; infinite for few columns."""
     groups = scores.shape[1] // _GROUPED
     if groups <= k:
         return np.full(len(scores), np.inf)
@@ -188,7 +188,7 @@ def _bound_of_k(scores: npt.NDArray[np.float32], k: int) -> Floats:
 
 
 def _take(hits: _Hits, positions: Words, squares: Floats) -> None:
-    """Merge the hits into the lists, which have their k nearest first, those at infinity at position -1."""
+    """Merge the hits into the lists, nearest first; entries at infinity have position -1."""
     k = positions.shape[1]
     order = np.argsort(hits.query, kind="stable")
     rows, starts, counts = np.unique(hits.query[order], return_index=True, return_counts=True)
@@ -206,15 +206,15 @@ def _take(hits: _Hits, positions: Words, squares: Floats) -> None:
 
 
 def fit_searched_partition(sample: PointArrays, space: Space, rows: int, seed: int) -> tuple[Partition, Cells]:
-    """As `fit_partition`, with half the probes where these do, as measured in the sample; and the sample's cells."""
+    """As `fit_partition`, with half the probes where the sample shows them to be enough; and the sample's cells."""
     partition = fit_partition(sample, space, rows, seed)
     cells = partition.cells(sample, driver_threads())
-    looked_at = CellRows.of(cells)
-    places = np.arange(min(_QUERIES, len(sample)))
+    probed = CellRows.of(cells)
+    queries = np.arange(min(_QUERIES, len(sample)))
 
     def distance(probes: int) -> float:
-        some = replace(looked_at, of_point=cells[:, :probes])
-        found = nearest_in_cells(space, sample.values, some, places, _K).distances
+        some = replace(probed, of_point=cells[:, :probes])
+        found = nearest_in_cells(space, sample.values, some, queries, _K).distances
         return float(found.mean()) if found.size else 0.0
 
     few = min(_FEW, partition.probes)

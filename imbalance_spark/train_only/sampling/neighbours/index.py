@@ -1,4 +1,4 @@
-"""An index of points: held in memory where they fit, by cells on the cluster where they do not."""
+"""An index of points: in memory where they fit, by k-means cells on the cluster where they do not."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,66 +11,66 @@ from pyspark.sql import functions as F
 
 from imbalance_spark.core.hashing import HASH_RANGE
 from imbalance_spark.train_only.sampling.neighbours.in_cells import fit_searched_partition
-from imbalance_spark.train_only.sampling.neighbours.in_memory import BLOCK_BYTES, Engine, HeldIndex, held_bytes
+from imbalance_spark.train_only.sampling.neighbours.in_memory import BLOCK_BYTES, Engine, InMemoryIndex, bytes_in_memory
 from imbalance_spark.train_only.sampling.neighbours.kmeans import SAMPLE_ROWS, Partition, driver_threads
 from imbalance_spark.train_only.sampling.neighbours.on_cluster import (
     collect_points,
     fit_cells,
     search_by_scan,
     search_cells,
-    with_places,
+    with_hash_ranks,
 )
 from imbalance_spark.train_only.sampling.neighbours.space import HASH, PointArrays, Space
 
 EXACT_ROWS = 50_000
-"""Default of the rows up to which a class is searched exactly."""
+"""Default for the largest class that is searched exactly."""
 
-HELD_BYTES = 1 << 28
-"""Points of up to so many bytes are collected and broadcast; of more, a sample leaves the cluster."""
+IN_MEMORY_BYTES = 1 << 28
+"""Points of up to this size are collected and broadcast; of larger classes only a sample is collected."""
 
 
 class NeighbourIndex(Protocol):
-    """Points among which each finds its nearest others."""
+    """Points, searchable for the nearest others of each."""
 
     @property
     def rows(self) -> int:
-        """Points that are searched."""
+        """Number of points."""
 
     @property
     def space(self) -> Space:
-        """What a distance is."""
+        """Defines the distance."""
 
     @property
     def engine(self) -> Engine:
-        """How they are searched."""
+        """How the points are searched."""
 
     @property
     def compared(self) -> int:
-        """Points that a query is compared with, on average."""
+        """Average number of points that a query is compared with."""
 
     @property
     def task_bytes(self) -> int:
-        """Most bytes of points and distances that a task holds, roughly."""
+        """Approximate peak of points and distances in one task, in bytes."""
 
     def nearest(self, spark: SparkSession, k: int) -> DataFrame:
         """Each point's k nearest others: `HASH`, `CODE` and `NEAR`."""
 
-    def placed(self, spark: SparkSession, k: int, stage: str) -> DataFrame:
-        """As `nearest`, with `PLACE`."""
+    def ranked(self, spark: SparkSession, k: int, stage: str) -> DataFrame:
+        """As `nearest`, with `RANK`, the rank of each point's hash."""
 
     def sample(self, rows: int, stage: str) -> PointArrays:
-        """Some of the points, on average so many, by their hashes."""
+        """A sample of about `rows` points, by their hashes."""
 
     def brute_force(self, queries: PointArrays, k: int) -> pa.Table:
-        """The k nearest of these points, by comparing all."""
+        """The k nearest points of each query, by comparing it with all points."""
 
     def found(self, queries: PointArrays, k: int) -> pa.Table:
-        """The k nearest of these points, as `nearest` finds them."""
+        """The k nearest points of each query, as `nearest` finds them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterIndex:
-    """Points that stay on the cluster, searched by their cells; each method but `nearest` is one pass."""
+    """Points that stay on the cluster, searched by cells; each method except `nearest` is one pass."""
 
     frame: DataFrame
     rows: int
@@ -81,12 +81,12 @@ class ClusterIndex:
 
     @property
     def compared(self) -> int:
-        """Points that a query is compared with, on average."""
+        """Average number of points that a query is compared with."""
         return self.partition.probes * self._cell_rows
 
     @property
     def task_bytes(self) -> int:
-        """Of a cell with all rows that look at it, of which there are as many as it has itself for each probe."""
+        """Of one cell with all rows that probe it: on average as many per probe as the cell has rows."""
         return 16 * self.space.width * (1 + self.partition.probes) * self._cell_rows + BLOCK_BYTES
 
     @property
@@ -97,9 +97,9 @@ class ClusterIndex:
         """As `search_cells`."""
         return search_cells(self.frame, self.partition, self.space, k, queries=self.rows, is_query=_all)
 
-    def placed(self, spark: SparkSession, k: int, stage: str) -> DataFrame:
-        """As `nearest`; one pass for the places, the rest is lazy."""
-        return with_places(self.nearest(spark, k), self.frame.select(HASH), self.rows, stage)
+    def ranked(self, spark: SparkSession, k: int, stage: str) -> DataFrame:
+        """As `nearest`; one pass for the ranks, the rest is lazy."""
+        return with_hash_ranks(self.nearest(spark, k), self.frame.select(HASH), self.rows, stage)
 
     def sample(self, rows: int, stage: str) -> PointArrays:
         """The points with the lowest hashes."""
@@ -107,11 +107,11 @@ class ClusterIndex:
         return collect_points(self.frame.where(F.col(HASH) < F.lit(below)), stage)
 
     def brute_force(self, queries: PointArrays, k: int) -> pa.Table:
-        """As `search_by_scan`; bounded by the queries."""
+        """As `search_by_scan`; the result is bounded by the queries."""
         return search_by_scan(self.frame, queries, self.space, k).toArrow()
 
     def found(self, queries: PointArrays, k: int) -> pa.Table:
-        """As `nearest`, in the queries' cells alone; bounded by the queries."""
+        """As `nearest`, in the cells of the queries only; the result is bounded by the queries."""
         names = queries.hashes
 
         def is_query(points: PointArrays) -> npt.NDArray[np.bool_]:
@@ -127,33 +127,33 @@ class ClusterIndex:
 def index_points(
     frame: DataFrame, rows: int, space: Space, *, exact_rows: int, seed: int, stage: str
 ) -> NeighbourIndex:
-    """An index of `rows` points; one pass, which brings them or a sample of them to the driver.
+    """An index of `rows` points; one pass, which collects them or a sample of them.
 
     Raises:
         DataContractError: two rows have one key. LeakageError: a row whose split is not "train".
     """
-    if not is_exact(rows, space, exact_rows) and held_bytes(rows, space, "cells") > HELD_BYTES:
+    if not is_exact(rows, space, exact_rows) and bytes_in_memory(rows, space, "cells") > IN_MEMORY_BYTES:
         return ClusterIndex(frame=frame, rows=rows, space=space, partition=fit_cells(frame, rows, space, seed, stage))
-    return index_held(collect_points(frame, stage), space, exact_rows=exact_rows, seed=seed)
+    return index_in_memory(collect_points(frame, stage), space, exact_rows=exact_rows, seed=seed)
 
 
-def index_held(points: PointArrays, space: Space, *, exact_rows: int, seed: int) -> HeldIndex:
+def index_in_memory(points: PointArrays, space: Space, *, exact_rows: int, seed: int) -> InMemoryIndex:
     """An index of points in memory."""
     rows = len(points)
     if is_exact(rows, space, exact_rows):
-        return HeldIndex(points=points, space=space)
-    # The lowest hashes: the sample that cells are learnt on where rows stay on the cluster.
+        return InMemoryIndex(points=points, space=space)
+    # The lowest hashes: the same sample as where the rows stay on the cluster.
     share = min(1.0, SAMPLE_ROWS / rows)
     sample = points.where(points.hashes < int(share * HASH_RANGE))
     partition, cells = fit_searched_partition(sample, space, rows, seed)
     if len(sample) < rows:
         cells = partition.cells(points, driver_threads())
-    return HeldIndex.by_cells(points, space, cells)
+    return InMemoryIndex.by_cells(points, space, cells)
 
 
 def is_exact(rows: int, space: Space, exact_rows: int) -> bool:
-    """Whether so many points are held and searched exactly."""
-    return rows <= exact_rows and held_bytes(rows, space, "exact") <= HELD_BYTES
+    """Whether `rows` points are collected and searched exactly."""
+    return rows <= exact_rows and bytes_in_memory(rows, space, "exact") <= IN_MEMORY_BYTES
 
 
 def _all(points: PointArrays) -> npt.NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Cells of near rows around the centres of k-means, learnt from a sample, free of the layout."""
+"""k-means cells of near rows, fitted on a sample, independent of the table's layout."""
 
 import math
 import os
@@ -12,10 +12,10 @@ from imbalance_spark.train_only.sampling.neighbours.exact import lowest
 from imbalance_spark.train_only.sampling.neighbours.space import Floats, Numbers, PointArrays, Space
 
 PROBES = 8
-"""Most cells that a search looks at for each row: those of the nearest centres."""
+"""Most cells that are searched for each row: those of the nearest centres."""
 
 SAMPLE_ROWS = 1 << 18
-"""Rows that the centres are learnt on, which the driver holds."""
+"""Rows that the centres are fitted on, in the driver's memory."""
 
 Cells = npt.NDArray[np.int32]
 _Singles = npt.NDArray[np.float32]
@@ -25,7 +25,7 @@ _ROUNDS = 4
 _REACH = 8.0
 
 _EXACT = 1 << 24
-"""Below it float32 holds every whole number."""
+"""Up to here float32 represents every integer."""
 
 _CROWDED, _MOST_ROWS = 4, 1 << 15
 _CATEGORIES, _DIRECTIONS = 4093, 8
@@ -36,14 +36,15 @@ _NEVER = np.float32(_EXACT)
 
 @dataclass(frozen=True, kw_only=True)
 class Partition:
-    """Centres as whole numbers, so small that a product of them is exact in float32, whatever it is computed with.
+    """Centres as integers, so small that their products are exact in float32 on any hardware.
 
     Args:
-        middle: (numbers of a point,), what is subtracted. step: what one whole number stands for, > 0.
-        limit: the largest whole number. categories: (categorical columns, 4093, 8), a category as a random point.
-        centres: (cells, numbers + 8 x categorical columns).
-        probes: how many cells a row looks at.
-        parts: into how many cells each centre's rows are dealt by their hashes, where there are too many.
+        middle: (coordinates,), subtracted first. step: the unit of the integers, > 0.
+        limit: the largest integer. categories: (categorical columns, 4093, 8), a category as a random point.
+        centres: (cells, coordinates + 8 x categorical columns).
+        probes: number of cells searched for a row.
+        parts: number of cells into which the rows of each centre are split by hash; more than 1 where there are too
+            many rows.
     """
 
     middle: Floats
@@ -55,16 +56,16 @@ class Partition:
     parts: npt.NDArray[np.int64]
 
     def cells(self, points: PointArrays, threads: int = 1) -> Cells:
-        """(points, probes): the cells of the nearest centres, nearest first; a row lies in the first.
+        """(points, probes): the cells of the nearest centres, nearest first; a row belongs to the first.
 
-        No row changes its cells with the batch it is in.
+        The cells of a row do not depend on its batch.
         """
         found = _nearest_centres(self._whole(points.values), self.centres, self.probes, threads)
         first = np.cumsum(self.parts) - self.parts
         return (first[found] + points.hashes[:, None] % self.parts[found]).astype(np.int32)
 
     def _whole(self, values: Numbers) -> _Singles:
-        """The points in whole steps from the middle."""
+        """The points in integer steps from the middle."""
         first = len(self.middle)
         numbers = np.rint((np.asarray(values[:, :first], np.float64) - self.middle) / self.step)
         parts = [np.clip(numbers, -self.limit, self.limit).astype(np.float32)]
@@ -74,10 +75,10 @@ class Partition:
 
 
 def fit_partition(sample: PointArrays, space: Space, rows: int, seed: int) -> Partition:
-    """Learn the cells of so many rows from a sample of them, by a few rounds of k-means.
+    """Fit the cells of `rows` rows on a sample of them, by four rounds of k-means.
 
-    Some 1.4 sqrt(rows) centres, so that finding the nearest costs about as much as looking into their cells; one
-    where there are few rows.
+    About 1.4 sqrt(rows) centres, so that finding the nearest centres costs about as much as searching their cells; one
+    centre where there are few rows.
     """
     draws = np.random.default_rng([seed, rows])
     plain = _without_centres(sample, space, draws)
@@ -102,11 +103,11 @@ def _without_centres(sample: PointArrays, space: Space, draws: np.random.Generat
     first, words = len(space.numeric), len(space.categorical)
     numbers = np.asarray(sample.values[:, :first], np.float64)
     width = first + _DIRECTIONS * words
-    # |c|^2 - 2 xc and each of its partial sums stay below 2^24.
+    # |c|^2 - 2 xc and all its partial sums stay below 2^24.
     limit = int(math.sqrt(_EXACT / (3 * width)))
     spread = float(numbers.std(axis=0).max()) if len(numbers) else 0.0
     step = _REACH * (spread or space.penalty or 1.0) / limit
-    # Two different categories are as far apart, on average, as the space says.
+    # On average, two different categories are at the distance that the space defines.
     share = space.penalty / math.sqrt(2 * _DIRECTIONS) / step
     drawn = np.rint(draws.normal(0, share, (words, _CATEGORIES, _DIRECTIONS)))
     return Partition(
@@ -121,7 +122,7 @@ def _without_centres(sample: PointArrays, space: Space, draws: np.random.Generat
 
 
 def _moved(whole: _Singles, centres: _Singles) -> _Singles:
-    """Each centre in the rounded mean of its rows; one without rows stays. Sums of whole numbers are exact."""
+    """Move each centre to the rounded mean of its rows; one without rows stays. Sums of integers are exact."""
     nearest = _nearest_centres(whole, centres, 1, driver_threads())[:, 0]
     order = np.argsort(nearest, kind="stable")
     present, starts, counts = np.unique(nearest[order], return_index=True, return_counts=True)
@@ -146,14 +147,14 @@ def _nearest_centres(whole: _Singles, centres: _Singles, wanted: int, threads: i
         scores = np.hstack([block, np.ones((len(block), 1), np.float32)]) @ columns
         found[start : start + size] = _lowest(scores, wanted)
 
-    # NumPy lets go of the interpreter in the product and in the selection.
+    # NumPy releases the GIL in the product and in the selection.
     with ThreadPoolExecutor(max_workers=threads) as pool:
         list(pool.map(fill, range(0, len(whole), size)))
     return found
 
 
 def driver_threads() -> int:
-    """Threads for what the driver computes alone; a task of Spark has one."""
+    """Threads for the driver's own computations; a Spark task has one."""
     return os.cpu_count() or 1
 
 
@@ -162,7 +163,7 @@ def _lowest(scores: _Singles, wanted: int) -> npt.NDArray[np.int64]:
     if wanted == 1:
         return np.asarray(scores.argmin(axis=1)[:, None], np.int64)
     chosen, values = lowest(scores, wanted, _GROUPED)
-    # Any of equally low scores were selected, on another processor others: those rows are sorted.
+    # Ties are broken differently on other processors: rows with ties at the limit are sorted.
     is_open = np.count_nonzero(scores <= values.max(axis=1, keepdims=True), axis=1) > wanted
     chosen[is_open] = np.argsort(scores[is_open], axis=1, kind="stable")[:, :wanted]
     order = np.lexsort((chosen, np.take_along_axis(scores, chosen, axis=1)), axis=1)

@@ -1,4 +1,4 @@
-"""Neighbour lists as they travel: one array of (distance, near, code) a query, nearest first; and how they merge."""
+"""Neighbour lists as Spark columns: one array of (distance, near, code) per query, nearest first; and their merge."""
 
 import numpy as np
 import numpy.typing as npt
@@ -16,20 +16,20 @@ SCHEMA = f"{HASH} bigint, {CODE} int, {NEAR} array<struct<distance: double, near
 _ITEM = pa.struct([("distance", pa.float64()), ("near", pa.int64()), ("code", pa.int32())])
 
 _LISTS_OF_TASK = 1 << 18
-"""Lists that a task merges at a time, at most."""
+"""Most lists that a task merges at a time."""
 
 ARROW = pa.schema([(HASH, pa.int64()), (CODE, pa.int32()), (NEAR, pa.list_(_ITEM))])
 
 
 def nearest_lists(space: Space, queries: PointArrays, rows: PointArrays, k: int) -> pa.RecordBatch:
-    """The k nearest rows of each query, exactly, or all there are; a query is no neighbour of itself."""
+    """The k nearest rows of each query, exactly, or all rows if there are fewer; a query is not its own neighbour."""
     own = np.searchsorted(rows.hashes, queries.hashes)
     is_own = np.append(rows.hashes, -1)[np.minimum(own, len(rows))] == queries.hashes
     return listed(queries, rows, nearest_in(space, queries.values, rows.values, k, np.where(is_own, own, -1)))
 
 
 def nearest_in(space: Space, queries: Numbers, rows: Numbers, k: int, own: Words) -> Neighbours:
-    """As `nearest`, in the space's distance, also among k rows and fewer: those that are not there are at infinity."""
+    """As `nearest`, in the space's distance; with k rows or fewer, missing neighbours are at infinity."""
     if len(rows) > k:
         return space.nearest(queries, rows, k, own)
     distances = np.sqrt(space.squares(queries, rows))
@@ -40,10 +40,10 @@ def nearest_in(space: Space, queries: Numbers, rows: Numbers, k: int, own: Words
 
 
 def merged(lists: DataFrame, k: int, number: int) -> DataFrame:
-    """One list a query: the k nearest of all its lists; equally near rows by hash. Lazy, one shuffle.
+    """One list per query: the k nearest of all its lists; equally near rows by hash. Lazy, one shuffle.
 
-    A row is in one of a query's lists at most. They are merged in NumPy: Spark's own expressions on arrays of structs
-    are interpreted, entry by entry.
+    A row is in at most one of a query's lists. They are merged in NumPy: Spark interprets its own expressions on arrays
+    of structs, entry by entry.
 
     Args:
         number: of lists, at most.
@@ -72,7 +72,7 @@ def merged_in_memory(lists: pa.Table, k: int) -> pa.Table:
 
 
 def listed(queries: PointArrays, rows: PointArrays, found: Neighbours) -> pa.RecordBatch:
-    """The lists of `ARROW`, without what is at infinity."""
+    """The lists in the schema `ARROW`, without neighbours at infinity."""
     is_there = np.isfinite(found.distances)
     flat = found.positions[is_there]
     columns = (found.distances[is_there], rows.hashes[flat], rows.codes[flat])

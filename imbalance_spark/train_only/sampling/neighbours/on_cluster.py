@@ -1,4 +1,4 @@
-"""The search for neighbours where rows stay on the cluster."""
+"""The neighbour search for rows that stay on the cluster."""
 
 from collections.abc import Callable, Iterator
 
@@ -23,8 +23,8 @@ from imbalance_spark.train_only.sampling.neighbours.lists import (
 )
 from imbalance_spark.train_only.sampling.neighbours.space import CODE, HASH, Numbers, PointArrays, Space
 
-PLACE = "__place"
-"""Column of a row's place, from 0, in the order of hashes."""
+RANK = "__rank"
+"""Column of the rank of a row's hash, from 0."""
 
 _BUCKET_ROWS = 1 << 15
 IsQuery = Callable[[PointArrays], npt.NDArray[np.bool_]]
@@ -38,15 +38,15 @@ _CELL = pa.schema(
 )  # fmt: skip
 
 _SCAN_ROWS = 1 << 15
-"""Rows that a task of a scan gathers before it compares them with the queries."""
+"""Rows that a task of the scan gathers before it compares them with the queries."""
 
 _QUERY_ROWS = 1 << 13
 
 
-def with_places(lists: DataFrame, ids: DataFrame, rows: int, stage: str) -> DataFrame:
-    """The lists with `PLACE`; one pass over `ids`, the rest is lazy.
+def with_hash_ranks(lists: DataFrame, ids: DataFrame, rows: int, stage: str) -> DataFrame:
+    """The lists with `RANK`; one pass over `ids`, the rest is lazy.
 
-    Places are ranks inside buckets of the hash, and the buckets' offsets.
+    A rank is the rank inside a bucket of the hash plus the bucket's offset.
 
     Args:
         lists: `HASH` and `NEAR`. ids: `HASH` of the same rows, `rows` of them.
@@ -59,7 +59,7 @@ def with_places(lists: DataFrame, ids: DataFrame, rows: int, stage: str) -> Data
         F.count(HASH).alias("rows"), F.size(F.array_distinct(F.collect_list(HASH))).alias("distinct")
     )
     with leakage_errors():
-        # Bounded: one row for some 32,768 rows.
+        # Bounded: one row per about 32,768 rows.
         found = sorted((row["__bucket"], row["rows"], row["distinct"]) for row in per_bucket.collect())
     if any(n != distinct for _, n, distinct in found):
         raise DataContractError(f"{stage}: a class has rows of the same key. Remove them upstream.")
@@ -69,13 +69,13 @@ def with_places(lists: DataFrame, ids: DataFrame, rows: int, stage: str) -> Data
         before += n
     table = F.broadcast(lists.sparkSession.createDataFrame(offsets, "__bucket bigint, __before bigint"))
     in_bucket = Window.partitionBy("__bucket").orderBy(HASH)
-    ranked = lists.select("*", bucket.alias("__bucket")).join(table, on="__bucket", how="inner")
-    place = F.col("__before") + F.row_number().over(in_bucket) - 1
-    return ranked.select(HASH, NEAR, place.alias(PLACE))
+    with_offset = lists.select("*", bucket.alias("__bucket")).join(table, on="__bucket", how="inner")
+    rank = F.col("__before") + F.row_number().over(in_bucket) - 1
+    return with_offset.select(HASH, NEAR, rank.alias(RANK))
 
 
 def fit_cells(points: DataFrame, rows: int, space: Space, seed: int, stage: str) -> Partition:
-    """Cells from the points with the lowest hashes, at most some 262,144, which are collected; one pass."""
+    """Cells from the points with the lowest hashes, about 262,144 at most, which are collected; one pass."""
     share = min(1.0, SAMPLE_ROWS / rows)
     sample = collect_points(points.where(F.col(HASH) < F.lit(int(share * HASH_RANGE))), stage)
     return fit_searched_partition(sample, space, rows, seed)[0]
@@ -91,17 +91,17 @@ def search_cells(
     is_query: IsQuery,
     among: Cells | None = None,
 ) -> DataFrame:
-    """For each query its k nearest of those points that lie in a cell it looks at. Lazy, two shuffles.
+    """For each query its k nearest points in the cells that it probes. Lazy, two shuffles.
 
-    A point travels once as a member of its cell, and as a query once for each cell that it looks at. A task
+    A point is shuffled once as a member of its cell, and as a query once for each cell that it probes. A task
     holds one cell with its queries, and a batch of rows to be assigned.
 
     Args:
-        queries: points that are asked for. is_query: which they are; the others are only found.
-        among: cells outside of which nothing is looked at.
+        queries: number of points to find neighbours for. is_query: which points these are.
+        among: the only cells to search; None searches all.
     """
     width = space.width
-    # Without categories the vectors travel as float32: half the bytes, and their order is approximate anyway.
+    # float32 without categories: half the bytes to shuffle, and the search by cells is approximate anyway.
     dtype = np.float64 if space.categorical else np.float32
     wanted = None if among is None else np.unique(among)
 
@@ -109,12 +109,12 @@ def search_cells(
         for batch in batches:
             arrays = PointArrays.of(batch)
             cells = partition.cells(arrays)
-            # The first cell is where a point lies: there it is a member, and a query if it is one anywhere.
-            kept = np.repeat(is_query(arrays)[:, None], cells.shape[1], axis=1)
-            kept[:, 0] = True
+            # A point is a member of its first cell, and a query in each cell that it probes.
+            is_sent = np.repeat(is_query(arrays)[:, None], cells.shape[1], axis=1)
+            is_sent[:, 0] = True
             if wanted is not None:
-                kept &= np.isin(cells, wanted)
-            row, probe = np.nonzero(kept)
+                is_sent &= np.isin(cells, wanted)
+            row, probe = np.nonzero(is_sent)
             columns = [cells[row, probe], probe == 0, arrays.hashes[row], arrays.codes[row]]
             packed = _packed(arrays.values[row], dtype)
             yield pa.RecordBatch.from_arrays([*[pa.array(c) for c in columns], packed], schema=_CELL)
@@ -146,7 +146,7 @@ def _unpacked(table: pa.Table, width: int, dtype: type) -> npt.NDArray[np.float6
 
 
 def collect_points(points: DataFrame, stage: str) -> PointArrays:
-    """The points on the driver; the caller has bounded their number.
+    """Collect the points on the driver; the caller has bounded their number.
 
     Raises:
         DataContractError: two rows have one key.
@@ -162,8 +162,8 @@ def collect_points(points: DataFrame, stage: str) -> PointArrays:
 def search_by_scan(points: DataFrame, queries: PointArrays, space: Space, k: int) -> DataFrame:
     """The k nearest points of each query, exactly; queries are broadcast, one scan, lists merged after it. Lazy.
 
-    A task holds the queries, k entries for each, and 32,768 rows; the merge moves k entries a query and task, so tasks
-    are gathered to four a core.
+    A task holds the queries, k entries for each, and 32,768 rows; the merge shuffles k entries per query and task, so
+    there are four tasks per core.
     """
     context = points.sparkSession.sparkContext
     shared, tasks = context.broadcast(queries), 4 * context.defaultParallelism
@@ -179,17 +179,17 @@ def search_by_scan(points: DataFrame, queries: PointArrays, space: Space, k: int
 
 def _against(block: PointArrays, queries: PointArrays, space: Space, k: int) -> pa.Table:
     parts = range(0, len(queries), _QUERY_ROWS)
-    places = [np.arange(start, min(start + _QUERY_ROWS, len(queries))) for start in parts]
-    return pa.Table.from_batches([nearest_lists(space, queries.where(part), block, k) for part in places], ARROW)
+    positions = [np.arange(start, min(start + _QUERY_ROWS, len(queries))) for start in parts]
+    return pa.Table.from_batches([nearest_lists(space, queries.where(part), block, k) for part in positions], ARROW)
 
 
 def _blocks(batches: Iterator[pa.RecordBatch]) -> Iterator[PointArrays]:
-    held: list[PointArrays] = []
+    gathered: list[PointArrays] = []
     for batch in batches:
         if batch.num_rows:
-            held.append(PointArrays.of(batch))
-        if sum(map(len, held)) >= _SCAN_ROWS:
-            yield PointArrays.joined(held)
-            held = []
-    if held:
-        yield PointArrays.joined(held)
+            gathered.append(PointArrays.of(batch))
+        if sum(map(len, gathered)) >= _SCAN_ROWS:
+            yield PointArrays.joined(gathered)
+            gathered = []
+    if gathered:
+        yield PointArrays.joined(gathered)

@@ -1,4 +1,4 @@
-"""The space in which neighbours are near: scaled numbers, and how far categories are from each other."""
+"""The space of the neighbour search: scaled numeric features, and distances between categories."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from imbalance_spark.train_only.sampling.feature_scale import FeatureScale
 from imbalance_spark.train_only.sampling.neighbours.exact import Neighbours, nearest
 
 HASH, CODE = "__hash", "__code"
-"""Columns of a point: the hash of its row's key, which is its name here, and the number of its class."""
+"""Columns of a point: the hash of its row's key, which identifies it, and the number of its class."""
 
 Floats = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.floating]
@@ -41,16 +41,16 @@ class Space:
 
     @property
     def width(self) -> int:
-        """Numbers of a point."""
+        """Number of coordinates of a point."""
         return len(self.numeric) + len(self.categorical)
 
     @property
     def is_euclidean(self) -> bool:
-        """Whether `vectors` have the distance of the space."""
+        """Whether the Euclidean distance of `vectors` is that of the space."""
         return True
 
     def points(self, rows: DataFrame, hashed: Column, code: Column) -> DataFrame:
-        """`HASH` (bigint), `CODE` (int) and the point's numbers (double, never null); one select, lazy."""
+        """`HASH` (bigint), `CODE` (int) and the coordinates (double, never null); one select, lazy."""
         numbers = [*self.scale.scaled(self.numeric), *[_category(rows, name) for name in self.categorical]]
         named = [number.alias(f"__x_{i}") for i, number in enumerate(numbers)]
         return rows.select(hashed.alias(HASH), code.alias(CODE), *named)
@@ -73,7 +73,7 @@ class Space:
         return nearest(*self.vectors(queries, rows), k, own)
 
     def squares(self, queries: Numbers, rows: Numbers) -> Floats:
-        """(queries, rows): squared distances of few points."""
+        """(queries, rows): squared distances, for small numbers of points."""
         left, right = self.vectors(queries, rows)
         return np.asarray(np.square(left[:, None, :] - right[None, :, :]).sum(axis=2), np.float64)
 
@@ -85,7 +85,7 @@ class Space:
 
 @dataclass(frozen=True, kw_only=True)
 class PointArrays:
-    """Points in memory, in the order of their hashes; their values are double, or float32 where nearly is enough."""
+    """Points in memory, in the order of their hashes; values are float64, or float32 where that is accurate enough."""
 
     hashes: Words
     codes: npt.NDArray[np.int32]
@@ -130,7 +130,7 @@ class PointArrays:
 
 
 def _category(rows: DataFrame, name: str) -> Column:
-    """A double that is the same for equal categories; a null is a category of its own."""
+    """A double that is the same for equal categories; null is a category of its own."""
     if isinstance(rows.schema[name].dataType, T.FloatType | T.DoubleType):
         return F.coalesce(col(name).cast("double"), F.lit(-0.5))
     code = F.pmod(F.xxhash64(col(name).cast("string")), F.lit(_CODE_RANGE)).cast("double")
@@ -147,35 +147,35 @@ class ValueDifferenceSpace(Space):
 
     Args:
         numeric: p(c | value) of each feature and class, feature after feature.
-        classes: how many classes there are.
+        classes: number of classes.
     """
 
     classes: int
 
     @property
     def is_euclidean(self) -> bool:
-        """With two classes."""
+        """True with two classes."""
         return self.classes == 2
 
     def nearest(self, queries: Numbers, rows: Numbers, k: int, own: Words) -> Neighbours:
-        """As `exact.nearest`; with two classes the distance is Euclidean, with more each row is compared."""
+        """As `exact.nearest`; Euclidean with two classes, else by comparing each pair."""
         if self.classes == 2:
             return super().nearest(queries, rows, k, own)
         size = max(1, _BLOCK_NUMBERS // (len(rows) * self.classes))
         blocks = range(0, len(queries), size)
-        parts = [self._of_block(queries[at : at + size], rows, k, own[at : at + size]) for at in blocks]
+        parts = [self._of_block(queries[start : start + size], rows, k, own[start : start + size]) for start in blocks]
         return Neighbours(
             positions=np.vstack([part.positions for part in parts]),
             distances=np.vstack([part.distances for part in parts]),
         )
 
     def vectors(self, queries: Numbers, rows: Numbers) -> tuple[Floats, Floats]:
-        """With two classes |p - q| is the same for both, so one coordinate of twice its size stands for a feature."""
+        """With two classes |p - q| is the same for both, so one coordinate of twice its size represents a feature."""
         left, right = super().vectors(queries, rows)
         return (2 * left[:, ::2], 2 * right[:, ::2]) if self.classes == 2 else (left, right)
 
     def squares(self, queries: Numbers, rows: Numbers) -> Floats:
-        """(queries, rows): squared distances, class by class, so that a block of one class is all that is held."""
+        """(queries, rows): squared distances, class by class, so that only one class's block is in memory."""
         left, right = np.asarray(queries, np.float64), np.asarray(rows, np.float64)
         total = np.zeros((len(left), len(right)))
         for first in range(0, self.width, self.classes):
@@ -186,7 +186,7 @@ class ValueDifferenceSpace(Space):
         return total
 
     def spread(self, values: Numbers) -> float:
-        """Root mean square distance of two points, from the first of them."""
+        """Root mean square distance of two points, estimated from the first 1,024."""
         few = values[:_SPREAD_ROWS]
         return float(np.sqrt(self.squares(few, few).mean()))
 
