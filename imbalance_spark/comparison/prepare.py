@@ -216,7 +216,7 @@ def _rows_kept(report: ValidationReport) -> str:
 
 def _fit_plan(run: Run, orders: DataFrame, config: RunConfig) -> SplitPlan:
     def fitted() -> Any:
-        return fit_split_by_config(orders, config.split, config.orders, label=CLASS_NUMBER).to_dict()
+        return _fit_split(orders, config).to_dict()
 
     return SplitPlan.from_dict(run.document("split", fitted))
 
@@ -272,6 +272,13 @@ def inspect_orders(
         step.says(f"{report.rows:,} rows, {report.quarantined:,} to quarantine")
     with progress.step("split"):
         valid = with_class_number(validated, config.orders.label)
-        plan = fit_split_by_config(valid, config.split, config.orders, label=CLASS_NUMBER)
+        plan = _fit_split(valid, config)
     diagnosis = diagnose(class_rows(report), split_counts(plan), report.label.classes)
     return InspectedOrders(source=source, report=report, plan=plan, diagnosis=diagnosis, valid=valid)
+
+
+def _fit_split(orders: DataFrame, config: RunConfig) -> SplitPlan:
+    roles = config.orders
+    return fit_split_by_config(
+        orders, config.split, key=roles.key, label=CLASS_NUMBER, group=roles.group, time=roles.time
+    )

@@ -20,6 +20,7 @@ from imbalance_spark.core.run import Run
 from imbalance_spark.metrics.bucket_draws import BucketedCurve
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.grid import FloatArray, LogitGrid
+from imbalance_spark.metrics.spark_counts import count_days
 from imbalance_spark.scoring.boosters import Candidate
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.held_out import (
@@ -34,7 +35,6 @@ from imbalance_spark.scoring.held_out import (
 from imbalance_spark.scoring.held_out_counts import Confusions, HeldOutCounts, confusions_from_records
 from imbalance_spark.threshold.class_rules import ChosenClassThresholds, Rule, choose_thresholds
 from imbalance_spark.threshold.decisions import Decisions
-from imbalance_spark.threshold.objectives import count_days
 from imbalance_spark.train_only.strategies.fit import FittedStrategy
 
 CHOOSE = "choose"

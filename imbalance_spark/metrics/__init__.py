@@ -23,7 +23,7 @@ from imbalance_spark.metrics.evaluate import (
 )
 from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.metrics.logistic import Reliability
-from imbalance_spark.metrics.multiclass_counts import MulticlassCounts, collect_multiclass_counts
+from imbalance_spark.metrics.multiclass_counts import MulticlassCounts
 from imbalance_spark.metrics.probability import (
     brier_skill,
     expected_calibration_error,
@@ -32,6 +32,7 @@ from imbalance_spark.metrics.probability import (
 )
 from imbalance_spark.metrics.spark_counts import (
     COUNT_COLUMNS,
+    collect_multiclass_counts,
     collect_score_counts,
     collect_score_counts_by,
     counts_by_group,

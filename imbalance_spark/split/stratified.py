@@ -17,7 +17,6 @@ from imbalance_spark.core.columns import (
 )
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.core.hashing import check_key
-from imbalance_spark.orders.config import OrdersConfig
 from imbalance_spark.split.by_groups import fit_groups
 from imbalance_spark.split.by_rows import fit_rows
 from imbalance_spark.split.by_time import fit_time
@@ -231,24 +230,30 @@ def _names(columns: str | Sequence[str] | None) -> tuple[str, ...]:
 
 
 def fit_split_by_config(
-    orders: DataFrame, split: SplitConfig, config: OrdersConfig, *, label: str | None = None
+    orders: DataFrame,
+    split: SplitConfig,
+    *,
+    key: str | Sequence[str],
+    label: str,
+    group: str | None = None,
+    time: str | None = None,
 ) -> SplitPlan:
     """Fit the split by key, group or time, as set by `split.by`; passes and errors as `fit_split`.
 
     Args:
         orders: valid orders, or the model's inputs with key, group and time.
         split: the settings of the split.
-        config: the columns' roles.
-        label: column of the class, if it is not `config.label`, such as the encoded one.
+        key, label: columns that identify a row, and the column of its class.
+        group, time: columns that `split.by` may ask for.
     """
     return fit_split(
         orders,
-        key=config.key,
-        label=label or config.label,
+        key=key,
+        label=label,
         fractions=split.fractions,
         seed=split.seed,
-        group=config.group if split.by == "group" else None,
-        time=config.time if split.by == "time" else None,
+        group=group if split.by == "group" else None,
+        time=time if split.by == "time" else None,
         exact_below=split.exact_below,
         gap_days=split.gap_days,
     )

@@ -1,5 +1,6 @@
 """Choose thresholds for an objective: for all rows, for each segment, or again later on logged counts."""
 
+from imbalance_spark.metrics.spark_counts import count_days
 from imbalance_spark.threshold.base_rate import at_base_rate, base_rate_correction
 from imbalance_spark.threshold.change import ThresholdChange, ThresholdOutcome, change_threshold
 from imbalance_spark.threshold.choice import ChosenThreshold, sweep
@@ -15,7 +16,6 @@ from imbalance_spark.threshold.objectives import (
     MaxRecall,
     MinCost,
     Youden,
-    count_days,
     objective_from_config,
 )
 from imbalance_spark.threshold.segments import SegmentThresholds, sweep_segments

@@ -5,11 +5,8 @@ from dataclasses import MISSING, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
 
-from imbalance_spark.core.columns import col, require_columns
-from imbalance_spark.core.errors import ConfigError, DataContractError, nearest
+from imbalance_spark.core.errors import ConfigError, nearest
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.grid import FloatArray
 from imbalance_spark.threshold.objective import SAME, BoolArray, Objective, require_number
@@ -334,30 +331,6 @@ class AlertBudget(Objective):
                 "Name a time column in the orders, or set days in the objective."
             )
         return curve.tp + curve.fp <= self.per_day * self.days * (1.0 + SAME)
-
-
-def count_days(orders: DataFrame, *, time: str, is_counted: Column) -> float:
-    """The number of days of orders that the counted rows amount to: each day counts by its share of counted rows.
-
-    A validation fold of the last 30 days amounts to 30 days; one of 15 % of the rows of 200 days, split by key, also
-    to 30. Alerts in the fold / these days are the alerts per day of the whole log. One Spark job; one row is collected.
-
-    Args:
-        orders: all orders of the log, counted or not; rows without a time are ignored.
-        time: date or timestamp column; days are those of the session's time zone.
-        is_counted: boolean; null is false.
-    Raises:
-        MissingColumnsError: there is no `time` column.
-        DataContractError: no counted row has a time.
-    """
-    require_columns(orders, [time], "count_days")
-    counted = F.coalesce(is_counted.cast("boolean"), F.lit(False)).cast("int")
-    per_day = orders.where(col(time).isNotNull()).groupBy(F.to_date(col(time)).alias("day"))
-    found = per_day.agg(F.avg(counted).alias("share")).agg(F.sum("share")).first()
-    days = None if found is None else found[0]
-    if not days:
-        raise DataContractError(f"count_days: no counted row has a time in {time!r}. Check the column and the fold.")
-    return float(days)
 
 
 _KINDS = (MaxFBeta, MaxRecall, MaxPrecision, MinCost, BayesCost, AlertBudget, MaxMCC, MaxKappa, Youden)
