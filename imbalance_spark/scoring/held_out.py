@@ -27,6 +27,7 @@ from imbalance_spark.scoring.boosters import (
     column_of,
     common_features,
     load_booster,
+    margins_of_matrix,
     matrix_of,
     probabilities,
 )
@@ -134,7 +135,7 @@ def held_out_margins(
     own = held_out.select(*held_out.columns[len(features) :]).schema
     scored = ", ".join(f"{_margin_column(number)} array<float>" for number in range(len(candidates)))
     # The plan is lazy: the models live as long as the frame does.
-    models = inputs.sparkSession.sparkContext.broadcast([candidate.model_bytes for candidate in candidates])
+    models = inputs.sparkSession.sparkContext.broadcast([(c.model_bytes, c.correction.classes) for c in candidates])
     schema = ", ".join([f"{f.name} {f.dataType.simpleString()}" for f in own.fields] + [scored])
     return held_out.mapInArrow(_margins_of_features(models, len(features)), schema)
 
@@ -352,15 +353,12 @@ def _margins_of(batch: pa.RecordBatch, number: int) -> npt.NDArray[np.float32]:
 
 def _margins_of_features(models: Any, width: int) -> ArrowFunction:
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        boosters = [load_booster(model) for model in models.value]
+        boosters = [(load_booster(model), classes) for model, classes in models.value]
         for batch in batches:
             if not batch.num_rows:
                 continue
             matrix = matrix_of(batch, width)
-            margins = [
-                np.asarray(booster.inplace_predict(matrix, predict_type="margin", validate_features=False), np.float32)
-                for booster in boosters
-            ]
+            margins = [margins_of_matrix(booster, matrix, classes).astype(np.float32) for booster, classes in boosters]
             names = [*batch.schema.names[width:], *[_margin_column(number) for number in range(len(margins))]]
             yield pa.RecordBatch.from_arrays([*batch.columns[width:], *map(_as_lists, margins)], names=names)
 

@@ -127,7 +127,7 @@ def write_once(rows: DataFrame, output: str, batch: Batch, note: Mapping[str, An
 
 
 def check_output(rows: DataFrame, output: str) -> None:
-    """Refuse a place where these rows cannot be appended to a Delta table, nor begin one.
+    """Refuse a path at which these rows can neither be appended to a Delta table nor begin one.
 
     Raises:
         DataContractError: the table has other columns than the scored orders.

@@ -11,7 +11,7 @@ import pandas as pd
 from imbalance_spark.calibration import MulticlassTemperature
 from imbalance_spark.core.errors import ConfigError, DataContractError, MissingColumnsError
 from imbalance_spark.metrics.grid import FloatArray, IntArray
-from imbalance_spark.scoring.boosters import load_booster, probabilities
+from imbalance_spark.scoring.boosters import load_booster, margins_of_matrix, probabilities
 from imbalance_spark.scoring.bundle import DECIDED_BY, DECISION, NO_THRESHOLD, SERVED, THRESHOLD, ModelBundle
 
 
@@ -88,9 +88,8 @@ class Scorer:
         return pd.DataFrame(columns, index=orders.index)
 
     def _of_classes(self, matrix: npt.NDArray[np.float32]) -> FloatArray:
-        if not len(matrix):
-            return np.zeros((0, self.bundle.targets))
-        margins = self._booster.inplace_predict(matrix, predict_type="margin", validate_features=False)
+        # float32, as in the table of margins that thresholds are chosen on: linear models give more digits.
+        margins = margins_of_matrix(self._booster, matrix, self.bundle.targets).astype(np.float32)
         logs, calibrator = self.bundle.correction.log_probabilities(margins), self.bundle.calibrator
         # By way of logarithms, which keep the digits of small probabilities; as the counts do.
         if isinstance(calibrator, MulticlassTemperature):

@@ -18,7 +18,9 @@ from imbalance_spark.core.spark_errors import as_own_error
 from imbalance_spark.metrics import FLAG_NOBODY
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
+from imbalance_spark.scoring.boosters import LinearMargin, LinearModel
 from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.scoring.held_out import CountedModel
 from imbalance_spark.scoring.score_orders import score_orders
 from imbalance_spark.scoring.scorer import Scorer
 from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix
@@ -112,3 +114,15 @@ def test_any_calibration_of_probabilities_may_stand_in_a_model(bundle: ModelBund
     other = replace(bundle, calibrator=LogOddsCalibration(method="identity"))
     x = matrix(class_rows(50, seed=2))
     np.testing.assert_allclose(Scorer(other).probabilities(x), Scorer(plain).probabilities(x), rtol=1e-12)
+
+
+def test_a_linear_model_of_classes_is_served_from_margins_as_they_are_counted(bundle: ModelBundle) -> None:
+    margins = tuple(
+        LinearMargin(intercept=0.1 * k, slopes=(0.3, -0.2, 0.7, 0.1 / 3), centres=(0.0, 1.0, 0.0, 0.0), categories=())
+        for k in range(3)
+    )
+    model, x = LinearModel(margins=margins), matrix(class_rows(50, seed=2))
+    found = Scorer(replace(bundle, model_bytes=model.to_bytes())).probabilities(x)
+    counted = CountedModel(correction=bundle.correction, temperature=MulticlassTemperature(temperature=1.5))
+    written = model.inplace_predict(x).astype(np.float32)
+    np.testing.assert_array_equal(found, np.exp(counted.log_probabilities(written)))
