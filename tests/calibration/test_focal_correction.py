@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 
 from imbalance_spark.calibration import MulticlassTemperature, PriorCorrection, correct_prior
 from imbalance_spark.core.errors import ConfigError, DataContractError
-from imbalance_spark.train_only.learners.losses import SoftmaxFocalLoss
+from imbalance_spark.train_only.learners.losses import FocalLoss
 
 SHARES = st.lists(st.floats(1e-4, 1.0), min_size=3, max_size=3).map(lambda parts: np.array(parts) / sum(parts))
 FACTORS = st.lists(st.floats(1e-3, 1e3), min_size=3, max_size=3).map(tuple)
@@ -67,7 +67,7 @@ def test_a_score_is_the_best_for_the_probabilities_that_it_corrects_to(
     start = correction.margins(eta)
     np.testing.assert_allclose(np.exp(correction.log_probabilities([start]))[0], eta, rtol=1e-6)
     # At the best score the expected gradient of the loss is 0 in every margin.
-    loss = SoftmaxFocalLoss(gamma=gamma, weights=factors)
+    loss = FocalLoss(weights=factors, gammas=(gamma,) * 3)
     each = np.array([loss.derivatives([start], [k])[0][0] for k in range(3)])
     assert np.abs(eta @ each).max() < 1e-7 * np.abs(eta[:, None] * each).max()
 
