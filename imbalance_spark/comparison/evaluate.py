@@ -30,7 +30,7 @@ from imbalance_spark.metrics.intervals import (
     target_intervals,
 )
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
-from imbalance_spark.threshold import sweep
+from imbalance_spark.threshold import ChosenThreshold, sweep
 from imbalance_spark.threshold.class_rules import ChosenClassThresholds, Rule
 from imbalance_spark.threshold.decisions import Decisions
 from imbalance_spark.threshold.uncertainty import ThresholdUncertainty, threshold_interval
@@ -86,6 +86,15 @@ class StrategyResult:
     def ledger_passed(self) -> bool:
         """Whether the mean probability of every target is its rate, as far as its rows can tell."""
         return all(check.passed for check in self.ledger.values())
+
+
+def chosen_thresholds(chosen: ChosenClassThresholds, names: TargetNames) -> dict[str, ChosenThreshold]:
+    """The threshold of each target that has one: of K classes all but the largest, which is what is left."""
+    by_target = zip(names.targets, chosen.by_target, strict=True)
+    has_one = len(names.targets) == 1
+    return {
+        target: one for number, (target, one) in enumerate(by_target) if has_one or number != chosen.rule.default_class
+    }
 
 
 def evaluate_strategy(
@@ -273,15 +282,14 @@ def _threshold_of(chosen: ChosenClassThresholds, number: int) -> float:
 
 
 def _uncertainty(scored: ScoredStrategy, decisions: Decisions, names: TargetNames) -> dict[str, ThresholdUncertainty]:
-    """Of the serving thresholds; of K classes not of the largest, which has none."""
+    """Of the serving thresholds, where they were chosen on data."""
     objective = decisions.swept.get(decisions.serve_objective)
     if objective is None:
         return {}
-    chosen = scored.chosen[objective.name]
     # Under a constraint the lowest loss is not what the objective looks for, so there is no regret to report.
     loss = objective.values if objective.is_loss else None
+    samples = dict(zip(names.targets, scored.bucketed(CHOOSE), strict=True))
     return {
-        target: threshold_interval(sample, lambda curve: sweep(curve, objective).threshold, loss, draws=_DRAWS)
-        for number, (target, sample) in enumerate(zip(names.targets, scored.bucketed(CHOOSE), strict=True))
-        if len(names.targets) == 1 or number != chosen.rule.default_class
+        target: threshold_interval(samples[target], lambda curve: sweep(curve, objective).threshold, loss, draws=_DRAWS)
+        for target in chosen_thresholds(scored.chosen[objective.name], names)
     }

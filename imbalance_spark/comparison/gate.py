@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from imbalance_spark.comparison.compare import Comparison
-from imbalance_spark.comparison.evaluate import StrategyResult, gain_over
+from imbalance_spark.comparison.evaluate import StrategyResult, chosen_thresholds, gain_over
 from imbalance_spark.comparison.score_strategies import count_candidate
 from imbalance_spark.core.columns import VALIDATION
 from imbalance_spark.core.errors import DataContractError
@@ -97,9 +97,11 @@ def gate_problems(comparison: Comparison) -> list[str]:
             f"{comparison.metric} of {best.name} on validation is {value:.4f}, gate.minimum is {gate.minimum}"
         )
     if gate.require_reachable and comparison.serving in best.chosen:
-        chosen = zip(comparison.names.targets, best.chosen[comparison.serving].by_target, strict=True)
+        chosen = chosen_thresholds(best.chosen[comparison.serving], comparison.names)
         problems += [
-            f"{subject(comparison, best, target)}: {one.sentence}" for target, one in chosen if not one.reachable
+            f"{subject(comparison, best, target)}: {one.sentence}"
+            for target, one in chosen.items()
+            if not one.reachable
         ]
     if gate.require_ledger and not best.ledger_passed:
         problems += _failed_checks(comparison, best)

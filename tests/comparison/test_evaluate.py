@@ -7,7 +7,7 @@ import pytest
 from support.made_up_comparison import CLASSES, class_comparison, class_counts, comparison_of
 
 from imbalance_spark.comparison.compare import require_classes_in_folds
-from imbalance_spark.comparison.evaluate import decision_metrics, gain_over
+from imbalance_spark.comparison.evaluate import chosen_thresholds, decision_metrics, gain_over
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.evaluate import TargetNames
@@ -60,3 +60,9 @@ def test_a_fold_without_a_class_is_named_before_anything_is_fitted() -> None:
         DataContractError, match=r"train has no row of \['fraud'\]; test has no row of \['late', 'fraud'\]"
     ):
         require_classes_in_folds({"train": {0: 9, 1: 1}, "validation": full, "test": {0: 9}}, CLASSES)
+
+
+def test_the_largest_of_three_classes_has_no_threshold_and_class_one_of_two_has_the_only_one() -> None:
+    of_classes, of_two = class_comparison({"none": 0.5}), comparison_of({"none": 0.5})
+    assert list(chosen_thresholds(of_classes.best.chosen["max_f1"], of_classes.names)) == ["late", "fraud"]
+    assert list(chosen_thresholds(of_two.best.chosen["max_f1"], of_two.names)) == ["1"]

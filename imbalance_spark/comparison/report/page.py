@@ -11,7 +11,7 @@ from jinja2 import Environment
 from matplotlib.figure import Figure
 
 from imbalance_spark.comparison.compare import Comparison
-from imbalance_spark.comparison.evaluate import AT_THRESHOLD, StrategyResult
+from imbalance_spark.comparison.evaluate import AT_THRESHOLD, StrategyResult, chosen_thresholds
 from imbalance_spark.comparison.report.tables import (
     class_table,
     conclusions,
@@ -169,12 +169,10 @@ def _thresholds(comparison: Comparison) -> Table:
     rows = []
     for result in comparison.results:
         for rule, found in result.chosen.items():
-            for number, target in enumerate(comparison.names.targets):
-                if single or number != found.rule.default_class:
-                    chosen = found.by_target[number]
-                    reached = "yes" if chosen.reachable else "no"
-                    values = [short_text(chosen.threshold), reached, chosen.sentence, chosen.warning or ""]
-                    rows.append(_texts([result.name, rule, *([] if single else [target]), *values]))
+            for target, chosen in chosen_thresholds(found, comparison.names).items():
+                reached = "yes" if chosen.reachable else "no"
+                values = [short_text(chosen.threshold), reached, chosen.sentence, chosen.warning or ""]
+                rows.append(_texts([result.name, rule, *([] if single else [target]), *values]))
     of_class = [] if single else ["class"]
     return Table(
         columns=["strategy", "objective", *of_class, "threshold", "reached", "on validation", "doubt"], rows=rows

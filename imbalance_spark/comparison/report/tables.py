@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from imbalance_spark.comparison.compare import Comparison
-from imbalance_spark.comparison.evaluate import StrategyResult
+from imbalance_spark.comparison.evaluate import StrategyResult, chosen_thresholds
 from imbalance_spark.comparison.gate import subject
 from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.metrics.curve import FLAG_NOBODY
@@ -257,7 +257,7 @@ def _choices(comparison: Comparison) -> Iterator[tuple[str, ChosenThreshold]]:
     """Each chosen threshold of the best strategy, and what a sentence about it is about."""
     best = comparison.best
     for rule, found in best.chosen.items():
-        for target, chosen in zip(comparison.names.targets, found.by_target, strict=True):
+        for target, chosen in chosen_thresholds(found, comparison.names).items():
             yield best.name if comparison.is_single else f"{best.name}, {rule}, {target}", chosen
 
 
