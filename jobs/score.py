@@ -9,15 +9,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from pyspark.sql import SparkSession
+
 from imbalance_spark.cli.arguments import set_up_logging, write_status
 from imbalance_spark.cli.exit_codes import run_job
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.core.spark_session import spark_session
-from imbalance_spark.orders.config import SourceConfig
-from imbalance_spark.orders.read import SourceOrders, read_orders
 from imbalance_spark.scoring.batch import PlannedBatch, plan_batch, score_batch
-from imbalance_spark.scoring.scored_table import Batch, ScoredBatch, batch_of
+from imbalance_spark.scoring.scored_table import BatchOrders, ScoredBatch, read_batch
 from imbalance_spark.tracking.registry import RegisteredModel, load_registered_model
 
 _ARGUMENTS = {
@@ -86,17 +86,15 @@ def _run(args: argparse.Namespace) -> int:
         step.says(f"{model.label}, strategy {model.bundle.strategy}, {model.bundle.decides}")
     with spark_session(f"score {model.label}", args.master) as spark, _said_of_arguments():
         with progress.step("read") as step:
-            source = _source(args)
-            orders = read_orders(spark, source)
-            batch = batch_of(spark, source, orders, model.label)
+            orders = _read(spark, args, model)
             step.says(orders.description)
         if args.dry_run:
-            return _plan(args, model, orders, batch, progress)
+            return _plan(args, model, orders, progress)
         with progress.step("score") as step:
             written = score_batch(
                 orders.frame,
                 model.bundle,
-                batch,
+                orders.batch,
                 output=args.output,
                 quarantine=args.quarantine,
                 max_quarantined=args.max_quarantined,
@@ -109,12 +107,10 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _plan(
-    args: argparse.Namespace, model: RegisteredModel, orders: SourceOrders, batch: Batch, progress: Progress
-) -> int:
+def _plan(args: argparse.Namespace, model: RegisteredModel, orders: BatchOrders, progress: Progress) -> int:
     with progress.step("plan") as step:
         planned = plan_batch(
-            orders.frame, model.bundle, batch, output=args.output, max_quarantined=args.max_quarantined,
+            orders.frame, model.bundle, orders.batch, output=args.output, max_quarantined=args.max_quarantined,
             model_version=model.version,
         )  # fmt: skip
         step.says(f"{planned.counted.rows:,} -> {planned.rows:,} rows")
@@ -133,14 +129,16 @@ def _lines(args: argparse.Namespace, planned: PlannedBatch) -> Iterator[str]:
     yield "Dry run: nothing was scored or written."
 
 
-def _source(args: argparse.Namespace) -> SourceConfig:
+def _read(spark: SparkSession, args: argparse.Namespace, model: RegisteredModel) -> BatchOrders:
     if args.input_table is not None and args.format != "delta":
         raise ConfigError(f"--format {args.format}: a table of the catalog has to be Delta. Give its files by --input.")
     if args.input_version is not None and args.format != "delta":
         raise ConfigError(f"--input-version: only Delta has versions, --format is {args.format}. Leave it out.")
     if args.input_version is not None and args.input_version < 0:
         raise ConfigError(f"--input-version must be 0 or more, got {args.input_version}.")
-    return SourceConfig(path=args.input, table=args.input_table, format=args.format, version=args.input_version)
+    return read_batch(
+        spark, model.label, path=args.input, table=args.input_table, file_format=args.format, version=args.input_version
+    )
 
 
 def _outcome(written: ScoredBatch) -> str:
@@ -153,7 +151,7 @@ def _outcome(written: ScoredBatch) -> str:
 
 
 def _record(
-    args: argparse.Namespace, orders: SourceOrders, model: RegisteredModel, written: ScoredBatch
+    args: argparse.Namespace, orders: BatchOrders, model: RegisteredModel, written: ScoredBatch
 ) -> dict[str, Any]:
     return {
         **_asked(args, orders, model),
@@ -165,7 +163,7 @@ def _record(
 
 
 def _planned_record(
-    args: argparse.Namespace, orders: SourceOrders, model: RegisteredModel, planned: PlannedBatch
+    args: argparse.Namespace, orders: BatchOrders, model: RegisteredModel, planned: PlannedBatch
 ) -> dict[str, Any]:
     return {
         **_asked(args, orders, model),
@@ -178,7 +176,7 @@ def _planned_record(
     }
 
 
-def _asked(args: argparse.Namespace, orders: SourceOrders, model: RegisteredModel) -> dict[str, Any]:
+def _asked(args: argparse.Namespace, orders: BatchOrders, model: RegisteredModel) -> dict[str, Any]:
     return {
         "model": model.name,
         "model_version": model.version,

@@ -5,7 +5,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.core.files import Folder
 from imbalance_spark.orders.config import SourceConfig
-from imbalance_spark.orders.read import SourceOrders
+from imbalance_spark.orders.read import read_orders
 from imbalance_spark.orders.validation.rules import BrokenRows
 
 
@@ -54,13 +54,51 @@ class ScoredBatch:
     quarantined: Mapping[str, int] | None
 
 
-def batch_of(spark: SparkSession, source: SourceConfig, orders: SourceOrders, model: str) -> Batch:
-    """The batch that these orders and this model version make; no pass over rows."""
+@dataclass(frozen=True, kw_only=True)
+class BatchOrders:
+    """The orders of a batch, as they were read."""
+
+    frame: DataFrame
+    location: str
+    version: int | None
+    """Of a Delta table; None for other files."""
+    description: str
+    batch: Batch
+
+
+def read_batch(
+    spark: SparkSession,
+    model: str,
+    *,
+    path: str | None = None,
+    table: str | None = None,
+    file_format: Literal["delta", "parquet", "csv"] = "delta",
+    version: int | None = None,
+) -> BatchOrders:
+    """The orders at a path or in a table of the catalog, and the batch that they make with this model; reads no rows.
+
+    Args:
+        model: name and version in the registry, such as `orders/3`.
+        path, table: where the orders are; exactly one of them.
+        version: of the Delta table, the latest by default.
+
+    Raises:
+        DataContractError: there are no such orders, or not in that format.
+    """
+    orders = read_orders(spark, SourceConfig(path=path, table=table, format=file_format, version=version))
     if orders.version is None:
-        return Batch(location=orders.location, state=Folder(spark, orders.location).listing_hash(), model=model)
-    table = DeltaTable.forName if source.table is not None else DeltaTable.forPath
-    [described] = table(spark, orders.location).detail().select("id").collect()
-    return Batch(location=orders.location, state=f"{described['id']} version {orders.version}", model=model)
+        state = Folder(spark, orders.location).listing_hash()
+    else:
+        delta = DeltaTable.forName if table is not None else DeltaTable.forPath
+        [described] = delta(spark, orders.location).detail().select("id").collect()
+        state = f"{described['id']} version {orders.version}"
+    return BatchOrders(
+        frame=orders.frame,
+        location=orders.location,
+        version=orders.version,
+        description=orders.description,
+        batch=Batch(location=orders.location, state=state, model=model),
+    )
 
 
 def find_batch(spark: SparkSession, output: str, batch: Batch, writer: str | None = None) -> ScoredBatch | None:
