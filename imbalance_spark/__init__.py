@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from imbalance_spark.calibration import choose_calibrator as choose_calibrator
     from imbalance_spark.calibration import correct_prior as correct_prior
     from imbalance_spark.calibration import ledger_check as ledger_check
+    from imbalance_spark.comparison.prepare import inspect_orders as inspect_orders
+    from imbalance_spark.comparison.retune import register_retuned as register_retuned
+    from imbalance_spark.comparison.retune import retune as retune
     from imbalance_spark.config.run import RunConfig as RunConfig
     from imbalance_spark.config.yaml_file import load_config as load_config
     from imbalance_spark.metrics import ConfusionMatrix as ConfusionMatrix
@@ -25,10 +28,14 @@ if TYPE_CHECKING:
     from imbalance_spark.metrics import collect_score_counts as collect_score_counts
     from imbalance_spark.metrics import evaluate as evaluate
     from imbalance_spark.metrics import evaluate_multiclass as evaluate_multiclass
+    from imbalance_spark.metrics import majority_baseline as majority_baseline
+    from imbalance_spark.metrics import matrix_metrics as matrix_metrics
     from imbalance_spark.metrics import score_counts as score_counts
     from imbalance_spark.orders.datasets import generate_orders as generate_orders
     from imbalance_spark.orders.datasets import generate_outcomes as generate_outcomes
+    from imbalance_spark.scoring.batch import score_batch as score_batch
     from imbalance_spark.scoring.score_orders import score_orders as score_orders
+    from imbalance_spark.scoring.scored_table import read_batch as read_batch
     from imbalance_spark.session import spark_session as spark_session
     from imbalance_spark.split import SplitPlan as SplitPlan
     from imbalance_spark.split import count_splits as count_splits
@@ -50,6 +57,8 @@ if TYPE_CHECKING:
     from imbalance_spark.threshold.class_rules import ClassThresholds as ClassThresholds
     from imbalance_spark.threshold.class_rules import CostMatrix as CostMatrix
     from imbalance_spark.threshold.class_rules import sweep_classes as sweep_classes
+    from imbalance_spark.threshold.uncertainty import threshold_interval as threshold_interval
+    from imbalance_spark.tracking.models import load_logged_model as load_logged_model
     from imbalance_spark.tracking.registry import load_registered_model as load_registered_model
     from imbalance_spark.train_only.sampling import ADASYN as ADASYN
     from imbalance_spark.train_only.sampling import SMOTE as SMOTE
@@ -78,22 +87,29 @@ _NAMES = {
         *("IsotonicCalibration", "LogOddsCalibration", "MulticlassTemperature", "PriorCorrection"),
         *("choose_calibrator", "correct_prior", "ledger_check"),
     ),
+    "comparison.prepare": ("inspect_orders",),
+    "comparison.retune": ("register_retuned", "retune"),
     "comparison.run": ("RunResult", "run"),
     "config.run": ("RunConfig",),
     "config.yaml_file": ("load_config",),
     "metrics": (
         *("ConfusionMatrix", "Curve", "MulticlassConfusion", "MulticlassCounts", "ScoreCounts"),
-        *("collect_multiclass_counts", "collect_score_counts", "evaluate", "evaluate_multiclass", "score_counts"),
+        *("collect_multiclass_counts", "collect_score_counts", "evaluate", "evaluate_multiclass", "majority_baseline"),
+        *("matrix_metrics", "score_counts"),
     ),
     "orders.datasets": ("generate_orders", "generate_outcomes"),
+    "scoring.batch": ("score_batch",),
     "scoring.score_orders": ("score_orders",),
+    "scoring.scored_table": ("read_batch",),
     "session": ("spark_session",),
     "split": ("SplitPlan", "count_splits", "early_stopping_slice", "fit_split", "stratified_split"),
     "threshold": (
         *("AlertBudget", "BayesCost", "ChosenThreshold", "MaxFBeta", "MaxKappa", "MaxMCC", "MaxPrecision"),
         *("MaxRecall", "MinCost", "Youden", "sweep", "sweep_segments"),
     ),
+    "threshold.uncertainty": ("threshold_interval",),
     "threshold.class_rules": ("ClassThresholds", "CostMatrix", "sweep_classes"),
+    "tracking.models": ("load_logged_model",),
     "tracking.registry": ("load_registered_model",),
     _SAMPLING: (
         *("ADASYN", "BorderlineSMOTE", "EditedNearestNeighbours", "InstanceHardnessThreshold", "NearMiss"),

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _diagnose(config: RunConfig, args: Namespace) -> int:
     require_source(config)
     with spark_session(f"diagnose {config.name}", config.spark.master, config.spark.settings) as spark:
-        found = inspect_orders(spark, config, Progress(INSPECT_STAGES, quiet=args.json))
+        found = inspect_orders(spark, config, progress=Progress(INSPECT_STAGES, quiet=args.json))
     print(json.dumps(_record(found)) if args.json else "\n".join(_lines(found)))
     return 0
 

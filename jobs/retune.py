@@ -11,20 +11,17 @@ from dataclasses import MISSING, fields
 from imbalance_spark.cli.exit_codes import run_job
 from imbalance_spark.comparison.retune import (
     RetuneResult,
+    register_retuned,
     retune,
     retune_costs,
-    retuned_evidence,
-    retuned_identity,
-    version_tags,
 )
 from imbalance_spark.config.yaml_file import read_yaml
 from imbalance_spark.core.errors import ConfigError, QualityGateError
 from imbalance_spark.core.progress import Progress
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.threshold.decisions import COST_MATRIX, cost_matrix_from_config
 from imbalance_spark.threshold.objective import Objective
 from imbalance_spark.threshold.objectives import OBJECTIVES, MinCost, first_constant_costs, objective_from_config
-from imbalance_spark.tracking.models import LoggedModel, load_logged_model, log_retuned, register_version
+from imbalance_spark.tracking.models import LoggedModel, load_logged_model
 
 _SETTINGS = sorted({field.name for kind in OBJECTIVES.values() for field in fields(kind)} - {"days"})
 """Every setting that some objective has; days follow from --orders-per-day."""
@@ -87,16 +84,13 @@ def _run(args: argparse.Namespace) -> int:
         raise ConfigError(f"--run {args.run}: its model is not registered. Name a registered model with --register.")
     per_day = source.orders_per_day if args.orders_per_day is None else args.orders_per_day
     with progress.step("choose") as step:
-        held_out = HeldOutCounts.from_records(source.documents["counts.json"])
-        result = _retuned(args, source, held_out, objective, cost, per_day)
+        result = _retuned(args, source, objective, cost, per_day)
         step.says(result.sentence if result.change is None else f"{result.rule}, {_threshold(result)}")
     number = None
     if result.reachable and not args.dry_run and name is not None:
         with progress.step("register") as step:
             costs = first_constant_costs([one for one in (cost, objective) if one is not None]) or (1.0, 1.0)
-            evidence = retuned_evidence(source, held_out, result, costs={"fn": costs[0], "fp": costs[1]})
-            model_uri = log_retuned(source, result.bundle, evidence, retuned_identity(source, result))
-            number = register_version(name, model_uri, version_tags(source, result), args.alias)
+            number = register_retuned(source, result, name, costs=costs, alias=args.alias)
             step.says(f"{name} version {number}")
     _print(args, source, result, per_day, name, number)
     if result.change is not None and not result.reachable:
@@ -107,7 +101,6 @@ def _run(args: argparse.Namespace) -> int:
 def _retuned(
     args: argparse.Namespace,
     source: LoggedModel,
-    held_out: HeldOutCounts,
     objective: Objective | None,
     cost: Objective | None,
     per_day: float | None,
@@ -118,7 +111,13 @@ def _retuned(
         costs = {"name": COST_MATRIX, "costs": given.get("costs", given)}
         return retune_costs(bundle, cost_matrix_from_config(costs, bundle.classes))
     return retune(
-        bundle, held_out, objective, target=args.target, base_rate=args.base_rate, cost=cost, orders_per_day=per_day
+        bundle,
+        source.held_out,
+        objective,
+        target=args.target,
+        base_rate=args.base_rate,
+        cost=cost,
+        orders_per_day=per_day,
     )
 
 

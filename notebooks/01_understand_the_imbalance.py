@@ -14,25 +14,15 @@
 dbutils.widgets.text("orders_table", "", "Orders (empty: generated)")
 dbutils.widgets.text("rows", "100000", "Generated orders")
 dbutils.widgets.text("prevalence", "0.01", "Share of fraud")
-dbutils.widgets.text("output", "/Volumes/main/default/imbalance_spark", "Folder for tables")
 dbutils.widgets.text("config", "../conf/databricks.yaml", "Config")
 
 # COMMAND ----------
 
-import sys
-
 import pandas as pd
 from pyspark.sql import functions as F
 
-from imbalance_spark.comparison.prepare import INSPECT_STAGES, inspect_orders
-from imbalance_spark.config.run import RunConfig
-from imbalance_spark.config.yaml_file import load_config
-from imbalance_spark.core.columns import TRUE_PROBABILITY
-from imbalance_spark.core.progress import Progress
-from imbalance_spark.metrics import collect_score_counts, majority_baseline
-from imbalance_spark.metrics.evaluate import matrix_metrics
-from imbalance_spark.metrics.plots import precision_recall_figure, roc_figure, score_histogram_figure, threshold_figure
-from imbalance_spark.orders.datasets.synthetic import generate_orders
+import imbalance_spark as ims
+from imbalance_spark.metrics import plots
 
 # COMMAND ----------
 
@@ -41,18 +31,10 @@ from imbalance_spark.orders.datasets.synthetic import generate_orders
 
 # COMMAND ----------
 
-orders_table, rows, prevalence, output, config_file = (
-    dbutils.widgets.get(name) for name in ("orders_table", "rows", "prevalence", "output", "config")
-)
-if orders_table:
-    source = f"{{table: '{orders_table}'}}"
-else:
-    path = f"{output}/orders_{rows}_{prevalence}"
-    made = generate_orders(spark, rows=int(rows), prevalence=float(prevalence), seed=7)
-    made.write.format("delta").mode("ignore").save(path)
-    source = f"{{path: '{path}'}}"
-
-config = load_config(config_file, RunConfig, [f"orders.source={source}"])
+table = dbutils.widgets.get("orders_table")
+rows, prevalence = int(dbutils.widgets.get("rows")), float(dbutils.widgets.get("prevalence"))
+orders = spark.table(table) if table else ims.generate_orders(spark, rows=rows, prevalence=prevalence, seed=7)
+config = ims.load_config(dbutils.widgets.get("config"), ims.RunConfig)
 
 # COMMAND ----------
 
@@ -62,7 +44,7 @@ config = load_config(config_file, RunConfig, [f"orders.source={source}"])
 
 # COMMAND ----------
 
-found = inspect_orders(spark, config, Progress(INSPECT_STAGES, stream=sys.stdout))
+found = ims.inspect_orders(spark, config, orders)
 folds = {**found.diagnosis.by_split, "all": found.diagnosis.counts}
 display(
     pd.DataFrame(
@@ -119,12 +101,12 @@ for column in config.orders.categorical:
 
 # COMMAND ----------
 
-if TRUE_PROBABILITY in found.valid.columns:
-    truth = collect_score_counts(found.valid, score=TRUE_PROBABILITY, label="class_number").curve()
+if "true_probability" in found.valid.columns:
+    truth = ims.collect_score_counts(found.valid, score="true_probability", label="class_number").curve()
     curves = {"the truth": truth}
-    display(roc_figure(curves, "ROC of the true probability"))
-    display(precision_recall_figure(curves, "Precision and recall of the true probability"))
-    display(score_histogram_figure(truth, "True probabilities by class"))
+    display(plots.roc_figure(curves, "ROC of the true probability"))
+    display(plots.precision_recall_figure(curves, "Precision and recall of the true probability"))
+    display(plots.score_histogram_figure(truth, "True probabilities by class"))
 
 # COMMAND ----------
 
@@ -135,16 +117,16 @@ if TRUE_PROBABILITY in found.valid.columns:
 
 # COMMAND ----------
 
-if TRUE_PROBABILITY in found.valid.columns:
+if "true_probability" in found.valid.columns:
     matrices = {
-        "flag nobody": majority_baseline(truth),
+        "flag nobody": ims.majority_baseline(truth),
         "truth at 0.5": truth.at(0.5),
         "truth at 1/11": truth.at(1 / 11),
     }
     columns = ["accuracy", "precision", "recall", "f1", "cost"]
-    decisions = pd.DataFrame({name: matrix_metrics(matrix, fn=10, fp=1) for name, matrix in matrices.items()})
+    decisions = pd.DataFrame({name: ims.matrix_metrics(matrix, fn=10, fp=1) for name, matrix in matrices.items()})
     display(decisions.loc[columns].T.reset_index(names="decision"))
-    display(threshold_figure(truth, fn=10, fp=1, chosen={"0.5": 0.5, "a miss costs ten": 1 / 11}))
+    display(plots.threshold_figure(truth, fn=10, fp=1, chosen={"0.5": 0.5, "a miss costs ten": 1 / 11}))
 
 # COMMAND ----------
 

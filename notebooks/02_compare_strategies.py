@@ -23,11 +23,7 @@ dbutils.widgets.text("config", "../conf/databricks.yaml", "Config")
 
 # COMMAND ----------
 
-from imbalance_spark.comparison.report.tables import comparison_table
-from imbalance_spark.comparison.run import run
-from imbalance_spark.config.run import RunConfig
-from imbalance_spark.config.yaml_file import load_config
-from imbalance_spark.orders.datasets.synthetic import generate_orders
+import imbalance_spark as ims
 
 # COMMAND ----------
 
@@ -36,41 +32,30 @@ from imbalance_spark.orders.datasets.synthetic import generate_orders
 
 # COMMAND ----------
 
-orders_table, rows, prevalence, output = (
-    dbutils.widgets.get(name) for name in ("orders_table", "rows", "prevalence", "output")
-)
-if orders_table:
-    source = f"{{table: '{orders_table}'}}"
-else:
-    path = f"{output}/orders_{rows}_{prevalence}"
-    made = generate_orders(spark, rows=int(rows), prevalence=float(prevalence), seed=7)
-    made.write.format("delta").mode("ignore").save(path)
-    source = f"{{path: '{path}'}}"
+given = {name: dbutils.widgets.get(name) for name in ("orders_table", "output", "rounds", "strategies")}
+settings = [f"output='{given['output']}/runs'", f"training.rounds={given['rounds']}"]
+settings += [f"strategies=[{given['strategies']}]"]
+for name, widget in (("uri", "tracking_uri"), ("experiment", "experiment"), ("registered_model", "registered_model")):
+    settings.append(f"tracking.{name}='{dbutils.widgets.get(widget)}'")
 
-config = load_config(
-    dbutils.widgets.get("config"),
-    RunConfig,
-    [
-        f"orders.source={source}",
-        f"output='{output}/runs'",
-        f"strategies=[{dbutils.widgets.get('strategies')}]",
-        f"training.rounds={dbutils.widgets.get('rounds')}",
-        f"tracking.uri='{dbutils.widgets.get('tracking_uri')}'",
-        f"tracking.experiment='{dbutils.widgets.get('experiment')}'",
-        f"tracking.registered_model='{dbutils.widgets.get('registered_model')}'",
-    ],
-)
+orders = None
+if given["orders_table"]:
+    settings.append(f"orders.source={{table: '{given['orders_table']}'}}")
+else:
+    rows, prevalence = int(dbutils.widgets.get("rows")), float(dbutils.widgets.get("prevalence"))
+    orders = ims.generate_orders(spark, rows=rows, prevalence=prevalence, seed=7)
+config = ims.load_config(dbutils.widgets.get("config"), ims.RunConfig, settings)
 
 # COMMAND ----------
 
 # MAGIC %md
 # MAGIC ## Fit, score, evaluate, log
 # MAGIC One Spark scan of validation and test scores all models; every number and figure below comes from its counts.
-# MAGIC Orders that are a DataFrame already are handed over: `run(spark, config, orders=df)`.
+# MAGIC A table is read where it is, pinned at its version. A DataFrame is written once to the folder of the run.
 
 # COMMAND ----------
 
-result = run(spark, config)
+result = ims.run(spark, config, orders)
 
 # COMMAND ----------
 
@@ -81,7 +66,7 @@ result = run(spark, config)
 
 # COMMAND ----------
 
-display(comparison_table(result.comparison))
+display(result.table)
 print(result.text())
 
 # COMMAND ----------

@@ -19,14 +19,8 @@ dbutils.widgets.dropdown("register", "no", ["no", "yes"], "Register as champion"
 
 import pandas as pd
 
-from imbalance_spark.calibration import ledger_check
-from imbalance_spark.comparison.retune import retune, retuned_evidence, retuned_identity, version_tags
-from imbalance_spark.metrics.plots import confusion_figure, cost_figure, threshold_figure
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
-from imbalance_spark.threshold import MaxFBeta, MaxMCC, MaxRecall, MinCost, sweep, sweep_segments
-from imbalance_spark.threshold.uncertainty import threshold_interval
-from imbalance_spark.tracking.models import load_logged_model, log_retuned, register_version
-from imbalance_spark.tracking.registry import load_registered_model
+import imbalance_spark as ims
+from imbalance_spark.metrics import plots
 
 # COMMAND ----------
 
@@ -36,10 +30,9 @@ from imbalance_spark.tracking.registry import load_registered_model
 # COMMAND ----------
 
 tracking_uri = dbutils.widgets.get("tracking_uri")
-model = load_registered_model(tracking_uri, dbutils.widgets.get("model"))
-logged = load_logged_model(tracking_uri, model.run_id)
-counts, bundle = HeldOutCounts.from_records(logged.documents["counts.json"]), model.bundle
-held_out = counts.target
+model = ims.load_registered_model(tracking_uri, dbutils.widgets.get("model"))
+logged = ims.load_logged_model(tracking_uri, model.run_id)
+held_out, bundle = logged.held_out.target, model.bundle
 through = bundle.calibrator.apply
 choose = held_out.choose.curve(through)
 print(f"{model.label}, strategy {bundle.strategy}: threshold {bundle.threshold:.6g}, for {bundle.serve_objective}")
@@ -53,10 +46,10 @@ print(f"{model.label}, strategy {bundle.strategy}: threshold {bundle.threshold:.
 # COMMAND ----------
 
 fn, fp = (float(dbutils.widgets.get(name)) for name in ("miss_cost", "alarm_cost"))
-cost = MinCost(fn=fn, fp=fp)
-objectives = (cost, MaxFBeta(beta=1.0), MaxFBeta(beta=2.0), MaxMCC(), MaxRecall(precision=0.5))
-ledger = ledger_check(choose)
-choices = {objective.name: sweep(choose, objective, ledger=ledger) for objective in objectives}
+cost = ims.MinCost(fn=fn, fp=fp)
+objectives = (cost, ims.MaxFBeta(beta=1.0), ims.MaxFBeta(beta=2.0), ims.MaxMCC(), ims.MaxRecall(precision=0.5))
+ledger = ims.ledger_check(choose)
+choices = {objective.name: ims.sweep(choose, objective, ledger=ledger) for objective in objectives}
 display(
     pd.DataFrame(
         [
@@ -75,7 +68,7 @@ display(
     )
 )
 thresholds = {name: choice.threshold for name, choice in choices.items()}
-display(threshold_figure(choose, fn=fn, fp=fp, chosen=thresholds, title="Thresholds on validation"))
+display(plots.threshold_figure(choose, fn=fn, fp=fp, chosen=thresholds, title="Thresholds on validation"))
 
 # COMMAND ----------
 
@@ -87,13 +80,13 @@ display(threshold_figure(choose, fn=fn, fp=fp, chosen=thresholds, title="Thresho
 
 chosen = choices[cost.name]
 sample = held_out.bucketed("choose", through)
-sure = threshold_interval(sample, lambda curve: sweep(curve, cost).threshold, cost.values, draws=200)
+sure = ims.threshold_interval(sample, lambda curve: ims.sweep(curve, cost).threshold, cost.values, draws=200)
 print(chosen.sentence)
 print(f"Of other draws of these rows, 95 % choose between {sure.threshold.low:.4g} and {sure.threshold.high:.4g}.")
 print(f"Mean regret {sure.regret.value:.4g}, beside a cost of {chosen.value:.6g}.")
 test = held_out.test.curve(through)
-display(confusion_figure(test.at(chosen.threshold), f"Test at {chosen.threshold:.4g}"))
-display(cost_figure({bundle.strategy: test}, fn=fn, fp=fp, title="Cost on test, if costs were others"))
+display(plots.confusion_figure(test.at(chosen.threshold), f"Test at {chosen.threshold:.4g}"))
+display(plots.cost_figure({bundle.strategy: test}, fn=fn, fp=fp, title="Cost on test, if costs were others"))
 
 # COMMAND ----------
 
@@ -106,7 +99,7 @@ display(cost_figure({bundle.strategy: test}, fn=fn, fp=fp, title="Cost on test, 
 for column in held_out.segments["validation"]:
     found = held_out.by_segment("validation", column)
     curves = {value or "(null)": counts.curve(through) for value, counts in found.items()}
-    segments = sweep_segments(curves, cost)
+    segments = ims.sweep_segments(curves, cost)
     display(
         pd.DataFrame(
             [
@@ -133,7 +126,7 @@ for column in held_out.segments["validation"]:
 given_rate = dbutils.widgets.get("base_rate")
 base_rate = float(given_rate) if given_rate else None
 orders_per_day = float(dbutils.widgets.get("orders_per_day"))
-retuned = retune(bundle, counts, cost, base_rate=base_rate, orders_per_day=orders_per_day)
+retuned = ims.retune(bundle, logged.held_out, cost, base_rate=base_rate, orders_per_day=orders_per_day)
 print("\n".join(retuned.lines()))
 outcomes = {
     (fold, when): getattr(outcome, when) for fold, outcome in retuned.folds.items() for when in ("before", "after")
@@ -150,9 +143,7 @@ display(pd.DataFrame([{"fold": fold, "": when, **vars(outcome)} for (fold, when)
 # COMMAND ----------
 
 if dbutils.widgets.get("register") == "yes":
-    evidence = retuned_evidence(logged, counts, retuned, costs={"fn": fn, "fp": fp})
-    model_uri = log_retuned(logged, retuned.bundle, evidence, retuned_identity(logged, retuned))
-    number = register_version(model.name, model_uri, version_tags(logged, retuned), "champion")
+    number = ims.register_retuned(logged, retuned, model.name, costs=(fn, fp), alias="champion")
     print(f"Registered {model.name} version {number} as champion.")
 
 # COMMAND ----------

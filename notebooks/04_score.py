@@ -25,16 +25,8 @@ from datetime import UTC, datetime
 import pandas as pd
 from pyspark.sql import functions as F
 
-from imbalance_spark.metrics import collect_score_counts
-from imbalance_spark.metrics.plots import confusion_figure, reliability_figure, score_histogram_figure
-from imbalance_spark.orders.config import SourceConfig
-from imbalance_spark.orders.datasets.synthetic import generate_orders
-from imbalance_spark.orders.read import read_orders
-from imbalance_spark.scoring.batch import score_batch
-from imbalance_spark.scoring.held_out_counts import TargetCounts
-from imbalance_spark.scoring.scored_table import batch_of
-from imbalance_spark.tracking.models import load_logged_model
-from imbalance_spark.tracking.registry import load_registered_model
+import imbalance_spark as ims
+from imbalance_spark.metrics import plots
 
 # COMMAND ----------
 
@@ -43,19 +35,17 @@ from imbalance_spark.tracking.registry import load_registered_model
 
 # COMMAND ----------
 
-orders_table, rows, prevalence, output = (
-    dbutils.widgets.get(name) for name in ("orders_table", "rows", "prevalence", "output")
-)
-tracking_uri = dbutils.widgets.get("tracking_uri")
-model = load_registered_model(tracking_uri, dbutils.widgets.get("model"))
-if orders_table:
-    source = SourceConfig(table=orders_table)
+output, table, tracking_uri = (dbutils.widgets.get(name) for name in ("output", "orders_table", "tracking_uri"))
+model = ims.load_registered_model(tracking_uri, dbutils.widgets.get("model"))
+if table:
+    place = {"table": table}
 else:
-    source = SourceConfig(path=f"{output}/new_orders_{rows}_{prevalence}")
-    made = generate_orders(spark, rows=int(rows), prevalence=float(prevalence), seed=8, start="2025-01-01", days=28)
-    made.write.format("delta").mode("ignore").save(source.path)
-orders = read_orders(spark, source)
-print(f"{orders.description}; {model.label}, strategy {model.bundle.strategy}, threshold {model.bundle.threshold:.6g}")
+    rows, prevalence = int(dbutils.widgets.get("rows")), float(dbutils.widgets.get("prevalence"))
+    new = ims.generate_orders(spark, rows=rows, prevalence=prevalence, seed=8, start="2025-01-01", days=28)
+    place = {"path": f"{output}/new_orders_{rows}_{prevalence}"}
+    new.write.format("delta").mode("ignore").save(place["path"])
+orders = ims.read_batch(spark, model.label, **place)
+print(f"{orders.description}; {model.label}, strategy {model.bundle.strategy}, {model.bundle.decides}")
 
 # COMMAND ----------
 
@@ -66,10 +56,10 @@ print(f"{orders.description}; {model.label}, strategy {model.bundle.strategy}, t
 
 # COMMAND ----------
 
-written = score_batch(
+written = ims.score_batch(
     orders.frame,
     model.bundle,
-    batch_of(spark, source, orders, model.label),
+    orders.batch,
     output=f"{output}/scored",
     quarantine=f"{output}/scored_quarantined",
     max_quarantined=0.01,
@@ -114,9 +104,9 @@ display(drawn.figure)
 
 label = dbutils.widgets.get("label")
 if label in added.columns:
-    now = collect_score_counts(added, score="probability", label=label).curve()
-    logged = load_logged_model(tracking_uri, model.run_id)
-    then = TargetCounts.from_records(logged.documents["counts.json"]).test.curve(model.bundle.calibrator.apply)
+    now = ims.collect_score_counts(added, score="probability", label=label).curve()
+    logged = ims.load_logged_model(tracking_uri, model.run_id)
+    then = logged.held_out.target.test.curve(model.bundle.calibrator.apply)
     matrices = {"promised by test": then.at(model.bundle.threshold), "new orders": now.at(model.bundle.threshold)}
     display(
         pd.DataFrame(
@@ -133,6 +123,6 @@ if label in added.columns:
             ]
         )
     )
-    display(confusion_figure(matrices["new orders"], f"New orders at {model.bundle.threshold:.4g}"))
-    display(reliability_figure({"promised by test": then, "new orders": now}, "Do probabilities come true?"))
-    display(score_histogram_figure(now, "Probabilities of the new orders by class"))
+    display(plots.confusion_figure(matrices["new orders"], f"New orders at {model.bundle.threshold:.4g}"))
+    display(plots.reliability_figure({"promised by test": then, "new orders": now}, "Do probabilities come true?"))
+    display(plots.score_histogram_figure(now, "Probabilities of the new orders by class"))

@@ -122,7 +122,7 @@ def plan_run(spark: SparkSession, config: RunConfig, progress: Progress) -> RunP
     with progress.step("cluster"):
         require_source(config)
         check_to_compare(spark, config)
-    inspected = inspect_orders(spark, config, progress)
+    inspected = inspect_orders(spark, config, progress=progress)
     with progress.step("training rows") as step:
         fit_rows = _fit_rows(inspected, config)
         step.says(" + ".join(f"{rows:,} of class {label}" for label, rows in fit_rows.items()))

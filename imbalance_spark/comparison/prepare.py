@@ -256,15 +256,20 @@ class InspectedOrders:
 
 
 def inspect_orders(
-    spark: SparkSession, config: RunConfig, progress: Progress, orders: DataFrame | None = None
+    spark: SparkSession, config: RunConfig, orders: DataFrame | None = None, *, progress: Progress | None = None
 ) -> InspectedOrders:
     """Read, validate and learn the split, as a run would; nothing is written.
 
     Passes: those of `read_orders`, `validate_orders` and `fit_split`.
 
+    Args:
+        orders: one row per order, instead of `config.orders.source`.
+        progress: announces `INSPECT_STAGES`, and those before them; by default these two alone, on stderr.
+
     Raises:
         ConfigError, DataContractError: see the rooms that are called.
     """
+    progress = progress or Progress(INSPECT_STAGES)
     with progress.step("validate") as step:
         source = source_orders(spark, config, orders)
         validated = validate_orders(source.frame, config.orders)

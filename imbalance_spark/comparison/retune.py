@@ -18,7 +18,7 @@ from imbalance_spark.threshold.choice import cut_at
 from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix
 from imbalance_spark.threshold.decisions import COST_MATRIX
 from imbalance_spark.threshold.objective import Objective, require_number
-from imbalance_spark.tracking.models import LoggedModel
+from imbalance_spark.tracking.models import LoggedModel, log_retuned, register_version
 from imbalance_spark.tracking.runs import Evidence
 
 _COLUMNS = ("alerts", "alerts a day", "precision", "recall", "cost")
@@ -206,6 +206,28 @@ def retune_costs(bundle: ModelBundle, costs: CostMatrix) -> RetuneResult:
         raise ConfigError("--costs: the model knows two classes. Give --objective min_cost with --fn and --fp.")
     rules = {**bundle.rules, COST_MATRIX: costs}
     return RetuneResult(bundle=replace(bundle, rules=rules, serve_objective=COST_MATRIX))
+
+
+def register_retuned(
+    source: LoggedModel,
+    result: RetuneResult,
+    name: str,
+    *,
+    costs: tuple[float, float] = (1.0, 1.0),
+    alias: str | None = None,
+) -> str:
+    """Log the retuned model beside its source and register it; the number of the new version.
+
+    Logged twice, the same retuning is one MLflow run.
+
+    Args:
+        name: of the registered model.
+        costs: of a false negative and of a false positive, for the logged metric `cost`.
+        alias: to move to the new version, such as `champion`; None moves none.
+    """
+    evidence = retuned_evidence(source, source.held_out, result, costs={"fn": costs[0], "fp": costs[1]})
+    model_uri = log_retuned(source, result.bundle, evidence, retuned_identity(source, result))
+    return register_version(name, model_uri, version_tags(source, result), alias)
 
 
 def retuned_identity(source: LoggedModel, result: RetuneResult) -> dict[str, str]:

@@ -6,6 +6,7 @@ from functools import cached_property
 from html import escape
 from typing import Any
 
+import pandas as pd
 from matplotlib.figure import Figure
 from pyspark.sql import DataFrame, SparkSession
 
@@ -55,6 +56,11 @@ class RunResult:
         return gate_problems(self.comparison)
 
     @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row per strategy, best first, then the majority baseline; on test, but for the first column."""
+        return comparison_table(self.comparison)
+
+    @cached_property
     def figures(self) -> dict[str, Figure]:
         """The figures of the comparison by name, such as `cost`."""
         return comparison_figures(self.comparison)
@@ -78,7 +84,7 @@ class RunResult:
         return {
             "run_id": self.comparison.prepared.run.run_id,
             "best": self.best.name,
-            "strategies": json.loads(comparison_table(self.comparison).to_json(orient="records")),
+            "strategies": json.loads(self.table.to_json(orient="records")),
             "mlflow_run_id": self.logged.parent_run_id,
             "gate": self.decision.to_dict(),
             "registered": None if registered is None else vars(registered),
@@ -86,7 +92,7 @@ class RunResult:
 
     def _repr_html_(self) -> str:
         lines = [*conclusions(self.comparison), *self.decision.lines()]
-        table = for_people(comparison_table(self.comparison)).to_html(index=False, escape=True, na_rep="-")
+        table = for_people(self.table).to_html(index=False, escape=True, na_rep="-")
         return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>{table}"
 
 

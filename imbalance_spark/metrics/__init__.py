@@ -18,6 +18,7 @@ from imbalance_spark.metrics.evaluate import (
     evaluate,
     evaluate_multiclass,
     majority_baseline,
+    matrix_metrics,
     undefined,
     undefined_multiclass,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "expected_cost",
     "h_measure",
     "majority_baseline",
+    "matrix_metrics",
     "partial_roc_auc",
     "pr_auc_trapezoid",
     "pr_gain_auc",

@@ -4,6 +4,7 @@ import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import import_module, resources
 from importlib.metadata import PackageNotFoundError, version
 from importlib.resources.abc import Traversable
@@ -19,6 +20,7 @@ from mlflow.types.schema import AnyType
 
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.tracking.runs import (
     _MANIFEST,
     _MODEL_ID,
@@ -127,6 +129,11 @@ class LoggedModel:
     registered_version: str | None
     orders_per_day: float | None
     """Of the log that it learnt from; None where that has no time column."""
+
+    @cached_property
+    def held_out(self) -> HeldOutCounts:
+        """The counts of validation and test that were logged with the model."""
+        return HeldOutCounts.from_records(self.documents["counts.json"])
 
 
 def load_logged_model(uri: str, run_id: str) -> LoggedModel:

@@ -90,10 +90,7 @@ def test_a_class_that_is_not_named_is_kept_whole_and_said_so(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (
-            {"fractions": {0: 1.5}},
-            "a sample cannot have more rows than its class. To repeat rows use RandomOverSampler",
-        ),
+        ({"fractions": {0: 1.5}}, "cannot have more rows than its class. To repeat rows use RandomOverSampler"),
         ({"fractions": {0: math.inf}}, "RandomOverSampler"),
         ({"fractions": {0: -0.1}}, r"fractions\[0\] must be a number in \[0, 1\], got -0.1"),
         ({"fractions": {0: math.nan, 1: "0.5"}}, r"fractions\[0\].*got nan.*fractions\[1\].*got '0.5'"),
