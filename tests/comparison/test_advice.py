@@ -29,7 +29,7 @@ def advice(ranked: list[str], gains_: dict[str, tuple[float, float, float]], wid
     return advise(ranked, "none", found, joint)
 
 
-def test_a_strategy_beyond_chance_is_to_be_used_and_the_others_beyond_chance_are_named() -> None:
+def test_a_strategy_better_beyond_chance_is_advised_and_the_others_named() -> None:
     three = {"a": (0.04, 0.01, 0.07), "b": (0.03, 0.005, 0.055), "c": (0.02, 0.001, 0.039), "d": (-0.1, -0.2, -0.01)}
     found = advice(["a", "b", "c", "none", "d"], three)
     assert (found.use, found.winners) == ("a", ("a", "b", "c"))

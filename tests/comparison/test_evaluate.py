@@ -31,7 +31,7 @@ def test_a_model_gains_nothing_over_itself_and_models_of_other_rows_are_refused(
         gain_over(SimpleNamespace(held_out=counts), other, "average_precision")
 
 
-def test_metrics_of_one_target_are_bare_and_those_of_more_name_the_class_or_the_macro_average() -> None:
+def test_metrics_of_one_target_are_bare_those_of_more_name_class_or_macro() -> None:
     one, more = TargetNames(("fraud",)), TargetNames(CLASSES)
     assert (one.of("recall", 0), one.macro("recall")) == ("recall", "recall")
     assert (more.of("recall", 2), more.macro("recall")) == ("recall/fraud", "macro_recall")
@@ -62,7 +62,7 @@ def test_a_fold_without_a_class_is_named_before_anything_is_fitted() -> None:
         require_classes_in_folds({"train": {0: 9, 1: 1}, "validation": full, "test": {0: 9}}, CLASSES)
 
 
-def test_the_largest_of_three_classes_has_no_threshold_and_class_one_of_two_has_the_only_one() -> None:
+def test_the_largest_of_three_classes_has_no_threshold() -> None:
     of_classes, of_two = class_comparison({"none": 0.5}), comparison_of({"none": 0.5})
     assert list(chosen_thresholds(of_classes.best.chosen["max_f1"], of_classes.names)) == ["late", "fraud"]
     assert list(chosen_thresholds(of_two.best.chosen["max_f1"], of_two.names)) == ["1"]

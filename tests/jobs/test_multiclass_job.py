@@ -165,7 +165,7 @@ def test_the_threshold_of_one_class_is_moved_from_the_logged_counts(
     assert model.predict(orders)["decided_by"].tolist() == ["max_recall_at_precision_0.3 of fraud"]
 
 
-def test_other_costs_decide_from_now_on_and_what_they_change_is_said_not_to_be_known(
+def test_other_costs_decide_and_what_they_change_is_said_to_be_unknown(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     costs = {name: {other: 1.0 for other in OUTCOMES if other != name} for name in OUTCOMES}

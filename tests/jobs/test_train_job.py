@@ -90,7 +90,7 @@ def test_every_strategy_reports_the_same_metrics_on_both_folds(finished: Path) -
     assert (nested["metrics.test/average_precision"] > 2 * 0.02).all()
 
 
-def test_every_round_of_every_fit_has_its_metric_and_every_strategy_its_ledger_entry(finished: Path) -> None:
+def test_each_round_has_its_metric_and_each_strategy_its_ledger_entry(finished: Path) -> None:
     nested = runs(finished).dropna(subset=["tags.mlflow.parentRunId"]).set_index("params.strategy")
     client = MlflowClient()
     for name in ("none", "undersample", "class_weight", "balanced_sketch", "focal"):

@@ -256,7 +256,7 @@ def test_oversampling_repeats_rows_to_fit_only(spark: SparkSession) -> None:
     assert not table[table.is_early_stopping].order_id.duplicated().any()
 
 
-def test_weights_are_the_class_times_the_business_and_the_business_alone_on_the_slice(spark: SparkSession) -> None:
+def test_fit_weights_are_class_times_business_and_business_alone_on_the_slice(spark: SparkSession) -> None:
     train = spark.createDataFrame(
         [(0, False, 2.0), (1, False, 3.0), (0, True, 5.0), (1, True, 7.0)],
         "y int, is_early_stopping boolean, row_weight double",

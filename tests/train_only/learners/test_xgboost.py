@@ -262,7 +262,7 @@ def test_two_workers_do_not_hang_when_one_has_no_positive_and_fit_the_same_twice
     assert all(map(math.isfinite, first.learning_curve["validation"]))
 
 
-def test_arrow_batches_without_a_row_of_the_slice_or_without_one_to_fit_on_change_nothing(spark: SparkSession) -> None:
+def test_arrow_batches_with_early_stopping_rows_alone_or_none_change_nothing(spark: SparkSession) -> None:
     rows = model_rows(300, seed=4, intercept=-1.0).sort_values("is_early_stopping")
     settings = _settings(STRATEGIES["none"].resolve(_fit_rows(rows), TRAINING))
     size = "spark.sql.execution.arrow.maxRecordsPerBatch"
