@@ -23,7 +23,7 @@ from imbalance_spark.orders.datasets.synthetic import generate_orders
 from imbalance_spark.threshold import BayesCost, MinCost, sweep
 
 MISS_COSTS = (10, 100, 500, 2000)
-"""Cost of a missed positive; a false alarm costs 1."""
+"""Cost of a missed positive; a false positive costs 1."""
 FIT, EARLY_STOPPING, VALIDATION = 0.6, 0.7, 0.85
 """Where parts of the first `rows` rows end: fit, early stopping, validation; the rest is left out as a test fold is."""
 

@@ -54,7 +54,7 @@ def _aucpr(table: DataFrame, rounds: int) -> list[float]:
         num_workers=2, n_estimators=rounds, early_stopping_rounds=_PATIENCE, eval_metric="aucpr", verbose=False,
         repartition_random_shuffle=False,
     )  # fmt: skip
-    # Partitioned by class again: XGBoost deals rows out anew unless there are as many partitions as workers.
+    # Partitioned by class again: XGBoost repartitions the rows unless there are as many partitions as workers.
     rows = table.withColumnRenamed(_inputs()[0], "values").repartitionByRange(2, LABEL)
     history = estimator.fit(rows).training_summary.validation_objective_history
     return [float(value) for value in history["aucpr"]]

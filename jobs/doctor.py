@@ -20,7 +20,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "doctor",
         __doc__ or "",
         shared=("--set",),
-        epilog="One line per check: ok, WARN or FAIL, what was checked, what was found, and how to mend it. "
+        epilog="One line per check: ok, WARN or FAIL, what was checked, what was found, and how to fix it. "
         "The exit code is 0 when nothing failed, else 2.",
     )
     add_shared(

@@ -39,7 +39,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         type=_shares,
         const=dict(OUTCOME_SHARES),
         metavar="NAME=SHARE,...",
-        help="several outcomes instead of fraud or not, with their shares; default: "
+        help="K outcomes instead of fraud or not, with their shares; default: "
         f"{','.join(f'{name}={share:g}' for name, share in OUTCOME_SHARES.items())}",
     )
     made.add_argument("--seed", type=int, default=7, help="another seed gives an independent log (%(default)s)")

@@ -70,7 +70,7 @@ per_month = (
     .orderBy("month")
 )
 display(per_month)
-months = per_month.toPandas()  # one row a month
+months = per_month.toPandas()  # one row per month
 drawn = months.plot(x="month", y="rate", marker="o", legend=False, figsize=(8, 3), ylim=(0, None))
 drawn.set(title="Share of the rare class by month", xlabel="")
 drawn.figure.tight_layout()
@@ -96,7 +96,7 @@ for column in config.orders.categorical:
 # MAGIC %md
 # MAGIC ## The best possible model
 # MAGIC Generated orders know the true probability that each is fraud; no model can rank better than that.
-# MAGIC Read the two pictures against each other: in the ROC curve the rare class looks easy, since false alarms are
+# MAGIC Read the two figures against each other: in the ROC curve the rare class looks easy, since false positives are
 # MAGIC measured against all the honest orders. Precision tells what an analyst would see: how many alarms are right.
 
 # COMMAND ----------
@@ -113,7 +113,7 @@ if "true_probability" in found.valid.columns:
 # MAGIC %md
 # MAGIC ## Accuracy is not the question, the threshold is
 # MAGIC At a threshold of 0.5 even the truth misses much of the fraud, and accuracy does not notice: flagging nobody has
-# MAGIC almost the same. Where a miss costs ten false alarms, the best threshold is 1 / 11.
+# MAGIC almost the same. Where a false negative costs ten false positives, the best threshold is 1 / 11.
 
 # COMMAND ----------
 
@@ -131,4 +131,4 @@ if "true_probability" in found.valid.columns:
 # COMMAND ----------
 
 # MAGIC %md
-# MAGIC **Next**: notebook 2 compares the ways to handle the imbalance, on rows that none of them has seen.
+# MAGIC **Next**: notebook 2 compares the ways to handle the imbalance, on held-out data.

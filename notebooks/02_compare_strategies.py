@@ -6,7 +6,7 @@
 # MAGIC the other. Test is reported and decides nothing.
 # MAGIC
 # MAGIC The best model is registered. It becomes `champion` if it beats the present one by more than chance.
-# MAGIC Run again with the same settings, the notebook goes on from what is finished.
+# MAGIC Run again with the same settings, the notebook continues after the last finished step.
 
 # COMMAND ----------
 

@@ -2,7 +2,7 @@
 # MAGIC %md
 # MAGIC # 3. Choose a threshold, and change it later
 # MAGIC From the counts that were logged with the model: no data is read, nothing is fitted again.
-# MAGIC A threshold is a business decision: what does a missed fraud cost beside a false alarm, how many alerts can be
+# MAGIC A threshold is a business decision: what does a missed fraud cost, and a false positive, how many alerts can be
 # MAGIC worked on a day, and has the rate moved?
 
 # COMMAND ----------
@@ -10,7 +10,7 @@
 dbutils.widgets.text("model", "models:/main.default.orders_fraud@champion", "Model")
 dbutils.widgets.text("tracking_uri", "databricks", "MLflow")
 dbutils.widgets.text("miss_cost", "25", "Cost of a missed fraud")
-dbutils.widgets.text("alarm_cost", "1", "Cost of a false alarm")
+dbutils.widgets.text("alarm_cost", "1", "Cost of a false positive")
 dbutils.widgets.text("orders_per_day", "5000", "Orders scored a day")
 dbutils.widgets.text("base_rate", "", "Share of fraud from now on (empty: unchanged)")
 dbutils.widgets.dropdown("register", "no", ["no", "yes"], "Register as champion")

@@ -32,7 +32,7 @@ _PROBE = "doctor.probe"
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What one check found, and how to mend it."""
+    """What one check found, and how to fix it."""
 
     status: Literal["ok", "WARN", "FAIL"]
     what: str
@@ -46,7 +46,7 @@ class Finding:
 
     @classmethod
     def of_error(cls, what: str, error: Exception) -> Self:
-        """A failed check, split into what is wrong and how to mend it, as errors of this package are worded."""
+        """A failed check, split into what is wrong and how to fix it, as errors of this package are worded."""
         text = describe(error)[1]
         # Known causes of Spark's and XGBoost's errors read `what; fix.`
         found, _, fix = text.partition(". ") if ". " in text else text.partition("; ")

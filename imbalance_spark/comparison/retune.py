@@ -144,7 +144,7 @@ def retune(
     cost: Objective | None = None,
     orders_per_day: float | None = None,
 ) -> RetuneResult:
-    """Choose a threshold anew on the half of validation that chose the old one, through the model's own calibrator.
+    """Choose a new threshold on the half of validation that chose the old one, through the model's own calibrator.
 
     The booster, its encodings, its correction and its calibrator stay as they are. A bundle of two classes has the one
     new threshold: the others were chosen for objectives that no longer hold. One of K classes keeps its rules and gets
@@ -306,7 +306,7 @@ def _number_of(bundle: ModelBundle, target: str, base_rate: float | None) -> int
             f"{nearest([target], known)} Name the class whose threshold is to move, or give --costs."
         )
     if base_rate is not None:
-        raise ConfigError("--base-rate: the rate of one of several classes cannot move alone. Train on newer orders.")
+        raise ConfigError("--base-rate: of K classes, the rate of one cannot move alone. Train on newer orders.")
     return bundle.classes.index(target)
 
 

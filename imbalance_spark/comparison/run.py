@@ -99,7 +99,7 @@ class RunResult:
 def run(spark: SparkSession, config: RunConfig, orders: DataFrame | None = None, *, quiet: bool = False) -> RunResult:
     """Compare strategies, decide on the champion, and log everything to MLflow.
 
-    The same config and orders give the same run id: called again, it goes on from what is finished.
+    The same config and orders give the same run id: called again, it continues after the last finished step.
 
     Args:
         orders: one row per order, instead of `config.orders.source`. They are counted, then written once to the run's

@@ -99,7 +99,7 @@ def evaluate(curve: Curve, threshold: float | None = None, *, fn: float = 1.0, f
     Args:
         curve: counts of one model on one set of rows.
         threshold: adds the metrics of "positive if score >= threshold"; None leaves them out.
-        fn, fp: cost of a missed positive and of a false alarm, for `cost`, `expected_cost` and `savings`.
+        fn, fp: cost of a missed positive and of a false positive, for `cost`, `expected_cost` and `savings`.
     """
     values = curve_metrics(curve) | {"expected_cost": expected_cost(curve, fn=fn, fp=fp)}
     if threshold is not None:

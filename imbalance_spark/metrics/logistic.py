@@ -42,7 +42,7 @@ def intercept_of(score: FloatArray, positive: FloatArray, negative: FloatArray) 
 
 
 def slope_of(score: FloatArray, positive: FloatArray, negative: FloatArray) -> float | None:
-    """The b of the maximum likelihood fit of sigmoid(a + b logit(score)), or None when there is no finite one."""
+    """The b of the maximum likelihood fit of sigmoid(a + b logit(score)), or None if none is finite."""
     logits, weight = _finite_logit(score), positive + negative
     if _is_separated(logits[positive > 0.0], logits[negative > 0.0]):
         return None

@@ -111,7 +111,7 @@ def refuse_invalid(broken: Mapping[int, int], rows: int, classes: int) -> None:
     """Raise `DataContractError` that says how many rows break which rule; `broken` is by code, of `rows` rows."""
     rules = {
         INVALID_SCORE: "have a probability that is null, NaN or outside [0, 1]",
-        INVALID_LABEL: f"have a label that is no class number, 0 to {classes - 1}",
+        INVALID_LABEL: f"have a label that is not a class number, 0 to {classes - 1}",
         INVALID_WEIGHT: "have a weight that is null, NaN, infinite or negative",
     }
     if not rows:

@@ -221,7 +221,7 @@ def collect_multiclass_counts(
 def _one_a_class(scores: Sequence[str], label: Column) -> Column:
     """An array of structs: one of each class's score, and a last one whose cell is (true class, predicted class).
 
-    A label that is no class number is null in all of them, which the counts tell.
+    A label that is not a class number is null in all of them, which the counts tell.
     """
     number = len(scores)
     is_label = label.between(0.0, number - 1.0) & (F.rint(label) == label)

@@ -44,7 +44,7 @@ def score_batch(
     are any, one to write them; one to score the others.
 
     Args:
-        orders: one row an order, see `score_orders`.
+        orders: one row per order, see `score_orders`.
         max_quarantined: share of rows (0 to 1) that may be set aside.
 
     Raises:

@@ -65,7 +65,7 @@ class ScanRows:
     """For each segment column the number of the row's value, in [0, SEGMENT_LIMIT]."""
 
     def against_rest(self, k: int, classes: int) -> Self:
-        """The same rows with label 1 where they are of class k, else 0; a label that is no class stays one."""
+        """The same rows with label 1 where they are of class k, else 0; a label that is not a class stays invalid."""
         return replace(self, label=np.where(is_class(self.label, classes), self.label == k, np.nan))
 
 

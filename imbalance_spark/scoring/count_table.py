@@ -50,12 +50,12 @@ def _refuse_labels(fine: pa.Table, classes: int) -> None:
     rows = pc.sum(_where(fine, bin=INVALID_LABEL).column("n")).as_py()
     if rows:
         raise DataContractError(
-            f"scan: {rows} rows have a label that is no class number, 0 to {classes - 1}. Quarantine these rows."
+            f"scan: {rows} rows have a label that is not a class number, 0 to {classes - 1}. Quarantine these rows."
         )
 
 
 def confusions(sums: pa.Table, classes: int, rules: Sequence[str]) -> dict[str, Confusions]:
-    """By rule, who was taken for whom, from one model's rows of SUMS_SCHEMA."""
+    """Confusion counts by rule, from one model's rows of SUMS_SCHEMA."""
     counted, by_rule = _where(sums, kind=CONFUSION), {}
     for rule in rules:
         of_rule = counted.filter(pc.field("value") == rule)

@@ -208,7 +208,7 @@ def count_classes(
 def count_decisions(
     margins: DataFrame, models: Mapping[str, CountedModel], *, has_weight: bool
 ) -> dict[str, dict[str, Confusions]]:
-    """By model and rule, who was taken for whom; one Spark scan of the margins.
+    """Confusion counts by model and rule; one Spark scan of the margins.
 
     Args:
         models: in the order of the margins' columns.

@@ -160,7 +160,7 @@ class HeldOutCounts:
 
     Args:
         targets: class 1 of two classes; of K classes each of them against the rest, in the order of their numbers.
-        confusions: who was taken for whom, by the name of a rule; of K classes only.
+        confusions: rows by true and decided class, by the name of a rule; of K classes only.
         losses: by name (`log_loss`, `brier`) the sum over weighted rows of each fold and bucket, 128 numbers; of K
             classes only.
     """

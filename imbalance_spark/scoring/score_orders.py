@@ -31,7 +31,7 @@ def score_orders(orders: DataFrame, bundle: ModelBundle, *, model_version: str, 
     The numbers are those of the same model behind `mlflow models serve` and in `mlflow.pyfunc.spark_udf`.
 
     Args:
-        orders: one row an order with the bundle's features; null and NaN are missing, a category never seen in
+        orders: one row per order with the bundle's features; null and NaN are missing, a category never seen in
             training has a code of its own. Every column passes through.
         model_version: as the registry counts it.
         scored_at: stands in every row, so that a task that runs again writes the same row.

@@ -64,7 +64,7 @@ def change_threshold(
     days: float | None = None,
     ledger: LedgerCheck | None = None,
 ) -> ThresholdChange:
-    """Choose a threshold anew, and compare it with the old one on the same rows.
+    """Choose a new threshold, and compare it with the old one on the same rows.
 
     The model is not touched: both outcomes' thresholds are on the scores that it gives now.
 
@@ -77,11 +77,11 @@ def change_threshold(
         days: how many days the counts cover, above 0; see `count_days`.
         ledger: `calibration.ledger_check` of the curve, for objectives that need calibrated scores.
     Raises:
-        ConfigError: a setting is out of range, `cost` is no cost, or the objective needs what the counts lack.
+        ConfigError: a setting is out of range, `cost` is not a cost, or the objective needs what the counts lack.
         DataContractError: the counts have no positive or no negative row.
     """
     if cost is not None and not cost.is_loss:
-        raise ConfigError(f"change_threshold: {cost.name} is no cost. Give min_cost or bayes_cost.")
+        raise ConfigError(f"change_threshold: {cost.name} is not a cost. Give min_cost or bayes_cost.")
     if days is not None:
         require_number("change_threshold.days", days, above=0.0, hint="It is the days the counted rows amount to.")
         objective = objective.with_days(days)
@@ -100,7 +100,7 @@ def change_threshold(
 
 
 def _on_old_scale(threshold: float, curve: Curve, moved: Curve, correction: PriorCorrection) -> float:
-    """Where the curve has the threshold, its own cut-off: going back through logits could drop the rows on it."""
+    """Where the curve has the threshold, its own entry: going back through logits could drop the rows on it."""
     found = np.flatnonzero(moved.threshold == threshold)
     return float(curve.threshold[found[-1]] if len(found) else correction.inverse(threshold))
 

@@ -33,7 +33,7 @@ class CostMatrix:
     Args:
         costs: costs[i][j] is what it costs to predict class i for a row of class j; finite, below 0 for a gain.
     Raises:
-        ConfigError: the matrix is not square, has fewer than 2 classes, or holds what is no finite number.
+        ConfigError: the matrix is not square, has fewer than 2 classes, or holds a value that is not finite.
     """
 
     costs: tuple[tuple[float, ...], ...]
@@ -69,7 +69,7 @@ class CostMatrix:
         Args:
             probabilities: shape (rows, classes), in [0, 1].
         Raises:
-            DataContractError: another shape, or a value that is no probability.
+            DataContractError: another shape, or a value that is not a probability.
         """
         cheapest: IntArray = np.argmin(self.expected_costs(probabilities), axis=1).astype(np.int64)
         return cheapest
@@ -138,7 +138,7 @@ class ClassThresholds:
         Args:
             probabilities: shape (rows, classes), in [0, 1].
         Raises:
-            DataContractError: another shape, or a value that is no probability.
+            DataContractError: another shape, or a value that is not a probability.
         """
         p, threshold = _checked(probabilities, len(self.thresholds)), np.array(self.thresholds)
         quotient = np.where(p >= threshold, p / np.maximum(threshold, _TINY), -1.0)

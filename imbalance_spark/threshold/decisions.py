@@ -111,7 +111,7 @@ def cost_matrix_from_config(entry: str | Mapping[str, Any], classes: Sequence[st
     """The matrix of `{name: cost_matrix, costs: {TRUE: {PREDICTED: cost}}}`; a right answer costs 0 unless it is given.
 
     Raises:
-        ConfigError: a class without its costs, an unknown class or setting, what is no number; all problems at once.
+        ConfigError: a class without its costs, an unknown class or setting, a cost that is not numeric; all at once.
     """
     settings = {} if isinstance(entry, str) else dict(entry)
     costs = settings.get("costs")
@@ -121,14 +121,12 @@ def cost_matrix_from_config(entry: str | Mapping[str, Any], classes: Sequence[st
             f"as {classes[-1]}: {{{classes[0]}: 100}}."
         )
     by_true = {_text(true): row for true, row in costs.items()}
-    problems = [f"cost_matrix: {name!r} is no class of {list(classes)}." for name in by_true if name not in classes]
+    problems = [f"cost_matrix: {name!r} is not in {list(classes)}." for name in by_true if name not in classes]
     rows: dict[str, dict[str, Any]] = {}
     for true in classes:
         found = by_true.get(true, {})
         row = {_text(name): cost for name, cost in found.items()} if isinstance(found, Mapping) else {}
-        problems += [
-            f"cost_matrix.{true}: {name!r} is no class of {list(classes)}." for name in set(row) - set(classes)
-        ]
+        problems += [f"cost_matrix.{true}: {name!r} is not in {list(classes)}." for name in set(row) - set(classes)]
         if missing := [name for name in classes if name != true and name not in row]:
             problems.append(f"cost_matrix.{true}: give what it costs to take a row of {true!r} for {missing}.")
         rows[true] = {true: 0.0, **row}

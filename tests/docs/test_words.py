@@ -1,27 +1,16 @@
 """The field's words: private ones must not come back into docstrings, messages, docs and README.
 
-A room joins by its name in `ROOMS`; a word joins by a line in `WORDS`.
+A word joins by a line in `WORDS`.
 """
 
 import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "imbalance_spark"
-
-ROOMS = ("calibration", "metrics", "orders", "session.py", "split", "threshold", "train_only/sampling", "__init__.py")
-"""What is checked; other rooms join when they are in the field's words."""
-
-FURTHER = ("train_only/guard.py", "train_only/weights.py")
-LATER = (
-    *("calibration/correction.py", "calibration/temperature.py", "metrics/intervals.py", "metrics/evaluate.py"),
-    *("metrics/evaluate_multiclass.py", "orders/diagnosis.py", "threshold/change.py", "threshold/class_rules.py"),
-)
-"""Files of these rooms that are not there yet."""
 
 WORDS = {
     r"cut-offs?": "threshold",
@@ -54,16 +43,10 @@ _ANY = re.compile("|".join(f"(?:{word})" for word in WORDS), re.IGNORECASE)
 PAGES = (ROOT / "README.md", *(page for page in sorted((ROOT / "docs").glob("*.md")) if page.stem != "configuration"))
 
 
-def _files() -> Iterator[Path]:
-    for room in (*ROOMS, *FURTHER):
-        path = PACKAGE / room
-        yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
+FILES = [*sorted(PACKAGE.rglob("*.py")), *(ROOT / "jobs").glob("*.py"), *(ROOT / "notebooks").glob("*.py")]
 
 
-FILES = [file for file in _files() if file.relative_to(PACKAGE).as_posix() not in LATER]
-
-
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(PACKAGE).as_posix())
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(ROOT).as_posix())
 def test_docstrings_and_messages_use_the_fields_words(file: Path) -> None:
     tree = ast.parse(file.read_text("utf-8"))
     texts = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
@@ -71,7 +54,7 @@ def test_docstrings_and_messages_use_the_fields_words(file: Path) -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(PACKAGE).as_posix())
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(ROOT).as_posix())
 def test_comments_use_the_fields_words(file: Path) -> None:
     comments = [line.split("# ", 1)[1] for line in file.read_text("utf-8").splitlines() if "# " in line]
     assert [match.group() for comment in comments for match in _ANY.finditer(comment)] == []

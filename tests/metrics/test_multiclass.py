@@ -129,7 +129,7 @@ BAD = pd.DataFrame(
     }
 )
 BAD_TEXT = (
-    "1 rows have a probability that is null, NaN or outside [0, 1], 3 rows have a label that is no class number, "
+    "1 rows have a probability that is null, NaN or outside [0, 1], 3 rows have a label that is not a class number, "
     "0 to 2, 1 rows have a weight that is null, NaN, infinite or negative, of 5 rows."
 )
 NAMES = ["p0", "p1", "p2"]

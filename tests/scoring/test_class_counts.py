@@ -193,7 +193,7 @@ def test_labels_that_are_no_class_are_refused_with_their_number(spark: SparkSess
     schema = "fold int, bucket int, y double, margins_0 array<float>"
     frame = spark.createDataFrame([*rows, (0, 0, 3.0, [0.0] * 3), (0, 0, None, [0.0] * 3)], schema)
     model = {"one": CountedModel(correction=CORRECTIONS["sure"], rules={"argmax": ARGMAX})}
-    with pytest.raises(DataContractError, match="2 rows have a label that is no class number, 0 to 2"):
+    with pytest.raises(DataContractError, match="2 rows have a label that is not a class number, 0 to 2"):
         count_classes(frame, model, grid=LogitGrid(bins=1024), has_weight=False)
 
 

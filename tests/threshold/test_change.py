@@ -81,7 +81,7 @@ def test_flagging_nobody_stays_flagging_nobody_at_another_rate() -> None:
 
 
 def test_settings_that_cannot_be_are_refused() -> None:
-    with pytest.raises(ConfigError, match="max_f1 is no cost"):
+    with pytest.raises(ConfigError, match="max_f1 is not a cost"):
         change_threshold(CURVE, MaxFBeta(1), old_threshold=0.5, cost=MaxFBeta(1))
     with pytest.raises(ConfigError, match=r"change_threshold.days must be"):
         change_threshold(CURVE, MaxFBeta(1), old_threshold=0.5, days=0)

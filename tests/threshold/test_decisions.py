@@ -43,7 +43,7 @@ def test_the_most_probable_class_is_always_reported_and_may_serve(name: str) -> 
 
 @pytest.mark.parametrize(("entry", "said"), [
     ({"name": "cost_matrix"}, "cost_matrix takes name and costs"),
-    ({"name": "cost_matrix", "costs": {**COSTS, "frod": {}}}, "'frod' is no class of ['ok', 'late', 'fraud']"),
+    ({"name": "cost_matrix", "costs": {**COSTS, "frod": {}}}, "'frod' is not in ['ok', 'late', 'fraud']"),
     ({"name": "cost_matrix", "costs": {"ok": {"late": 1}}}, "cost_matrix.ok: give what it costs"),
     ({"name": "cost_matrix", "costs": {**COSTS, "ok": {"late": 1, "fraud": "x"}}}, "cost matrix [2][0] must be"),
     ({"name": "cost_matrx", "costs": COSTS}, "Did you mean 'cost_matrix'"),

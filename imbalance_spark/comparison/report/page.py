@@ -32,15 +32,17 @@ _CAPTIONS = {
     "confusion_matrix": "What the best strategy does at its threshold, counted on test.",
     "cost": "Which strategy is cheapest if a miss costs more, or less, than configured? Lower is better.",
     "precision_recall": "How many alarms are right, for each share of the positives that is found.",
-    "roc": "The share found, for each share of false alarms among the negatives.",
-    "detection_error_tradeoff": "Misses against false alarms, with room for the rarest of both. Lower left is better.",
+    "roc": "The share of positives found, for each false positive rate.",
+    "detection_error_tradeoff": "False negative against false positive rate, small rates spread. Lower left is better.",
     "gain_and_lift": "What is found, and how many times more often than by chance, if the highest scores are flagged.",
     "reliability": "Do predicted probabilities come true? On the dotted line they do.",
     "scores": "How the best strategy's scores separate the classes.",
 }
 
 
-_CLASS_CAPTIONS = {"confusion_matrix": "Who is taken for whom by the best strategy's serving rule, counted on test."}
+_CLASS_CAPTIONS = {
+    "confusion_matrix": "True and decided classes, by the best strategy's serving rule on test."
+}
 
 
 _SECTIONS = {

@@ -273,5 +273,5 @@ def _aligned(table: pd.DataFrame) -> str:
 
 
 def _number(value: float | None, form: str) -> str:
-    """A number in a sentence; a recall without positives is no number."""
+    """A number in a sentence; a recall without positives is undefined."""
     return "undefined" if value is None or not math.isfinite(value) else format(value, form)

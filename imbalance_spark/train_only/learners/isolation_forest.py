@@ -37,7 +37,7 @@ def fit_isolation_forest(
 ) -> FittedBooster:
     """Isolate rows of class 0 in random trees; what is isolated early is unlike them.
 
-    At most trees x 256 rows, and some five standard deviations of that, come to the driver, chosen by their key's
+    At most trees x 256 rows, plus about five standard deviations of that, are collected, chosen by their key's
     hash. A missing feature goes where the median of the sample goes. Labels only say which rows are honest: the
     margin, 8 (1 - mean path length / its expectation) + logit(prior), is a rank, not an estimate.
 

@@ -1,4 +1,4 @@
-"""A distributed fit under watch: one that lost a worker or hangs is ended and begun again, from the first round."""
+"""A distributed fit under watch: one that lost a worker or hangs is cancelled and retried from the first round."""
 
 import logging
 import re

@@ -65,9 +65,9 @@ class StoppingMetric:
             )
         if self.name == "expected_cost" and (self.costs is None or np.array(self.costs).shape != self._shape_of_costs):
             raise ConfigError(
-                "training.early_stopping_metric: expected_cost needs to know what a miss and a false alarm cost, or "
-                f"with {self.correction.classes} classes each decision for each true class, got {self.costs}. Add an "
-                "objective with costs in numbers, or stop by log_loss."
+                "training.early_stopping_metric: expected_cost needs the costs of a false negative and a false "
+                f"positive, or with {self.correction.classes} classes each decision for each true class, got "
+                f"{self.costs}. Add an objective with costs in numbers, or stop by log_loss."
             )
 
     @property

@@ -230,7 +230,7 @@ def _quiet() -> Iterator[None]:
 def export_booster(
     model: Any, features: Sequence[str], settings: Mapping[str, Any], training: TrainingConfig, strategy: str
 ) -> FittedBooster:
-    """A fitted estimator's trees up to the best round; a metric that is no number in some round is refused."""
+    """A fitted estimator's trees up to the best round; a metric that is not a number in some round is refused."""
     history = model.training_summary
     [training_curve], [validation_curve] = (
         part.values() for part in (history.train_objective_history, history.validation_objective_history)
@@ -238,7 +238,7 @@ def export_booster(
     curve = {"training": tuple(training_curve), "validation": tuple(validation_curve)}
     if bad := [part for part, losses in curve.items() if not all(map(math.isfinite, losses))]:
         raise TrainingError(
-            f"training of strategy {strategy!r}: {training.early_stopping_metric} on {bad} is no finite number in some "
+            f"training of strategy {strategy!r}: {training.early_stopping_metric} on {bad} is not finite in some "
             "round. Check that the early-stopping set has rows and that weights are moderate, or lower learning_rate."
         )
     booster = model.get_booster()

@@ -37,7 +37,7 @@ Precision = Literal["exact", "on average", "about", "at most"]
 """How near planned rows are: samples by share, synthetic samples by neighbourhood, rows that cleaning may remove."""
 
 Tell = Callable[[Mapping[Label, NeighbourReport]], object]
-"""Is told of a sampler's neighbours, before a row is made of them."""
+"""Called with the report on a sampler's neighbours, before a row is made of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,7 +294,7 @@ def training_table(
     """The rows that a strategy trains on.
 
     Samples only the rows to fit on; the early-stopping set passes untouched. The result is lazy and must be written
-    before it is read: some samplers draw anew for each layout. Passes: none for strategies without sampling, else
+    before it is read: some samplers draw other rows for each layout. Passes: none for strategies without sampling, else
     those of the sampler.
 
     Args:

@@ -32,9 +32,7 @@ def test_only_one_file_a_worker_is_read_as_it_lies(
     assert spark.conf.get(SETTING) == before
 
 
-def test_the_same_rows_give_the_same_model_whatever_their_files(
-    spark: SparkSession, tmp_path: Path
-) -> None:
+def test_the_same_rows_give_the_same_model_whatever_their_files(spark: SparkSession, tmp_path: Path) -> None:
     rows = model_rows(800, seed=1, intercept=-2.5)
     shuffled = rows.sample(frac=1.0, random_state=3)
     boosters = []

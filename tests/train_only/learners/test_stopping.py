@@ -189,7 +189,7 @@ def test_a_slice_without_positives_has_no_average_precision_to_stop_by(spark: Sp
     rows = model_rows(200, seed=5, intercept=-1.0)
     rows.loc[rows.is_early_stopping, "y"] = 0
     training = TrainingConfig(num_workers=1, rounds=3, early_stopping_metric="average_precision")
-    with pytest.raises(TrainingError, match=r"average_precision on \['validation'\] is no finite number"):
+    with pytest.raises(TrainingError, match=r"average_precision on \['validation'\] is not finite"):
         fit_booster(
             as_spark(spark, rows), features=FEATURES, training=training, params=BoosterParams(), start=start_of(0.2),
             correction=PriorCorrection.identity(), strategy="none",

@@ -331,7 +331,7 @@ def test_an_empty_early_stopping_slice_is_an_error(spark: SparkSession) -> None:
         ({"scale_pos_weight": 3.0, "loss": FocalLoss.focal()}, "scale_pos_weight 3.0 has no effect on a custom loss"),
         (
             {"training": TRAINING.model_copy(update={"early_stopping_metric": "expected_cost"})},
-            "expected_cost needs to know what a miss and a false alarm cost",
+            "expected_cost needs the costs of a false negative",
         ),
     ],
 )
