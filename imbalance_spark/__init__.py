@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from imbalance_spark.comparison.prepare import inspect_orders as inspect_orders
     from imbalance_spark.comparison.retune import register_retuned as register_retuned
     from imbalance_spark.comparison.retune import retune as retune
+    from imbalance_spark.comparison.run import RunResult as RunResult
+    from imbalance_spark.comparison.run import run as run
+    from imbalance_spark.config.run import GateConfig as GateConfig
     from imbalance_spark.config.run import RunConfig as RunConfig
+    from imbalance_spark.config.run import ScoringConfig as ScoringConfig
+    from imbalance_spark.config.run import SparkConfig as SparkConfig
     from imbalance_spark.config.yaml_file import load_config as load_config
     from imbalance_spark.metrics import ConfusionMatrix as ConfusionMatrix
     from imbalance_spark.metrics import Curve as Curve
@@ -31,6 +36,8 @@ if TYPE_CHECKING:
     from imbalance_spark.metrics import majority_baseline as majority_baseline
     from imbalance_spark.metrics import matrix_metrics as matrix_metrics
     from imbalance_spark.metrics import score_counts as score_counts
+    from imbalance_spark.orders.config import OrdersConfig as OrdersConfig
+    from imbalance_spark.orders.config import SourceConfig as SourceConfig
     from imbalance_spark.orders.datasets import generate_orders as generate_orders
     from imbalance_spark.orders.datasets import generate_outcomes as generate_outcomes
     from imbalance_spark.scoring.batch import score_batch as score_batch
@@ -42,6 +49,7 @@ if TYPE_CHECKING:
     from imbalance_spark.split import early_stopping_slice as early_stopping_slice
     from imbalance_spark.split import fit_split as fit_split
     from imbalance_spark.split import stratified_split as stratified_split
+    from imbalance_spark.split.config import SplitConfig as SplitConfig
     from imbalance_spark.threshold import AlertBudget as AlertBudget
     from imbalance_spark.threshold import BayesCost as BayesCost
     from imbalance_spark.threshold import ChosenThreshold as ChosenThreshold
@@ -58,8 +66,11 @@ if TYPE_CHECKING:
     from imbalance_spark.threshold.class_rules import CostMatrix as CostMatrix
     from imbalance_spark.threshold.class_rules import sweep_classes as sweep_classes
     from imbalance_spark.threshold.uncertainty import threshold_interval as threshold_interval
+    from imbalance_spark.tracking.config import TrackingConfig as TrackingConfig
     from imbalance_spark.tracking.models import load_logged_model as load_logged_model
     from imbalance_spark.tracking.registry import load_registered_model as load_registered_model
+    from imbalance_spark.train_only.config import BoosterParams as BoosterParams
+    from imbalance_spark.train_only.config import TrainingConfig as TrainingConfig
     from imbalance_spark.train_only.sampling import ADASYN as ADASYN
     from imbalance_spark.train_only.sampling import SMOTE as SMOTE
     from imbalance_spark.train_only.sampling import SMOTEENN as SMOTEENN
@@ -90,7 +101,7 @@ _NAMES = {
     "comparison.prepare": ("inspect_orders",),
     "comparison.retune": ("register_retuned", "retune"),
     "comparison.run": ("RunResult", "run"),
-    "config.run": ("RunConfig",),
+    "config.run": ("GateConfig", "RunConfig", "ScoringConfig", "SparkConfig"),
     "config.yaml_file": ("load_config",),
     "metrics": (
         *("ConfusionMatrix", "Curve", "MulticlassConfusion", "MulticlassCounts", "ScoreCounts"),
@@ -98,10 +109,12 @@ _NAMES = {
         *("matrix_metrics", "score_counts"),
     ),
     "orders.datasets": ("generate_orders", "generate_outcomes"),
+    "orders.config": ("OrdersConfig", "SourceConfig"),
     "scoring.batch": ("score_batch",),
     "scoring.score_orders": ("score_orders",),
     "scoring.scored_table": ("read_batch",),
     "session": ("spark_session",),
+    "split.config": ("SplitConfig",),
     "split": ("SplitPlan", "count_splits", "early_stopping_slice", "fit_split", "stratified_split"),
     "threshold": (
         *("AlertBudget", "BayesCost", "ChosenThreshold", "MaxFBeta", "MaxKappa", "MaxMCC", "MaxPrecision"),
@@ -109,6 +122,7 @@ _NAMES = {
     ),
     "threshold.uncertainty": ("threshold_interval",),
     "threshold.class_rules": ("ClassThresholds", "CostMatrix", "sweep_classes"),
+    "tracking.config": ("TrackingConfig",),
     "tracking.models": ("load_logged_model",),
     "tracking.registry": ("load_registered_model",),
     _SAMPLING: (
@@ -116,6 +130,7 @@ _NAMES = {
         *("NeighbourhoodCleaningRule", "RandomOverSampler", "RandomUnderSampler", "SMOTE", "SMOTEENN", "SMOTEN"),
         *("SMOTENC", "SMOTETomek", "TomekLinks", "sample_by_class"),
     ),
+    "train_only.config": ("BoosterParams", "TrainingConfig"),
     "train_only.weights": ("class_weights", "scale_pos_weight", "with_class_weight"),
 }
 _MODULES = {name: module for module, names in _NAMES.items() for name in names}

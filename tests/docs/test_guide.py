@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
+from support.mlflow_store import new_store
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/in_code.md"
-# A block of Python, and the output that may be shown below it; one marked `no-run` needs MLflow and minutes.
+# A block of Python, and the output that may be shown below it.
 _BLOCK = re.compile(r"```python\n(?P<code>.*?)```\n(?:\n```text\n(?P<shown>.*?)```\n)?", re.DOTALL)
 
 
@@ -43,16 +44,20 @@ def outcomes_at_hand(rows: int = 2_000) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def names(spark: SparkSession) -> dict[str, Any]:
+def names(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     at_hand = orders_at_hand()
     base_odds = at_hand["is_fraud"].sum() / (at_hand["is_fraud"] == 0).sum()
     odds = at_hand["p"] / (1 - at_hand["p"]) * 0.2 / base_odds  # as seen by a model fitted on a sample with ratio 0.2
     scored = at_hand.assign(score=odds / (1 + odds)).drop(columns="p")
     orders = spark.createDataFrame(at_hand.drop(columns="p")).coalesce(2)
-    return {"orders": orders, "scored": spark.createDataFrame(scored).coalesce(2), **outcomes_at_hand()}
+    folder = tmp_path_factory.mktemp("guide")
+    new_store(folder)
+    frames = {"orders": orders, "scored": spark.createDataFrame(scored).coalesce(2)}
+    return {**frames, **outcomes_at_hand(), "spark": spark, "folder": str(folder)}
 
 
-def test_every_example_prints_what_the_page_shows(names: dict[str, Any]) -> None:
+def test_every_example_prints_what_the_page_shows(names: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(names["folder"])  # where MLflow keeps artifacts
     wrong = []
     for block in _BLOCK.finditer(PAGE.read_text("utf-8")):
         said = io.StringIO()

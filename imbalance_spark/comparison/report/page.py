@@ -40,9 +40,7 @@ _CAPTIONS = {
 }
 
 
-_CLASS_CAPTIONS = {
-    "confusion_matrix": "True and decided classes, by the best strategy's serving rule on test."
-}
+_CLASS_CAPTIONS = {"confusion_matrix": "True and decided classes, by the best strategy's serving rule on test."}
 
 
 _SECTIONS = {
