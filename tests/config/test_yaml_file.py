@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from imbalance_spark.comparison.compare import objectives_of
+from imbalance_spark.comparison.compare import asked_decisions
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.config.yaml_file import config_hash, dump, load_config, parse, parse_yaml
 from imbalance_spark.core.errors import ConfigError
@@ -212,8 +212,8 @@ def test_an_early_stopping_metric_that_does_not_exist_is_refused(tmp_path: Path)
 def test_expected_cost_stops_only_with_costs_in_numbers(tmp_path: Path) -> None:
     by_cost = MINIMAL + "training: {early_stopping_metric: expected_cost}\nserve_objective: max_f_beta_1\n"
     with pytest.raises(ConfigError, match="expected_cost needs an objective min_cost or bayes_cost with numbers"):
-        objectives_of(load(tmp_path, by_cost + "objectives: [{name: max_f_beta, beta: 1.0}]\n"))
-    assert objectives_of(load(tmp_path, by_cost.replace("serve_objective: max_f_beta_1\n", "")))
+        asked_decisions(load(tmp_path, by_cost + "objectives: [{name: max_f_beta, beta: 1.0}]\n"))
+    assert asked_decisions(load(tmp_path, by_cost.replace("serve_objective: max_f_beta_1\n", "")))
 
 
 def test_synthetic_rows_are_for_the_features_that_have_a_between(tmp_path: Path) -> None:
