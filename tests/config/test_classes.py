@@ -18,17 +18,14 @@ def config(**changes: Any) -> RunConfig:
 
 
 @pytest.mark.parametrize(("changes", "said"), [
-    ({"strategies": ("scale_pos_weight",)}, "is for two classes, orders.classes has 3: use class_weight"),
-    ({"strategies": ("isolation_forest",)}, "isolation_forest is for two classes"),
-    ({"strategies": ("smote",)}, "smote is for two classes"),
-    ({"strategies": ({"kind": "class_weight", "weights": {"ok": 1.0, "fraud": 9.0}},)}, "weights must name each class"),
+    ({"strategies": ({"kind": "scale_pos_weight", "scale_pos_weight": 3.0},)}, "scale_pos_weight"),
+    ({"strategies": ("isolation_forest",)}, "isolation_forest"),
+    ({"strategies": ({"kind": "class_weight", "weights": {"ok": 1.0, "fraud": 9.0}},)}, "weights must name each of"),
     ({"strategies": ({"kind": "undersample", "sampling_strategy": 0.5},)}, "is a ratio of two classes"),
     ({"strategies": ({"kind": "oversample", "sampling_strategy": {"frod": 9}},)}, "names ['frod']"),
     ({"strategies": ({"kind": "focal", "alpha": 0.5},)}, "alpha weighs the positive one of two classes"),
-    ({"training": {"early_stopping_metric": "average_precision"}}, "stop by log_loss"),
-    ({"scoring": {"segments": ("country",)}}, "are counted for two classes only"),
 ])  # fmt: skip
-def test_what_exists_for_two_classes_only_is_said_when_the_config_is_read(changes: dict[str, Any], said: str) -> None:
+def test_what_does_not_fit_three_classes_is_said_when_the_config_is_read(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config(**changes)
     assert said in str(caught.value)
@@ -45,3 +42,9 @@ def test_classes_that_cannot_be_are_refused(orders: dict[str, Any], said: str) -
     with pytest.raises(ConfigError) as caught:
         config(orders={**base, **orders})
     assert said in str(caught.value)
+
+
+def test_three_classes_may_have_segments_any_metric_to_stop_by_and_synthetic_samples() -> None:
+    training = {"early_stopping_metric": "average_precision"}
+    made = config(strategies=("smote", "scale_pos_weight"), training=training, scoring={"segments": ("country",)})
+    assert made.scoring.segments == ("country",)

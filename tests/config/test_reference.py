@@ -31,7 +31,7 @@ def line_of(setting: str, section: str) -> str:
     [
         ("name", "The run", "text, as `^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$` | *needed*"),
         ("strategies", "The run", "list of [strategies](#strategies) | *needed*"),
-        ("source", "orders", "[orders.source](#orderssource) | *needed*"),
+        ("source", "orders", "[orders.source](#orderssource) |  | "),
         ("num_workers", "training", "whole number, at least 1, at most 10,000 | `2`"),
         ("version", "orders.source", "whole number, at least 0 or null | `null`"),
         ("early_stopping_fraction", "split", "number, above 0, below 1 | `0.15`"),

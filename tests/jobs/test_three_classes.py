@@ -6,7 +6,6 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from pyspark.sql import SparkSession
 
 from imbalance_spark.comparison.run import RunResult, run
@@ -56,14 +55,14 @@ def config_of(home: Path, **changes: object) -> RunConfig:
         "tracking": {"uri": f"sqlite:///{home}/mlflow.db", "experiment": "unlocked", "registered_model": "unlocked"},
         **changes,
     }
-    return parse(yaml.safe_load(yaml.safe_dump(_plain(settings))), RunConfig, "here")
+    return parse(_frozen(settings), RunConfig, "here")
 
 
-def _plain(value: object) -> object:
-    """Tuples as lists, as YAML has them."""
+def _frozen(value: object) -> object:
+    """Lists as tuples, as a config holds them."""
     if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+        return {name: _frozen(one) for name, one in value.items()}
+    return tuple(_frozen(one) for one in value) if isinstance(value, list | tuple) else value
 
 
 @pytest.fixture(scope="module")
