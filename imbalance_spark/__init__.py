@@ -6,6 +6,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from imbalance_spark.core import __version__ as __version__
+
 if TYPE_CHECKING:
     from imbalance_spark.calibration import IsotonicCalibration as IsotonicCalibration
     from imbalance_spark.calibration import LogOddsCalibration as LogOddsCalibration
@@ -90,7 +92,6 @@ if TYPE_CHECKING:
     from imbalance_spark.train_only.weights import scale_pos_weight as scale_pos_weight
     from imbalance_spark.train_only.weights import with_class_weight as with_class_weight
 
-__version__ = "0.1.0"
 
 _SAMPLING = "train_only.sampling"
 _NAMES = {

@@ -23,7 +23,8 @@ from imbalance_spark.threshold.decisions import Decisions, decisions_of
 from imbalance_spark.train_only.learners.executors import check_executors, require_training_slots
 from imbalance_spark.train_only.learners.stopping import Costs
 from imbalance_spark.train_only.strategies import Strategy, strategies_of
-from imbalance_spark.train_only.strategies.fit import FitTask, FittedStrategy, fit_strategy, write_train_table
+from imbalance_spark.train_only.strategies.fit import FittedStrategy, fit_strategy, write_train_table
+from imbalance_spark.train_only.strategies.task import FitTask
 
 
 @dataclass(frozen=True, kw_only=True)

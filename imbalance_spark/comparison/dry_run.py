@@ -25,7 +25,8 @@ from imbalance_spark.core.progress import Progress
 from imbalance_spark.orders.validation.rules import DUPLICATE_KEY
 from imbalance_spark.split import early_stopping_slice
 from imbalance_spark.train_only.strategies import Strategy, strategies_of
-from imbalance_spark.train_only.strategies.base import TWO_CLASSES, Precision
+from imbalance_spark.train_only.strategies.base import Precision
+from imbalance_spark.train_only.strategies.task import TWO_CLASSES
 
 STAGES = ("cluster", *INSPECT_STAGES, "training rows")
 """Those that `plan_run` announces."""

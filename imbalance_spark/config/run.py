@@ -10,7 +10,7 @@ from imbalance_spark.split.config import SplitConfig
 from imbalance_spark.tracking.config import TrackingConfig
 from imbalance_spark.train_only.config import TrainingConfig
 from imbalance_spark.train_only.strategies import AnyStrategy
-from imbalance_spark.train_only.strategies.base import TWO_CLASSES
+from imbalance_spark.train_only.strategies.task import TWO_CLASSES
 
 
 class ScoringConfig(Section):

@@ -21,32 +21,20 @@ from imbalance_spark.train_only.guard import only_train
 from imbalance_spark.train_only.learners.losses import FocalLoss
 from imbalance_spark.train_only.sampling.base import with_sampling_weight
 from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport
+from imbalance_spark.train_only.strategies.task import TWO_CLASSES, FitTask, Roles
 from imbalance_spark.train_only.weights import with_class_weight
 
 if TYPE_CHECKING:
     from imbalance_spark.train_only.learners.xgboost import FittedBooster
-    from imbalance_spark.train_only.strategies.fit import FitTask
 
 FIT_WEIGHT = "fit_weight"
 """Weight of a row in the fit: its class's times the business's; the business's alone on the early-stopping set."""
-
-TWO_CLASSES = ("0", "1")
-"""What two classes are called, by number: class 1 is the positive one."""
 
 Precision = Literal["exact", "on average", "about", "at most"]
 """How near planned rows are: samples by share, synthetic samples by neighbourhood, rows that cleaning may remove."""
 
 Tell = Callable[[Mapping[Label, NeighbourReport]], object]
 """Called with the report on a sampler's neighbours, before a row is made of them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Roles:
-    """Which columns of a training table a sampler may look at: the key's, and those of the features."""
-
-    key: tuple[str, ...]
-    numeric: tuple[str, ...] = ()
-    categorical: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,7 +243,7 @@ class Strategy(Section, ABC):
             logged=self._logged(classes, weights, factor, loss),
         )
 
-    def fit(self, table: DataFrame, recipe: Recipe, task: "FitTask", fit_rows: Mapping[int, int]) -> "FittedBooster":
+    def fit(self, table: DataFrame, recipe: Recipe, task: FitTask, fit_rows: Mapping[int, int]) -> "FittedBooster":
         """Fit the recipe on the strategy's table, which has `fit_rows` of each class to fit on."""
         from imbalance_spark.train_only.learners.xgboost import fit_booster
 

@@ -11,51 +11,20 @@ from pyspark.sql import functions as F
 from imbalance_spark.core.class_counts import Label
 from imbalance_spark.core.columns import IS_EARLY_STOPPING, SPLIT, TRAIN, col
 from imbalance_spark.core.run import Run
-from imbalance_spark.orders.config import OrdersConfig
 from imbalance_spark.orders.model_inputs import LABEL, ROW_WEIGHT, feature_column
 from imbalance_spark.scoring.boosters import average_boosters
 from imbalance_spark.split import early_stopping_slice
-from imbalance_spark.split.config import SplitConfig
-from imbalance_spark.train_only.config import TrainingConfig
 from imbalance_spark.train_only.guard import only_train
 from imbalance_spark.train_only.learners.layout import laid_out_for
-from imbalance_spark.train_only.learners.stopping import Costs
 from imbalance_spark.train_only.learners.xgboost import FittedBooster
 from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport
 from imbalance_spark.train_only.strategies.base import (
-    TWO_CLASSES,
     Recipe,
-    Roles,
     Strategy,
     kept_fractions,
     training_table,
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class FitTask:
-    """What all strategies of a run are fitted to.
-
-    Args:
-        costs: where `training.early_stopping_metric` is `expected_cost`, see `StoppingMetric`.
-    """
-
-    orders: OrdersConfig
-    training: TrainingConfig
-    split: SplitConfig
-    costs: Costs | None = None
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names in the order of their numbers; "0" and "1" for two classes."""
-        return self.orders.class_names or TWO_CLASSES
-
-    @property
-    def roles(self) -> Roles:
-        """Columns of the training tables by role."""
-        inputs = tuple(feature_column(i) for i in range(len(self.orders.features)))
-        numbers = len(self.orders.numeric)
-        return Roles(key=self.orders.key, numeric=inputs[:numbers], categorical=inputs[numbers:])
+from imbalance_spark.train_only.strategies.task import FitTask
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,8 +24,9 @@ from imbalance_spark.train_only.sampling import (
 from imbalance_spark.train_only.sampling.base import count_train
 from imbalance_spark.train_only.sampling.random_samplers import disjoint_target, disjoint_undersample
 from imbalance_spark.train_only.sampling.synthetic import SyntheticSampler
-from imbalance_spark.train_only.strategies.base import Precision, Roles, Tell
+from imbalance_spark.train_only.strategies.base import Precision, Tell
 from imbalance_spark.train_only.strategies.boosting import Boosted
+from imbalance_spark.train_only.strategies.task import Roles
 
 
 class Resampled(Boosted):

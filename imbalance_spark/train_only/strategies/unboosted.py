@@ -9,10 +9,10 @@ from pyspark.sql import DataFrame
 
 from imbalance_spark.train_only.strategies.base import Recipe, Strategy, with_recipe_weight
 from imbalance_spark.train_only.strategies.boosting import Weighed
+from imbalance_spark.train_only.strategies.task import FitTask
 
 if TYPE_CHECKING:
     from imbalance_spark.train_only.learners.xgboost import FittedBooster
-    from imbalance_spark.train_only.strategies.fit import FitTask
 
 
 class LogisticClassWeight(Weighed):
@@ -32,7 +32,7 @@ class LogisticClassWeight(Weighed):
 
         return passes_of_fit(features)
 
-    def fit(self, table: DataFrame, recipe: Recipe, task: "FitTask", fit_rows: Mapping[int, int]) -> "FittedBooster":
+    def fit(self, table: DataFrame, recipe: Recipe, task: FitTask, fit_rows: Mapping[int, int]) -> "FittedBooster":
         """Spark's logistic regression."""
         from imbalance_spark.train_only.learners.logistic import fit_logistic
 
@@ -73,7 +73,7 @@ class IsolationForest(Strategy):
         """That scores are ranks."""
         return {"prior_correction": "none: scores are ranks"}
 
-    def fit(self, table: DataFrame, recipe: Recipe, task: "FitTask", fit_rows: Mapping[int, int]) -> "FittedBooster":
+    def fit(self, table: DataFrame, recipe: Recipe, task: FitTask, fit_rows: Mapping[int, int]) -> "FittedBooster":
         """scikit-learn's isolation forest on a bounded sample."""
         from imbalance_spark.train_only.learners.isolation_forest import fit_isolation_forest
 
