@@ -6,7 +6,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from imbalance_spark.core import __version__ as __version__
+from imbalance_spark.core.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from imbalance_spark.calibration import IsotonicCalibration as IsotonicCalibration

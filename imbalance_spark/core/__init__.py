@@ -1,3 +1,1 @@
 """What every room builds on: errors, column names, hashing, arrays, the Spark session, runs and their lock."""
-
-__version__ = "0.1.0"

@@ -9,11 +9,11 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from imbalance_spark.core import __version__
 from imbalance_spark.core.columns import col
 from imbalance_spark.core.errors import PinDamagedError, RunConflictError
 from imbalance_spark.core.files import Folder
 from imbalance_spark.core.run_lock import claim
+from imbalance_spark.core.version import __version__
 
 logger = logging.getLogger(__name__)
 

@@ -31,6 +31,7 @@ class Curve:
     because a class has no rows are None; `missing_class` gives the reason.
 
     Examples:
+        >>> from imbalance_spark.metrics import ScoreCounts
         >>> curve = ScoreCounts.from_arrays([0, 0, 1, 0, 1], [0.1, 0.3, 0.35, 0.6, 0.9]).curve()
         >>> curve.average_precision(), curve.precision[1:4]
         (0.8333333333333333, array([1.        , 0.5       , 0.66666667]))

@@ -16,10 +16,10 @@ from mlflow.entities import Metric, Param, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from imbalance_spark.core import __version__
 from imbalance_spark.core.errors import ConfigError, SparkEndedError, TrackingError
 from imbalance_spark.core.run_lock import is_gone, own_mark
 from imbalance_spark.core.spark_errors import is_end_of_spark
+from imbalance_spark.core.version import __version__
 from imbalance_spark.tracking.config import TrackingConfig
 from imbalance_spark.tracking.store import short_waits, store_alone
 

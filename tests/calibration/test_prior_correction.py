@@ -146,7 +146,7 @@ def test_few_positives_widen_the_tolerance() -> None:
 def test_without_positives_the_ledger_says_that_nothing_was_checked() -> None:
     found = ledger_check(counts_with_rate(0, 10, 0.1).curve())
     assert not found.passed
-    assert "no positive row" in found.sentence
+    assert "without positive rows" in found.sentence
 
 
 def test_a_negative_tolerance_is_refused() -> None:

@@ -33,9 +33,9 @@ def test_what_does_not_fit_three_classes_is_said_when_the_config_is_read(changes
 
 @pytest.mark.parametrize(("orders", "said"), [
     ({"classes": ("ok", "fraud")}, "classes names 2, it takes 3 to 50"),
-    ({"classes": ("ok", "late", "late")}, "classes names twice: ['late']"),
+    ({"classes": ("ok", "late", "late")}, "classes has duplicates: ['late']"),
     ({"classes": (0, 1, 5), "positive_label": 1}, "give one of them"),
-    ({"classes": CLASSES, "numeric": ("true_probability_fraud",)}, "gold standard"),
+    ({"classes": CLASSES, "numeric": ("true_probability_fraud",)}, "true probability column"),
 ])  # fmt: skip
 def test_classes_that_cannot_be_are_refused(orders: dict[str, Any], said: str) -> None:
     base = {"source": {"path": "orders"}, "label": "outcome", "numeric": ("amount",)}
@@ -44,7 +44,7 @@ def test_classes_that_cannot_be_are_refused(orders: dict[str, Any], said: str) -
     assert said in str(caught.value)
 
 
-def test_three_classes_may_have_segments_any_metric_to_stop_by_and_synthetic_samples() -> None:
+def test_three_classes_may_have_segments_any_metric_and_synthetic_samples() -> None:
     training = {"early_stopping_metric": "average_precision"}
     made = config(strategies=("smote", "scale_pos_weight"), training=training, scoring={"segments": ("country",)})
     assert made.scoring.segments == ("country",)

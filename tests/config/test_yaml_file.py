@@ -158,7 +158,7 @@ def test_a_role_among_the_features_is_refused(tmp_path: Path, role: str) -> None
 
 
 def test_true_probability_is_never_a_feature(tmp_path: Path) -> None:
-    assert "gold standard" in problem(tmp_path, MINIMAL.replace("hour", "true_probability"))
+    assert "true probability column" in problem(tmp_path, MINIMAL.replace("hour", "true_probability"))
 
 
 def test_a_feature_named_twice_is_refused(tmp_path: Path) -> None:

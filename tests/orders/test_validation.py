@@ -246,6 +246,6 @@ def test_a_feature_that_separates_one_class_of_several_leaks() -> None:
         return LabelCounts(rows=50, broken=0, by_rule={}, features={"plain": plain, "telling": telling})
 
     [sentence] = leaked_features(counts(0.0, 4.0), counts(1.0, 3.0), counts(5.0, 7.0))
-    assert "column 'telling' gives the label away" in sentence
+    assert "column 'telling' leaks the label" in sentence
     # The middle class lies inside the others: no cut tells it alone.
     assert not list(leaked_features(counts(0.0, 4.0), counts(3.0, 6.0), counts(5.0, 7.0)))

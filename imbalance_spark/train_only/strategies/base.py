@@ -186,6 +186,12 @@ class Strategy(Section, ABC):
         """The loss to train with; None is XGBoost's own."""
         return None
 
+    def gradient_weights(self, counts: Mapping[int, int]) -> tuple[float, ...]:
+        """What a row of each class weighs in the gradient: its weight, the positive factor and the loss's own."""
+        column, loss, factor = self.class_weights(counts) or {}, self.loss(counts), self.positive_factor(counts)
+        in_loss = (1.0,) * len(counts) if loss is None else loss.weights
+        return tuple(column.get(k, 1.0) * (factor if k == 1 else 1.0) * in_loss[k] for k in range(len(counts)))
+
     def booster_params(self) -> dict[str, Any]:
         """XGBoost's parameters that differ from `training.params`."""
         return {}
@@ -220,12 +226,10 @@ class Strategy(Section, ABC):
             raise ConfigError(f"strategy {self.name!r} samples rows: pass kept, rows per class in its table / before.")
         numbers = range(len(classes))
         weights, loss = self.class_weights(fit_counts), self.loss(fit_counts)
-        in_column: Mapping[int, float] = weights or dict.fromkeys(numbers, 1.0)
         factor = self.positive_factor(fit_counts)
-        in_loss = (1.0,) * len(classes) if loss is None else loss.weights
         shift = PriorShift(
             kept_fractions=tuple(float(1.0 if kept is None else kept[k]) for k in numbers),
-            weights=tuple(in_column[k] * (factor if k == 1 else 1.0) * in_loss[k] for k in numbers),
+            weights=self.gradient_weights(fit_counts),
             gammas=() if loss is None else loss.gammas,
             is_exact=self.is_exact,
         )

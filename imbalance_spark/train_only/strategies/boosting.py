@@ -153,6 +153,13 @@ class BalancedSketch(Boosted):
         left = tuple(weights[k] ** (self.gradient_power - 1.0) for k in sorted(weights))
         return FocalLoss(weights=left, hessian_scale=_XGBOOSTS_HESSIAN)
 
+    def gradient_weights(self, counts: Mapping[int, int]) -> tuple[float, ...]:
+        """With K classes the power itself: a product of a weight and its inverse is 1 only up to rounding."""
+        if len(counts) == 2:
+            return super().gradient_weights(counts)
+        weights = self.class_weights(counts)
+        return tuple(weights[k] ** self.gradient_power for k in sorted(weights))
+
 
 class ClassWeightPower(BalancedSketch):
     """Quantile sketches of balanced classes, and in the gradient a power of the balanced class weights.

@@ -125,7 +125,7 @@ def test_one_class_has_no_average_precision() -> None:
 
 def test_expected_cost_needs_costs() -> None:
     for wrong in (None, CLASS_COSTS):
-        with pytest.raises(ConfigError, match="early_stopping_metric: expected_cost needs to know"):
+        with pytest.raises(ConfigError, match="early_stopping_metric: expected_cost needs the costs"):
             metric("expected_cost", costs=wrong)
     with pytest.raises(ConfigError, match="with 3 classes each decision for each true class"):
         metric("expected_cost", correction=PriorCorrection.identity(3))

@@ -1,0 +1,3 @@
+"""The version of this package, which every logged run and step names."""
+
+__version__ = "0.1.0"
