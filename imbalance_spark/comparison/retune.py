@@ -1,5 +1,7 @@
 """Another threshold, or other costs, for a model that is there: from its logged counts alone, no data, no refit."""
 
+import hashlib
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -232,7 +234,9 @@ def register_retuned(
 
 def retuned_identity(source: LoggedModel, result: RetuneResult) -> dict[str, str]:
     """Tags that find the run of this retuning of this run again."""
-    asked = result.rule if result.change is not None else repr(result.to_dict()["costs"])
+    # MLflow's search takes no quotes inside a value: costs stand as a hash.
+    costs = json.dumps(result.to_dict().get("costs"), sort_keys=True)
+    asked = result.rule if result.change is not None else hashlib.sha256(costs.encode()).hexdigest()
     return {_RETUNED_FROM: source.run_id, _OBJECTIVE: asked, _BASE_RATE: _rate_text(result)}
 
 
