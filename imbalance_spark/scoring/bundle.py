@@ -15,7 +15,7 @@ from imbalance_spark.scoring.bundle_files import BOOSTER, LINEAR, read_parts, wr
 from imbalance_spark.threshold.class_rules import ClassThresholds, Rule, rule_from_dict, rule_to_dict
 
 _FORMAT, _TWO_CLASSES, _CLASSES = 4, 2, 3
-"""The format that is written; those of before, of two classes and of more, are read."""
+"""The format that is written; formats 2 (two classes) and 3 (K classes) can be read, too."""
 
 
 PROBABILITY, DECISION, THRESHOLD, DECIDED_BY = "probability", "decision", "threshold", "decided_by"

@@ -218,7 +218,7 @@ def sweep_classes(
 def choose_thresholds(
     objective: Objective, curves: Sequence[Curve], *, ledger: "LedgerCheck | None" = None
 ) -> ChosenClassThresholds:
-    """The rule that an objective wants of a model: one threshold of two classes, of K one for each but the largest.
+    """The rule that an objective asks for: one threshold for two classes, with K one for each class but the largest.
 
     The largest of K classes is predicted where no other one reaches its threshold. A threshold of its own would take
     rows from the rare classes that they have reached.

@@ -121,7 +121,7 @@ def test_a_champion_is_trained_retuned_and_scores_before_and_after_end_to_end(
         assert row["orders"] == ROWS
         assert row["thresholds"] == [result["threshold"]]
         assert row["flagged"] == row["at_or_above"] > 0
-    # A missed fraud is dearer now: more is flagged, by the same probabilities, here and on the cluster.
+    # A missed fraud is more expensive now: more is flagged, by the same probabilities, here and on the cluster.
     assert after < before
     assert found["1"]["flagged"] < found["2"]["flagged"] < ROWS
     assert scored.select("order_id", "probability").distinct().count() == ROWS

@@ -86,7 +86,7 @@ def test_corrected_probabilities_are_near_the_truth_on_average(
     x = np.random.default_rng(5).normal(size=(4000, 4))
     margin = load_booster(booster.model_bytes).inplace_predict(x.astype(np.float32), predict_type="margin")
     mean = np.exp(recipe.prior_shift.correction().log_probabilities(margin)).mean(axis=0)
-    # 5,000 rows teach a share of 2 % to some 20 %; uncorrected, class weights would give a third each.
+    # With 5,000 rows a share of 2 % is learnt to about 20 %; uncorrected, class weights would give a third each.
     np.testing.assert_allclose(mean, truth(x).mean(axis=0), rtol=0.4)
 
 
