@@ -23,6 +23,7 @@ from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.evaluate import evaluate
 from imbalance_spark.metrics.intervals import Interval
+from imbalance_spark.metrics.plots import pngs
 from imbalance_spark.threshold.class_rules import rule_to_dict
 from imbalance_spark.tracking.models import log_bundle, register_version
 from imbalance_spark.tracking.registry import CHAMPION, Registered, challenge, promote
@@ -71,7 +72,7 @@ def log_comparison(comparison: Comparison, experiment_id: str, decision: GateDec
 def parent_evidence(comparison: Comparison) -> Evidence:
     """What the parent run is given: what was asked for, the report, and the numbers of the best strategy."""
     prepared, config, best = comparison.prepared, comparison.config, comparison.best
-    table, figures = comparison_table(comparison), comparison_figures(comparison)
+    table, images = comparison_table(comparison), pngs(comparison_figures(comparison))
     return Evidence(
         params={
             "run_id": prepared.run.run_id,
@@ -95,7 +96,7 @@ def parent_evidence(comparison: Comparison) -> Evidence:
             **{f"best/{name}": value for name, value in best.metrics.items() if name.count("/") == 1},
         },
         texts={
-            "report.html": html_page(comparison, figures),
+            "report.html": html_page(comparison, images),
             "comparison.csv": table.to_csv(index=False),
             "comparison.html": for_people(table).to_html(index=False, escape=True, na_rep="-"),
             "diagnosis.txt": "\n".join(prepared.diagnosis.lines()),
@@ -108,7 +109,7 @@ def parent_evidence(comparison: Comparison) -> Evidence:
             "audit.json": prepared.audit.to_dict(),
             "quarantine.json": dict(prepared.report.by_rule),
         },
-        figures={f"plots/{name}.png": figure for name, figure in figures.items()},
+        images={f"plots/{name}.png": image for name, image in images.items()},
         description=_description(comparison),
     )
 
@@ -168,7 +169,7 @@ def strategy_evidence(comparison: Comparison, result: StrategyResult) -> Evidenc
             **({"neighbours.json": result.fitted.neighbours} if result.fitted.neighbours else {}),
             **own,
         },
-        figures={f"plots/{name}.png": figure for name, figure in strategy_figures(comparison, result).items()},
+        images={f"plots/{name}.png": image for name, image in pngs(strategy_figures(comparison, result)).items()},
         description=_serving_sentence(comparison, result),
     )
 

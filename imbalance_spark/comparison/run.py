@@ -28,6 +28,7 @@ from imbalance_spark.comparison.report.tables import comparison_table, conclusio
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.core.run_lock import locks_released
+from imbalance_spark.metrics.plots import pngs
 from imbalance_spark.tracking.runs import connect, parent_identity, tracked_run
 from imbalance_spark.tracking.view import where_to_look
 
@@ -68,7 +69,7 @@ class RunResult:
     @cached_property
     def report_html(self) -> str:
         """The whole report as one self-contained page, as it stands in MLflow."""
-        return html_page(self.comparison, self.figures)
+        return html_page(self.comparison, pngs(self.figures))
 
     def text(self) -> str:
         """The comparison, the gate's decision and where to look, for a terminal."""

@@ -1,15 +1,17 @@
 """MLflow runs: one parent run per job, one nested run per strategy, each found again by its identity."""
 
+import json
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import mlflow
-from matplotlib.figure import Figure
 from mlflow.data.delta_dataset_source import DeltaDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.entities import Metric, Param, RunStatus, RunTag
@@ -44,7 +46,7 @@ class Evidence:
     curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
     documents: Mapping[str, Any] = field(default_factory=dict)
-    figures: Mapping[str, Figure] = field(default_factory=dict)
+    images: Mapping[str, bytes] = field(default_factory=dict)
     description: str = ""
 
 
@@ -145,12 +147,22 @@ def log_evidence(run_id: str, evidence: Evidence) -> None:
     client.log_batch(run_id, params=params, tags=[RunTag(name, text) for name, text in tags.items()])
     for start in range(0, len(metrics), _LARGEST_BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + _LARGEST_BATCH])
-    for path, text in evidence.texts.items():
-        client.log_text(run_id, text, path)
-    for path, document in evidence.documents.items():
-        client.log_dict(run_id, document, path)
-    for path, figure in evidence.figures.items():
-        client.log_figure(run_id, figure, path)
+    _log_files(client, run_id, evidence)
+
+
+def _log_files(client: MlflowClient, run_id: str, evidence: Evidence) -> None:
+    """All files in one upload: a store far away takes its time for each."""
+    files = {path: text.encode() for path, text in evidence.texts.items()}
+    files |= {path: json.dumps(document, indent=2).encode() for path, document in evidence.documents.items()}
+    files |= evidence.images
+    if not files:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for path, content in files.items():
+            file = Path(folder, path)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+        client.log_artifacts(run_id, folder)
 
 
 def log_orders_input(run_id: str, name: str, path: str, version: int) -> None:

@@ -11,6 +11,7 @@ from imbalance_spark.comparison.report.figures import comparison_figures, strate
 from imbalance_spark.comparison.report.page import html_page
 from imbalance_spark.comparison.report.tables import class_table, comparison_table, conclusions, markdown_table
 from imbalance_spark.core.columns import TEST
+from imbalance_spark.metrics.plots import pngs
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def comparison() -> Comparison:
 
 @pytest.fixture(scope="module")
 def page(comparison: Comparison) -> str:
-    return html_page(comparison, comparison_figures(comparison))
+    return html_page(comparison, pngs(comparison_figures(comparison)))
 
 
 def test_the_page_answers_first_and_then_says_what_the_answer_rests_on(page: str) -> None:
@@ -57,7 +58,7 @@ def test_one_strategy_has_no_gain_over_itself_but_all_its_own_pictures() -> None
     alone = comparison_of({"none": 1.0})
     figures = comparison_figures(alone)
     assert "gain_over_plain" not in figures
-    assert "certified" in html_page(alone, figures)
+    assert "certified" in html_page(alone, pngs(figures))
     own = strategy_figures(alone, alone.best)
     assert set(own) == (set(figures) - {"comparison", "thresholds"}) | {"threshold"}
 
@@ -86,7 +87,7 @@ def of_classes() -> Comparison:
 
 def test_the_page_of_three_classes_has_the_same_sections_and_those_of_classes(of_classes: Comparison) -> None:
     figures = comparison_figures(of_classes)
-    page = html_page(of_classes, figures)
+    page = html_page(of_classes, pngs(figures))
     sections = re.findall(r'<section[^>]* ?id="([a-z-]+)"', page)
     assert sections == [
         "answer", "strategies", "operating-point", "classes", "costs", "curves", "probabilities", "imbalance", "rules",

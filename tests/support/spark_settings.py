@@ -13,6 +13,8 @@ SETTINGS = {
     "spark.log.level": "ERROR",
     # What Spark compiles for one test, hundreds after it run again; by default it keeps 100 classes.
     "spark.sql.codegen.cache.maxEntries": "2000",
+    # Delta reads the log of a table in 50 tasks unless told otherwise; those of the tests have a few lines.
+    "spark.databricks.delta.snapshotPartitions": "1",
 }
 
 JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"

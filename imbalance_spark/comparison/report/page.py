@@ -1,14 +1,12 @@
 """The comparison as one HTML page: first the answer, then what it rests on. It holds names and counts, never rows."""
 
 import base64
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
 import pandas as pd
 from jinja2 import Environment
-from matplotlib.figure import Figure
 
 from imbalance_spark.comparison.compare import Comparison
 from imbalance_spark.comparison.evaluate import AT_THRESHOLD, StrategyResult, chosen_thresholds
@@ -78,14 +76,18 @@ class Table:
     rows: Sequence[Sequence[Cell]]
 
 
-def html_page(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
-    """The whole comparison as one self-contained page; every name in it is escaped."""
+def html_page(comparison: Comparison, images: Mapping[str, bytes]) -> str:
+    """The whole comparison as one self-contained page; every name in it is escaped.
+
+    Args:
+        images: PNGs of `comparison_figures`, by name.
+    """
     template = resources.files(__package__).joinpath("page.html.j2").read_text("utf-8")
     captions = _CAPTIONS if comparison.is_single else _CAPTIONS | _CLASS_CAPTIONS
-    images = {name: (captions.get(name, name), figure_data(figure)) for name, figure in figures.items()}
+    shown = {name: (captions.get(name, name), _address(image)) for name, image in images.items()}
     classes = [] if comparison.is_single else list(enumerate(comparison.classes))
     of_classes = [
-        (name, [(f"{name}: {captions[kind]}", images.pop(f"{kind}_{number}")[1]) for kind in _OF_CLASS])
+        (name, [(f"{name}: {captions[kind]}", shown.pop(f"{kind}_{number}")[1]) for kind in _OF_CLASS])
         for number, name in classes
     ]
     placed = {name for names in _SECTIONS.values() for name in names}
@@ -102,10 +104,10 @@ def html_page(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
             classes=_plain_table(class_table(comparison)) if classes else None,
             confusion=_plain_table(confusion_table(comparison).reset_index()) if classes else None,
             costs=_cost_table(comparison) if classes and comparison.decisions.costs else None,
-            images={section: [images[n] for n in names if n in images] for section, names in _SECTIONS.items()},
+            images={section: [shown[n] for n in names if n in shown] for section, names in _SECTIONS.items()},
             of_classes=of_classes,
             calibrations=[f"{result.name}: {result.calibration.sentence}" for result in comparison.results],
-            others=[image for name, image in images.items() if name not in placed],
+            others=[image for name, image in shown.items() if name not in placed],
             thresholds=_thresholds(comparison),
             rules=_rules(comparison) if classes else None,
             diagnosis=[
@@ -116,11 +118,9 @@ def html_page(comparison: Comparison, figures: Mapping[str, Figure]) -> str:
     )
 
 
-def figure_data(figure: Figure) -> str:
-    """A figure as an address that holds it."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+def _address(png: bytes) -> str:
+    """The address of an image that holds the image itself."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
 def _ranking(comparison: Comparison) -> Table:

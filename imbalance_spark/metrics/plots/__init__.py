@@ -5,6 +5,7 @@ from imbalance_spark.metrics.plots.operating_point import cost_figure, threshold
 from imbalance_spark.metrics.plots.probabilities import reliability_figure, score_histogram_figure
 from imbalance_spark.metrics.plots.ranking import det_figure, gain_figure, precision_recall_figure, roc_figure
 from imbalance_spark.metrics.plots.strategies import comparison_figure, difference_figure
+from imbalance_spark.metrics.plots.style import pngs
 
 __all__ = [
     "class_confusion_figure",
@@ -14,6 +15,7 @@ __all__ = [
     "det_figure",
     "difference_figure",
     "gain_figure",
+    "pngs",
     "precision_recall_figure",
     "reliability_figure",
     "roc_figure",

@@ -1,5 +1,6 @@
 """One style per strategy in all figures: colours for colour-blind readers, dashes and markers for grey print."""
 
+import io
 import math
 import textwrap
 from collections.abc import Callable, Mapping
@@ -75,6 +76,24 @@ def two_panels(title: str, across: str, up: tuple[str, str]) -> tuple[Figure, Ax
     for axes in (upper, lower):
         axes.grid(alpha=0.25)
     return figure, upper, lower
+
+
+def pngs(figures: Mapping[str, Figure]) -> dict[str, bytes]:
+    """Each figure as the bytes of a PNG."""
+    return {name: _png(figure) for name, figure in figures.items()}
+
+
+def _png(figure: Figure) -> bytes:
+    buffer, layout = io.BytesIO(), figure.get_layout_engine()
+    # Left to itself, matplotlib draws a figure once more to lay it out, which takes as long as all the rest.
+    if layout is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")
+    try:
+        figure.savefig(buffer, format="png")
+    finally:
+        figure.set_layout_engine(layout)
+    return buffer.getvalue()
 
 
 def ranked(
