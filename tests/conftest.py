@@ -30,6 +30,15 @@ def spark() -> Iterator[SparkSession]:
         yield session
 
 
+@pytest.fixture(scope="module", autouse=True)
+def blank_pictures(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Jobs log empty pictures, as drawing takes a quarter of a small job's time, but in files marked `pictures`."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("pictures") is None:
+            patch.setattr("imbalance_spark.comparison.record.pngs", lambda figures: dict.fromkeys(figures, b""))
+        yield
+
+
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
     with Path(tempfile.gettempdir(), "imbalance_spark_tests.lock").open("w") as lock:

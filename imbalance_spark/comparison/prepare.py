@@ -203,7 +203,9 @@ def identity_of(spark: SparkSession, source: SourceOrders, config: RunConfig) ->
 
 
 def _validate(run: Run, orders: DataFrame, config: RunConfig) -> ValidatedOrders:
-    validated = validate_orders(orders, config.orders)
+    known = ValidationReport.from_dict(run.read_document("validation")) if run.is_done("validation") else None
+    validated = validate_orders(orders, config.orders, known)
+    run.document("validation", validated.report.to_dict)
     run.table("quarantined", lambda: validated.quarantined)
     return validated
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import posixpath
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -254,6 +255,10 @@ class Folder:
     def names(self) -> list[str]:
         """Names of the files and folders directly in this one; empty where it does not exist."""
         return self._files.names(self.path)
+
+    def sizes_below(self) -> dict[str, int]:
+        """Bytes of all files below, by their names without folders."""
+        return {posixpath.basename(path): size for path, size, _ in self._files.below(self.path)}
 
     def listing_hash(self) -> str:
         """A hash of the paths, sizes and modification times of all files below, in any order."""

@@ -1,8 +1,10 @@
 """A run as a sequence of steps: each is done once, logged, and verified when its result is read again."""
 
+import json
 import logging
+import posixpath
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from delta.tables import DeltaTable
@@ -17,12 +19,16 @@ from imbalance_spark.core.version import __version__
 
 logger = logging.getLogger(__name__)
 
+_FIRST_COMMIT = "00000000000000000000.json"
+"""Delta's file on version 0, the only one of a table that is written once."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TablePin:
     """A step's Delta table as it was when the step ended.
 
-    `fingerprint` is the sum of 31-bit row hashes: equal for equal rows in any order.
+    `fingerprint` is the sum of 31-bit row hashes: equal for equal rows in any order. `table_id` is Delta's own, which
+    another table at the same path does not have.
     """
 
     step: str
@@ -30,6 +36,7 @@ class TablePin:
     version: int
     rows: int
     fingerprint: int
+    table_id: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +84,10 @@ class Run:
         Scans: what `build` reads, once; then the written table, for its fingerprint.
 
         Raises:
-            PinDamagedError: the table no longer holds the logged rows.
+            PinDamagedError: the table is another one than the logged one, or has lost files.
         """
         if self.is_done(step):
-            pin = TablePin(**self.folder.read_json(f"ledger/{step}.json")["output"])
+            pin = self.pin(step)
             logger.info("step %s: done before, %d rows", step, pin.rows)
             self._verify(pin)
         else:
@@ -126,20 +133,43 @@ class Run:
         return self.spark.read.format("delta").option("versionAsOf", pin.version).load(pin.path)
 
     def _pin(self, step: str, path: str) -> TablePin:
-        version = DeltaTable.forPath(self.spark, path).history(1).select("version").first()
-        latest = int(version["version"]) if version else 0
-        pin = TablePin(step=step, path=path, version=latest, rows=0, fingerprint=0)
+        pin = TablePin(step=step, path=path, version=0, rows=0, fingerprint=0, table_id=self._commit(step).table_id)
         rows, fingerprint = count_fingerprint(self._read(pin))
-        return TablePin(step=step, path=path, version=latest, rows=rows, fingerprint=fingerprint)
+        return replace(pin, rows=rows, fingerprint=fingerprint)
 
     def _verify(self, pin: TablePin) -> None:
-        # Delta's log still counts the rows of lost files: only a scan notices.
-        found = count_fingerprint(self._read(pin))
-        if found != (pin.rows, pin.fingerprint):
+        """Without a scan: nobody writes to the table again, so that only it or its files can be gone."""
+        commit = self._commit(pin.step)
+        if commit.table_id != pin.table_id:
             raise PinDamagedError(
-                f"run {self.run_id!r}, table of step {pin.step!r}, version {pin.version}: expected {pin.rows} rows "
-                f"with fingerprint {pin.fingerprint}, found {found[0]} with {found[1]}. Start a new run_id."
+                f"run {self.run_id!r}, step {pin.step!r}: the table of {pin.rows:,} rows is gone, or another one is in "
+                "its place. Start a new run_id."
             )
+        found = self.folder.below(f"tables/{pin.step}").sizes_below()
+        if lost := [name for name, size in commit.files.items() if found.get(name) != size]:
+            raise PinDamagedError(
+                f"run {self.run_id!r}, table of step {pin.step!r}: {len(lost)} of its {len(commit.files)} files are "
+                "lost or cut short. Start a new run_id."
+            )
+
+    def _commit(self, step: str) -> "_Commit":
+        """What Delta noted when the table was written; of a table that is gone, nothing."""
+        try:
+            lines = self.folder.below(f"tables/{step}/_delta_log").read_bytes(_FIRST_COMMIT).splitlines()
+        except FileNotFoundError:
+            return _Commit(table_id="", files={})
+        actions = [json.loads(line) for line in lines]
+        [table_id] = [action["metaData"]["id"] for action in actions if "metaData" in action]
+        added = [action["add"] for action in actions if "add" in action]
+        return _Commit(table_id=table_id, files={posixpath.basename(file["path"]): file["size"] for file in added})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Commit:
+    """A table as its first commit has it: Delta's id, and each file's size in bytes."""
+
+    table_id: str
+    files: Mapping[str, int]
 
 
 def count_fingerprint(frame: DataFrame) -> tuple[int, int]:

@@ -44,8 +44,21 @@ def test_a_table_that_lost_its_data_is_noticed(spark: SparkSession, tmp_path: Pa
     run.table("orders", lambda: spark.range(10))
     shutil.rmtree(tmp_path / "r1/tables/orders")
     spark.range(9).write.format("delta").save(str(tmp_path / "r1/tables/orders"))
-    with pytest.raises(PinDamagedError, match="expected 10 rows"):
+    with pytest.raises(PinDamagedError, match="'orders': the table of 10 rows is gone, or another one"):
         open_run(spark, tmp_path).table("orders", lambda: spark.range(10))
+    shutil.rmtree(tmp_path / "r1/tables/orders")
+    with pytest.raises(PinDamagedError, match="is gone"):
+        open_run(spark, tmp_path).table("orders", lambda: spark.range(10))
+
+
+def test_a_table_with_a_file_lost_or_cut_is_noticed_before_it_is_read(spark: SparkSession, tmp_path: Path) -> None:
+    run = open_run(spark, tmp_path)
+    run.table("orders", lambda: spark.range(10).repartition(2))
+    file = next((tmp_path / "r1/tables/orders").glob("*.parquet"))
+    for damage in (lambda: file.write_bytes(file.read_bytes()[:-1]), file.unlink):
+        damage()
+        with pytest.raises(PinDamagedError, match="'orders': 1 of its 2 files are lost or cut short"):
+            open_run(spark, tmp_path).table("orders", lambda: spark.range(10))
 
 
 def test_fingerprint_does_not_depend_on_order_but_on_rows(spark: SparkSession) -> None:

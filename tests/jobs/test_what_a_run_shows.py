@@ -26,6 +26,8 @@ from support.small_run import STRONG, config_file, write_orders
 from imbalance_spark.core.progress import Progress
 from jobs import train
 
+pytestmark = pytest.mark.pictures
+
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
 """Where each page that a test looks at is left as a picture."""
 

@@ -1,3 +1,4 @@
+import json
 import math
 from collections import Counter
 from decimal import Decimal
@@ -14,7 +15,7 @@ from imbalance_spark.orders.config import OrdersConfig, SourceConfig
 from imbalance_spark.orders.labels import LabelEncoding
 from imbalance_spark.orders.validation.label_counts import FeatureRange, LabelCounts
 from imbalance_spark.orders.validation.label_leaks import leaked_features
-from imbalance_spark.orders.validation.validate import validate_orders
+from imbalance_spark.orders.validation.validate import ValidationReport, validate_orders
 
 NAN, INF = math.nan, math.inf
 GOOD = {"order_id": 0, "label": 0.0, "x": 1.0, "w": 1.0, "amount": 5.0, "time": "2026-01-01 00:00:00"}
@@ -81,6 +82,24 @@ def test_each_broken_rule_is_found_and_counted_and_the_rest_stays(spark: SparkSe
     assert found.quarantined.dtypes == [("key_hash", "bigint"), ("reasons", "array<string>")]
     again = validate_orders(found.valid, config(time="time", weight="w", amount="amount")).report
     assert (again.quarantined, again.rows) == (0, len(valid))
+
+
+@pytest.mark.parametrize(("repeated", "jobs"), [(False, 0), (True, None)])
+def test_a_known_report_gives_the_same_orders_without_counting_them(
+    spark: SparkSession, repeated: bool, jobs: int | None
+) -> None:
+    frame, roles = log(spark, [{"x": INF}, {"order_id": 7} if repeated else {}]), config(weight="w")
+    first = validate_orders(frame, roles)
+    record = json.loads(json.dumps(first.report.to_dict()))
+    spark.sparkContext.setJobGroup("known", "known")
+    try:
+        again = validate_orders(frame, roles, ValidationReport.from_dict(record))
+        assert jobs is None or len(spark.sparkContext.statusTracker().getJobIdsForGroup("known")) == jobs
+    finally:
+        spark.sparkContext.setLocalProperty("spark.jobGroup.id", None)
+    assert again.report == first.report
+    for found, expected in ((again.valid, first.valid), (again.quarantined, first.quarantined)):
+        assert sorted(map(str, found.collect())) == sorted(map(str, expected.collect()))
 
 
 def test_days_are_those_from_the_first_valid_order_to_the_last(spark: SparkSession) -> None:

@@ -55,6 +55,9 @@ class RepeatedKeys:
         return orders.sparkSession.createDataFrame(self.keys, schema)
 
 
+NO_KEYS = RepeatedKeys(keys=(), rows=0, else_valid={})
+
+
 def row_key_hash(key: tuple[str, ...]) -> Column:
     """The hash (bigint) that identifies a quarantined row without a copy of its key."""
     return key_hash(key, 0, "quarantine")
@@ -75,7 +78,7 @@ def collect_repeated_keys(orders: DataFrame, config: OrdersConfig, is_broken: Co
     per_hash = hashed.groupBy(_name("hash")).count().where("count > 1")
     suspects = per_hash.limit(_MOST_REPEATED_ROWS).collect()
     if not suspects:
-        return RepeatedKeys(keys=(), rows=0, else_valid={})
+        return NO_KEYS
     if sum(row["count"] for row in suspects) > _MOST_REPEATED_ROWS:
         raise DataContractError(
             f"orders.key: {DUPLICATE_KEY}: more than {_MOST_REPEATED_ROWS:,} rows share their key {list(config.key)} "

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -13,7 +13,13 @@ from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.orders.config import OrdersConfig
 from imbalance_spark.orders.labels import LabelEncoding, learn_label
 from imbalance_spark.orders.schema import check_orders
-from imbalance_spark.orders.validation.duplicate_keys import KEY_HASH, RepeatedKeys, collect_repeated_keys, row_key_hash
+from imbalance_spark.orders.validation.duplicate_keys import (
+    KEY_HASH,
+    NO_KEYS,
+    RepeatedKeys,
+    collect_repeated_keys,
+    row_key_hash,
+)
 from imbalance_spark.orders.validation.label_counts import FeatureRange, LabelCounts, collect_label_counts
 from imbalance_spark.orders.validation.label_leaks import feature_warnings, large_integers, leaked_features
 from imbalance_spark.orders.validation.rules import (
@@ -59,6 +65,12 @@ class ValidationReport:
         """The report as JSON values."""
         return asdict(self) | {"label": self.label.to_dict()}
 
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Self:
+        """The report that `to_dict` wrote down."""
+        lists = {name: tuple(record[name]) for name in ("large_integers", "warnings")}
+        return cls(**{**record, **lists, "label": LabelEncoding.from_dict(record["label"])})
+
 
 @dataclass(frozen=True, kw_only=True)
 class ValidatedOrders:
@@ -76,7 +88,7 @@ class ValidatedOrders:
     report: ValidationReport
 
 
-def validate_orders(orders: DataFrame, config: OrdersConfig) -> ValidatedOrders:
+def validate_orders(orders: DataFrame, config: OrdersConfig, report: ValidationReport | None = None) -> ValidatedOrders:
     """Split orders into valid and quarantined ones, and refuse logs that no model can be fitted on.
 
     A row is quarantined if it breaks one of `row_rules`, or for `duplicate_key`: all rows of a key that
@@ -90,6 +102,8 @@ def validate_orders(orders: DataFrame, config: OrdersConfig) -> ValidatedOrders:
     Args:
         orders: one row per order.
         config: the columns' roles.
+        report: what an earlier validation of the same rows found, which then are not counted again; keys are only
+            where some are repeated.
 
     Raises:
         DataContractError: what `check_orders` and `learn_label` refuse; no rows; every row
@@ -99,17 +113,19 @@ def validate_orders(orders: DataFrame, config: OrdersConfig) -> ValidatedOrders:
     check_orders(orders, config)
     rules = row_rules(orders, config)
     is_broken = any_broken(rules)
-    per_label = collect_label_counts(orders, config, rules)
-    if not per_label:
+    per_label = collect_label_counts(orders, config, rules) if report is None else {}
+    if report is None and not per_label:
         raise DataContractError("orders: the source is empty, 0 rows. Check orders.source and the filters before it.")
-    repeated = collect_repeated_keys(orders, config, is_broken)
-    report = _report(orders, config, per_label, repeated)
+    has_repeated = report is None or report.by_rule.get(DUPLICATE_KEY, 0) > 0
+    repeated = collect_repeated_keys(orders, config, is_broken) if has_repeated else NO_KEYS
+    report = report or _report(orders, config, per_label, repeated)
     with_repeated, is_repeated = repeated.marked(orders, config.key)
     why = reasons({**rules, DUPLICATE_KEY: is_repeated})
     quarantined = with_repeated.select(row_key_hash(config.key).alias(KEY_HASH), why.alias(REASONS))
     return ValidatedOrders(
         valid=repeated.without(orders.where(~is_broken), config.key),
-        quarantined=quarantined.where(F.size(REASONS) > 0),
+        # Without a broken row, nothing is read to find none.
+        quarantined=quarantined.where(F.size(REASONS) > 0) if report.quarantined else quarantined.limit(0),
         report=report,
     )
 
