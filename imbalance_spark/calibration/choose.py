@@ -13,7 +13,9 @@ from imbalance_spark.calibration.isotonic import IsotonicCalibration
 from imbalance_spark.calibration.log_odds import LogOddsCalibration
 from imbalance_spark.calibration.temperature import MulticlassTemperature
 from imbalance_spark.core.errors import DataContractError
+from imbalance_spark.metrics.bucket_draws import BucketedCurve
 from imbalance_spark.metrics.counts import ScoreCounts
+from imbalance_spark.metrics.entries import ScoreEntries
 from imbalance_spark.metrics.grid import FloatArray
 
 _EPS = 2.0**-53
@@ -24,7 +26,8 @@ class Calibrator(Protocol):
 
     @property
     def method(self) -> str:
-        """Its name: identity, intercept, temperature, platt, beta or isotonic; of K classes multiclass_temperature."""
+        """Its name: identity, intercept, temperature, platt, platt_prior, beta or isotonic; of K classes
+        multiclass_temperature."""
 
     def apply(self, probabilities: npt.ArrayLike) -> FloatArray:
         """Calibrated probabilities, float64 in [0, 1]; order stays, NaN stays."""
@@ -46,7 +49,7 @@ def calibrator_from_dict(record: Mapping[str, Any]) -> Calibrator:
     return LogOddsCalibration.from_dict(record)
 
 
-_METHODS: Mapping[str, tuple[int, Callable[[ScoreCounts], Calibrator]]] = {
+_METHODS: Mapping[str, tuple[int, Callable[[ScoreEntries], Calibrator]]] = {
     "identity": (0, partial(LogOddsCalibration.fit, method="identity")),
     "intercept": (20, partial(LogOddsCalibration.fit, method="intercept")),
     "temperature": (50, partial(LogOddsCalibration.fit, method="temperature")),
@@ -65,9 +68,9 @@ class JudgedCalibration:
     brier: float
     mean_over_base_rate: float
     worse_by: float
-    """Mean log loss minus that of the best method, >= 0."""
+    """Mean log loss minus that of the method it is compared with: the best one, or Platt scaling with a prior."""
     standard_error: float
-    """Of `worse_by`, row by row on the same rows."""
+    """Of `worse_by`, over the same rows: by row, or by hash bucket."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +121,102 @@ def choose_calibrator(fit_on: ScoreCounts, judge_on: ScoreCounts) -> ChosenCalib
     return ChosenCalibration(
         calibrator=fitted[chosen], judged=judged, skipped=skipped, sentence=_sentence(chosen, best, judged)
     )
+
+
+_FREER = {"beta": 100, "isotonic": 1000}
+"""Methods of more freedom than Platt scaling, with the fewest positive rows that they are tried on."""
+
+_FOLDS = 5
+
+
+def fit_calibrator(sample: BucketedCurve) -> ChosenCalibration:
+    """The calibration that the jobs use: Platt scaling with a prior, fitted on all rows.
+
+    It needs no number of rows: see `LogOddsCalibration.fit_with_prior`. Beta (from 100 positives) and isotonic
+    calibration (from 1,000) take its place only where their log loss, cross-fitted over 5 folds of the hash buckets, is
+    lower by more than one standard error over the buckets.
+
+    Args:
+        sample: of scores before calibration, on rows that were not fitted on.
+    Returns:
+        The calibrator, fitted on all rows, and the cross-fitted results of each method that was tried.
+    """
+    tried = ["platt_prior", *(name for name, fewest in _FREER.items() if sample.positives >= fewest)]
+    skipped = {
+        name: f"{sample.positives} positive rows to fit on, {fewest} are needed"
+        for name, fewest in _FREER.items()
+        if name not in tried
+    }
+    sums = {name: _cross_fitted(sample, name) for name in tried}
+    judged = {name: _judged_by_bucket(sums[name], sums["platt_prior"]) for name in tried}
+    better = [name for name in tried if -judged[name].worse_by > judged[name].standard_error]
+    chosen = min(better, key=lambda name: judged[name].worse_by, default="platt_prior")
+    return ChosenCalibration(
+        calibrator=fit_of(chosen)(sample.curve.counts),
+        judged=judged,
+        skipped=skipped,
+        sentence=_cross_fitted_sentence(chosen, judged),
+    )
+
+
+def fit_of(method: str) -> Callable[[ScoreEntries], Calibrator]:
+    """How a method is fitted on other rows than those it was chosen on; where it cannot be, Platt with a prior is."""
+    own = LogOddsCalibration.fit_with_prior if method == "platt_prior" else _METHODS[method][1]
+
+    def fitted(counts: ScoreEntries) -> Calibrator:
+        try:
+            return own(counts)
+        except DataContractError:
+            return LogOddsCalibration.fit_with_prior(counts)
+
+    return fitted
+
+
+def _cross_fitted(sample: BucketedCurve, method: str) -> FloatArray:
+    """By bucket the sums of weight, log loss, squared error, probability and label, each by calibrators of the others.
+
+    Shape (buckets, 5).
+    """
+    fit, weight, entries = fit_of(method), sample.buckets.weight, len(sample.curve.score)
+    fold = np.arange(sample.buckets.size) % _FOLDS
+    sums = np.zeros((sample.buckets.size, 5))
+    for number in range(_FOLDS):
+        p = np.clip(fit(sample.part(fold != number)).apply(sample.curve.score), _EPS, 1.0 - _EPS)
+        one, zero = np.ones(entries), np.zeros(entries)
+        values = [(one, one), (-np.log1p(-p), -np.log(p)), (p**2, (1.0 - p) ** 2), (p, p), (zero, one)]
+        means = [sample.pattern.coarse_mean(np.stack(pair, axis=1)) for pair in values]
+        held_out = weight[fold == number]
+        sums[fold == number] = np.stack([np.tensordot(held_out, mean, axes=2) for mean in means], axis=1)
+    return sums
+
+
+def _judged_by_bucket(sums: FloatArray, reference: FloatArray) -> JudgedCalibration:
+    weight, loss, square, p, label = sums.sum(axis=0).tolist()
+    more = sums[:, 1] - reference[:, 1]
+    worse_by = float(more.sum()) / weight
+    occupied = int(np.count_nonzero(sums[:, 0]))
+    spread = float(np.sum((more - worse_by * sums[:, 0]) ** 2)) * occupied / max(occupied - 1, 1)
+    return JudgedCalibration(
+        log_loss=loss / weight,
+        brier=square / weight,
+        mean_over_base_rate=p / label if label > 0.0 else math.nan,
+        worse_by=worse_by,
+        standard_error=math.sqrt(spread) / weight,
+    )
+
+
+def _cross_fitted_sentence(chosen: str, judged: Mapping[str, JudgedCalibration]) -> str:
+    found, others = judged[chosen], [name for name in judged if name not in (chosen, "platt_prior")]
+    text = (
+        f"Calibrated by {_SPOKEN[chosen]} on all of validation: cross-fitted log loss {found.log_loss:.6g}, mean p "
+        f"{found.mean_over_base_rate:.3g} times the rate"
+    )
+    if chosen != "platt_prior":
+        return f"{text}; {-found.worse_by:.2g} less than Platt scaling, standard error {found.standard_error:.2g}."
+    return f"{text}; {' and '.join(others)} not better beyond one standard error." if others else f"{text}."
+
+
+_SPOKEN = {"platt_prior": "Platt scaling with a prior", "beta": "beta", "isotonic": "isotonic regression"}
 
 
 def _fit_all(counts: ScoreCounts) -> tuple[dict[str, Calibrator], dict[str, str]]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imbalance_spark.core.errors import ConfigError, DataContractError
-from imbalance_spark.metrics.counts import ScoreCounts
+from imbalance_spark.metrics.entries import ScoreEntries
 from imbalance_spark.metrics.grid import FloatArray
 
 TIE_BREAK = 1e-6
@@ -35,7 +35,7 @@ class IsotonicCalibration:
             raise ConfigError("calibration 'isotonic': knots must rise, in scores and in values. Fit it again.")
 
     @classmethod
-    def fit(cls, counts: ScoreCounts) -> Self:
+    def fit(cls, counts: ScoreEntries) -> Self:
         """Fit by pooling adjacent violators (Ayer et al., 1955) on weighted counts, as scikit-learn.
 
         Raises:

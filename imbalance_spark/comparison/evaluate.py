@@ -1,14 +1,15 @@
-"""Every number of a strategy: its rules chosen on one half of validation, reported on validation and test."""
+"""Every number of a strategy: its rules chosen on validation, cross-fitted there, and reported on test."""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from imbalance_spark.calibration import ChosenCalibration, LedgerCheck, ledger_check
 from imbalance_spark.calibration.temperature import ChosenTemperature
-from imbalance_spark.comparison.score_strategies import CHOOSE, ScoredStrategy
+from imbalance_spark.comparison.score_strategies import ScoredStrategy
 from imbalance_spark.core.columns import HELD_OUT_FOLDS, VALIDATION
 from imbalance_spark.metrics.bucket_draws import BucketedCurve
 from imbalance_spark.metrics.confusion import MulticlassConfusion
@@ -20,6 +21,7 @@ from imbalance_spark.metrics.evaluate import (
     majority_baseline,
     matrix_metrics,
     ranking_metrics,
+    threshold_metrics,
 )
 from imbalance_spark.metrics.intervals import (
     Interval,
@@ -30,9 +32,11 @@ from imbalance_spark.metrics.intervals import (
     target_intervals,
 )
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
-from imbalance_spark.threshold import ChosenThreshold, sweep
+from imbalance_spark.threshold import ChosenThreshold, Objective
+from imbalance_spark.threshold.choice import cut_at
 from imbalance_spark.threshold.class_rules import ChosenClassThresholds, Rule
 from imbalance_spark.threshold.decisions import Decisions
+from imbalance_spark.threshold.rule import DECIDED_AT, chosen_again
 from imbalance_spark.threshold.uncertainty import ThresholdUncertainty, threshold_interval
 from imbalance_spark.train_only.strategies.fit import FittedStrategy
 
@@ -63,7 +67,7 @@ class StrategyResult:
         curves: by fold, of calibrated probabilities, one for each target.
         rules: by name; `chosen` are the thresholds of those that were chosen on data.
         uncertainty: by target, of the serving thresholds where they were chosen on data.
-        ledger: calibration in the large by target, on the half of validation that does not calibrate.
+        ledger: calibration in the large by target, on the half of validation that the check does not calibrate on.
     """
 
     fitted: FittedStrategy
@@ -102,11 +106,8 @@ def evaluate_strategy(
 ) -> StrategyResult:
     """Every number of one strategy, on the driver: no pass over rows."""
     curves = {fold: scored.curves(fold) for fold in HELD_OUT_FOLDS}
-    ledger = {
-        target: ledger_check(curve)
-        for target, curve in zip(names.targets, scored.choosing(), strict=True)
-        if curve.positives > 0.0
-    }
+    checks = zip(names.targets, scored.ledger_checks(), strict=True)
+    ledger = {target: check for target, check in checks if check is not None}
     metrics = _calibration_metrics(scored, ledger, names)
     for rule, chosen in scored.chosen.items():
         for number in range(len(names.targets)):
@@ -157,7 +158,7 @@ def gain_over(result: StrategyResult, other: HeldOutCounts, metric: str, *, leve
 
 
 def error_costs(decisions: Decisions) -> dict[str, float]:
-    """What a false negative and a false positive cost in the reported `cost` of a single target; 1 if none is given."""
+    """Constant costs of a false negative and of a false positive of a single target; 1 if none are given."""
     costs = decisions.costs or ((0.0, 1.0), (1.0, 0.0))
     return {"fn": costs[1][0], "fp": costs[0][1]}
 
@@ -165,11 +166,22 @@ def error_costs(decisions: Decisions) -> dict[str, float]:
 def baseline(scored: ScoredStrategy, fold: str, decisions: Decisions) -> dict[str, float]:
     """What naming the largest class for every row of a fold gives."""
     if not scored.held_out.confusions:
-        return matrix_metrics(majority_baseline(scored.curves(fold)[0]), **error_costs(decisions))
+        [curve] = scored.curves(fold)
+        found = matrix_metrics(majority_baseline(curve))
+        everyone = len(curve.threshold) - 1
+        return found | _costs_at(curve, everyone if found["tp"] > 0.0 else 0, decisions.cost_objective)
     support = scored.held_out.confusions[decisions.serve_objective].of(fold).support
     all_largest = np.zeros((len(support), len(support)))
     all_largest[:, int(np.argmax(support))] = support
     return decision_metrics(MulticlassConfusion(weight=all_largest), decisions.costs)
+
+
+def _costs_at(curve: Curve, cut: int, objective: Objective) -> dict[str, float]:
+    """What a cut of the curve costs by the objective's own costs, amounts and gains included, and what it saves."""
+    costs = objective.values(curve)
+    trivial = float(min(costs[0], costs[-1]))
+    savings = {"savings": 1.0 - float(costs[cut]) / trivial} if trivial > 0.0 else {}
+    return {"cost": float(costs[cut]), **savings}
 
 
 def decision_metrics(confusion: MulticlassConfusion, costs: Sequence[Sequence[float]] | None) -> dict[str, float]:
@@ -213,13 +225,15 @@ class _Decided:
         """Of the ranking and of what the serving rule gives; of K classes the latter as `<rule>/<metric>`."""
         samples = self._scored.bucketed(self._fold)
         if self._is_single:
-            return target_intervals(samples, lambda curves: self._ranked(curves) | self._at_threshold(curves[0]))
+            sample, threshold = self._decided_by(self._serving)
+            at_threshold = target_intervals([sample], lambda curves: self._at_threshold(curves[0], threshold))
+            return target_intervals(samples, self._ranked) | at_threshold
         decided = self._decision_intervals(rarest=rarest_of(samples))
         return target_intervals(samples, self._ranked) | {f"{self._serving}/{n}": one for n, one in decided.items()}
 
     def _of_target(self) -> dict[str, float]:
         [curve] = self._scored.curves(self._fold)
-        return evaluate(curve, self._threshold(self._serving), **error_costs(self._decisions))
+        return evaluate(curve, **error_costs(self._decisions)) | self._of_threshold(self._serving)
 
     def _of_classes(self) -> dict[str, float]:
         held_out, fold = self._scored.held_out, self._fold
@@ -229,19 +243,31 @@ class _Decided:
     def _under(self, rule: str) -> dict[str, float]:
         if not self._is_single:
             return decision_metrics(self._scored.held_out.confusions[rule].of(self._fold), self._decisions.costs)
-        [curve] = self._scored.curves(self._fold)
-        found = matrix_metrics(curve.at(self._threshold(rule)), **error_costs(self._decisions))
-        return {name: found[name] for name in AT_THRESHOLD}
+        found = self._of_threshold(rule)
+        return {name: found[name] for name in AT_THRESHOLD if name in found}
+
+    def _of_threshold(self, rule: str) -> dict[str, float]:
+        """What the threshold of a rule gives; costs are those of the rule, where it is one, else the reported ones."""
+        sample, threshold = self._decided_by(rule)
+        asked = self._decisions.swept[rule]
+        costs = asked if asked.is_loss else self._decisions.cost_objective
+        found = threshold_metrics(sample.curve, threshold)
+        return found | _costs_at(sample.curve, cut_at(sample.curve, threshold), costs)
+
+    def _decided_by(self, rule: str) -> tuple[BucketedCurve, float]:
+        """Rows and the threshold that decides them: on validation cross-fitted, since it was chosen there."""
+        chosen = self._scored.chosen[rule].by_target[0]
+        if self._fold == VALIDATION and chosen.decided is not None:
+            return chosen.decided, DECIDED_AT
+        return self._scored.bucketed(self._fold)[0], chosen.threshold
 
     def _ranked(self, curves: Sequence[Curve]) -> dict[str, float]:
         return ranking_metrics(curves, self._names)
 
-    def _at_threshold(self, curve: Curve) -> dict[str, float]:
-        found = matrix_metrics(curve.at(self._threshold(self._serving)), **error_costs(self._decisions))
+    def _at_threshold(self, curve: Curve, threshold: float) -> dict[str, float]:
+        found = matrix_metrics(curve.at(threshold))
+        found |= _costs_at(curve, cut_at(curve, threshold), self._decisions.cost_objective)
         return {name: value for name, value in found.items() if name in _WITH_INTERVAL}
-
-    def _threshold(self, rule: str) -> float:
-        return self._scored.chosen[rule].by_target[0].threshold
 
     def _decision_intervals(self, rarest: BucketedCurve) -> dict[str, Interval]:
         costs, by_bucket = self._decisions.costs, self._scored.held_out.confusions[self._serving].by_bucket(self._fold)
@@ -288,8 +314,10 @@ def _uncertainty(scored: ScoredStrategy, decisions: Decisions, names: TargetName
         return {}
     # Under a constraint the lowest loss is not what the objective looks for, so there is no regret to report.
     loss = objective.values if objective.is_loss else None
-    samples = dict(zip(names.targets, scored.bucketed(CHOOSE), strict=True))
+    samples = dict(zip(names.targets, scored.bucketed(VALIDATION), strict=True))
     return {
-        target: threshold_interval(samples[target], lambda curve: sweep(curve, objective).threshold, loss, draws=_DRAWS)
+        target: threshold_interval(
+            samples[target], partial(chosen_again, objective=objective, fit=scored.fit), loss, draws=_DRAWS
+        )
         for target in chosen_thresholds(scored.chosen[objective.name], names)
     }

@@ -208,7 +208,7 @@ def _thresholds(comparison: Comparison, result: StrategyResult) -> Mapping[str, 
             "value": chosen.value,
             "reachable": chosen.reachable,
             "warning": chosen.warning,
-            "on": "the half of validation that does not calibrate",
+            "on": "all of validation; the value is cross-fitted over its halves",
         }
         for name, found in result.chosen.items()
         for chosen in found.by_target

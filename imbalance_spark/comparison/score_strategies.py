@@ -10,7 +10,14 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 
-from imbalance_spark.calibration import ChosenCalibration, MulticlassTemperature, choose_calibrator, ledger_check
+from imbalance_spark.calibration import (
+    ChosenCalibration,
+    LedgerCheck,
+    MulticlassTemperature,
+    fit_calibrator,
+    fit_of,
+    ledger_check,
+)
 from imbalance_spark.calibration.temperature import ChosenTemperature, choose_temperatures
 from imbalance_spark.comparison.prepare import PreparedOrders
 from imbalance_spark.config.run import RunConfig
@@ -29,16 +36,16 @@ from imbalance_spark.scoring.held_out import (
     count_classes,
     count_decisions,
     held_out_margins,
-    in_choosing_half,
     scan_held_out,
 )
-from imbalance_spark.scoring.held_out_counts import Confusions, HeldOutCounts, confusions_from_records
+from imbalance_spark.scoring.held_out_counts import Confusions, HeldOutCounts, TargetCounts, confusions_from_records
 from imbalance_spark.threshold.class_rules import ChosenClassThresholds, Rule, choose_thresholds
 from imbalance_spark.threshold.decisions import Decisions
+from imbalance_spark.threshold.rule import Fit
 from imbalance_spark.train_only.strategies.fit import FittedStrategy
 
 CHOOSE = "choose"
-"""The half of validation that thresholds are chosen on; the other half calibrates."""
+"""The half of validation that checks a calibration which the other half was used for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,9 +70,20 @@ class ScoredStrategy:
         """The curve of each target on a fold, of calibrated probabilities."""
         return self.held_out.curves(fold, self.through)
 
-    def choosing(self) -> list[Curve]:
-        """The curve of each target on the half of validation that does not calibrate, of calibrated probabilities."""
-        return self.held_out.choosing(self.through)
+    @property
+    def fit(self) -> Fit:
+        """How other rows of a single target would be calibrated; counts of K classes are of calibrated scores."""
+        return fit_of(self.calibration.calibrator.method if len(self.held_out.targets) == 1 else "identity")
+
+    def ledger_checks(self) -> list[LedgerCheck | None]:
+        """Whether each target's probabilities are right on average; None of one without positive rows.
+
+        On the half of validation that they are not calibrated on: of a single target the other half calibrates.
+        """
+        if len(self.held_out.targets) == 1:
+            return [check_ledger(self.held_out.target, self.fit)]
+        samples = self.held_out.bucketed(CHOOSE)
+        return [ledger_check(sample) if sample.positives else None for sample in samples]
 
     @property
     def through(self) -> Callable[[FloatArray], FloatArray] | None:
@@ -119,12 +137,12 @@ def count_candidate(
 
 
 def with_days(decisions: Decisions, prepared: PreparedOrders, config: RunConfig) -> Decisions:
-    """The decisions with the days that the threshold set amounts to, where an objective counts alerts a day."""
+    """The decisions with the days that validation amounts to, where an objective counts alerts a day."""
     if not decisions.needs_days:
         return decisions
     time = config.orders.time
     assert time is not None, "decisions_of has seen to it"  # noqa: S101  # for the type checker
-    is_counted = (col(SPLIT) == VALIDATION) & in_choosing_half(config.orders.key, config.orders.grouping)
+    is_counted = col(SPLIT) == VALIDATION
     days = prepared.run.document("days", lambda: count_days(prepared.inputs, time=time, is_counted=is_counted))
     return decisions.with_days(days)
 
@@ -138,17 +156,25 @@ def _score_target(
 
 
 def calibrate_and_choose(counts: HeldOutCounts, decisions: Decisions) -> ScoredStrategy:
-    """A single target: both from its counts alone.
+    """A single target: both from its counts alone, on all of validation.
 
     Raises:
-        DataContractError: a half of validation has one class only.
+        DataContractError: validation has one class only.
     """
-    calibration = choose_calibrator(counts.target.calibrate, counts.target.choose)
-    curve = counts.target.choose.curve(calibration.calibrator.apply)
-    ledger = ledger_check(curve)
-    chosen = {name: choose_thresholds(objective, [curve], ledger=ledger) for name, objective in decisions.swept.items()}
+    sample = counts.target.halved
+    calibration = fit_calibrator(sample.whole)
+    fit = fit_of(calibration.calibrator.method)
+    ledger = check_ledger(counts.target, fit)
+    chosen = {
+        name: choose_thresholds(objective, [sample], fit, ledger=ledger) for name, objective in decisions.swept.items()
+    }
     rules: dict[str, Rule] = {name: found.rule for name, found in chosen.items()}
     return ScoredStrategy(held_out=counts, calibration=calibration, rules=rules, chosen=chosen)
+
+
+def check_ledger(target: TargetCounts, fit: Fit) -> LedgerCheck:
+    """Whether probabilities are right on average, on the half of validation that they were not calibrated on."""
+    return ledger_check(target.bucketed(CHOOSE, fit(target.calibrate).apply))
 
 
 def _score_classes(
@@ -230,14 +256,14 @@ def _count(margins: DataFrame, models: Mapping[str, CountedModel], config: RunCo
 
 
 def _choose(counts: HeldOutCounts, decisions: Decisions, classes: Sequence[str]) -> dict[str, ChosenClassThresholds]:
-    curves = counts.choosing()
-    empty = [name for name, curve in zip(classes, curves, strict=True) if not curve.positives > 0.0]
+    samples = [target.halved for target in counts.targets]
+    empty = [name for name, one in zip(classes, samples, strict=True) if not one.whole.curve.positives > 0.0]
     if decisions.swept and empty:
         raise DataContractError(
-            f"thresholds: the half of validation that chooses them has no row of {empty}. Hold out more rows, or "
-            "decide by a cost_matrix alone, which needs none."
+            f"thresholds: validation has no row of {empty}. Hold out more rows, or decide by a cost_matrix alone, "
+            "which needs none."
         )
-    return {name: choose_thresholds(objective, curves) for name, objective in decisions.swept.items()}
+    return {name: choose_thresholds(objective, samples) for name, objective in decisions.swept.items()}
 
 
 def _decided(

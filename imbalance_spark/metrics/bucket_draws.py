@@ -1,16 +1,20 @@
 """Resampling of a curve by hash buckets: jackknife and bootstrap draws."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.buckets import BucketCounts, FinePattern
+from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.grid import FloatArray
+from imbalance_spark.metrics.grid import FloatArray, LogitGrid
+
+_FLAGGED_OR_NOT = LogitGrid(bins=2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +52,18 @@ class BucketedCurve:
         scale = self._total / weight.sum() if weight.any() else 0.0
         rows = np.tensordot(times, self.buckets.rows, axes=1)
         amount = None if self.buckets.amount is None else np.tensordot(times, self.buckets.amount, axes=1) * scale
-        return replace(self.curve, counts=self._pattern.spread(rows * scale, weight * scale, amount))
+        return replace(self.curve, counts=self.pattern.spread(rows * scale, weight * scale, amount))
+
+    def part(self, buckets: npt.NDArray[np.bool_]) -> ScoreCounts:
+        """The rows of some buckets alone, with their own weight, on the entries of the curve.
+
+        Args:
+            buckets: whether each of the 64 is part of it.
+        """
+        amount = None if self.buckets.amount is None else self.buckets.amount[buckets].sum(axis=0)
+        return self.pattern.spread(
+            self.buckets.rows[buckets].sum(axis=0), self.buckets.weight[buckets].sum(axis=0), amount
+        )
 
     def without_each(self) -> Iterator[Curve]:
         """For each bucket with rows, the draw without it: the jackknife."""
@@ -84,8 +99,58 @@ class BucketedCurve:
         return float(self.buckets.weight.sum())
 
     @cached_property
-    def _pattern(self) -> FinePattern:
+    def pattern(self) -> FinePattern:
+        """How the rows of a coarse bin are spread over it."""
         return FinePattern(self.curve.counts, self.buckets.grid)
+
+
+@dataclass(frozen=True, eq=False)
+class HalvedCurve:
+    """A bucketed curve, and its two halves of the buckets: what is chosen on one is judged on the other."""
+
+    whole: BucketedCurve
+    halves: tuple[BucketedCurve, BucketedCurve]
+
+
+def decided(parts: Sequence[tuple[BucketedCurve, int]]) -> BucketedCurve:
+    """Decisions on parts of the rows, each by a threshold of its own, as one bucketed curve of two scores.
+
+    Flagged rows score 0.75, the others 0.25. So whatever can be said of a threshold on a curve can be said of
+    cross-fitted thresholds, too: its matrix is that of 0.5, and its buckets can be resampled.
+
+    Args:
+        parts: of the same number of buckets each, and how many entries of its counts a part flags, highest first.
+    """
+    counts = [_two_scores(sample, flagged) for sample, flagged in parts]
+    has_amount = all(one.amount is not None for one in counts)
+    joined = BucketCounts(
+        rows=np.concatenate([one.rows for one in counts]),
+        weight=np.concatenate([one.weight for one in counts]),
+        amount=np.concatenate([one.amount for one in counts]) if has_amount else None,
+        grid=_FLAGGED_OR_NOT,
+    )
+    return BucketedCurve(joined.total().curve(), joined)
+
+
+def _two_scores(sample: BucketedCurve, flagged: int) -> BucketCounts:
+    buckets, is_flagged = sample.buckets, np.arange(len(sample.curve.score)) < flagged
+    values = np.repeat(is_flagged[:, None], 2, axis=1).astype(np.float64)
+
+    def split(sums: npt.NDArray[Any], kind: str) -> FloatArray:
+        above = sums * sample.pattern.coarse_mean(values, kind)
+        return np.stack([(sums - above).sum(axis=1), above.sum(axis=1)], axis=1)
+
+    rows, above = buckets.rows.sum(axis=1), split(buckets.rows, "rows")[:, 1]
+    # Rounded as running sums, so that the total is that of the fine counts.
+    flagged_rows = np.diff(np.rint(np.cumsum(above, axis=0)), axis=0, prepend=0.0).astype(np.int64)
+    in_rows = np.stack([rows - flagged_rows, flagged_rows], axis=1)
+    is_weighted = not np.array_equal(buckets.weight, buckets.rows)
+    return BucketCounts(
+        rows=in_rows,
+        weight=split(buckets.weight, "weight") if is_weighted else in_rows.astype(np.float64),
+        amount=None if buckets.amount is None else split(buckets.amount, "amount"),
+        grid=_FLAGGED_OR_NOT,
+    )
 
 
 def rows_by_bucket(sample: BucketedCurve) -> FloatArray:

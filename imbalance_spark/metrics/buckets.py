@@ -167,6 +167,20 @@ class FinePattern:
                 sums[f"{name}_amount"] = self._spread(f"{name}_amount", amount[:, label])
         return ScoreCounts(**vars(self.counts) | sums)
 
+    def coarse_mean(self, values: FloatArray, kind: str = "weight") -> FloatArray:
+        """Means of the entries' values in each coarse bin, by class: bins x 2, negatives first; 0 in an empty bin.
+
+        Args:
+            values: entries x 2, what a negative and a positive row of each entry counts for.
+            kind: which sums the means are weighted by: "rows", "weight" or "amount".
+        """
+        names = [f"{label}s" if kind == "rows" else f"{label}_{kind}" for label in ("negative", "positive")]
+        means = [
+            np.bincount(self._bin, self._share[name] * values[:, label], minlength=self.grid.bins)
+            for label, name in enumerate(names)
+        ]
+        return np.stack(means, axis=1).astype(np.float64)
+
     def _spread(self, column: str, coarse: FloatArray) -> FloatArray:
         return self._share[column] * coarse[self._bin]
 

@@ -44,6 +44,8 @@ class Curve:
     """Probability of each entry of the counts, highest first."""
     threshold: FloatArray
     """One more than the entries: FLAG_NOBODY, then the lowest score that each further entry holds."""
+    orders_per_row: tuple[float, float] = (1.0, 1.0)
+    """Orders to expect for each counted negative and positive row: other than 1 at another base rate."""
 
     @classmethod
     def of(cls, counts: ScoreEntries, through: Callable[[FloatArray], FloatArray] | None = None) -> Self:
@@ -67,6 +69,12 @@ class Curve:
     def flagged_rows(self) -> IntArray:
         """Number of flagged rows at each threshold, without weights."""
         return np.concatenate([[0], np.cumsum(self.counts.positives + self.counts.negatives)])
+
+    @cached_property
+    def alerts(self) -> FloatArray:
+        """Number of flagged orders at each threshold: rows, whatever they weigh, at the base rate of the curve."""
+        of_negative, of_positive = self.orders_per_row
+        return _running(self.counts.positives * of_positive + self.counts.negatives * of_negative)
 
     @cached_property
     def missed_amount(self) -> FloatArray | None:

@@ -1,7 +1,7 @@
 """The flat, named metrics of one model on one set of rows, for two classes and for K: what a run logs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from imbalance_spark.core.errors import ConfigError
@@ -102,9 +102,16 @@ def evaluate(curve: Curve, threshold: float | None = None, *, fn: float = 1.0, f
         fn, fp: cost of a missed positive and of a false positive, for `cost`, `expected_cost` and `savings`.
     """
     values = curve_metrics(curve) | {"expected_cost": expected_cost(curve, fn=fn, fp=fp)}
-    if threshold is not None:
-        values |= matrix_metrics(curve.at(threshold), fn=fn, fp=fp)
-    absent = _meaningless(curve, threshold)
+    found = _defined(values, _meaningless(curve, None))
+    return found if threshold is None else found | threshold_metrics(curve, threshold, fn=fn, fp=fp)
+
+
+def threshold_metrics(curve: Curve, threshold: float, *, fn: float = 1.0, fp: float = 1.0) -> dict[str, float]:
+    """What `evaluate` says of a threshold alone: the metrics of its confusion matrix that these rows define."""
+    return _defined(matrix_metrics(curve.at(threshold), fn=fn, fp=fp), _meaningless(curve, threshold))
+
+
+def _defined(values: Mapping[str, float], absent: Mapping[str, str]) -> dict[str, float]:
     return {name: value for name, value in values.items() if name not in absent and not math.isnan(value)}
 
 

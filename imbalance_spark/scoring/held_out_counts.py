@@ -9,7 +9,7 @@ import numpy as np
 
 from imbalance_spark.core.columns import HELD_OUT_FOLDS, TEST, VALIDATION
 from imbalance_spark.core.errors import ConfigError
-from imbalance_spark.metrics.bucket_draws import BucketedCurve
+from imbalance_spark.metrics.bucket_draws import BucketedCurve, HalvedCurve
 from imbalance_spark.metrics.buckets import BUCKETS, SUM_COLUMNS, BucketCounts, FinePattern
 from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.counts import ScoreCounts
@@ -65,6 +65,11 @@ class TargetCounts:
             return BucketedCurve(self.by_fold[part].curve(through), self.buckets[part])
         counts: ScoreCounts = getattr(self, part)
         return BucketedCurve(counts.curve(through), self.buckets[VALIDATION].only(halves[part]))
+
+    @property
+    def halved(self) -> HalvedCurve:
+        """Validation with its halves, of scores before calibration."""
+        return HalvedCurve(self.bucketed(VALIDATION), (self.bucketed("calibrate"), self.bucketed("choose")))
 
     def by_segment(self, fold: str, column: str) -> dict[str | None, ScoreCounts]:
         """Counts by value of a segment column, on the bins of the fold's fine counts; they add up to those.

@@ -57,7 +57,9 @@ def at_base_rate(curve: Curve, new_rate: float) -> Curve:
         negative_amount=None if counts.negative_amount is None else counts.negative_amount * negative,
     )
     threshold = np.concatenate([[FLAG_NOBODY], correction.apply(curve.threshold[1:])])
-    return replace(curve, counts=reweighted, score=correction.apply(curve.score), threshold=threshold)
+    orders = (curve.orders_per_row[0] * negative, curve.orders_per_row[1] * positive)
+    moved = correction.apply(curve.score)
+    return replace(curve, counts=reweighted, score=moved, threshold=threshold, orders_per_row=orders)
 
 
 def _check_rate(rate: float, name: str) -> None:

@@ -1,12 +1,13 @@
 """Choose the best threshold for an objective, by an exact search over all distinct scores."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from imbalance_spark.core.errors import ConfigError, DataContractError
+from imbalance_spark.metrics.bucket_draws import BucketedCurve
 from imbalance_spark.metrics.confusion import ConfusionMatrix
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.threshold.objective import SAME, BoolArray, Objective
@@ -32,6 +33,8 @@ class ChosenThreshold:
     """Number of flagged rows, without weights."""
     warning: str | None = None
     """A reason not to trust the threshold: few flagged rows, or scores that may not be calibrated."""
+    decided: BucketedCurve | None = field(default=None, repr=False, compare=False)
+    """Cross-fitted decisions, which `value` and `matrix` are of: flagged is a score above 0.5; None if they are not."""
 
 
 def sweep(curve: Curve, objective: Objective, *, ledger: "LedgerCheck | None" = None) -> ChosenThreshold:
@@ -65,7 +68,7 @@ def sweep(curve: Curve, objective: Objective, *, ledger: "LedgerCheck | None" = 
             f"threshold {objective.name}: {curve.missing_class} to choose on. Choose on rows of both classes."
         )
     given = objective.closed_form
-    cut, reachable = _best_cut(curve, objective) if given is None else (cut_at(curve, given), True)
+    cut, reachable = best_cut(curve, objective) if given is None else (cut_at(curve, given), True)
     threshold = float(curve.threshold[cut]) if given is None else given
     value, matrix, support = float(objective.values(curve)[cut]), curve.matrix(cut), int(curve.flagged_rows[cut])
     return ChosenThreshold(
@@ -73,7 +76,7 @@ def sweep(curve: Curve, objective: Objective, *, ledger: "LedgerCheck | None" = 
         objective=objective.name,
         value=value,
         reachable=reachable,
-        sentence=_sentence(objective.name, value, threshold, matrix, reachable),
+        sentence=sentence_of(objective.name, value, threshold, matrix, reachable),
         matrix=matrix,
         support=support,
         warning=objective.warning(support, ledger) if reachable else None,
@@ -91,15 +94,23 @@ def cut_at(curve: Curve, threshold: float) -> int:
     return max(int(np.count_nonzero(curve.threshold >= threshold)) - 1, 0)
 
 
-def _best_cut(curve: Curve, objective: Objective) -> tuple[int, bool]:
-    """The best entry of the curve, and whether it satisfies the constraint."""
+def best_cut(curve: Curve, objective: Objective, design_effect: float | None = None) -> tuple[int, bool]:
+    """The best entry of the curve, and whether it satisfies the constraint.
+
+    Of equal ones it is that of the highest threshold, of objectives that fill a budget that of the lowest.
+
+    Args:
+        design_effect: the constraint must hold beyond chance, see `Objective.is_safe`; None takes counts as they are.
+    """
     values, is_cut = objective.values(curve), _is_cut(curve)
-    allowed = objective.is_allowed(curve) & is_cut
+    holds = objective.is_allowed(curve) if design_effect is None else objective.is_safe(curve, design_effect)
+    allowed = holds & is_cut
     reachable = bool(allowed.any())
     signed = -values if objective.is_loss else values
     gain = np.where(allowed, signed, -np.inf) if reachable else np.where(is_cut, objective.closeness(curve), -np.inf)
     best = gain.max()
-    return int(np.argmax(gain >= best - SAME * abs(best))), reachable
+    equal = np.flatnonzero(gain >= best - SAME * abs(best))
+    return int(equal[-1 if objective.fills else 0]), reachable
 
 
 def _is_cut(curve: Curve) -> BoolArray:
@@ -107,7 +118,8 @@ def _is_cut(curve: Curve) -> BoolArray:
     return np.append(np.diff(curve.threshold) < 0.0, True)
 
 
-def _sentence(name: str, value: float, threshold: float, matrix: ConfusionMatrix, reachable: bool) -> str:
+def sentence_of(name: str, value: float, threshold: float, matrix: ConfusionMatrix, reachable: bool) -> str:
+    """What a threshold gives, in a sentence."""
     outcome = (
         f"threshold {threshold:.6g} flags {matrix.flagged:.6g} of {matrix.total:.6g} rows "
         f"with precision {matrix.precision:.4g} and recall {matrix.recall:.4g}"

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from imbalance_spark.calibration import fit_of
 from imbalance_spark.core.errors import ConfigError, DataContractError
+from imbalance_spark.metrics.bucket_draws import HalvedCurve
 from imbalance_spark.metrics.curve import FLAG_NOBODY, Curve
 from imbalance_spark.metrics.grid import FloatArray, IntArray
 from imbalance_spark.threshold.choice import ChosenThreshold, sweep
 from imbalance_spark.threshold.objective import Objective, require_number
+from imbalance_spark.threshold.rule import Fit, choose_threshold
 
 if TYPE_CHECKING:
     from pyspark.sql import Column
@@ -208,15 +211,11 @@ def sweep_classes(
     """
     largest = int(np.argmax([curve.positives for curve in curves])) if curves else 0
     by_class = tuple(sweep(curve, objective) for curve in curves)
-    rule = ClassThresholds(
-        thresholds=tuple(chosen.threshold for chosen in by_class),
-        default_class=largest if default_class is None else default_class,
-    )
-    return ChosenClassThresholds(rule=rule, by_target=by_class)
+    return _of_classes(by_class, largest if default_class is None else default_class)
 
 
 def choose_thresholds(
-    objective: Objective, curves: Sequence[Curve], *, ledger: "LedgerCheck | None" = None
+    objective: Objective, samples: Sequence[HalvedCurve], fit: Fit | None = None, *, ledger: "LedgerCheck | None" = None
 ) -> ChosenClassThresholds:
     """The rule that an objective asks for: one threshold for two classes, with K one for each class but the largest.
 
@@ -224,19 +223,28 @@ def choose_thresholds(
     rows from the rare classes that they have reached.
 
     Args:
-        curves: one for each target, on the threshold set.
+        samples: one for each target, on validation: of scores before calibration, of K classes calibrated ones.
+        fit: how the scores of a single target are calibrated, see `choose_threshold`.
         ledger: the calibration check of a single target, for objectives that need calibrated scores.
     Raises:
         DataContractError: a target has no positive or no negative row.
         ConfigError: the objective needs amounts or days that it was not given.
     """
-    if len(curves) == 1:
-        chosen = sweep(curves[0], objective, ledger=ledger)
+    if len(samples) == 1:
+        chosen = choose_threshold(samples[0], objective, fit, ledger=ledger)
         return ChosenClassThresholds(rule=ClassThresholds.of_threshold(chosen.threshold), by_target=(chosen,))
-    each = sweep_classes(curves, objective)
-    largest = each.rule.default_class
+    by_class = tuple(choose_threshold(sample, objective, fit_of("identity")) for sample in samples)
+    largest = int(np.argmax([sample.whole.curve.positives for sample in samples]))
+    each = _of_classes(by_class, largest)
     thresholds = tuple(FLAG_NOBODY if k == largest else value for k, value in enumerate(each.rule.thresholds))
     return replace(each, rule=replace(each.rule, thresholds=thresholds))
+
+
+def _of_classes(by_class: tuple[ChosenThreshold, ...], default_class: int) -> ChosenClassThresholds:
+    thresholds = tuple(min(chosen.threshold, FLAG_NOBODY) for chosen in by_class)
+    return ChosenClassThresholds(
+        rule=ClassThresholds(thresholds=thresholds, default_class=default_class), by_target=by_class
+    )
 
 
 def _checked(probabilities: npt.ArrayLike, classes: int) -> FloatArray:

@@ -11,6 +11,7 @@ from imbalance_spark.threshold.objectives import (
     OBJECTIVES,
     AlertBudget,
     BayesCost,
+    MinCost,
     first_constant_costs,
     objective_from_config,
 )
@@ -30,8 +31,8 @@ class Decisions:
         fixed: rules that no data decides. Of K classes the cost matrix, and always `argmax`; of two classes none.
         swept: objectives that thresholds are chosen for.
         serve_objective: name of the rule that decides.
-        costs: by true class, then decided class, what a row costs: of K classes the cost matrix, of two the first
-            constant costs of an objective. None where none are given.
+        costs: by true class, then decided class, what a row costs: of K classes the cost matrix, of two the constant
+            costs of the serving objective, else of the first one that has any. None where none are given.
     """
 
     fixed: Mapping[str, CostMatrix]
@@ -43,6 +44,16 @@ class Decisions:
     def names(self) -> tuple[str, ...]:
         """Of all rules."""
         return (*self.fixed, *self.swept)
+
+    @property
+    def cost_objective(self) -> Objective:
+        """What errors cost, of two classes: the serving objective where it is a cost, else the first one that is.
+
+        Without any, each error costs 1.
+        """
+        losses = [objective for objective in self.swept.values() if objective.is_loss]
+        serving = self.swept.get(self.serve_objective)
+        return serving if serving in losses and serving is not None else next(iter(losses), MinCost(fn=1.0, fp=1.0))
 
     @property
     def needs_days(self) -> bool:
@@ -93,7 +104,7 @@ def decisions_of(
         problems.append(
             f"serve_objective: {serve_objective!r} is none of the objectives {names}.{nearest([served], names)}"
         )
-    costs = _costs(fixed, list(swept.values()))
+    costs = _costs(fixed, sorted(swept.values(), key=lambda objective: objective.name != served))
     decisions = Decisions(fixed=fixed, swept=swept, serve_objective=served, costs=costs)
     if decisions.needs_days and not has_time:
         problems.append("objectives: alert_budget counts alerts a day. Name orders.time, or give its days.")

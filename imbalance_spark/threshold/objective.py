@@ -30,6 +30,10 @@ class Objective(ABC):
     """Name in a config file."""
     is_loss: ClassVar[bool] = False
     """Whether a value is a cost: minimized, and additive over parts of the rows."""
+    fills: ClassVar[bool] = False
+    """Whether it takes the lowest of equally good thresholds: an alert that the budget has is not left unused."""
+    is_promise: ClassVar[bool] = False
+    """Whether it promises something of the rows themselves, which their expectation would not do."""
 
     @property
     def name(self) -> str:
@@ -41,6 +45,11 @@ class Objective(ABC):
         """The threshold that follows from the settings alone; None if it depends on the counts."""
         return None
 
+    @property
+    def bayes_threshold(self) -> float | None:
+        """The threshold of least expected cost on calibrated probabilities (Elkan, 2001); None if it is no constant."""
+        return None
+
     @abstractmethod
     def values(self, curve: Curve) -> FloatArray:
         """The objective's value at each threshold of the curve."""
@@ -48,6 +57,14 @@ class Objective(ABC):
     def is_allowed(self, curve: Curve) -> BoolArray:
         """Which thresholds satisfy the objective's constraint; all if it has none."""
         return np.ones(len(curve.threshold), dtype=bool)
+
+    def is_safe(self, curve: Curve, design_effect: float) -> BoolArray:
+        """Which thresholds satisfy the constraint beyond chance; see `design_effect` of `threshold.rule`."""
+        return self.is_allowed(curve)
+
+    def out_of_reach(self, curve: Curve, design_effect: float) -> str | None:
+        """Why nobody is flagged where no threshold is safe, and what would do; None to take the nearest threshold."""
+        return None
 
     def closeness(self, curve: Curve) -> FloatArray:
         """What to maximize if no threshold is allowed: how close each one is to the constraint."""
@@ -61,6 +78,10 @@ class Objective(ABC):
             ledger: the check of the scores' calibration; None if it was not run.
         """
         return None
+
+    def on_share(self, share: float) -> Self:
+        """The same objective for a share of the rows, in (0, 1]. Only alert budgets depend on how many there are."""
+        return self
 
     def with_days(self, days: float) -> Self:
         """The same objective for counts that cover `days` days; see `count_days`. Only alert budgets need them."""

@@ -1,10 +1,12 @@
 """The objectives of a threshold: rates, costs and alert budgets, one class each."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+from scipy.stats import norm
 
 from imbalance_spark.core.errors import ConfigError, nearest
 from imbalance_spark.metrics.curve import Curve
@@ -56,6 +58,8 @@ class MaxRecall(Objective):
     Args:
         precision: in (0, 1].
         min_support: >= 0; a choice that flags fewer rows has a warning, since its precision may be luck.
+        confidence: in [0.5, 1); the jobs ask that the lower one-sided bound of the precision at this level reaches
+            `precision` (Wilson, 1927). 0.5 is the precision as counted. `sweep` takes it as counted.
     Raises:
         ConfigError: a setting is out of range.
 
@@ -69,12 +73,16 @@ class MaxRecall(Objective):
     """
 
     key: ClassVar[str] = "max_recall"
+    is_promise: ClassVar[bool] = True
     precision: float
     min_support: int = 30
+    confidence: float = 0.9
 
     def __post_init__(self) -> None:
         require_number("max_recall.precision", self.precision, above=0.0, most=1.0, hint="0.9: nine of ten are right.")
         require_number("max_recall.min_support", self.min_support, least=0, hint="It is a number of flagged rows.")
+        hint = "0.9 is missed in one of ten samples, 0.5 takes the precision as it is counted."
+        require_number("max_recall.confidence", self.confidence, least=0.5, most=1.0 - 1e-12, hint=hint)
 
     @property
     def name(self) -> str:
@@ -88,6 +96,41 @@ class MaxRecall(Objective):
     def is_allowed(self, curve: Curve) -> BoolArray:
         """Whether the precision is reached; flagging no row has precision 0."""
         return curve.precision >= self.precision * (1.0 - SAME)
+
+    def is_safe(self, curve: Curve, design_effect: float) -> BoolArray:
+        """Whether the lower bound of the precision reaches it."""
+        return self.lower_bound(curve, design_effect) >= self.precision * (1.0 - SAME)
+
+    def lower_bound(self, curve: Curve, design_effect: float = 1.0) -> FloatArray:
+        """Lower one-sided bound of the precision at each threshold (Wilson, 1927); 0 where nothing is flagged.
+
+        Args:
+            design_effect: by how much dependent or weighted rows widen the variance of the precision.
+        """
+        z = float(norm.ppf(self.confidence))
+        rows, found = np.maximum(curve.flagged_rows / design_effect, 1e-9), curve.precision
+        spread = z * np.sqrt(found * (1.0 - found) / rows + (z / (2.0 * rows)) ** 2)
+        bound = (found + z * z / (2.0 * rows) - spread) / (1.0 + z * z / rows)
+        return np.where(curve.flagged_rows > 0, bound, 0.0)
+
+    def out_of_reach(self, curve: Curve, design_effect: float) -> str:
+        """The nearest threshold, and how many positive rows would do if the precision there is what it seems."""
+        bound = self.lower_bound(curve, design_effect)
+        nearest = int(np.argmax(bound))
+        precision, flagged, positives = (
+            float(curve.precision[nearest]), int(curve.flagged_rows[nearest]), int(curve.counts.positives.sum()),
+        )  # fmt: skip
+        said = (
+            f"{self.name} is out of reach, and nobody is flagged: the nearest threshold, "
+            f"{curve.threshold[nearest]:.6g}, has a precision of {precision:.4g} on {flagged} flagged rows, with "
+            f"{self.confidence:.0%} confidence at least {bound[nearest]:.4g}."
+        )
+        if precision <= self.precision:
+            return f"{said} More rows would not change that. Lower the target."
+        needed = design_effect * float(norm.ppf(self.confidence)) ** 2 * self.precision * (1.0 - self.precision)
+        more = max(needed / (precision - self.precision) ** 2 / flagged, 1.0)
+        would_do = math.ceil(positives * more)
+        return f"{said} If that is its precision, some {would_do} positive rows would show it; there are {positives}."
 
     def closeness(self, curve: Curve) -> FloatArray:
         """Precision: the highest is closest to the target."""
@@ -206,6 +249,11 @@ class MinCost(Objective):
         """`min_cost_fn_10_fp_1`."""
         return f"min_cost_fn_{self.fn if isinstance(self.fn, str) else format(self.fn, 'g')}_fp_{self.fp:g}"
 
+    @property
+    def bayes_threshold(self) -> float | None:
+        """fp / (fp + fn); None where the cost depends on the row."""
+        return None if isinstance(self.fn, str) else self.fp / (self.fp + self.fn)
+
     def values(self, curve: Curve) -> FloatArray:
         """Cost at each threshold."""
         if not isinstance(self.fn, str):
@@ -257,6 +305,11 @@ class BayesCost(Objective):
         return "bayes_cost_" + "_".join(f"{cell}_{getattr(self, cell):g}" for cell in cells)
 
     @property
+    def bayes_threshold(self) -> float:
+        """t*, in (0, 1)."""
+        return self.closed_form
+
+    @property
     def closed_form(self) -> float:
         """t*, in (0, 1)."""
         of_positive, of_negative = self.fp - self.tn, self.fn - self.tp
@@ -286,7 +339,9 @@ def first_constant_costs(objectives: Sequence[Objective]) -> tuple[float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class AlertBudget(Objective):
-    """Maximize recall among thresholds that flag at most `per_day` rows per day; flagging no row always satisfies it.
+    """Maximize recall among thresholds that flag at most `per_day` orders per day; flagging none always satisfies it.
+
+    Of equal recall the lowest threshold is taken: the budget is filled. Orders are counted, whatever they weigh.
 
     Args:
         per_day: alerts per day, > 0.
@@ -300,6 +355,8 @@ class AlertBudget(Objective):
     """
 
     key: ClassVar[str] = "alert_budget"
+    fills: ClassVar[bool] = True
+    is_promise: ClassVar[bool] = True
     per_day: float
     days: float | None = None
 
@@ -330,7 +387,17 @@ class AlertBudget(Objective):
                 "alert_budget.days is unknown: the number of days that the counted rows amount to. "
                 "Name a time column in the orders, or set days in the objective."
             )
-        return curve.tp + curve.fp <= self.per_day * self.days * (1.0 + SAME)
+        return curve.alerts <= self.per_day * self.days * (1.0 + SAME)
+
+    def warning(self, flagged_rows: int, ledger: "LedgerCheck | None") -> str | None:
+        """A warning if the budget is left unused."""
+        if flagged_rows > 0:
+            return None
+        return f"{self.name} flags nobody: more orders share the highest score than the budget allows."
+
+    def on_share(self, share: float) -> Self:
+        """The budget of so many fewer days."""
+        return self if self.days is None else replace(self, days=self.days * share)
 
 
 _KINDS = (MaxFBeta, MaxRecall, MaxPrecision, MinCost, BayesCost, AlertBudget, MaxMCC, MaxKappa, Youden)

@@ -23,7 +23,7 @@ from jobs import train
 # already that no step log knows of. Calibration, thresholds and metrics are one piece, `evaluate_strategy`. A version
 # that is registered is promoted at once: nothing lies between `after register_version` and `before promote`.
 KILL_POINTS = (
-    "before validation", "before quarantined", "before split", "before train", "before fit_none", "after fit_none",
+    "before quarantined", "before split", "before train", "before fit_none", "after fit_none",
     "before train_undersample", "before counts_none", "before evaluate_strategy", "before log_bundle",
     "after log_bundle", "before register_version", "after register_version", "after promote",
 )  # fmt: skip

@@ -79,7 +79,8 @@ def class_counts(noise: float) -> tuple[dict[str, tuple[np.ndarray, np.ndarray, 
 
 def _scored_classes(noise: float, decisions: Decisions) -> ScoredStrategy:
     folds, counts = class_counts(noise)
-    chosen = {name: choose_thresholds(objective, counts.choosing()) for name, objective in decisions.swept.items()}
+    samples = [target.halved for target in counts.targets]
+    chosen = {name: choose_thresholds(objective, samples) for name, objective in decisions.swept.items()}
     rules = {**decisions.fixed, **{name: found.rule for name, found in chosen.items()}}
     confusions = {}
     for name, rule in rules.items():
