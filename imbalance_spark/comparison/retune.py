@@ -14,7 +14,7 @@ from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.evaluate import evaluate, ranking_metrics
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
-from imbalance_spark.threshold.base_rate import at_base_rate
+from imbalance_spark.threshold.base_rate import EstimatedBaseRate, at_base_rate
 from imbalance_spark.threshold.change import ThresholdChange, ThresholdOutcome, change_threshold, outcome_at
 from imbalance_spark.threshold.choice import cut_at
 from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix
@@ -43,6 +43,7 @@ class BeforeAfter:
 @dataclass(frozen=True, kw_only=True)
 class RetuneResult:
     """A model that decides otherwise, and what that changes.
+        old_rate: that of all of validation, which probabilities move from; None where no other was asked for.
 
     Args:
         target: of K classes the one whose threshold moved; empty for two classes and for new costs.
@@ -50,6 +51,7 @@ class RetuneResult:
         folds: the same on all of validation, and on test. Of one of K classes these are rows that reach its
             threshold, against the rest.
         base_rate: the share of positives that was asked for; None for that of the counts.
+    old_rate: EstimatedBaseRate | None = None
     """
 
     bundle: ModelBundle
@@ -79,12 +81,14 @@ class RetuneResult:
         """The change as a table for people."""
         if self.change is None:
             yield f"Strategy {self.bundle.strategy}: decides by {self.rule} with the new costs."
+        if self.old_rate is not None:
+            yield f"The base rate of validation is {self.old_rate}."
             yield _NOT_COUNTED
             return
         outcome, of_class = self.change, f" of {self.target}" if self.target else ""
         yield (
             f"Strategy {self.bundle.strategy}: threshold{of_class} {outcome.before.threshold:.6g} -> "
-            f"{outcome.after.threshold:.6g} on the scores of before, chosen for {outcome.chosen.objective}."
+            f"{outcome.after.threshold:.6g} on the previous score scale, chosen for {outcome.chosen.objective}."
         )
         if self.bundle.base_rate_shift is not None:
             shift = self.bundle.base_rate_shift.logit_shift
@@ -104,11 +108,16 @@ class RetuneResult:
         """The change as JSON values."""
         record: dict[str, Any] = {"strategy": self.bundle.strategy}
         record |= {"class": self.target} if self.target else {}
+            "base_rate": self._base_rates(),
         if self.change is None:
             return record | {"objective": self.rule, "costs": self._costs(), "not_counted": _NOT_COUNTED}
         chosen = self.change.chosen
         return {
             **record,
+    def _base_rates(self) -> dict[str, Any] | None:
+        """The new rate, and that of validation with its interval."""
+        return None if self.old_rate is None else {"new": self.base_rate, "validation": asdict(self.old_rate)}
+
             "objective": chosen.objective,
             "threshold": {"before": self.change.before.threshold, "after": self.change.after.threshold},
             "reachable": chosen.reachable,
@@ -150,6 +159,7 @@ def retune(
 
     The booster, its encodings, its correction and its calibrator stay as they are. A bundle of two classes has the one
     new threshold: the others were chosen for objectives that no longer hold. One of K classes keeps its rules and gets
+            Probabilities move from the rate of all of validation, which is more certain than that of the half.
     one more, which decides: its thresholds with that of `target` replaced.
 
     Args:
@@ -163,11 +173,13 @@ def retune(
         ConfigError: a setting is out of range, the objective needs what the counts lack, or the model has no such
             class or no thresholds.
         DataContractError: the choosing half has no positive or no negative row.
+    old_rate = None if base_rate is None else EstimatedBaseRate.of(counts.validation)
     """
     if orders_per_day is not None:
         require_number("--orders-per-day", orders_per_day, above=0.0, hint="It is how many orders are scored a day.")
     number = _number_of(bundle, target, base_rate)
     counts, through = held_out.targets[number], bundle.calibrator.apply if not target else None
+        old_rate=None if old_rate is None else old_rate.rate,
     choose = counts.choose.curve(through)
     thresholds = _old_rule(bundle, target)
     change = change_threshold(
@@ -188,6 +200,7 @@ def retune(
             for threshold in (change.before.threshold, change.after.threshold)
         )
         return BeforeAfter(before=before, after=after)
+        old_rate=old_rate,
 
     return RetuneResult(
         bundle=_retuned(bundle, thresholds, target, number, change, base_rate),

@@ -43,6 +43,8 @@ class Logged:
     label: np.ndarray
     probability: np.ndarray
     """Calibrated, of the half of validation that chooses."""
+    base_rate: float
+    """Of all of validation."""
 
 
 def _booster() -> bytes:
@@ -105,7 +107,12 @@ def _log(folder: Path) -> Logged:
             model_uri = models.log_bundle(run_id, bundle)
         register_version(NAME, model_uri, {}, "champion")
     return Logged(
-        uri=uri, parent_id=parent_id, run_id=run_id, label=rows[1][0], probability=CALIBRATOR.apply(rows[1][1])
+        uri=uri,
+        parent_id=parent_id,
+        run_id=run_id,
+        label=rows[1][0],
+        probability=CALIBRATOR.apply(rows[1][1]),
+        base_rate=float(np.mean([rows[0][0], rows[1][0]])),
     )
 
 
@@ -226,8 +233,7 @@ def test_a_moved_base_rate_moves_the_served_probabilities_in_closed_form(logged:
     assert new.threshold == pytest.approx(1 / 26)  # Elkan's, on probabilities at the new rate
     orders = pd.DataFrame({"x": np.linspace(-3, 3, 50)})
     before, after = (np.asarray(Scorer(bundle).score(orders)["probability"]) for bundle in (old, new))
-    rate = logged.label.mean()
-    odds = before / (1 - before) * (0.004 / 0.996) / (rate / (1 - rate))
+    odds = before / (1 - before) * (0.004 / 0.996) / (logged.base_rate / (1 - logged.base_rate))
     np.testing.assert_allclose(after, odds / (1 + odds))
     assert MlflowClient().get_model_version(NAME, "2").tags["base_rate"] == "0.004"
 
