@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
+from typing import Any
 
 from imbalance_spark.cli.exit_codes import run_job
 from imbalance_spark.comparison.retune import (
@@ -18,10 +19,13 @@ from imbalance_spark.comparison.retune import (
 from imbalance_spark.config.yaml_file import read_yaml
 from imbalance_spark.core.errors import ConfigError, QualityGateError
 from imbalance_spark.core.progress import Progress
+from imbalance_spark.scoring.bundle import SERVED
+from imbalance_spark.threshold.class_rules import rule_to_dict
 from imbalance_spark.threshold.decisions import COST_MATRIX, cost_matrix_from_config
 from imbalance_spark.threshold.objective import Objective
 from imbalance_spark.threshold.objectives import OBJECTIVES, MinCost, first_constant_costs, objective_from_config
 from imbalance_spark.tracking.models import LoggedModel, load_logged_model
+from imbalance_spark.tracking.registry import RegisteredModel
 
 _SETTINGS = sorted({field.name for kind in OBJECTIVES.values() for field in fields(kind)} - {"days"})
 """Every setting that some objective has; days follow from --orders-per-day."""
@@ -86,13 +90,13 @@ def _run(args: argparse.Namespace) -> int:
     with progress.step("choose") as step:
         result = _retuned(args, source, objective, cost, per_day)
         step.says(result.sentence if result.change is None else f"{result.rule}, {_threshold(result)}")
-    number = None
+    registered = None
     if result.reachable and not args.dry_run and name is not None:
         with progress.step("register") as step:
             costs = first_constant_costs([one for one in (cost, objective) if one is not None]) or (1.0, 1.0)
-            number = register_retuned(source, result, name, costs=costs, alias=args.alias)
-            step.says(f"{name} version {number}")
-    _print(args, source, result, per_day, name, number)
+            registered = register_retuned(source, result, name, costs=costs, alias=args.alias)
+            step.says(f"{name} version {registered.version}")
+    _print(args, source, result, per_day, registered)
     if result.change is not None and not result.reachable:
         raise QualityGateError(f"{result.change.chosen.sentence} Nothing was registered.")
     return 0
@@ -139,12 +143,11 @@ def _print(
     source: LoggedModel,
     result: RetuneResult,
     per_day: float | None,
-    name: str | None,
-    number: str | None,
+    registered: RegisteredModel | None,
 ) -> None:
     if args.json:
-        registered = None if number is None else {"name": name, "version": number, "alias": args.alias}
-        found = {"run": source.run_id, "orders_per_day": per_day, **result.to_dict(), "registered": registered}
+        version = None if registered is None else _version(registered, args.alias)
+        found = {"run": source.run_id, "orders_per_day": per_day, **result.to_dict(), "registered": version}
         print(json.dumps(found))
         return
     print("\n".join(result.lines()))
@@ -154,8 +157,17 @@ def _print(
         print(f"Alerts a day at {per_day:,.0f} orders a day, as in the log; --orders-per-day N is for another number.")
     if args.base_rate is not None:
         print(f"Expected at a share of positives of {args.base_rate:g}.")
-    if number is not None:
-        print(f"Registered {name} version {number}" + (f" as {args.alias}." if args.alias else "."))
+    if registered is not None:
+        alias = f" as {args.alias}" if args.alias else ""
+        print(f"Registered {registered.name} version {registered.version}{alias}.")
+        print(f"Read back from it: {registered.bundle.decides}.")
+
+
+def _version(model: RegisteredModel, alias: str | None) -> dict[str, Any]:
+    """What is served, as the registry has it."""
+    bundle = model.bundle
+    rule = {"threshold": bundle.threshold} if bundle.targets == 1 else rule_to_dict(bundle.rule_of(SERVED))
+    return {"name": model.name, "version": model.version, "alias": alias, "objective": bundle.serve_objective, **rule}
 
 
 def _number_or_text(text: str) -> float | str:

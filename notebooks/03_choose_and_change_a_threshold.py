@@ -143,8 +143,8 @@ display(pd.DataFrame([{"fold": fold, "": when, **vars(outcome)} for (fold, when)
 # COMMAND ----------
 
 if dbutils.widgets.get("register") == "yes":
-    number = ims.register_retuned(logged, retuned, model.name, costs=(fn, fp), alias="champion")
-    print(f"Registered {model.name} version {number} as champion.")
+    registered = ims.register_retuned(logged, retuned, model.name, costs=(fn, fp), alias="champion")
+    print(f"Registered {model.name} version {registered.version} as champion: {registered.bundle.decides}.")
 
 # COMMAND ----------
 

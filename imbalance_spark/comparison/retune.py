@@ -1,7 +1,5 @@
 """Another threshold, or other costs, for a model that is there: from its logged counts alone, no data, no refit."""
 
-import hashlib
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -14,22 +12,17 @@ from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.evaluate import evaluate, ranking_metrics
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
-from imbalance_spark.threshold.base_rate import at_base_rate
+from imbalance_spark.threshold.base_rate import EstimatedBaseRate, at_base_rate
 from imbalance_spark.threshold.change import ThresholdChange, ThresholdOutcome, change_threshold, outcome_at
 from imbalance_spark.threshold.choice import cut_at
 from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix
 from imbalance_spark.threshold.decisions import COST_MATRIX
 from imbalance_spark.threshold.objective import Objective, require_number
-from imbalance_spark.tracking.models import LoggedModel, log_retuned, register_version
+from imbalance_spark.tracking.models import LoggedModel, log_retuned
+from imbalance_spark.tracking.registry import RegisteredModel, register_bundle
 from imbalance_spark.tracking.runs import Evidence
 
 _COLUMNS = ("alerts", "alerts a day", "precision", "recall", "cost")
-
-
-_RETUNED_FROM = "imbalance_spark.retuned_from"
-
-
-_OBJECTIVE, _BASE_RATE = "imbalance_spark.objective", "imbalance_spark.base_rate"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +43,7 @@ class RetuneResult:
         folds: the same on all of validation, and on test. Of one of K classes these are rows that reach its
             threshold, against the rest.
         base_rate: the share of positives that was asked for; None for that of the counts.
+        old_rate: that of all of validation, which probabilities move from; None where no other was asked for.
     """
 
     bundle: ModelBundle
@@ -57,6 +51,7 @@ class RetuneResult:
     change: ThresholdChange | None = None
     folds: Mapping[str, BeforeAfter] = field(default_factory=dict)
     base_rate: float | None = None
+    old_rate: EstimatedBaseRate | None = None
 
     @property
     def rule(self) -> str:
@@ -84,8 +79,10 @@ class RetuneResult:
         outcome, of_class = self.change, f" of {self.target}" if self.target else ""
         yield (
             f"Strategy {self.bundle.strategy}: threshold{of_class} {outcome.before.threshold:.6g} -> "
-            f"{outcome.after.threshold:.6g} on the scores of before, chosen for {outcome.chosen.objective}."
+            f"{outcome.after.threshold:.6g} on the previous score scale, chosen for {outcome.chosen.objective}."
         )
+        if self.old_rate is not None:
+            yield f"The base rate of validation is {self.old_rate}."
         if self.bundle.base_rate_shift is not None:
             shift = self.bundle.base_rate_shift.logit_shift
             yield f"Probabilities move by {shift:+.4g} in logit; on them the threshold is {self.bundle.threshold:.6g}."
@@ -111,10 +108,15 @@ class RetuneResult:
             **record,
             "objective": chosen.objective,
             "threshold": {"before": self.change.before.threshold, "after": self.change.after.threshold},
+            "base_rate": self._base_rates(),
             "reachable": chosen.reachable,
             "warning": chosen.warning,
             "folds": {fold: asdict(found) for fold, found in self.folds.items()},
         }
+
+    def _base_rates(self) -> dict[str, Any] | None:
+        """The new rate, and that of validation with its interval."""
+        return None if self.old_rate is None else {"new": self.base_rate, "validation": asdict(self.old_rate)}
 
     def _costs(self) -> dict[str, dict[str, float]]:
         """By true class, then decided class."""
@@ -157,6 +159,7 @@ def retune(
         target: of K classes the one whose threshold moves; empty for two classes.
         base_rate: share of positives to expect from now on, in (0, 1), for two classes; None when it is that of the
             counts, whatever an earlier retuning expected. The new bundle's probabilities, and its threshold, are at it.
+            Probabilities move from the rate of all of validation, which is more certain than that of the half.
         cost: the costs to report; by default the objective itself where it is a cost.
         orders_per_day: orders that will be scored a day, above 0; tells alerts a day, and alert budgets need it.
     Raises:
@@ -170,11 +173,13 @@ def retune(
     counts, through = held_out.targets[number], bundle.calibrator.apply if not target else None
     choose = counts.choose.curve(through)
     thresholds = _old_rule(bundle, target)
+    old_rate = None if base_rate is None else EstimatedBaseRate.of(counts.validation)
     change = change_threshold(
         choose,
         objective,
         old_threshold=thresholds.thresholds[number] if target else _at_rate_of_counts(bundle),
         base_rate=base_rate,
+        old_rate=None if old_rate is None else old_rate.rate,
         cost=cost,
         days=_days(choose, orders_per_day),
         ledger=ledger_check(choose),
@@ -195,6 +200,7 @@ def retune(
         change=change,
         folds={fold: outcomes(found.curve(through)) for fold, found in counts.by_fold.items()},
         base_rate=base_rate,
+        old_rate=old_rate,
     )
 
 
@@ -217,27 +223,23 @@ def register_retuned(
     *,
     costs: tuple[float, float] = (1.0, 1.0),
     alias: str | None = None,
-) -> str:
-    """Log the retuned model beside its source and register it; the number of the new version.
+) -> RegisteredModel:
+    """Log the retuned model beside its source and register it.
 
-    Logged twice, the same retuning is one MLflow run.
+    Registered twice, an equal bundle from the same source is one MLflow run and one version; any other is a new one.
 
     Args:
         name: of the registered model.
         costs: of a false negative and of a false positive, for the logged metric `cost`.
         alias: to move to the new version, such as `champion`; None moves none.
+    Returns:
+        The version, with the bundle as it is read back from the registry.
+    Raises:
+        DataContractError: the registry holds another bundle. No alias was moved.
     """
     evidence = retuned_evidence(source, source.held_out, result, costs={"fn": costs[0], "fp": costs[1]})
-    model_uri = log_retuned(source, result.bundle, evidence, retuned_identity(source, result))
-    return register_version(name, model_uri, version_tags(source, result), alias)
-
-
-def retuned_identity(source: LoggedModel, result: RetuneResult) -> dict[str, str]:
-    """Tags that find the run of this retuning of this run again."""
-    # MLflow's search takes no quotes inside a value: costs stand as a hash.
-    costs = json.dumps(result.to_dict().get("costs"), sort_keys=True)
-    asked = result.rule if result.change is not None else hashlib.sha256(costs.encode()).hexdigest()
-    return {_RETUNED_FROM: source.run_id, _OBJECTIVE: asked, _BASE_RATE: _rate_text(result)}
+    model_uri = log_retuned(source, result.bundle, evidence)
+    return register_bundle(name, model_uri, result.bundle, tags=version_tags(source, result), alias=alias)
 
 
 def version_tags(source: LoggedModel, result: RetuneResult) -> dict[str, str]:
@@ -247,7 +249,7 @@ def version_tags(source: LoggedModel, result: RetuneResult) -> dict[str, str]:
         "source_version": "-" if number is None else f"{source.registered_name}/{number}",
         "source_run_id": source.run_id,
         "objective": result.rule,
-        "base_rate": _rate_text(result),
+        "base_rate": "-" if result.base_rate is None else repr(result.base_rate),
         "threshold": "-" if result.change is None else repr(result.change.chosen.threshold),
         "reason": result.sentence,
     }
@@ -364,10 +366,6 @@ def _days(curve: Curve, orders_per_day: float | None) -> float | None:
     if orders_per_day is None:
         return None
     return float(curve.flagged_rows[-1]) / orders_per_day
-
-
-def _rate_text(result: RetuneResult) -> str:
-    return "-" if result.base_rate is None else repr(result.base_rate)
 
 
 def _cells(outcome: ThresholdOutcome) -> str:

@@ -1,4 +1,4 @@
-"""Confidence intervals of metrics and of paired differences, by a jackknife over hash buckets of rows."""
+"""Confidence intervals: Wilson's of a rate; of metrics and paired differences by a jackknife over hash buckets."""
 
 import math
 import re
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import stdtrit
 
 from imbalance_spark.core.errors import ConfigError, DataContractError
@@ -93,6 +94,9 @@ FEW_POSITIVES = 100
 
 
 FEW_BUCKETS = 20
+
+
+_Z = 1.96  # a normal variable lies within it, either side of its mean, 95 % of the time
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +197,18 @@ def target_differences(
             again = _column(without, name) - _column(others_without, name)
             found[name] = jackknife_interval(difference, again, REAL, rarest, level=level)
     return found
+
+
+def wilson_interval(rate: npt.ArrayLike, rows: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Lower and upper end of the 95 % interval of a share of independent rows, also of a rare one (Wilson, 1927).
+
+    Args:
+        rate: share in [0, 1]. rows: how many rows it is the share of, above 0; of the same shape.
+    """
+    p, n = np.asarray(rate, dtype=np.float64), np.asarray(rows, dtype=np.float64)
+    centre = (p + _Z**2 / (2.0 * n)) / (1.0 + _Z**2 / n)
+    reach = _Z * np.sqrt(p * (1.0 - p) / n + _Z**2 / (4.0 * n**2)) / (1.0 + _Z**2 / n)
+    return np.maximum(centre - reach, 0.0), np.minimum(centre + reach, 1.0)
 
 
 def rarest_of(samples: Sequence[BucketedCurve]) -> BucketedCurve:

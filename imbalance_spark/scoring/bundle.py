@@ -11,7 +11,7 @@ from imbalance_spark.metrics.grid import FloatArray
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
 from imbalance_spark.scoring.boosters import LinearModel
-from imbalance_spark.scoring.bundle_files import BOOSTER, LINEAR, read_parts, write_parts
+from imbalance_spark.scoring.bundle_files import BOOSTER, LINEAR, encode_parts, read_parts, sha256_of, write_parts
 from imbalance_spark.threshold.class_rules import ClassThresholds, Rule, rule_from_dict, rule_to_dict
 
 _FORMAT, _TWO_CLASSES, _CLASSES = 4, 2, 3
@@ -141,8 +141,16 @@ class ModelBundle:
         calibrated = self.calibrator.apply(corrected)
         return calibrated if self.base_rate_shift is None else self.base_rate_shift.apply(calibrated)
 
+    @property
+    def sha256(self) -> str:
+        """A hash of all that `save` writes: equal for equal bundles, and for no others."""
+        return sha256_of(self._parts())
+
     def save(self, folder: str) -> dict[str, str]:
         """Write the parts and a manifest of their sha256; give the manifest."""
+        return write_parts(folder, self._parts())
+
+    def _parts(self) -> dict[str, bytes]:
         description = {
             "format": _FORMAT,
             "strategy": self.strategy,
@@ -160,7 +168,7 @@ class ModelBundle:
             "base_rate_shift": None if self.base_rate_shift is None else self.base_rate_shift.to_dict(),
         }
         name = LINEAR if LinearModel.is_in(self.model_bytes) else BOOSTER
-        return write_parts(folder, name, self.model_bytes, description, decision)
+        return encode_parts(name, self.model_bytes, description, decision)
 
     @classmethod
     def load(cls, folder: str) -> Self:

@@ -16,22 +16,36 @@ DESCRIPTION, DECISION, MANIFEST = "model.json", "threshold.json", "manifest.json
 """What never changes; how probabilities become decisions, which may be changed later; the hashes."""
 
 
-def write_parts(
-    folder: str, name: str, model: bytes, description: Mapping[str, Any], decision: Mapping[str, Any]
-) -> dict[str, str]:
-    """Write the parts, the model under its name, and a manifest of their sha256; give the manifest."""
-    target = Path(folder)
+def encode_parts(
+    name: str, model: bytes, description: Mapping[str, Any], decision: Mapping[str, Any]
+) -> dict[str, bytes]:
+    """The content of each part's file by its name; `name` is that of the model."""
+    described, decided = (json.dumps(part, indent=1).encode() for part in (description, decision))
+    return {name: model, DESCRIPTION: described, DECISION: decided}
+
+
+def manifest_of(parts: Mapping[str, bytes]) -> dict[str, str]:
+    """The sha256 of each part, by its file's name."""
+    return {name: _sha256(content) for name, content in parts.items()}
+
+
+def sha256_of(parts: Mapping[str, bytes]) -> str:
+    """One sha256 of all parts: that of their manifest."""
+    return _sha256(json.dumps(manifest_of(parts), sort_keys=True).encode())
+
+
+def write_parts(folder: str, parts: Mapping[str, bytes]) -> dict[str, str]:
+    """Write the parts of `encode_parts` and a manifest of their sha256; give the manifest."""
+    target, manifest = Path(folder), manifest_of(parts)
     target.mkdir(parents=True, exist_ok=True)
-    (target / name).write_bytes(model)
-    (target / DESCRIPTION).write_text(json.dumps(description, indent=1), "utf-8")
-    (target / DECISION).write_text(json.dumps(decision, indent=1), "utf-8")
-    manifest = {part: _sha256(target / part) for part in (name, DESCRIPTION, DECISION)}
+    for name, content in parts.items():
+        (target / name).write_bytes(content)
     (target / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
     return manifest
 
 
 def read_parts(folder: str) -> tuple[bytes, dict[str, Any], dict[str, Any]]:
-    """The model's bytes, the description and the decision, as `write_parts` was given them.
+    """The model's bytes, the description and the decision, as `encode_parts` was given them.
 
     Raises:
         DataContractError: a part is missing, or is not what the manifest says.
@@ -49,7 +63,7 @@ def _check_manifest(source: Path, parts: Sequence[str]) -> None:
         raise DataContractError(f"model bundle: {absent} are missing. Fetch the model again.")
     manifest = _read_manifest(source / MANIFEST)
     for name in parts:
-        found = _sha256(source / name)
+        found = _sha256((source / name).read_bytes())
         if found != manifest.get(name):
             raise DataContractError(
                 f"model bundle: {name} was changed: expected sha256 {manifest.get(name)}, found {found}. "
@@ -67,5 +81,5 @@ def _read_manifest(file: Path) -> dict[str, str]:
     raise DataContractError(f"model bundle: {file.name} was changed: it is no list of hashes. Fetch it again.")
 
 
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

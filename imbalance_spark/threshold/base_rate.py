@@ -1,13 +1,41 @@
 """Probabilities and counts at a different base rate, in closed form: no new data, no refit."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
 from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.core.errors import DataContractError
+from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.curve import FLAG_NOBODY, Curve
+from imbalance_spark.metrics.intervals import wilson_interval
 from imbalance_spark.threshold.objective import require_number
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimatedBaseRate:
+    """The share of positives of counted rows, with Wilson's 95 % interval.
+
+    Weights count in the share; the width of the interval is that of so many rows without weights.
+    """
+
+    rate: float
+    low: float
+    high: float
+    positives: int
+    """Positive rows, without weights."""
+
+    @classmethod
+    def of(cls, counts: ScoreCounts) -> Self:
+        """The base rate of counts with at least one row."""
+        curve = counts.curve()
+        rate = curve.prevalence()
+        low, high = wilson_interval(rate, curve.flagged_rows[-1])
+        return cls(rate=rate, low=float(low), high=float(high), positives=int(counts.positives.sum()))
+
+    def __str__(self) -> str:
+        return f"{self.rate:.3g} ({self.low:.3g} to {self.high:.3g}, 95 %, {self.positives:,} positives)"
 
 
 def base_rate_correction(old_rate: float, new_rate: float) -> PriorCorrection:
@@ -29,7 +57,7 @@ def base_rate_correction(old_rate: float, new_rate: float) -> PriorCorrection:
     )
 
 
-def at_base_rate(curve: Curve, new_rate: float) -> Curve:
+def at_base_rate(curve: Curve, new_rate: float, *, old_rate: float | None = None) -> Curve:
     """The curve of the same rows at a different base rate.
 
     Weights of each class are rescaled so that positives make up `new_rate` of an unchanged total: precision, costs and
@@ -38,17 +66,19 @@ def at_base_rate(curve: Curve, new_rate: float) -> Curve:
     are the sample size. The result is a curve, not counts, because moved scores are not on the counts' grid.
 
     Args:
-        curve: on probabilities, of rows whose share of positives is the old rate.
+        curve: on probabilities.
         new_rate: share of positives, in (0, 1).
+        old_rate: share of positives at which the probabilities hold, in (0, 1), by default that of the curve. Scores
+            move from it; weights move from the curve's own share, so that the new share is `new_rate` in any case.
     Raises:
-        ConfigError: the rate is out of range.
+        ConfigError: a rate is out of range.
         DataContractError: a class has no row.
     """
     if curve.missing_class:
         raise DataContractError(f"at_base_rate: {curve.missing_class} to weight. Use rows of both classes.")
-    correction, counts = base_rate_correction(curve.prevalence(), new_rate), curve.counts
-    # A factor is the share that training kept of a class; here it is the old share over the new one.
-    negative, positive = (1.0 / factor for factor in correction.factors)
+    own_rate, counts = curve.prevalence(), curve.counts
+    correction = base_rate_correction(own_rate if old_rate is None else old_rate, new_rate)
+    negative, positive = (1.0 - new_rate) / (1.0 - own_rate), new_rate / own_rate
     reweighted = replace(
         counts,
         positive_weight=counts.positive_weight * positive,

@@ -60,6 +60,7 @@ def change_threshold(
     *,
     old_threshold: float,
     base_rate: float | None = None,
+    old_rate: float | None = None,
     cost: Objective | None = None,
     days: float | None = None,
     ledger: LedgerCheck | None = None,
@@ -73,6 +74,8 @@ def change_threshold(
         old_threshold: on the same scores.
         base_rate: share of positives to expect from now on, in (0, 1); None when it is that of the counts. Both
             thresholds are judged at it.
+        old_rate: share of positives at which the scores hold, in (0, 1), such as that of more rows than were counted
+            here; by default that of the counts. It matters with `base_rate` alone.
         cost: the costs to report; by default the objective itself where it is a cost.
         days: how many days the counts cover, above 0; see `count_days`.
         ledger: `calibration.ledger_check` of the curve, for objectives that need calibrated scores.
@@ -85,9 +88,11 @@ def change_threshold(
     if days is not None:
         require_number("change_threshold.days", days, above=0.0, hint="It is the days the counted rows amount to.")
         objective = objective.with_days(days)
-    rate = curve.prevalence()
-    moved = curve if base_rate is None else at_base_rate(curve, base_rate)
-    correction = PriorCorrection.identity() if base_rate is None else base_rate_correction(rate, base_rate)
+    moved, correction = curve, PriorCorrection.identity()
+    if base_rate is not None:
+        rate = curve.prevalence() if old_rate is None else old_rate
+        moved = at_base_rate(curve, base_rate, old_rate=rate)
+        correction = base_rate_correction(rate, base_rate)
     chosen = sweep(moved, objective, ledger=ledger)
     costs = cost or (objective if objective.is_loss else None)
     new_threshold = _on_old_scale(chosen.threshold, curve, moved, correction)

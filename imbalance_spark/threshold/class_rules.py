@@ -169,7 +169,8 @@ Rule = CostMatrix | ClassThresholds
 def rule_to_dict(rule: Rule) -> dict[str, Any]:
     """As JSON values; `rule_from_dict` reads them back."""
     if isinstance(rule, CostMatrix):
-        return {"costs": [list(row) for row in rule.costs]}
+        # 1 and 1.0 are one cost, and must be one text: a bundle is found again by the hash of its files.
+        return {"costs": [[float(cost) for cost in row] for row in rule.costs]}
     return {"thresholds": list(rule.thresholds), "default_class": rule.default_class}
 
 

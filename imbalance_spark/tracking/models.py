@@ -114,6 +114,10 @@ _RUN_ID, _STRATEGY = strategy_identity("", "")
 _PARENT = "mlflow.parentRunId"
 
 
+_RETUNED_FROM, BUNDLE_SHA256 = "imbalance_spark.retuned_from", "imbalance_spark.bundle_sha256"
+"""Tags of a retuned run: the run that it comes from, and `ModelBundle.sha256`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoggedModel:
     """A model as an earlier job logged it: its run, its counts, and the versions it stands in."""
@@ -170,8 +174,9 @@ def load_logged_model(uri: str, run_id: str) -> LoggedModel:
         )
 
 
-def log_retuned(source: LoggedModel, bundle: ModelBundle, evidence: Evidence, identity: Mapping[str, str]) -> str:
-    """A run beside the source's with the retuned bundle; gives its model URI. The same identity logs once."""
+def log_retuned(source: LoggedModel, bundle: ModelBundle, evidence: Evidence) -> str:
+    """A run beside the source's with the retuned bundle, logged once for each source; gives its model URI."""
+    identity = {_RETUNED_FROM: source.run_id, BUNDLE_SHA256: bundle.sha256}
     with tracked_run(
         source.experiment_id, f"{bundle.strategy}, {bundle.serve_objective}", identity, source.parent_run_id
     ) as run_id:
@@ -179,15 +184,12 @@ def log_retuned(source: LoggedModel, bundle: ModelBundle, evidence: Evidence, id
         return log_bundle(run_id, bundle)
 
 
-def register_version(name: str, model_uri: str, tags: Mapping[str, str], alias: str | None = None) -> str:
-    """Register a logged model, once, and give the version's number; no alias moves but the one that is asked for."""
+def register_version(name: str, model_uri: str, tags: Mapping[str, str]) -> str:
+    """Register a logged model, once, and give the version's number; no alias moves."""
     client, run_id = MlflowClient(), run_of_model(model_uri)
     # Unity Catalog takes one condition only.
     found = [one.version for one in client.search_model_versions(f"run_id = '{run_id}'") if one.name == name]
-    number = found[0] if found else mlflow.register_model(model_uri, name, tags=dict(tags)).version
-    if alias is not None:
-        client.set_registered_model_alias(name, alias, str(number))
-    return str(number)
+    return str(found[0] if found else mlflow.register_model(model_uri, name, tags=dict(tags)).version)
 
 
 def _strategy_run(client: MlflowClient, run_id: str) -> Run:

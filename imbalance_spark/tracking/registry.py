@@ -1,6 +1,7 @@
 """MLflow's registry: versions and aliases of a model, and the model at a `models:/` address."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import mlflow
@@ -8,9 +9,9 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
-from imbalance_spark.core.errors import ConfigError
+from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.scoring.bundle import ModelBundle
-from imbalance_spark.tracking.models import load_bundle
+from imbalance_spark.tracking.models import BUNDLE_SHA256, load_bundle, register_version
 from imbalance_spark.tracking.store import NOT_FOUND, refuse_absent_file, short_waits, store_alone, store_errors
 
 _ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@]+))")
@@ -72,8 +73,33 @@ def load_registered_model(uri: str, address: str) -> RegisteredModel:
     with store_errors(absent), short_waits():
         client = MlflowClient()
         found = client.get_model_version(name, version) if version else client.get_model_version_by_alias(name, alias)
-        present = _version(found)
-        return RegisteredModel(**asdict(present), bundle=bundle_of_version(present))
+        return _with_bundle(found)
+
+
+def register_bundle(
+    name: str, model_uri: str, bundle: ModelBundle, *, tags: Mapping[str, str], alias: str | None = None
+) -> RegisteredModel:
+    """Register a logged model, once, and read it back; only then the alias moves.
+
+    Args:
+        bundle: what the logged model must hold.
+        alias: to move to the version, such as `champion`; None moves none.
+    Returns:
+        The version with the bundle that it serves.
+    Raises:
+        DataContractError: the version holds another bundle, or its files do not match their manifest.
+    """
+    client = MlflowClient()
+    model = _with_bundle(client.get_model_version(name, register_version(name, model_uri, tags)))
+    if model.bundle.sha256 != bundle.sha256:
+        raise DataContractError(
+            f"{model.label} holds another model (sha256 {model.bundle.sha256}) than the one to register "
+            f"({bundle.sha256}), so no alias was moved. Delete the MLflow run whose tag {BUNDLE_SHA256} is "
+            f"{bundle.sha256}, then retune again."
+        )
+    if alias is not None:
+        client.set_registered_model_alias(name, alias, model.version)
+    return model
 
 
 def champion_of(name: str) -> RegisteredVersion | None:
@@ -126,6 +152,11 @@ def _give_alias(client: MlflowClient, name: str, version: str, alias: str, reaso
     client.set_registered_model_alias(name, alias, version)
     client.set_model_version_tag(name, version, "reason", reason)
     return Registered(name=name, version=version, alias=alias, reason=reason)
+
+
+def _with_bundle(found: ModelVersion) -> RegisteredModel:
+    present = _version(found)
+    return RegisteredModel(**asdict(present), bundle=bundle_of_version(present))
 
 
 def _version(found: ModelVersion) -> RegisteredVersion:

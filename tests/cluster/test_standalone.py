@@ -106,8 +106,10 @@ def test_a_champion_is_trained_retuned_and_scores_before_and_after_end_to_end(
     assert (on_cluster["registered"]["version"], on_cluster["registered"]["alias"]) == ("1", "champion")
     first = json.loads(submit(home, "score.py", *scoring(home), spark=on(cluster, package))[-1])
     retuned = retune(home, package, str(on_cluster["mlflow_run_id"]), "--fn", "100", "--fp", "1")
-    assert retuned["registered"] == {"name": "orders", "version": "2", "alias": "champion"}
     second = score_here()
+    version = {"name": "orders", "version": "2", "alias": "champion"}
+    rule = {"objective": "min_cost_fn_100_fp_1", "threshold": second["threshold"]}
+    assert retuned["registered"] == {**version, **rule}
     assert score_here() == {**second, "is_new": False}
 
     before, after = first["threshold"], second["threshold"]

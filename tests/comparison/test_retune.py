@@ -5,6 +5,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from support.made_up_comparison import CLASSES, class_counts
 
 from imbalance_spark.calibration import LogOddsCalibration, MulticlassTemperature, PriorCorrection
@@ -17,7 +18,7 @@ from imbalance_spark.orders.labels import LabelEncoding
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
 from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix, choose_thresholds
-from imbalance_spark.threshold.objectives import AlertBudget, MaxFBeta, MaxRecall, MinCost
+from imbalance_spark.threshold.objectives import AlertBudget, BayesCost, MaxFBeta, MaxRecall, MinCost
 
 CALIBRATOR = LogOddsCalibration(method="platt", a=1.3, b=1.3, c=0.4)
 
@@ -92,13 +93,49 @@ def test_only_the_threshold_of_the_bundle_changes() -> None:
     assert (new.correction, new.calibrator, new.categories) == (old.correction, old.calibrator, old.categories)
 
 
-def test_at_the_rate_of_the_counts_the_base_rate_changes_nothing() -> None:
-    held_out, objective = _held_out(_rows(1), _rows(2), _rows(3)), MinCost(fn=25.0, fp=1.0)
-    rate = held_out.target.choose.curve().prevalence()
-    plain, moved = (retune(_bundle(), held_out, objective, base_rate=given) for given in (None, rate))
-    probability = CALIBRATOR.apply(held_out.target.choose.score)
-    flagged = [probability >= found.change.after.threshold for found in (plain, moved)]
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 1000))
+def test_at_the_rate_of_all_of_validation_served_probabilities_do_not_move(seed: int) -> None:
+    # The halves have rates of their own, up to a third apart.
+    held_out, objective = _held_out(_rows(seed), _rows(seed + 1), _rows(seed + 2)), BayesCost(fn=25.0, fp=1.0)
+    rate = held_out.target.validation.curve().prevalence()
+    plain, moved = (retune(_bundle(), held_out, objective, base_rate=given).bundle for given in (None, rate))
+    score = held_out.target.validation.score
+    assert moved.base_rate_shift.logit_shift == pytest.approx(0.0, abs=1e-12)
+    np.testing.assert_allclose(moved.probabilities(score), plain.probabilities(score))
+    assert moved.threshold == plain.threshold
+
+
+def test_at_a_rate_that_both_halves_have_the_same_rows_are_flagged() -> None:
+    rows, objective = _rows(1), MinCost(fn=25.0, fp=1.0)
+    held_out = _held_out(rows, rows, _rows(3))
+    plain, moved = (retune(_bundle(), held_out, objective, base_rate=given) for given in (None, rows[0].mean()))
+    flagged = [CALIBRATOR.apply(rows[1]) >= found.change.after.threshold for found in (plain, moved)]
     np.testing.assert_array_equal(*flagged)
+
+
+def test_the_rate_of_validation_is_reported_with_its_interval() -> None:
+    rows = [_rows(seed) for seed in (1, 2, 3)]
+    found = retune(_bundle(), _held_out(*rows), MinCost(fn=25.0, fp=1.0), base_rate=0.01)
+    positives = int(rows[0][0].sum() + rows[1][0].sum())
+    wilson = binomtest(positives, 1200).proportion_ci(0.95, method="wilson")
+    assert found.to_dict()["base_rate"] == {
+        "new": 0.01,
+        "validation": {
+            "rate": positives / 1200,
+            "low": pytest.approx(wilson.low, rel=1e-4),
+            "high": pytest.approx(wilson.high, rel=1e-4),
+            "positives": positives,
+        },
+    }
+    said = (
+        f"The base rate of validation is {positives / 1200:.3g} ({wilson.low:.3g} to {wilson.high:.3g}, 95 %, "
+        f"{positives} positives)."
+    )
+    assert said in list(found.lines())
+    plain = retune(_bundle(), _held_out(*rows), MinCost(fn=25.0, fp=1.0))
+    assert plain.to_dict()["base_rate"] is None
+    assert not any("base rate" in line for line in plain.lines())
 
 
 @settings(max_examples=25, deadline=None)

@@ -175,7 +175,8 @@ def test_other_costs_decide_and_what_they_change_is_said_to_be_unknown(
     file.write_text(yaml.safe_dump({"costs": costs}), "utf-8")
     found = retuned(finished, capsys, "--costs", str(file))
     assert "cannot be computed from them" in found["not_counted"]
-    assert found["registered"]["name"] == "retuned"
+    assert (found["registered"]["name"], found["registered"]["objective"]) == ("retuned", "cost_matrix")
+    assert found["registered"]["costs"] == [[float(i != j) for j in range(4)] for i in range(4)]
 
 
 def test_a_threshold_of_a_class_that_has_none_is_refused(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -43,6 +43,8 @@ class Logged:
     label: np.ndarray
     probability: np.ndarray
     """Calibrated, of the half of validation that chooses."""
+    base_rate: float
+    """Of all of validation."""
 
 
 def _booster() -> bytes:
@@ -103,9 +105,15 @@ def _log(folder: Path) -> Logged:
             )
             runs.log_evidence(run_id, evidence)
             model_uri = models.log_bundle(run_id, bundle)
-        register_version(NAME, model_uri, {}, "champion")
+        register_version(NAME, model_uri, {})
+        MlflowClient().set_registered_model_alias(NAME, "champion", "1")
     return Logged(
-        uri=uri, parent_id=parent_id, run_id=run_id, label=rows[1][0], probability=CALIBRATOR.apply(rows[1][1])
+        uri=uri,
+        parent_id=parent_id,
+        run_id=run_id,
+        label=rows[1][0],
+        probability=CALIBRATOR.apply(rows[1][1]),
+        base_rate=float(np.mean([rows[0][0], rows[1][0]])),
     )
 
 
@@ -131,8 +139,9 @@ def test_a_new_version_has_the_threshold_of_brute_force_and_the_old_model(
     logged: Logged, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(_argv(logged, *MIN_COST)) == 0
-    assert f"Registered {NAME} version 2." in capsys.readouterr().out
     old, new = _bundle_of("1", tmp_path / "old"), _bundle_of("2", tmp_path / "new")
+    said = capsys.readouterr().out
+    assert f"Registered {NAME} version 2.\nRead back from it: threshold {new.threshold:.6g}.\n" in said
     every = [_cost(logged, cut) for cut in [FLAG_NOBODY, *np.unique(logged.probability)]]
     assert _cost(logged, new.threshold) == min(every) < _cost(logged, old.threshold)
     assert new.serve_objective == "min_cost_fn_25_fp_1"
@@ -170,6 +179,47 @@ def test_run_again_it_registers_nothing_new(logged: Logged, capsys: pytest.Captu
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
     assert first == second
     assert len(MlflowClient().search_model_versions(f"name = '{NAME}'")) == 2
+
+
+def test_what_is_printed_is_served_at_any_number_of_orders_a_day(
+    logged: Logged, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The objective's name is the same; 600 rows are 10 days, then half a day.
+    argv = _argv(logged, "--objective", "alert_budget", "--per-day", "5", "--json", "--alias", "champion")
+    served = []
+    for number, orders_per_day in (("2", "60"), ("3", "1200")):
+        assert main([*argv, "--orders-per-day", orders_per_day]) == 0
+        printed = json.loads(capsys.readouterr().out)
+        served.append(_bundle_of(number, tmp_path / number).threshold)
+        registered = {"name": NAME, "version": number, "alias": "champion"}
+        assert printed["registered"] == {**registered, "objective": "alert_budget_5_per_day", "threshold": served[-1]}
+        assert printed["threshold"]["after"] == served[-1]
+        assert str(MlflowClient().get_model_version_by_alias(NAME, "champion").version) == number
+    assert served[0] < served[1]
+
+
+def test_settings_that_read_the_same_in_the_name_are_two_models(logged: Logged, tmp_path: Path) -> None:
+    costs = ("25", "25.00001")
+    for fn in costs:
+        assert main(_argv(logged, "--objective", "bayes_cost", "--fn", fn, "--fp", "1")) == 0
+    served = [_bundle_of(number, tmp_path / number) for number in ("2", "3")]
+    assert served[0].serve_objective == served[1].serve_objective
+    assert [bundle.threshold for bundle in served] == [pytest.approx(1 / (1 + float(fn)), rel=1e-12) for fn in costs]
+
+
+def test_a_version_that_holds_another_model_is_refused_and_no_alias_moves(
+    logged: Logged, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(_argv(logged, *MIN_COST)) == 0
+    client = MlflowClient()
+    first, retuned = (client.get_model_version(NAME, number).run_id for number in ("1", "2"))
+    client.set_tag(retuned, "imbalance_spark.model_id", client.get_run(first).data.tags["imbalance_spark.model_id"])
+    assert main(_argv(logged, *MIN_COST, "--alias", "next")) == 3
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"ERROR 3: {NAME}/1 holds another model")
+    sha256 = client.get_run(retuned).data.tags["imbalance_spark.bundle_sha256"]
+    assert f"Delete the MLflow run whose tag imbalance_spark.bundle_sha256 is {sha256}, then retune again." in last
+    assert client.get_registered_model(NAME).aliases.keys() == {"champion"}
 
 
 def test_the_parent_run_stands_for_its_best_strategy(kept: Logged, capsys: pytest.CaptureFixture[str]) -> None:
@@ -226,8 +276,7 @@ def test_a_moved_base_rate_moves_the_served_probabilities_in_closed_form(logged:
     assert new.threshold == pytest.approx(1 / 26)  # Elkan's, on probabilities at the new rate
     orders = pd.DataFrame({"x": np.linspace(-3, 3, 50)})
     before, after = (np.asarray(Scorer(bundle).score(orders)["probability"]) for bundle in (old, new))
-    rate = logged.label.mean()
-    odds = before / (1 - before) * (0.004 / 0.996) / (rate / (1 - rate))
+    odds = before / (1 - before) * (0.004 / 0.996) / (logged.base_rate / (1 - logged.base_rate))
     np.testing.assert_allclose(after, odds / (1 + odds))
     assert MlflowClient().get_model_version(NAME, "2").tags["base_rate"] == "0.004"
 

@@ -3,13 +3,17 @@
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.orders_to_score import bundle
 
+from imbalance_spark.calibration import LogOddsCalibration, PriorCorrection
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix
 
 # Where each thing that a model consists of stands.
 PARTS = {
@@ -53,3 +57,24 @@ def test_a_manifest_that_was_made_to_fit_another_file_names_what_it_was(tmp_path
     (tmp_path / "manifest.json").write_text(json.dumps({"model.ubj": "0" * 64}), "utf-8")
     with pytest.raises(DataContractError, match=r"model\.ubj was changed: expected sha256 0{64}, found [0-9a-f]{64}"):
         ModelBundle.load(str(tmp_path))
+
+
+@pytest.mark.parametrize("change", [
+    {"model_bytes": b"other"},
+    {"numeric": ("amount", "items")},
+    {"correction": PriorCorrection.identity()},
+    {"calibrator": LogOddsCalibration(method="platt", a=1.2, b=1.2, c=0.1000001)},
+    {"rules": {"max_f1": ClassThresholds.of_threshold(0.2000001)}},
+    {"base_rate_shift": PriorCorrection.identity()},
+], ids=lambda change: next(iter(change)))  # fmt: skip
+def test_any_change_gives_a_bundle_another_hash(change: dict[str, Any]) -> None:
+    assert replace(bundle(3), **change).sha256 != bundle(3).sha256
+
+
+def test_equal_bundles_have_one_hash_also_when_read_back(tmp_path: Path) -> None:
+    whole, fractions = (
+        replace(bundle(3), rules={"max_f1": CostMatrix(costs=costs)})
+        for costs in (((0, 1), (2, 0)), ((0.0, 1.0), (2.0, 0.0)))
+    )
+    whole.save(str(tmp_path))
+    assert whole.sha256 == fractions.sha256 == ModelBundle.load(str(tmp_path)).sha256

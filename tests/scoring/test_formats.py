@@ -14,7 +14,7 @@ from support.orders_to_score import orders
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics import FLAG_NOBODY
 from imbalance_spark.scoring.bundle import ModelBundle
-from imbalance_spark.scoring.bundle_files import write_parts
+from imbalance_spark.scoring.bundle_files import encode_parts, write_parts
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.scoring.scorer import Scorer
 
@@ -81,6 +81,6 @@ def test_thresholds_of_before_keep_every_bit() -> None:
 
 
 def test_a_format_of_later_is_refused(tmp_path: Path) -> None:
-    write_parts(str(tmp_path), "model.ubj", b"", {"format": 5}, {})
+    write_parts(str(tmp_path), encode_parts("model.ubj", b"", {"format": 5}, {}))
     with pytest.raises(DataContractError, match="format 5, this package reads 2 to 4"):
         ModelBundle.load(str(tmp_path))

@@ -9,6 +9,7 @@ from imbalance_spark.calibration import ledger_check
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics import Curve, ScoreCounts
 from imbalance_spark.threshold import BayesCost, MaxFBeta, MinCost, at_base_rate, base_rate_correction, sweep
+from imbalance_spark.threshold.base_rate import EstimatedBaseRate
 
 SCORES = st.sampled_from([0.0, 0.1, 0.2, 0.5, 0.9, 1.0])
 ROWS = st.lists(st.tuples(st.booleans(), SCORES), min_size=2, max_size=30)
@@ -75,6 +76,21 @@ def test_the_same_rate_changes_nothing() -> None:
     np.testing.assert_array_equal(same.threshold, curve.threshold)
     np.testing.assert_array_equal(same.tp, curve.tp)
     assert sweep(same, MinCost(fn="amount", fp=2)) == sweep(curve, MinCost(fn="amount", fp=2))
+
+
+def test_scores_move_from_the_old_rate_that_is_given_and_weights_to_the_new_one() -> None:
+    curve = calibrated()  # half the rows are positive
+    moved = at_base_rate(curve, 0.2, old_rate=0.2)
+    np.testing.assert_allclose(moved.score, curve.score)
+    assert moved.prevalence() == pytest.approx(0.2)
+
+
+def test_an_estimated_rate_is_of_weights_and_its_interval_of_rows() -> None:
+    # 2 of 4 rows; the positives' weights are 3 of 5. Wilson's interval of a rate p in n rows, z = 1.96, is
+    # (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n).
+    estimate = EstimatedBaseRate.of(ScoreCounts.from_arrays([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.6], [1.0, 1.0, 2.0, 1.0]))
+    assert (estimate.rate, estimate.positives) == (0.6, 2)
+    assert (estimate.low, estimate.high) == (pytest.approx(0.2046, abs=1e-4), pytest.approx(0.8974, abs=1e-4))
 
 
 def test_amounts_of_a_class_grow_with_its_weight() -> None:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.grid import FloatArray
+from imbalance_spark.metrics.intervals import wilson_interval
 from imbalance_spark.metrics.logistic import Reliability
 from imbalance_spark.metrics.plots.style import (
     MUTED,
@@ -22,7 +23,6 @@ from imbalance_spark.metrics.plots.style import (
 )
 
 _POSITIVE, _NEGATIVE = "#D55E00", "#0072B2"
-_Z = 1.96
 
 
 def reliability_figure(curves: Mapping[str, Curve], title: str = "Reliability") -> Figure:
@@ -40,7 +40,7 @@ def reliability_figure(curves: Mapping[str, Curve], title: str = "Reliability") 
         table = curve.reliability()
         seen = table.positives > 0.0
         mean, rate = table.mean_score[seen], table.observed_rate[seen]
-        low, high = _wilson(table)
+        low, high = wilson_interval(table.observed_rate, table.weight)
         _draw_ranges(upper, name, table, low, high)
         style = {"markevery": None, "markerfacecolor": look_of(name).colour}
         draw_line(upper, name, mean, rate, label=plain(name), **style)
@@ -78,10 +78,3 @@ def _draw_ranges(axes: Axes, name: str, table: Reliability, low: FloatArray, hig
     seen, colour = table.positives > 0.0, look_of(name).colour
     axes.vlines(table.mean_score[seen], low[seen], high[seen], color=colour, linewidth=1.0, alpha=0.5)
     axes.plot(table.mean_score[~seen], high[~seen], color=colour, marker=7, markersize=7, linestyle="none")
-
-
-def _wilson(table: Reliability) -> tuple[FloatArray, FloatArray]:
-    rows, rate = table.weight, table.observed_rate
-    centre = (rate + _Z**2 / (2.0 * rows)) / (1.0 + _Z**2 / rows)
-    reach = _Z * np.sqrt(rate * (1.0 - rate) / rows + _Z**2 / (4.0 * rows**2)) / (1.0 + _Z**2 / rows)
-    return np.maximum(centre - reach, 0.0), np.minimum(centre + reach, 1.0)
