@@ -164,7 +164,7 @@ def strategy_evidence(comparison: Comparison, result: StrategyResult) -> Evidenc
         documents={
             "counts.json": result.held_out.to_records(),
             "calibration.json": result.calibration.to_dict(),
-            "intervals.json": {name: asdict(interval) for name, interval in result.intervals.items()},
+            "intervals.json": {name: _interval_record(interval) for name, interval in result.intervals.items()},
             "segments.json": _segments(comparison, result),
             **({"neighbours.json": result.fitted.neighbours} if result.fitted.neighbours else {}),
             **own,
@@ -271,6 +271,12 @@ def _segments(comparison: Comparison, result: StrategyResult) -> Mapping[str, An
 
 def _rows(counts: ScoreCounts) -> int:
     return int(counts.positives.sum() + counts.negatives.sum())
+
+
+def _interval_record(interval: Interval) -> dict[str, Any]:
+    """As JSON values; null for an end that is infinite, for which JSON has no number."""
+    ends = {name: end if math.isfinite(end) else None for name, end in (("low", interval.low), ("high", interval.high))}
+    return asdict(interval) | ends
 
 
 def _interval_ends(intervals: Mapping[str, Interval]) -> dict[str, float]:
