@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from decimal import Decimal
 from numbers import Real
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -80,3 +81,8 @@ def require_number(
     else:
         limit = ""
     raise ConfigError(f"{name} must be a number{limit}, got {value!r}. {hint}")
+
+
+def number_text(value: float) -> str:
+    """A setting inside a name, to 15 digits and without an exponent: MLflow takes no `+`, as in `1e+06`."""
+    return format(Decimal(format(value, ".15g")), "f")

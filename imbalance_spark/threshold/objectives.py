@@ -9,7 +9,7 @@ import numpy as np
 from imbalance_spark.core.errors import ConfigError, nearest
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.grid import FloatArray
-from imbalance_spark.threshold.objective import SAME, BoolArray, Objective, require_number
+from imbalance_spark.threshold.objective import SAME, BoolArray, Objective, number_text, require_number
 
 if TYPE_CHECKING:
     from imbalance_spark.calibration import LedgerCheck
@@ -41,7 +41,7 @@ class MaxFBeta(Objective):
     @property
     def name(self) -> str:
         """`max_f1`, `max_f2`, ..."""
-        return f"max_f{self.beta:g}"
+        return f"max_f{number_text(self.beta)}"
 
     def values(self, curve: Curve) -> FloatArray:
         """F-beta at each threshold."""
@@ -79,7 +79,7 @@ class MaxRecall(Objective):
     @property
     def name(self) -> str:
         """`max_recall_at_precision_0.9`."""
-        return f"max_recall_at_precision_{self.precision:g}"
+        return f"max_recall_at_precision_{number_text(self.precision)}"
 
     def values(self, curve: Curve) -> FloatArray:
         """Recall at each threshold."""
@@ -122,7 +122,7 @@ class MaxPrecision(Objective):
     @property
     def name(self) -> str:
         """`max_precision_at_recall_0.8`."""
-        return f"max_precision_at_recall_{self.recall:g}"
+        return f"max_precision_at_recall_{number_text(self.recall)}"
 
     def values(self, curve: Curve) -> FloatArray:
         """Precision at each threshold."""
@@ -204,7 +204,8 @@ class MinCost(Objective):
     @property
     def name(self) -> str:
         """`min_cost_fn_10_fp_1`."""
-        return f"min_cost_fn_{self.fn if isinstance(self.fn, str) else format(self.fn, 'g')}_fp_{self.fp:g}"
+        fn = self.fn if isinstance(self.fn, str) else number_text(self.fn)
+        return f"min_cost_fn_{fn}_fp_{number_text(self.fp)}"
 
     def values(self, curve: Curve) -> FloatArray:
         """Cost at each threshold."""
@@ -254,7 +255,7 @@ class BayesCost(Objective):
     def name(self) -> str:
         """`bayes_cost_fn_10_fp_1`; correct decisions are named if they cost something."""
         cells = ("fn", "fp", *(cell for cell in ("tp", "tn") if getattr(self, cell) != 0.0))
-        return "bayes_cost_" + "_".join(f"{cell}_{getattr(self, cell):g}" for cell in cells)
+        return "bayes_cost_" + "_".join(f"{cell}_{number_text(getattr(self, cell))}" for cell in cells)
 
     @property
     def closed_form(self) -> float:
@@ -313,7 +314,7 @@ class AlertBudget(Objective):
     @property
     def name(self) -> str:
         """`alert_budget_100_per_day`."""
-        return f"alert_budget_{self.per_day:g}_per_day"
+        return f"alert_budget_{number_text(self.per_day)}_per_day"
 
     def with_days(self, days: float) -> Self:
         """The budget for counts that cover `days` (> 0) days, unless the config sets them."""
