@@ -163,7 +163,7 @@ def error_costs(decisions: Decisions) -> dict[str, float]:
 
 
 def baseline(scored: ScoredStrategy, fold: str, decisions: Decisions) -> dict[str, float]:
-    """What naming the largest class for every row of a fold gives."""
+    """What naming the largest class for every row of a fold gives; NaN where undefined."""
     if not scored.held_out.confusions:
         return matrix_metrics(majority_baseline(scored.curves(fold)[0]), **error_costs(decisions))
     support = scored.held_out.confusions[decisions.serve_objective].of(fold).support

@@ -92,7 +92,7 @@ def parent_evidence(comparison: Comparison) -> Evidence:
             "orders/rows": prepared.report.rows,
             "orders/quarantined_rows": prepared.report.quarantined,
             **({} if prepared.report.days is None else {"orders/days": prepared.report.days}),
-            **{f"baseline/{name}": value for name, value in comparison.baseline.items()},
+            **{f"baseline/{name}": value for name, value in comparison.baseline.items() if math.isfinite(value)},
             **{f"best/{name}": value for name, value in best.metrics.items() if name.count("/") == 1},
         },
         texts={

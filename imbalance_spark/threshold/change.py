@@ -22,7 +22,8 @@ class ThresholdOutcome:
     """Flagged rows, or their weight."""
     alerts_per_day: float | None
     """None when the days that the counts cover are not known."""
-    precision: float
+    precision: float | None
+    """None when no row is flagged."""
     recall: float
     cost: float | None
     """None when no costs were given."""
@@ -114,7 +115,7 @@ def outcome_at(
         threshold=threshold,
         alerts=matrix.flagged,
         alerts_per_day=None if days is None else matrix.flagged / days,
-        precision=matrix.precision,
+        precision=matrix.precision if matrix.flagged > 0.0 else None,
         recall=matrix.recall,
         cost=None if costs is None else float(costs.values(curve)[cut]),
     )

@@ -61,7 +61,12 @@ class Objective(ABC):
             flagged_rows: rows that it flags, without weights.
             ledger: the check of the scores' calibration; None if it was not run.
         """
-        return None
+        if flagged_rows > 0:
+            return None
+        return (
+            f"{self.name} flags nobody: no row that it was chosen on reaches its threshold, so recall is 0 and "
+            "precision is undefined. Check its settings, or decide by another objective."
+        )
 
     def with_days(self, days: float) -> Self:
         """The same objective for counts that cover `days` days; see `count_days`. Only alert budgets need them."""

@@ -269,12 +269,13 @@ class BayesCost(Objective):
         return self.fn * fn + self.fp * curve.fp + self.tp * curve.tp + self.tn * tn
 
     def warning(self, flagged_rows: int, ledger: "LedgerCheck | None") -> str | None:
-        """A warning unless the scores passed the ledger check."""
+        """A warning if it flags nobody, and unless the scores passed the ledger check."""
+        doubt = None
         if ledger is None:
-            return f"{self.name} needs calibrated scores, and these were not checked. Run calibration.ledger_check."
-        if ledger.passed:
-            return None
-        return f"{self.name} needs calibrated scores, and these failed the ledger check. {ledger.sentence}"
+            doubt = f"{self.name} needs calibrated scores, and these were not checked. Run calibration.ledger_check."
+        elif not ledger.passed:
+            doubt = f"{self.name} needs calibrated scores, and these failed the ledger check. {ledger.sentence}"
+        return " ".join(filter(None, [super().warning(flagged_rows, ledger), doubt])) or None
 
 
 def first_constant_costs(objectives: Sequence[Objective]) -> tuple[float, float] | None:

@@ -8,6 +8,8 @@ from support.made_up_comparison import CLASSES, class_comparison, class_counts, 
 
 from imbalance_spark.comparison.compare import require_classes_in_folds
 from imbalance_spark.comparison.evaluate import chosen_thresholds, decision_metrics, gain_over
+from imbalance_spark.comparison.report.page import html_page
+from imbalance_spark.comparison.report.tables import comparison_table, conclusions
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.evaluate import TargetNames
@@ -60,6 +62,29 @@ def test_a_fold_without_a_class_is_named_before_anything_is_fitted() -> None:
         DataContractError, match=r"train has no row of \['fraud'\]; test has no row of \['late', 'fraud'\]"
     ):
         require_classes_in_folds({"train": {0: 9, 1: 1}, "validation": full, "test": {0: 9}}, CLASSES)
+
+
+def test_a_rule_that_flags_nobody_has_no_precision_under_any_name_and_says_so() -> None:
+    flagging_nobody = "bayes_cost_fn_1_fp_1000"
+    objectives = [{"name": "bayes_cost", "fn": 1, "fp": 1000}, {"name": "max_f_beta", "beta": 1.0}]
+    found = comparison_of({"none": 0.5}, objectives, flagging_nobody)
+    metrics, intervals = found.best.metrics, found.best.intervals
+    for fold in ("validation", "test"):
+        for prefix in (fold, f"{fold}/{flagging_nobody}"):
+            assert metrics[f"{prefix}/recall"] == metrics[f"{prefix}/f1"] == 0.0
+            assert not {f"{prefix}/precision", f"{prefix}/mcc"} & {*metrics, *intervals}
+        assert metrics[f"{fold}/max_f1/precision"] > 0.0
+    said = [line for line in conclusions(found) if "flags nobody" in line]
+    assert said == [f"none: {found.best.chosen[flagging_nobody].by_target[0].warning}"]
+    assert f"{flagging_nobody} flags nobody: " in said[0]
+
+
+def test_the_largest_class_for_every_row_has_no_precision_in_tables_and_runs() -> None:
+    found = comparison_of({"none": 0.5})
+    table = comparison_table(found).set_index("strategy")
+    assert table.loc["majority class", ["precision", "mcc"]].isna().all()
+    assert table.loc["majority class", ["recall", "f1"]].tolist() == [0.0, 0.0]
+    assert "nan" not in html_page(found, {})
 
 
 def test_the_largest_of_three_classes_has_no_threshold() -> None:
