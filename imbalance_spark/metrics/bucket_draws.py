@@ -7,10 +7,10 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.buckets import BucketCounts, FinePattern
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.grid import FloatArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from imbalance_spark.metrics.grid import FloatArray
+from imbalance_spark.core.arrays import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtrit
 
+from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics.bucket_draws import BucketedCurve, rows_by_bucket
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.grid import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)

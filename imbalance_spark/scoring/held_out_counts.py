@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.columns import HELD_OUT_FOLDS, TEST, VALIDATION
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.bucket_draws import BucketedCurve
@@ -14,7 +15,6 @@ from imbalance_spark.metrics.buckets import BUCKETS, SUM_COLUMNS, BucketCounts, 
 from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.grid import FloatArray, IntArray
 from imbalance_spark.metrics.multiclass_counts import MulticlassCounts
 
 _OF_FOLD = {fold: slice(number * BUCKETS, (number + 1) * BUCKETS) for number, fold in enumerate(HELD_OUT_FOLDS)}

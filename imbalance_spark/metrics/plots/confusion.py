@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.metrics.confusion import ConfusionMatrix, MulticlassConfusion
-from imbalance_spark.metrics.grid import FloatArray
 from imbalance_spark.metrics.plots.style import plain
 
 
