@@ -12,11 +12,11 @@ import numpy.typing as npt
 from imbalance_spark.calibration.isotonic import IsotonicCalibration
 from imbalance_spark.calibration.log_odds import LogOddsCalibration
 from imbalance_spark.calibration.temperature import MulticlassTemperature
+from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.bucket_draws import BucketedCurve
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.entries import ScoreEntries
-from imbalance_spark.metrics.grid import FloatArray
 
 _EPS = 2.0**-53
 

@@ -9,8 +9,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from imbalance_spark.core.arrays import FloatArray, log_softmax
 from imbalance_spark.core.errors import ConfigError
-from imbalance_spark.metrics.grid import FloatArray
 
 _FURTHEST = 700.0  # exp stays a double
 _HALVINGS = 70  # of an interval of 1400: to the last bit of a double
@@ -104,9 +104,9 @@ class PriorCorrection:
 
     def log_probabilities(self, margins: npt.ArrayLike) -> FloatArray:
         """ln p, rows by classes, from a model's margins or from ln s of the same shape."""
-        log_score = _log_softmax(np.asarray(margins, dtype=np.float64))
+        log_score = log_softmax(np.asarray(margins, dtype=np.float64))
         shares = log_score - np.log(np.array(self.factors))
-        return _log_softmax(shares - self._log_focus(log_score) if self._is_focal else shares)
+        return log_softmax(shares - self._log_focus(log_score) if self._is_focal else shares)
 
     def margins(self, probabilities: npt.ArrayLike) -> FloatArray:
         """The margins ln s of one row that correct to these probabilities, each above 0: what a fit starts from."""
@@ -225,12 +225,3 @@ def _positive(value: float, name: str) -> float:
             f"{name} must be a positive number from 1e-100 to 1e100, got {value!r}. It is kept fraction times weight."
         )
     return float(value)
-
-
-def _log_softmax(margins: FloatArray) -> FloatArray:
-    # The largest one's own term as log1p of the others: near 1, its logarithm keeps its digits.
-    row, largest = np.arange(len(margins)), margins.argmax(axis=1)
-    shifted = margins - margins.max(axis=1, keepdims=True)
-    others = np.exp(shifted)
-    others[row, largest] = 0.0
-    return np.asarray(shifted - np.log1p(others.sum(axis=1, keepdims=True)), dtype=np.float64)

@@ -8,10 +8,9 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 import numpy.typing as npt
 
-from imbalance_spark.core.arrays import sigmoid
+from imbalance_spark.core.arrays import FloatArray, sigmoid
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics.entries import ScoreEntries
-from imbalance_spark.metrics.grid import FloatArray
 
 Method = Literal["identity", "intercept", "temperature", "platt", "platt_prior", "beta"]
 _SMALLEST, _LARGEST = 1e-300, 1.0 - 2.0**-53  # scores 0 and 1 have no finite odds

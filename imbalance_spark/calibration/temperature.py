@@ -10,8 +10,8 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
 from imbalance_spark.calibration.correction import PriorCorrection
+from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.errors import ConfigError, DataContractError
-from imbalance_spark.metrics.grid import FloatArray, IntArray
 
 MOST_ROWS = 1_000_000
 

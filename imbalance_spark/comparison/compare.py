@@ -134,28 +134,41 @@ def prepare_to_compare(
     """What must hold before anything is fitted, cheapest first: objectives, slots, executors, then the orders.
 
     Raises:
-        DataContractError: a fold lacks one of K classes; see also `prepare`.
+        DataContractError: a fold has too few rows of a class; see also `prepare`.
     """
     with progress.step("cluster") as step:
         check_to_compare(spark, config)
         step.says(f"{config.training.num_workers} workers fit")
     prepared = prepare(spark, config, progress, orders)
-    if len(prepared.classes) > 2:
-        require_classes_in_folds(prepared.diagnosis.by_split, prepared.classes)
+    by_split, swept = prepared.diagnosis.by_split, asked_decisions(config).swept
+    require_classes_in_folds(by_split, prepared.classes, halves_validation=bool(swept))
     return prepared
 
 
-def require_classes_in_folds(by_split: Mapping[str, Mapping[int, int]], classes: Sequence[str]) -> None:
-    """Refuse a split in which a fold lacks a class, all of them at once.
+def require_classes_in_folds(
+    by_split: Mapping[str, Mapping[int, int]], classes: Sequence[str], *, halves_validation: bool
+) -> None:
+    """Refuse a split in which a fold has too few rows of a class, all of them at once.
 
+    Args:
+        by_split: rows by fold and class number.
+        halves_validation: whether thresholds are chosen on one half of validation, which calibrates on the other: then
+            it needs two rows of each class. A hash assigns the halves, so that two may still fall into one.
     Raises:
         DataContractError: names the folds and the classes.
     """
     empty = {fold: [name for number, name in enumerate(classes) if by_split[fold].get(number, 0) < 1] for fold in FOLDS}
-    if problems := [f"{fold} has no row of {names}" for fold, names in empty.items() if names]:
+    problems = [f"{fold} has no row of {names}" for fold, names in empty.items() if names]
+    problems += [
+        f"{VALIDATION} has 1 row of {name!r}, which cannot lie in both halves, for calibration and for thresholds"
+        for number, name in enumerate(classes)
+        if halves_validation and by_split[VALIDATION].get(number, 0) == 1
+    ]
+    if problems:
+        leave_out = ", or leave these classes out of orders.classes" if len(classes) > 2 else ""
         raise DataContractError(
-            f"split: {'; '.join(problems)}. Each fold needs rows of each class: take more orders, larger folds, or "
-            "leave these classes out of orders.classes."
+            f"split: {'; '.join(problems)}. Each fold needs rows of each class: take more orders, or larger shares for "
+            f"these folds in split.fractions{leave_out}."
         )
 
 

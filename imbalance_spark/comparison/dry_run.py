@@ -7,7 +7,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from imbalance_spark.comparison.compare import asked_decisions, check_to_compare
+from imbalance_spark.comparison.compare import asked_decisions, check_to_compare, require_classes_in_folds
 from imbalance_spark.comparison.prepare import (
     CLASS_NUMBER,
     INSPECT_STAGES,
@@ -124,6 +124,11 @@ def plan_run(spark: SparkSession, config: RunConfig, progress: Progress) -> RunP
         require_source(config)
         check_to_compare(spark, config)
     inspected = inspect_orders(spark, config, progress=progress)
+    require_classes_in_folds(
+        inspected.diagnosis.by_split,
+        inspected.report.label.classes,
+        halves_validation=bool(asked_decisions(config).swept),
+    )
     with progress.step("training rows") as step:
         fit_rows = _fit_rows(inspected, config)
         step.says(" + ".join(f"{rows:,} of class {label}" for label, rows in fit_rows.items()))

@@ -164,7 +164,7 @@ def error_costs(decisions: Decisions) -> dict[str, float]:
 
 
 def baseline(scored: ScoredStrategy, fold: str, decisions: Decisions) -> dict[str, float]:
-    """What naming the largest class for every row of a fold gives."""
+    """What naming the largest class for every row of a fold gives; NaN where undefined."""
     if not scored.held_out.confusions:
         [curve] = scored.curves(fold)
         found = matrix_metrics(majority_baseline(curve))

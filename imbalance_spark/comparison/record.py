@@ -24,6 +24,7 @@ from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.evaluate import evaluate
 from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.metrics.plots import pngs
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.threshold.class_rules import rule_to_dict
 from imbalance_spark.tracking.models import log_bundle, register_version
 from imbalance_spark.tracking.registry import CHAMPION, Registered, challenge, promote
@@ -38,7 +39,7 @@ from imbalance_spark.tracking.runs import (
 from imbalance_spark.tracking.view import save_view
 
 _SMALLEST_CELL = 10
-"""Segments of fewer rows are not reported: their numbers would be about single orders."""
+"""Segments of fewer rows are not logged: their numbers would be about single orders."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +93,7 @@ def parent_evidence(comparison: Comparison) -> Evidence:
             "orders/rows": prepared.report.rows,
             "orders/quarantined_rows": prepared.report.quarantined,
             **({} if prepared.report.days is None else {"orders/days": prepared.report.days}),
-            **{f"baseline/{name}": value for name, value in comparison.baseline.items()},
+            **{f"baseline/{name}": value for name, value in comparison.baseline.items() if math.isfinite(value)},
             **{f"best/{name}": value for name, value in best.metrics.items() if name.count("/") == 1},
         },
         texts={
@@ -146,7 +147,11 @@ def _log_strategy(comparison: Comparison, result: StrategyResult, experiment_id:
 
 
 def strategy_evidence(comparison: Comparison, result: StrategyResult) -> Evidence:
-    """What a strategy's nested run is given; its counts are what a later retuning reads."""
+    """What a strategy's nested run is given; its counts are what a later retuning reads.
+
+    Values of a segment column with fewer than `_SMALLEST_CELL` rows are counted as one.
+    """
+    logged = result.held_out.with_small_segments_merged(_SMALLEST_CELL)
     recipe, booster = result.fitted.recipe, result.fitted.booster
     checks = {target: check.sentence for target, check in result.ledger.items()}
     own = _single_documents(comparison, result) if comparison.is_single else _class_documents(comparison, result)
@@ -162,10 +167,10 @@ def strategy_evidence(comparison: Comparison, result: StrategyResult) -> Evidenc
         },
         curves={f"learning/{name}": values for name, values in booster.learning_curve.items()},
         documents={
-            "counts.json": result.held_out.to_records(),
+            "counts.json": logged.to_records(),
             "calibration.json": result.calibration.to_dict(),
-            "intervals.json": {name: asdict(interval) for name, interval in result.intervals.items()},
-            "segments.json": _segments(comparison, result),
+            "intervals.json": {name: _interval_record(interval) for name, interval in result.intervals.items()},
+            "segments.json": _segments(comparison, result, logged),
             **({"neighbours.json": result.fitted.neighbours} if result.fitted.neighbours else {}),
             **own,
         },
@@ -249,8 +254,8 @@ def _precision_recall(result: StrategyResult) -> Mapping[str, Any]:
     }
 
 
-def _segments(comparison: Comparison, result: StrategyResult) -> Mapping[str, Any]:
-    """Metrics on test by segment; values of fewer than `_SMALLEST_CELL` rows are left out.
+def _segments(comparison: Comparison, result: StrategyResult, held_out: HeldOutCounts) -> Mapping[str, Any]:
+    """Metrics on test by segment, of the counts that are logged; none of fewer than `_SMALLEST_CELL` rows.
 
     Of a single target at the serving threshold. Decisions between K classes are not counted by segment: of each class
     against the rest there are the metrics that need no threshold.
@@ -259,7 +264,7 @@ def _segments(comparison: Comparison, result: StrategyResult) -> Mapping[str, An
     through = result.calibration.calibrator.apply if single else None
     threshold = result.chosen[comparison.serving].by_target[0].threshold if single else None
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for number, target in enumerate(result.held_out.targets):
+    for number, target in enumerate(held_out.targets):
         for column in target.segments.get(TEST, {}):
             shown = {v: c for v, c in target.by_segment(TEST, column).items() if _rows(c) >= _SMALLEST_CELL}
             for value, counts in shown.items():
@@ -271,6 +276,12 @@ def _segments(comparison: Comparison, result: StrategyResult) -> Mapping[str, An
 
 def _rows(counts: ScoreCounts) -> int:
     return int(counts.positives.sum() + counts.negatives.sum())
+
+
+def _interval_record(interval: Interval) -> dict[str, Any]:
+    """As JSON values; null for an end that is infinite, for which JSON has no number."""
+    ends = {name: end if math.isfinite(end) else None for name, end in (("low", interval.low), ("high", interval.high))}
+    return asdict(interval) | ends
 
 
 def _interval_ends(intervals: Mapping[str, Interval]) -> dict[str, float]:

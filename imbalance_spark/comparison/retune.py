@@ -7,6 +7,7 @@ from typing import Any
 
 from imbalance_spark.calibration import ledger_check
 from imbalance_spark.comparison.compare import target_names
+from imbalance_spark.core.columns import VALIDATION
 from imbalance_spark.core.errors import ConfigError, nearest
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.evaluate import evaluate, ranking_metrics
@@ -18,6 +19,7 @@ from imbalance_spark.threshold.choice import cut_at
 from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix
 from imbalance_spark.threshold.decisions import COST_MATRIX
 from imbalance_spark.threshold.objective import Objective, require_number
+from imbalance_spark.threshold.rule import design_effect
 from imbalance_spark.tracking.models import LoggedModel, log_retuned
 from imbalance_spark.tracking.registry import RegisteredModel, register_bundle
 from imbalance_spark.tracking.runs import Evidence
@@ -39,7 +41,7 @@ class RetuneResult:
 
     Args:
         target: of K classes the one whose threshold moved; empty for two classes and for new costs.
-        change: on the half of validation that thresholds are chosen on; None for new costs.
+        change: on all of validation; None for new costs.
         folds: the same on all of validation, and on test. Of one of K classes these are rows that reach its
             threshold, against the rest.
         base_rate: the share of positives that was asked for; None for that of the counts.
@@ -148,7 +150,7 @@ def retune(
     cost: Objective | None = None,
     orders_per_day: float | None = None,
 ) -> RetuneResult:
-    """Choose a new threshold on the half of validation that chose the old one, through the model's own calibrator.
+    """Choose a new threshold on all of validation by the rule that jobs serve, through the model's own calibrator.
 
     The booster, its encodings, its correction and its calibrator stay as they are. A bundle of two classes has the one
     new threshold: the others were chosen for objectives that no longer hold. One of K classes keeps its rules and gets
@@ -159,30 +161,30 @@ def retune(
         target: of K classes the one whose threshold moves; empty for two classes.
         base_rate: share of positives to expect from now on, in (0, 1), for two classes; None when it is that of the
             counts, whatever an earlier retuning expected. The new bundle's probabilities, and its threshold, are at it.
-            Probabilities move from the rate of all of validation, which is more certain than that of the half.
+            Probabilities move from the rate of validation.
         cost: the costs to report; by default the objective itself where it is a cost.
         orders_per_day: orders that will be scored a day, above 0; tells alerts a day, and alert budgets need it.
     Raises:
         ConfigError: a setting is out of range, the objective needs what the counts lack, or the model has no such
             class or no thresholds.
-        DataContractError: the choosing half has no positive or no negative row.
+        DataContractError: validation has no positive or no negative row.
     """
     if orders_per_day is not None:
         require_number("--orders-per-day", orders_per_day, above=0.0, hint="It is how many orders are scored a day.")
     number = _number_of(bundle, target, base_rate)
     counts, through = held_out.targets[number], bundle.calibrator.apply if not target else None
-    choose = counts.choose.curve(through)
+    sample = counts.bucketed(VALIDATION, through)
     thresholds = _old_rule(bundle, target)
     old_rate = None if base_rate is None else EstimatedBaseRate.of(counts.validation)
     change = change_threshold(
-        choose,
+        sample.curve,
         objective,
         old_threshold=thresholds.thresholds[number] if target else _at_rate_of_counts(bundle),
         base_rate=base_rate,
-        old_rate=None if old_rate is None else old_rate.rate,
         cost=cost,
-        days=_days(choose, orders_per_day),
-        ledger=ledger_check(choose),
+        days=_days(sample.curve, orders_per_day),
+        ledger=ledger_check(sample),
+        design_effect=design_effect(sample, sample.curve, objective),
     )
     costs = cost or (objective if objective.is_loss else None)
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.grid import FloatArray
 
 
 def h_measure(curve: Curve, *, severity_ratio: float | None = None) -> float | None:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.buckets import BucketCounts, FinePattern
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.grid import FloatArray, LogitGrid
+from imbalance_spark.metrics.grid import LogitGrid
 
 _FLAGGED_OR_NOT = LogitGrid(bins=2)
 

@@ -1,6 +1,6 @@
 """Coarse counts by group of rows: by hash bucket for confidence intervals, by value of a column for segments."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics.binning import as_columns, describe_invalid, invalid_code
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.entries import ScoreEntries
-from imbalance_spark.metrics.grid import FloatArray, IntArray, LogitGrid
+from imbalance_spark.metrics.grid import LogitGrid
 
 BUCKETS = 64
 """Hash buckets of the rows: enough for a t quantile close to the normal one, few enough to count each."""
@@ -102,6 +103,15 @@ class BucketCounts:
         """These groups alone, such as the odd buckets: `slice(1, None, 2)`."""
         amount = None if self.amount is None else self.amount[groups]
         return replace(self, rows=self.rows[groups], weight=self.weight[groups], amount=amount)
+
+    def joined(self, parts: Sequence[Sequence[int]]) -> Self:
+        """The groups of each part added up, as one group."""
+
+        def added(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            return np.stack([values[list(part)].sum(axis=0) for part in parts])
+
+        amount = None if self.amount is None else added(self.amount)
+        return replace(self, rows=added(self.rows), weight=added(self.weight), amount=amount)
 
     def total(self) -> ScoreCounts:
         """All groups together, as counts on the coarse grid.

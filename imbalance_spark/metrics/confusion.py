@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from imbalance_spark.metrics.grid import FloatArray
+from imbalance_spark.core.arrays import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,8 @@ class ConfusionMatrix:
 
     Values equal those of scikit-learn and imbalanced-learn. For 0 / 0: precision and F-beta are 0 if nothing is
     flagged, the Matthews coefficient is 0 if a margin is empty. Metrics that are undefined without a class are
-    NaN, never 0 or 1: recall, specificity, G-mean, kappa.
+    NaN, never 0 or 1: recall, specificity, G-mean, kappa. Where they are reported by name, `metrics.matrix_metrics`
+    leaves precision and the Matthews coefficient undefined if nothing is flagged.
 
     Examples:
         >>> matrix = ConfusionMatrix(tp=60, fp=40, tn=9860, fn=40)

@@ -146,8 +146,12 @@ def curve_metrics(curve: Curve) -> dict[str, float]:
 
 
 def matrix_metrics(matrix: ConfusionMatrix, *, fn: float = 1.0, fp: float = 1.0) -> dict[str, float]:
-    """Metrics of one confusion matrix; NaN where undefined. Accuracy comes beside recall, as it must be read."""
-    return {
+    """Metrics of one confusion matrix; NaN where undefined. Accuracy comes beside recall, as it must be read.
+
+    Precision and the Matthews coefficient are undefined where no row is flagged; the matrix itself has 0 for them, as
+    scikit-learn does.
+    """
+    values = {
         "precision": matrix.precision,
         "recall": matrix.recall,
         "accuracy": matrix.accuracy,
@@ -167,6 +171,7 @@ def matrix_metrics(matrix: ConfusionMatrix, *, fn: float = 1.0, fp: float = 1.0)
         "tn": matrix.tn,
         "fn": matrix.fn,
     }
+    return values if matrix.flagged > 0.0 else values | dict.fromkeys(NEEDS_FLAGGED_ROWS, math.nan)
 
 
 def majority_baseline(curve: Curve) -> ConfusionMatrix:
@@ -197,7 +202,8 @@ def _or_nan(value: float | None) -> float:
 def evaluate_multiclass(counts: MulticlassCounts, classes: Sequence[str] | None = None) -> dict[str, float]:
     """Every metric that these rows define, by name; `undefined_multiclass` names the others and says why.
 
-    Averages have names such as `macro_recall`, those of one class such as `recall/refund`.
+    Averages have names such as `macro_recall`, those of one class such as `recall/refund`. The precision of a class
+    that is never predicted is left out, and counts as 0 in averages, as scikit-learn has it.
 
     Args:
         classes: a name for each class, in the order of their numbers; None names them by number.
@@ -216,6 +222,8 @@ def undefined_multiclass(counts: MulticlassCounts, classes: Sequence[str] | None
         if rows <= 0.0 or rows >= counts.confusion.total:
             reason = f"there is no row of class {name}" if rows <= 0.0 else f"all rows are of class {name}"
             reasons |= {f"{metric}/{name}": reason for metric in _PER_CLASS}
+        else:
+            reasons[f"precision/{name}"] = f"no row is predicted as class {name}"
     absent = set(_all_metrics(counts, names)) - set(evaluate_multiclass(counts, classes))
     return {name: reasons.get(name, "all rows are of one class") for name in sorted(absent)}
 
@@ -255,7 +263,8 @@ def _of_each_class(counts: MulticlassCounts, names: Sequence[str]) -> dict[str, 
         # Without a row of the class, precision and F1 would be 0 whatever the model does.
         has_rows = matrix.tp + matrix.fn > 0.0
         for metric in ("precision", "recall", "specificity", "f1"):
-            values[f"{metric}/{name}"] = getattr(matrix, metric) if has_rows else math.nan
+            is_defined = has_rows and (metric != "precision" or matrix.flagged > 0.0)
+            values[f"{metric}/{name}"] = getattr(matrix, metric) if is_defined else math.nan
     return values
 
 

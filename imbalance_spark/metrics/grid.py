@@ -10,9 +10,8 @@ import numpy.typing as npt
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from imbalance_spark.core.arrays import LARGEST_PROBABILITY, SMALLEST_PROBABILITY
+from imbalance_spark.core.arrays import LARGEST_PROBABILITY, SMALLEST_PROBABILITY, IntArray
 from imbalance_spark.core.arrays import FloatArray as FloatArray
-from imbalance_spark.core.arrays import IntArray as IntArray
 from imbalance_spark.core.errors import ConfigError
 
 INVALID_SCORE, INVALID_LABEL, INVALID_WEIGHT, INVALID_AMOUNT = -1, -2, -3, -4

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtrit
 
+from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics.bucket_draws import BucketedCurve, rows_by_bucket
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.grid import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,10 +44,22 @@ RATE = Scale(
 POSITIVE = Scale(low=0.0, high=math.inf, forward=_quietly(np.log), inverse=_quietly(np.exp))
 
 
+NEGATIVE = Scale(
+    low=-math.inf,
+    high=0.0,
+    forward=_quietly(lambda values: -np.log(-values)),
+    inverse=_quietly(lambda log: -np.exp(-log)),
+)
+
+
 CORRELATION = Scale(low=-1.0, high=1.0, forward=_quietly(np.arctanh), inverse=_quietly(np.tanh))
 
 
 REAL = Scale(low=-math.inf, high=math.inf, forward=lambda values: values, inverse=lambda values: values)
+
+
+COST = Scale(low=-math.inf, high=math.inf, forward=REAL.forward, inverse=REAL.inverse)
+"""Of a sum of costs, where gains are negative: POSITIVE, NEGATIVE or REAL, by the signs of the values at hand."""
 
 
 _RATES = (
@@ -57,10 +69,16 @@ _RATES = (
 )
 
 
-_POSITIVE = ("log_loss", "cost", "expected_cost", "lift", "mean_over_base_rate", "tp", "fp", "tn", "fn")
+_POSITIVE = ("log_loss", "lift", "mean_over_base_rate", "tp", "fp", "tn", "fn")
+
+
+_COSTS = ("cost", "expected_cost")
 
 
 _CORRELATIONS = ("mcc", "kappa")
+
+
+_NAMES = ((RATE, _RATES), (POSITIVE, _POSITIVE), (COST, _COSTS), (CORRELATION, _CORRELATIONS))
 
 
 _F_BETA = re.compile(r"f\d+(_\d+)?")
@@ -76,7 +94,7 @@ def scale_of(metric: str) -> Scale:
         name = part.removeprefix("macro_").split("_at_", 1)[0]
         if _F_BETA.fullmatch(name):
             return RATE
-        for scale, names in ((RATE, _RATES), (POSITIVE, _POSITIVE), (CORRELATION, _CORRELATIONS)):
+        for scale, names in _NAMES:
             if name in names:
                 return scale
     return REAL
@@ -258,7 +276,16 @@ def _column(without: Sequence[Mapping[str, float]], name: str) -> FloatArray:
 def jackknife_interval(
     value: float, without: FloatArray, scale: Scale, sample: BucketedCurve, *, level: float = 0.95
 ) -> Interval:
-    """The interval of a number that is `without[b]` without bucket b; `sample` says on how many positives it rests."""
+    """The interval of a number that is `without[b]` without bucket b; `sample` says on how many positives it rests.
+
+    It is value +- t * standard error on the scale, carried back (Efron and Tibshirani, 1993, chapter 12). Where a value
+    has no finite place on the scale, such as the logarithm of 0, it is symmetric around the value itself, within the
+    scale's range. The scale COST is taken by sign: the interval of -x is the mirrored interval of x.
+
+    No bucket that differs is no certainty. A rate of 0 or 1 reaches to the rate at which so many groups would still
+    agree (rule of three; Hanley and Lippman-Hand, 1983). A sum of 0, such as a cost, is unbounded above, since what one
+    more error costs is not known from sums of 0.
+    """
     low, high, notes = _limits(value, without, scale, level, sample.buckets_with_positives)
     return Interval(
         value=value,
@@ -276,9 +303,11 @@ def _limits(
 ) -> tuple[float, float, str | None]:
     if len(without) < 2 or not np.isfinite(without).all():
         return scale.low, scale.high, "It is undefined without one of the buckets: nothing is known of its range."
+    values = np.append(without, value)
+    scale = _of_sign(values) if scale is COST else scale
     if np.ptp(without) == 0.0:
         return _limits_of_constant(value, scale, level, groups)
-    on_scale = scale if np.isfinite(scale.forward(np.append(without, value))).all() else REAL
+    on_scale = scale if np.isfinite(scale.forward(values)).all() else REAL
     moved = on_scale.forward(without)
     reach = float(stdtrit(_degrees_of_freedom(moved), 0.5 + level / 2.0)) * _standard_error(moved)
     centre = on_scale.forward(np.array([value]))[0]
@@ -286,11 +315,20 @@ def _limits(
     return max(float(low), scale.low), min(float(high), scale.high), None
 
 
+def _of_sign(values: FloatArray) -> Scale:
+    """The scale of the one sign that all values but zeros have, else REAL."""
+    if (values >= 0.0).all():
+        return POSITIVE
+    return NEGATIVE if (values <= 0.0).all() else REAL
+
+
 def _limits_of_constant(value: float, scale: Scale, level: float, groups: int) -> tuple[float, float, str | None]:
-    """A rate of 0 or 1 in every bucket: the rate at which so many groups would still agree (rule of three)."""
+    """The range of a number that is the same without each bucket; see `jackknife_interval`."""
+    if value == scale.low and math.isinf(scale.high):
+        return value, scale.high, "It is 0 in every bucket: one more row could make it any size."
     note = "No bucket differs from the others: its range is that of groups which all agree."
     reach = 1.0 - ((1.0 - level) / 2.0) ** (1.0 / max(groups, 1))
-    if value == scale.low and math.isfinite(scale.high):
+    if value == scale.low:
         return value, scale.low + reach * (scale.high - scale.low), note
     if value == scale.high:
         return scale.high - reach * (scale.high - scale.low), value, note

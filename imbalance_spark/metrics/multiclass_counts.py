@@ -8,12 +8,13 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics.binning import DEFAULT_GRID
 from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.counts import EXACT_LIMIT, ScoreCounts
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.grid import INVALID_LABEL, INVALID_SCORE, INVALID_WEIGHT, FloatArray, IntArray, LogitGrid
+from imbalance_spark.metrics.grid import INVALID_LABEL, INVALID_SCORE, INVALID_WEIGHT, LogitGrid
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.grid import FloatArray, IntArray
 
 
 def brier_skill(curve: Curve) -> float | None:

@@ -9,8 +9,9 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.errors import ConfigError, DataContractError
-from imbalance_spark.metrics.grid import INVALID_AMOUNT, FloatArray, IntArray, LogitGrid
+from imbalance_spark.metrics.grid import INVALID_AMOUNT, LogitGrid
 
 _PART = "key bigint, n bigint, weight double, amount double, lowest double, highest double"
 

@@ -12,9 +12,9 @@ import pyarrow as pa
 from pyspark.sql import Column
 
 from imbalance_spark.calibration import PriorCorrection
+from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.columns import col
 from imbalance_spark.core.errors import ConfigError
-from imbalance_spark.metrics.grid import FloatArray
 from imbalance_spark.orders.model_inputs import feature_column
 
 if TYPE_CHECKING:

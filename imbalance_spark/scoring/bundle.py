@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from imbalance_spark.calibration import Calibrator, MulticlassTemperature, PriorCorrection, calibrator_from_dict
+from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.errors import ConfigError, DataContractError, nearest
-from imbalance_spark.metrics.grid import FloatArray
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
 from imbalance_spark.scoring.boosters import LinearModel

@@ -9,10 +9,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.columns import HELD_OUT_FOLDS
 from imbalance_spark.metrics.binning import invalid_code
 from imbalance_spark.metrics.buckets import BUCKETS, COARSE_GRID
-from imbalance_spark.metrics.grid import INVALID_AMOUNT, FloatArray, IntArray, LogitGrid
+from imbalance_spark.metrics.grid import INVALID_AMOUNT, LogitGrid
 from imbalance_spark.threshold.class_rules import Rule
 
 CALIBRATION_SET, THRESHOLD_SET, TEST_SET = range(3)

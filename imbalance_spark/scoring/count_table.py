@@ -6,11 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.columns import HELD_OUT_FOLDS
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.buckets import BUCKETS, COARSE_GRID, BucketCounts
 from imbalance_spark.metrics.counts import ScoreCounts
-from imbalance_spark.metrics.grid import INVALID_LABEL, FloatArray, IntArray, LogitGrid
+from imbalance_spark.metrics.grid import INVALID_LABEL, LogitGrid
 from imbalance_spark.scoring.count_kernel import (
     BY_BUCKET,
     CALIBRATION_SET,

@@ -15,10 +15,11 @@ from pyspark.sql import functions as F
 
 from imbalance_spark.calibration import MulticlassTemperature, PriorCorrection
 from imbalance_spark.calibration.temperature import LOSS_SUMS, TEMPERATURES, loss_sums
+from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.columns import HELD_OUT_FOLDS, SPLIT, VALIDATION, col, require_columns
 from imbalance_spark.core.hashing import check_key, key_hash
 from imbalance_spark.metrics.buckets import BUCKETS
-from imbalance_spark.metrics.grid import FloatArray, LogitGrid
+from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.orders.model_inputs import AMOUNT_VALUE, LABEL, ROW_WEIGHT
 from imbalance_spark.scoring.boosters import (
     ArrowFunction,

@@ -1,12 +1,13 @@
 """What a model's held-out rows are counted into: its scores for each target, its decisions and its losses."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 
+from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.columns import HELD_OUT_FOLDS, TEST, VALIDATION
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.bucket_draws import BucketedCurve, HalvedCurve
@@ -14,11 +15,14 @@ from imbalance_spark.metrics.buckets import BUCKETS, SUM_COLUMNS, BucketCounts, 
 from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.grid import FloatArray, IntArray
 from imbalance_spark.metrics.multiclass_counts import MulticlassCounts
 
 _OF_FOLD = {fold: slice(number * BUCKETS, (number + 1) * BUCKETS) for number, fold in enumerate(HELD_OUT_FOLDS)}
 """Which entries of an array by fold and bucket are a fold's."""
+
+
+OTHER = "(other)"
+"""The value of a segment column that stands for all that few rows have."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -27,6 +31,20 @@ class SegmentCounts:
 
     values: tuple[str | None, ...]
     counts: BucketCounts
+
+    @property
+    def rows(self) -> dict[str | None, int]:
+        """Rows by value, without weights."""
+        return dict(zip(self.values, self.counts.rows.sum(axis=(1, 2)).tolist(), strict=True))
+
+    def merged(self, values: Collection[str | None]) -> Self:
+        """The same with these values as one, `OTHER`."""
+        kept = [number for number, value in enumerate(self.values) if value not in values]
+        others = [number for number, value in enumerate(self.values) if value in values]
+        if not others:
+            return self
+        counts = self.counts.joined([*[[number] for number in kept], others])
+        return replace(self, values=(*[self.values[number] for number in kept], OTHER), counts=counts)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,8 +102,27 @@ class TargetCounts:
             for number, value in enumerate(found.values)
         }
 
+    def with_small_segments_merged(self, least: int) -> Self:
+        """The same with `OTHER` for the values of a segment column that fewer than `least` rows have; totals stay.
+
+        Numbers of a few rows are about single orders, so they do not leave the run's own folder. A value of few rows in
+        one fold is merged in every fold. Where those of few rows are few together, the next smallest joins them, else
+        `OTHER` would tell what they hide; so it has fewer than `least` rows only in a fold of fewer rows. Counts by
+        score stay as they are: thresholds are chosen on them, and they hold no attribute of a person but the score.
+        """
+        columns = next(iter(self.segments.values()), {})
+        small = {name: _small_values([found[name] for found in self.segments.values()], least) for name in columns}
+        segments = {
+            fold: {name: found.merged(small[name]) for name, found in by_column.items()}
+            for fold, by_column in self.segments.items()
+        }
+        return replace(self, segments=segments)
+
     def to_records(self) -> dict[str, Any]:
-        """Everything as JSON-able values; only what occurs is written."""
+        """Everything as JSON-able values; only what occurs is written.
+
+        Also segments of few rows, see `with_small_segments_merged`.
+        """
         segments = {
             fold: {
                 column: {"values": list(found.values), "counts": found.counts.to_records()}
@@ -210,6 +247,10 @@ class HeldOutCounts:
         """A weighted mean over the rows of a fold."""
         return float(self.losses[name][_OF_FOLD[fold]].sum() / self.targets[0].buckets[fold].weight.sum())
 
+    def with_small_segments_merged(self, least: int) -> Self:
+        """The same of each target; see `TargetCounts.with_small_segments_merged`."""
+        return replace(self, targets=tuple(target.with_small_segments_merged(least) for target in self.targets))
+
     def with_confusions(self, more: Mapping[str, Confusions]) -> Self:
         """The same with the confusions of further rules."""
         return replace(self, confusions={**self.confusions, **more})
@@ -239,6 +280,22 @@ class HeldOutCounts:
 def confusions_from_records(records: Mapping[str, Any]) -> dict[str, Confusions]:
     """Confusions by rule from their `to_records`."""
     return {name: Confusions.from_records(found) for name, found in records.items()}
+
+
+def _small_values(folds: Sequence[SegmentCounts], least: int) -> set[str | None]:
+    """The values to merge: those of fewer than `least` rows in a fold, and the next smallest while they are too few."""
+    by_fold = [found.rows for found in folds]
+    rows = {value: [found.get(value, 0) for found in by_fold] for values in by_fold for value in values}
+    fewest = {value: min(n for n in counted if n > 0) for value, counted in rows.items()}
+    small: set[str | None] = set()
+    together = [0] * len(folds)
+    # A value that is called OTHER comes first: once others are merged, it could not be told from them.
+    for value in sorted(rows, key=lambda value: (value != OTHER, fewest[value])):
+        if value != OTHER and fewest[value] >= least and not any(0 < n < least for n in together):
+            break
+        small.add(value)
+        together = [n + more for n, more in zip(together, rows[value], strict=True)]
+    return small
 
 
 def _merged(one: ScoreCounts, other: ScoreCounts) -> ScoreCounts:

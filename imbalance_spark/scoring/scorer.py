@@ -9,8 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from imbalance_spark.calibration import MulticlassTemperature
+from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.errors import ConfigError, DataContractError, MissingColumnsError
-from imbalance_spark.metrics.grid import FloatArray, IntArray
 from imbalance_spark.scoring.boosters import load_booster, margins_of_matrix, probabilities
 from imbalance_spark.scoring.bundle import DECIDED_BY, DECISION, NO_THRESHOLD, SERVED, THRESHOLD, ModelBundle
 

@@ -57,7 +57,7 @@ def base_rate_correction(old_rate: float, new_rate: float) -> PriorCorrection:
     )
 
 
-def at_base_rate(curve: Curve, new_rate: float, *, old_rate: float | None = None) -> Curve:
+def at_base_rate(curve: Curve, new_rate: float) -> Curve:
     """The curve of the same rows at a different base rate.
 
     Weights of each class are rescaled so that positives make up `new_rate` of an unchanged total: precision, costs and
@@ -66,19 +66,17 @@ def at_base_rate(curve: Curve, new_rate: float, *, old_rate: float | None = None
     are the sample size. The result is a curve, not counts, because moved scores are not on the counts' grid.
 
     Args:
-        curve: on probabilities.
+        curve: on probabilities, of rows whose share of positives is the old rate.
         new_rate: share of positives, in (0, 1).
-        old_rate: share of positives at which the probabilities hold, in (0, 1), by default that of the curve. Scores
-            move from it; weights move from the curve's own share, so that the new share is `new_rate` in any case.
     Raises:
         ConfigError: a rate is out of range.
         DataContractError: a class has no row.
     """
     if curve.missing_class:
         raise DataContractError(f"at_base_rate: {curve.missing_class} to weight. Use rows of both classes.")
-    own_rate, counts = curve.prevalence(), curve.counts
-    correction = base_rate_correction(own_rate if old_rate is None else old_rate, new_rate)
-    negative, positive = (1.0 - new_rate) / (1.0 - own_rate), new_rate / own_rate
+    correction, counts = base_rate_correction(curve.prevalence(), new_rate), curve.counts
+    # A factor is the share that training kept of a class; here it is the old share over the new one.
+    negative, positive = (1.0 / factor for factor in correction.factors)
     reweighted = replace(
         counts,
         positive_weight=counts.positive_weight * positive,

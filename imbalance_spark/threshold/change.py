@@ -8,8 +8,9 @@ from imbalance_spark.calibration import LedgerCheck, PriorCorrection
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.threshold.base_rate import at_base_rate, base_rate_correction
-from imbalance_spark.threshold.choice import ChosenThreshold, cut_at, sweep
+from imbalance_spark.threshold.choice import ChosenThreshold, cut_at
 from imbalance_spark.threshold.objective import Objective, require_number
+from imbalance_spark.threshold.rule import choose_on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,10 +20,11 @@ class ThresholdOutcome:
     threshold: float
     """On the scores that the model gives now."""
     alerts: float
-    """Flagged rows, or their weight."""
+    """Flagged orders, whatever they weigh; at another base rate, those to expect."""
     alerts_per_day: float | None
     """None when the days that the counts cover are not known."""
-    precision: float
+    precision: float | None
+    """None when no row is flagged."""
     recall: float
     cost: float | None
     """None when no costs were given."""
@@ -60,12 +62,12 @@ def change_threshold(
     *,
     old_threshold: float,
     base_rate: float | None = None,
-    old_rate: float | None = None,
     cost: Objective | None = None,
     days: float | None = None,
     ledger: LedgerCheck | None = None,
+    design_effect: float = 1.0,
 ) -> ThresholdChange:
-    """Choose a new threshold, and compare it with the old one on the same rows.
+    """Choose a new threshold by the rule that jobs serve, and compare it with the old one on the same rows.
 
     The model is not touched: both outcomes' thresholds are on the scores that it gives now.
 
@@ -74,11 +76,10 @@ def change_threshold(
         old_threshold: on the same scores.
         base_rate: share of positives to expect from now on, in (0, 1); None when it is that of the counts. Both
             thresholds are judged at it.
-        old_rate: share of positives at which the scores hold, in (0, 1), such as that of more rows than were counted
-            here; by default that of the counts. It matters with `base_rate` alone.
         cost: the costs to report; by default the objective itself where it is a cost.
         days: how many days the counts cover, above 0; see `count_days`.
         ledger: `calibration.ledger_check` of the curve, for objectives that need calibrated scores.
+        design_effect: see `threshold.rule.design_effect`; 1 for independent rows without weights.
     Raises:
         ConfigError: a setting is out of range, `cost` is not a cost, or the objective needs what the counts lack.
         DataContractError: the counts have no positive or no negative row.
@@ -90,10 +91,8 @@ def change_threshold(
         objective = objective.with_days(days)
     moved, correction = curve, PriorCorrection.identity()
     if base_rate is not None:
-        rate = curve.prevalence() if old_rate is None else old_rate
-        moved = at_base_rate(curve, base_rate, old_rate=rate)
-        correction = base_rate_correction(rate, base_rate)
-    chosen = sweep(moved, objective, ledger=ledger)
+        moved, correction = at_base_rate(curve, base_rate), base_rate_correction(curve.prevalence(), base_rate)
+    chosen = choose_on(moved, objective, design_effect, ledger=ledger)
     costs = cost or (objective if objective.is_loss else None)
     new_threshold = _on_old_scale(chosen.threshold, curve, moved, correction)
     return ThresholdChange(
@@ -117,9 +116,9 @@ def outcome_at(
     matrix = curve.matrix(cut)
     return ThresholdOutcome(
         threshold=threshold,
-        alerts=matrix.flagged,
-        alerts_per_day=None if days is None else matrix.flagged / days,
-        precision=matrix.precision,
+        alerts=float(curve.alerts[cut]),
+        alerts_per_day=None if days is None else float(curve.alerts[cut]) / days,
+        precision=matrix.precision if matrix.flagged > 0.0 else None,
         recall=matrix.recall,
         cost=None if costs is None else float(costs.values(curve)[cut]),
     )

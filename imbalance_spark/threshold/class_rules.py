@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from imbalance_spark.calibration import fit_of
+from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics.bucket_draws import HalvedCurve
 from imbalance_spark.metrics.curve import FLAG_NOBODY, Curve
-from imbalance_spark.metrics.grid import FloatArray, IntArray
 from imbalance_spark.threshold.choice import ChosenThreshold, sweep
 from imbalance_spark.threshold.objective import Objective, require_number
 from imbalance_spark.threshold.rule import Fit, choose_threshold

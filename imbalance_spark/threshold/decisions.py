@@ -83,20 +83,12 @@ def decisions_of(
         stops_by_cost: whether boosting stops by the expected cost, which needs constant costs.
 
     Raises:
-        ConfigError: an objective is wrong, or `serve_objective` names none of them; all problems at once.
+        ConfigError: an objective is wrong, two have one name, or `serve_objective` names none of them; all problems at
+            once.
     """
-    fixed: dict[str, CostMatrix] = {}
-    swept: dict[str, Objective] = {}
-    problems: list[str] = []
-    for number, entry in enumerate(objectives):
-        try:
-            if len(classes) > 2:
-                _add_class_objective(entry, classes, fixed, swept)
-            else:
-                found = objective_from_config(entry)
-                swept[found.name] = found
-        except ConfigError as error:
-            problems.append(f"objectives.{number}: {error}")
+    rules, problems = _rules(objectives, classes)
+    fixed = {name: rule for name, rule in rules.items() if isinstance(rule, CostMatrix)}
+    swept = {name: rule for name, rule in rules.items() if isinstance(rule, Objective)}
     if len(classes) > 2:
         fixed[ARGMAX] = CostMatrix.argmax(len(classes))
     served, names = _name_of(serve_objective), [*fixed, *swept]
@@ -146,17 +138,40 @@ def cost_matrix_from_config(entry: str | Mapping[str, Any], classes: Sequence[st
     return CostMatrix(costs=tuple(tuple(rows[true][predicted] for true in classes) for predicted in classes))
 
 
-def _add_class_objective(
-    entry: str | Mapping[str, Any], classes: Sequence[str], fixed: dict[str, CostMatrix], swept: dict[str, Objective]
-) -> None:
-    name = entry if isinstance(entry, str) else entry.get("name")
-    if name in fixed:
-        raise ConfigError(f"{name} is named twice.")
-    if name == COST_MATRIX:
-        fixed[COST_MATRIX] = cost_matrix_from_config(entry, classes)
-    elif _name_of(name) != ARGMAX:
-        found = _class_objective(entry, name)
-        swept[found.name] = found
+def _rules(
+    objectives: Sequence[str | Mapping[str, Any]], classes: Sequence[str]
+) -> tuple[dict[str, CostMatrix | Objective], list[str]]:
+    """What each entry of the config asks for, by name, and what is wrong with the others."""
+    rules: dict[str, CostMatrix | Objective] = {}
+    numbers: dict[str, int] = {}
+    problems: list[str] = []
+    for number, entry in enumerate(objectives):
+        try:
+            name, rule = _named_rule(entry, classes)
+        except ConfigError as error:
+            problems.append(f"objectives.{number}: {error}")
+            continue
+        first = numbers.setdefault(name, number)
+        if first != number:
+            problems.append(
+                f"objectives.{number}: {entry!r} is called {name}, as is objectives.{first}: {objectives[first]!r}. "
+                "Metrics are logged by that name, so one would replace the other. Leave one of them out."
+            )
+        rules[name] = rule
+    return rules, problems
+
+
+def _named_rule(entry: str | Mapping[str, Any], classes: Sequence[str]) -> tuple[str, CostMatrix | Objective]:
+    if len(classes) > 2:
+        name = entry if isinstance(entry, str) else entry.get("name")
+        if name == COST_MATRIX:
+            return COST_MATRIX, cost_matrix_from_config(entry, classes)
+        if _name_of(name) == ARGMAX:
+            return ARGMAX, CostMatrix.argmax(len(classes))
+        objective = _class_objective(entry, name)
+    else:
+        objective = objective_from_config(entry)
+    return objective.name, objective
 
 
 def _class_objective(entry: str | Mapping[str, Any], name: object) -> Objective:

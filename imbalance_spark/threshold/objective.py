@@ -3,15 +3,16 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from decimal import Decimal
 from numbers import Real
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.grid import FloatArray
 
 if TYPE_CHECKING:
     from imbalance_spark.calibration import LedgerCheck
@@ -77,7 +78,12 @@ class Objective(ABC):
             flagged_rows: rows that it flags, without weights.
             ledger: the check of the scores' calibration; None if it was not run.
         """
-        return None
+        if flagged_rows > 0:
+            return None
+        return (
+            f"{self.name} flags nobody: no row that it was chosen on reaches its threshold, so recall is 0 and "
+            "precision is undefined. Check its settings, or decide by another objective."
+        )
 
     def on_share(self, share: float) -> Self:
         """The same objective for a share of the rows, in (0, 1]. Only alert budgets depend on how many there are."""
@@ -101,3 +107,8 @@ def require_number(
     else:
         limit = ""
     raise ConfigError(f"{name} must be a number{limit}, got {value!r}. {hint}")
+
+
+def number_text(value: float) -> str:
+    """A setting inside a name, to 15 digits and without an exponent: MLflow takes no `+`, as in `1e+06`."""
+    return format(Decimal(format(value, ".15g")), "f")

@@ -11,7 +11,7 @@ from scipy.stats import norm
 from imbalance_spark.core.errors import ConfigError, nearest
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.grid import FloatArray
-from imbalance_spark.threshold.objective import SAME, BoolArray, Objective, require_number
+from imbalance_spark.threshold.objective import SAME, BoolArray, Objective, number_text, require_number
 
 if TYPE_CHECKING:
     from imbalance_spark.calibration import LedgerCheck
@@ -43,7 +43,7 @@ class MaxFBeta(Objective):
     @property
     def name(self) -> str:
         """`max_f1`, `max_f2`, ..."""
-        return f"max_f{self.beta:g}"
+        return f"max_f{number_text(self.beta)}"
 
     def values(self, curve: Curve) -> FloatArray:
         """F-beta at each threshold."""
@@ -87,7 +87,7 @@ class MaxRecall(Objective):
     @property
     def name(self) -> str:
         """`max_recall_at_precision_0.9`."""
-        return f"max_recall_at_precision_{self.precision:g}"
+        return f"max_recall_at_precision_{number_text(self.precision)}"
 
     def values(self, curve: Curve) -> FloatArray:
         """Recall at each threshold."""
@@ -165,7 +165,7 @@ class MaxPrecision(Objective):
     @property
     def name(self) -> str:
         """`max_precision_at_recall_0.8`."""
-        return f"max_precision_at_recall_{self.recall:g}"
+        return f"max_precision_at_recall_{number_text(self.recall)}"
 
     def values(self, curve: Curve) -> FloatArray:
         """Precision at each threshold."""
@@ -247,7 +247,8 @@ class MinCost(Objective):
     @property
     def name(self) -> str:
         """`min_cost_fn_10_fp_1`."""
-        return f"min_cost_fn_{self.fn if isinstance(self.fn, str) else format(self.fn, 'g')}_fp_{self.fp:g}"
+        fn = self.fn if isinstance(self.fn, str) else number_text(self.fn)
+        return f"min_cost_fn_{fn}_fp_{number_text(self.fp)}"
 
     @property
     def bayes_threshold(self) -> float | None:
@@ -302,7 +303,7 @@ class BayesCost(Objective):
     def name(self) -> str:
         """`bayes_cost_fn_10_fp_1`; correct decisions are named if they cost something."""
         cells = ("fn", "fp", *(cell for cell in ("tp", "tn") if getattr(self, cell) != 0.0))
-        return "bayes_cost_" + "_".join(f"{cell}_{getattr(self, cell):g}" for cell in cells)
+        return "bayes_cost_" + "_".join(f"{cell}_{number_text(getattr(self, cell))}" for cell in cells)
 
     @property
     def bayes_threshold(self) -> float:
@@ -321,12 +322,13 @@ class BayesCost(Objective):
         return self.fn * fn + self.fp * curve.fp + self.tp * curve.tp + self.tn * tn
 
     def warning(self, flagged_rows: int, ledger: "LedgerCheck | None") -> str | None:
-        """A warning unless the scores passed the ledger check."""
+        """A warning if it flags nobody, and unless the scores passed the ledger check."""
+        doubt = None
         if ledger is None:
-            return f"{self.name} needs calibrated scores, and these were not checked. Run calibration.ledger_check."
-        if ledger.passed:
-            return None
-        return f"{self.name} needs calibrated scores, and these failed the ledger check. {ledger.sentence}"
+            doubt = f"{self.name} needs calibrated scores, and these were not checked. Run calibration.ledger_check."
+        elif not ledger.passed:
+            doubt = f"{self.name} needs calibrated scores, and these failed the ledger check. {ledger.sentence}"
+        return " ".join(filter(None, [super().warning(flagged_rows, ledger), doubt])) or None
 
 
 def first_constant_costs(objectives: Sequence[Objective]) -> tuple[float, float] | None:
@@ -370,7 +372,7 @@ class AlertBudget(Objective):
     @property
     def name(self) -> str:
         """`alert_budget_100_per_day`."""
-        return f"alert_budget_{self.per_day:g}_per_day"
+        return f"alert_budget_{number_text(self.per_day)}_per_day"
 
     def with_days(self, days: float) -> Self:
         """The budget for counts that cover `days` (> 0) days, unless the config sets them."""

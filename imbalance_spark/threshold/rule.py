@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imbalance_spark.calibration import Calibrator, fit_of
-from imbalance_spark.core.arrays import logit, sigmoid
+from imbalance_spark.core.arrays import FloatArray, logit, sigmoid
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.bucket_draws import BucketedCurve, HalvedCurve, decided
 from imbalance_spark.metrics.curve import FLAG_NOBODY, Curve
 from imbalance_spark.metrics.entries import ScoreEntries
-from imbalance_spark.metrics.grid import FloatArray
 from imbalance_spark.threshold.choice import ChosenThreshold, best_cut, cut_at, sentence_of
 from imbalance_spark.threshold.objective import Objective
 
@@ -81,14 +80,16 @@ def choose_threshold(
     return replace(chosen, decided=found)
 
 
-def choose_on(curve: Curve, objective: Objective, *, ledger: "LedgerCheck | None" = None) -> ChosenThreshold:
+def choose_on(
+    curve: Curve, objective: Objective, design_effect: float = 1.0, *, ledger: "LedgerCheck | None" = None
+) -> ChosenThreshold:
     """The same on a curve of calibrated probabilities alone, without halves: nothing is cross-fitted or searched.
 
     Raises:
         DataContractError, ConfigError: as `choose_threshold`.
     """
     _require_both_classes(curve, objective)
-    picked = pick(curve, objective)
+    picked = pick(curve, objective, design_effect)
     return _chosen(picked, objective, curve, picked.cut, ledger)
 
 
@@ -137,12 +138,12 @@ def design_effect(sample: BucketedCurve, curve: Curve, objective: Objective) -> 
     """Variance of the precision over the hash buckets, over that of independent rows; at least 1.
 
     Rows of one customer are alike, and weights differ: both make a precision less sure than its rows say (Kish, 1965).
-    It is taken at the threshold that independent rows would give; for objectives without a promise it is 1.
+    It is taken at the threshold that independent rows would give; for objectives without a precision to keep it is 1.
 
     Args:
         sample: the rows by bucket, on the entries of the curve.
     """
-    if not objective.is_promise:
+    if not objective.is_promise or objective.fills:
         return 1.0
     cut, reachable = best_cut(curve, objective, 1.0)
     precision = float(curve.precision[cut])

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.grid import FloatArray
 from imbalance_spark.threshold.choice import ChosenThreshold, cut_at, sweep
 from imbalance_spark.threshold.objective import Objective
 

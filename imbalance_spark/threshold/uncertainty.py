@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.bucket_draws import BucketedCurve
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.grid import FloatArray, IntArray
 from imbalance_spark.metrics.intervals import Interval, check_level, sample_warning
 
 DRAWS = 400

@@ -4,11 +4,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from support.made_up_comparison import CLASSES, class_comparison, class_counts, comparison_of
+from support.made_up_comparison import CLASSES, COSTS, class_comparison, class_counts, comparison_of
 
+from imbalance_spark.comparison import compare
 from imbalance_spark.comparison.compare import require_classes_in_folds
 from imbalance_spark.comparison.evaluate import chosen_thresholds, decision_metrics, gain_over
+from imbalance_spark.comparison.report.page import html_page
+from imbalance_spark.comparison.report.tables import comparison_table, conclusions
+from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.errors import DataContractError
+from imbalance_spark.core.progress import Progress
 from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.evaluate import TargetNames
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
@@ -55,11 +60,71 @@ def test_every_rule_has_its_metrics_and_the_serving_one_its_intervals() -> None:
 
 def test_a_fold_without_a_class_is_named_before_anything_is_fitted() -> None:
     full = {0: 90, 1: 7, 2: 1}
-    require_classes_in_folds({"train": full, "validation": full, "test": full}, CLASSES)
+    require_classes_in_folds({"train": full, "validation": full, "test": full}, CLASSES, halves_validation=False)
     with pytest.raises(
         DataContractError, match=r"train has no row of \['fraud'\]; test has no row of \['late', 'fraud'\]"
     ):
-        require_classes_in_folds({"train": {0: 9, 1: 1}, "validation": full, "test": {0: 9}}, CLASSES)
+        require_classes_in_folds(
+            {"train": {0: 9, 1: 1}, "validation": full, "test": {0: 9}}, CLASSES, halves_validation=False
+        )
+
+
+def test_one_row_of_a_class_in_validation_is_too_few_for_two_halves() -> None:
+    one, two = {0: 90, 1: 1}, {0: 90, 1: 2}
+    require_classes_in_folds({"train": one, "validation": two, "test": one}, ("no", "yes"), halves_validation=True)
+    with pytest.raises(DataContractError) as caught:
+        require_classes_in_folds({"train": two, "validation": one, "test": two}, ("no", "yes"), halves_validation=True)
+    said = str(caught.value)
+    assert "validation has 1 row of 'yes', which cannot lie in both halves" in said
+    assert "split.fractions" in said
+    assert "orders.classes" not in said  # two classes are all that there are
+
+
+@pytest.mark.parametrize(("objectives", "serving", "is_refused"), [
+    (("max_mcc",), "max_mcc", True),
+    (({"name": "cost_matrix", "costs": COSTS},), "argmax", False),  # no threshold is chosen
+])  # fmt: skip
+def test_too_few_rows_are_refused_before_anything_is_fitted(
+    monkeypatch: pytest.MonkeyPatch, objectives: tuple, serving: str, is_refused: bool
+) -> None:
+    one, full = {0: 90, 1: 20, 2: 1}, {0: 900, 1: 200, 2: 10}
+    by_split = {"train": full, "validation": one, "test": full}
+    prepared = SimpleNamespace(diagnosis=SimpleNamespace(by_split=by_split), classes=CLASSES)
+    orders = {"key": ("order_id",), "label": "outcome", "numeric": ("amount",), "classes": CLASSES}
+    config = RunConfig(
+        name="few", output="output", orders=orders, strategies=("none",), objectives=objectives, serve_objective=serving
+    )
+    monkeypatch.setattr(compare, "prepare", lambda *_: prepared)
+    monkeypatch.setattr(compare, "check_to_compare", lambda *_: None)
+    progress = Progress(("cluster",), quiet=True)
+    if is_refused:
+        with pytest.raises(DataContractError, match="validation has 1 row of 'fraud'"):
+            compare.prepare_to_compare(None, config, progress)
+    else:
+        assert compare.prepare_to_compare(None, config, progress) is prepared
+
+
+def test_a_rule_that_flags_nobody_has_no_precision_under_any_name_and_says_so() -> None:
+    flagging_nobody = "bayes_cost_fn_1_fp_1000"
+    objectives = [{"name": "bayes_cost", "fn": 1, "fp": 1000}, {"name": "max_f_beta", "beta": 1.0}]
+    found = comparison_of({"none": 0.5}, objectives, flagging_nobody)
+    metrics, intervals = found.best.metrics, found.best.intervals
+    for fold in ("validation", "test"):
+        for prefix in (fold, f"{fold}/{flagging_nobody}"):
+            assert metrics[f"{prefix}/recall"] == metrics[f"{prefix}/f1"] == 0.0
+            assert not {f"{prefix}/precision", f"{prefix}/mcc"} & {*metrics, *intervals}
+        assert metrics[f"{fold}/max_f1/precision"] > 0.0
+    said = [line for line in conclusions(found) if "flags nobody" in line]
+    assert said == [f"none: {found.best.chosen[flagging_nobody].by_target[0].warning}"]
+    assert f"{flagging_nobody} flags nobody: " in said[0]
+
+
+def test_the_largest_class_for_every_row_has_no_precision_in_tables_and_runs() -> None:
+    found = comparison_of({"none": 0.5})
+    table = comparison_table(found).set_index("strategy")
+    assert table.loc["majority class", ["precision", "mcc"]].isna().all()
+    assert table.loc["majority class", ["recall", "f1"]].tolist() == [0.0, 0.0]
+    assert "nan" not in html_page(found, {})
 
 
 def test_the_largest_of_three_classes_has_no_threshold() -> None:

@@ -20,6 +20,7 @@ from imbalance_spark.metrics import (
     expected_calibration_error_equal_mass,
     expected_cost,
     h_measure,
+    matrix_metrics,
     partial_roc_auc,
     pr_auc_trapezoid,
     pr_gain_auc,
@@ -207,6 +208,10 @@ def test_evaluate_never_gives_accuracy_without_recall_nor_0_for_what_is_undefine
             assert ("accuracy" in found) <= ("recall" in found)
             assert not set(found) & set(reasons)
     assert reasons["precision"] == reasons["mcc"] == "no row is flagged"
+    of_matrix = matrix_metrics(curve.at(threshold))
+    assert math.isnan(of_matrix["precision"])
+    assert math.isnan(of_matrix["mcc"])
+    assert of_matrix["f1"] == of_matrix["recall"] == 0.0
     assert "separate" in reasons["calibration_slope"]
 
 

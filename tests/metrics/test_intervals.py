@@ -5,7 +5,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from scipy.stats import norm
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm, t
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from imbalance_spark.core.errors import ConfigError, DataContractError
@@ -14,11 +16,14 @@ from imbalance_spark.metrics.bucket_draws import BucketedCurve
 from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
 from imbalance_spark.metrics.intervals import (
     CORRELATION,
+    COST,
     POSITIVE,
     RATE,
     REAL,
     Interval,
+    Scale,
     bucket_intervals,
+    jackknife_interval,
     paired_differences,
     scale_of,
 )
@@ -278,6 +283,62 @@ def test_a_higher_level_is_wider() -> None:
     assert wide.low < narrow.low < narrow.high < wide.high
 
 
+SAMPLE = bucketed(*draw_rows(1000, 18))
+
+
+def cost_interval(value: float, without: list[float], scale: Scale = COST) -> Interval:
+    return jackknife_interval(value, np.array(without), scale, SAMPLE)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_cost_of_one_sign_has_the_interval_of_its_logarithm(sign: float) -> None:
+    # Half of the buckets at e^(7 + a), half at e^(7 - a): squared deviations of a^2 each, a kurtosis of 1, so the
+    # standard error of the logarithm is sqrt(63 / 64 * 64 a^2), on 63 degrees of freedom.
+    a = 0.01
+    without = sign * np.exp(7.0 + a * np.tile([1.0, -1.0], 32))
+    reach = t.ppf(0.975, 63) * math.sqrt(63.0) * a
+    found = cost_interval(sign * math.exp(7.0), without)
+    assert sorted([abs(found.low), abs(found.high)]) == pytest.approx([math.exp(7.0 - reach), math.exp(7.0 + reach)])
+    assert found.low < found.value < found.high
+
+
+def test_a_cost_of_either_sign_has_an_interval_around_itself() -> None:
+    # Half of the buckets at 9, half at -1: squared deviations of 25 each.
+    found = cost_interval(4.0, [9.0, -1.0] * 32)
+    reach = t.ppf(0.975, 63) * math.sqrt(63.0) * 5.0
+    assert (found.low, found.high) == pytest.approx((4.0 - reach, 4.0 + reach))
+
+
+def test_a_cost_that_one_bucket_makes_does_not_become_a_gain() -> None:
+    found = cost_interval(10.0, [0.0, *[10.2] * 63])
+    assert found.low == 0.0
+    assert found.high > 20.0
+
+
+COSTS = st.lists(st.floats(-1e6, 1e6).filter(lambda cost: cost == 0.0 or abs(cost) > 1e-6), min_size=2, max_size=64)
+
+
+@settings(max_examples=200, deadline=None)
+@given(COSTS, st.floats(0.5, 0.99))
+def test_the_interval_of_a_gain_is_the_mirrored_interval_of_the_cost(without: list[float], level: float) -> None:
+    value = float(np.mean(without))
+    cost, gain = (
+        jackknife_interval(sign * value, sign * np.array(without), COST, SAMPLE, level=level) for sign in (1.0, -1.0)
+    )
+    if any(without):
+        assert (gain.low, gain.high) == pytest.approx((-cost.high, -cost.low), rel=1e-9)
+        assert cost.low <= value <= cost.high
+    else:
+        assert (cost.low, cost.high) == (gain.low, gain.high) == (0.0, math.inf)
+
+
+@pytest.mark.parametrize("scale", [COST, POSITIVE])
+def test_a_cost_of_zero_in_every_bucket_has_no_upper_end(scale: Scale) -> None:
+    found = cost_interval(0.0, [0.0] * 64, scale)
+    assert (found.low, found.high) == (0.0, math.inf)
+    assert "It is 0 in every bucket: one more row could make it any size." in str(found.warning)
+
+
 @pytest.mark.parametrize("level", [0.0, 1.0, 95.0])
 def test_a_level_is_a_share(level: float) -> None:
     sample = bucketed(*draw_rows(1000, 14))
@@ -293,7 +354,9 @@ def test_a_level_is_a_share(level: float) -> None:
         ("recall_at_1_percent", RATE),
         ("lift_at_1_percent", POSITIVE),
         ("f0_5", RATE),
-        ("cost", POSITIVE),
+        ("test/cost", COST),
+        ("expected_cost", COST),
+        ("log_loss", POSITIVE),
         ("mcc", CORRELATION),
         ("calibration_slope", REAL),
         ("fraud", REAL),

@@ -113,6 +113,16 @@ def test_a_class_without_rows_counts_in_no_mean_and_has_no_number_of_its_own() -
     assert not set(found) & set(reasons)
 
 
+def test_a_class_that_is_never_predicted_has_no_precision_but_recall_and_f1_of_0() -> None:
+    counts = MulticlassCounts.from_arrays([0, 1, 2], [[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.5, 0.3, 0.2]])
+    found, reasons = evaluate_multiclass(counts), undefined_multiclass(counts)
+    assert found["recall/2"] == found["f1/2"] == 0.0
+    assert "precision/2" not in found
+    assert reasons["precision/2"] == "no row is predicted as class 2"
+    # In the mean it counts as 0, as scikit-learn has it: (1/2 + 1 + 0) / 3.
+    assert found["macro_precision"] == pytest.approx(0.5)
+
+
 def test_equal_probabilities_predict_the_first_class_and_a_lone_class_has_no_areas() -> None:
     counts = MulticlassCounts.from_arrays([0, 0], [[0.5, 0.5], [0.4, 0.4]])
     assert counts.rows.tolist() == [[2, 0], [0, 0]]

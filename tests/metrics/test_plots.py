@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from scipy.stats import norm
 from sklearn.metrics import det_curve
 
-from imbalance_spark.metrics import FLAG_NOBODY, Curve, ScoreCounts
+from imbalance_spark.metrics import FLAG_NOBODY, ConfusionMatrix, Curve, ScoreCounts
 from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.metrics.plots import (
     comparison_figure,
@@ -213,6 +213,11 @@ def test_intervals_are_drawn_in_the_look_of_their_strategy() -> None:
     whisker, dot = figure.axes[0].lines[:2]
     assert list(whisker.get_xdata()) == pytest.approx([0.4, 0.7])
     assert (whisker.get_color(), dot.get_marker()) == (look_of("focal").colour, look_of("focal").marker)
+
+
+def test_the_precision_of_a_threshold_that_flags_nobody_is_told_as_undefined() -> None:
+    figure = confusion_figure(ConfusionMatrix(tp=0, fp=0, tn=97, fn=3))
+    assert figure.axes[0].get_title().endswith("precision undefined, recall 0")
 
 
 def test_a_metric_without_a_value_is_told_as_undefined() -> None:

@@ -1,6 +1,8 @@
 """Comparisons of strategies that were evaluated on made-up scores: of two classes, and of three."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -49,9 +51,11 @@ def _rows(seed: int, noise: float, size: int = 6000) -> tuple[np.ndarray, np.nda
     return label, 1 / (1 + np.exp(-logit - noise * draw.normal(size=size))), bucket
 
 
-def comparison_of(noises: dict[str, float]) -> Comparison:
+def comparison_of(
+    noises: dict[str, float], objectives: Sequence[Any] = OBJECTIVES, serving: str = "min_cost_fn_10_fp_1"
+) -> Comparison:
     """Of two classes; a strategy's scores are the true ones and noise of its own."""
-    decisions = decisions_of(OBJECTIVES, "min_cost_fn_10_fp_1")
+    decisions = decisions_of(objectives, serving)
     scored = {}
     for name, noise in noises.items():
         folds = {VALIDATION: _rows(1, noise), TEST: _rows(2, noise)}

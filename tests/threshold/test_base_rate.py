@@ -78,13 +78,6 @@ def test_the_same_rate_changes_nothing() -> None:
     assert sweep(same, MinCost(fn="amount", fp=2)) == sweep(curve, MinCost(fn="amount", fp=2))
 
 
-def test_scores_move_from_the_old_rate_that_is_given_and_weights_to_the_new_one() -> None:
-    curve = calibrated()  # half the rows are positive
-    moved = at_base_rate(curve, 0.2, old_rate=0.2)
-    np.testing.assert_allclose(moved.score, curve.score)
-    assert moved.prevalence() == pytest.approx(0.2)
-
-
 def test_an_estimated_rate_is_of_weights_and_its_interval_of_rows() -> None:
     # 2 of 4 rows; the positives' weights are 3 of 5. Wilson's interval of a rate p in n rows, z = 1.96, is
     # (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n).

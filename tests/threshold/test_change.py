@@ -32,7 +32,7 @@ def test_both_outcomes_are_those_of_the_thresholds_on_rows_weighed_to_the_rate(
         hits, alerts = weight[flagged & label].sum(), weight[flagged].sum()
         assert outcome.alerts == pytest.approx(alerts)
         assert outcome.alerts_per_day == pytest.approx(alerts / 4)
-        assert outcome.precision == pytest.approx(hits / alerts if flagged.any() else 0.0)
+        assert outcome.precision == (pytest.approx(hits / alerts) if flagged.any() else None)
         assert outcome.recall == pytest.approx((flagged & label).sum() / label.sum())
         cost = 3 * weight[~flagged & label].sum() + weight[flagged & ~label].sum()
         assert outcome.cost == pytest.approx(cost, abs=1e-9)
@@ -78,6 +78,8 @@ def test_flagging_nobody_stays_flagging_nobody_at_another_rate() -> None:
     found = change_threshold(useless, MinCost(fn=1, fp=50), old_threshold=0.5, base_rate=0.1)
     assert found.after.threshold == FLAG_NOBODY
     assert found.after.alerts == 0.0
+    assert found.after.precision is None
+    assert "precision" not in found.sentence
 
 
 def test_settings_that_cannot_be_are_refused() -> None:

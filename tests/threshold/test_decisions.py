@@ -60,6 +60,25 @@ def test_objectives_that_cannot_be_are_refused_before_anything_starts(entry: dic
     assert "objectives.0: " in str(caught.value)
 
 
+MCC, COST_MATRIX_ENTRY = "max_mcc", {"name": "cost_matrix", "costs": COSTS}
+RECALL, RECALL_OF_MORE = ({"name": "max_recall", "precision": 0.9, "min_support": n} for n in (30, 300))
+
+
+@pytest.mark.parametrize(("entries", "classes"), [
+    ([MCC, "youden", {"name": MCC}], ()),
+    ([RECALL, MCC, RECALL_OF_MORE], ()),
+    ([RECALL, MCC, RECALL_OF_MORE], CLASSES),
+    ([COST_MATRIX_ENTRY, MCC, COST_MATRIX_ENTRY], CLASSES),
+    (["argmax", MCC, "likeliest"], CLASSES),
+])  # fmt: skip
+def test_two_objectives_of_one_name_are_refused_and_both_are_shown(entries: list, classes: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        asked(*entries, serve=MCC, classes=classes)
+    said = str(caught.value)
+    for shown in ("objectives.2", "objectives.0", repr(entries[0]), repr(entries[2]), "Leave one of them out"):
+        assert shown in said
+
+
 def test_an_objective_to_serve_that_is_not_there_is_named_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'max_f1'"):
         asked({"name": "max_f_beta", "beta": 1.0}, serve="max_f2")

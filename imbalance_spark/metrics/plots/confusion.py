@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.metrics.confusion import ConfusionMatrix, MulticlassConfusion
-from imbalance_spark.metrics.grid import FloatArray
 from imbalance_spark.metrics.plots.style import plain
 
 
@@ -18,7 +18,8 @@ def confusion_figure(matrix: ConfusionMatrix, title: str = "Confusion matrix") -
     axes.set_xticks((0, 1), ("flagged", "not flagged"))
     axes.set_yticks((0, 1), ("positive", "negative"), rotation=90, va="center")
     axes.set(xlabel="Predicted", ylabel="True class")
-    axes.set_title(f"{title}\nprecision {matrix.precision:.4g}, recall {matrix.recall:.4g}", fontsize=11)
+    precision = f"{matrix.precision:.4g}" if matrix.flagged > 0.0 else "undefined"
+    axes.set_title(f"{title}\nprecision {precision}, recall {matrix.recall:.4g}", fontsize=11)
     return figure
 
 

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.grid import FloatArray
 from imbalance_spark.metrics.intervals import wilson_interval
 from imbalance_spark.metrics.logistic import Reliability
 from imbalance_spark.metrics.plots.style import (

@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy.special import ndtri
 
+from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.metrics.areas import top_share
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.grid import FloatArray
 from imbalance_spark.metrics.plots.style import (
     MUTED,
     corners,

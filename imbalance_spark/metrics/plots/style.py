@@ -12,8 +12,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.grid import FloatArray, IntArray
 
 _COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
 """Okabe and Ito (2008), without yellow, which is hard to see on white."""

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from imbalance_spark.calibration import PriorCorrection
+from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.errors import ConfigError
-from imbalance_spark.metrics.grid import FloatArray
 
 if TYPE_CHECKING:
     import xgboost
