@@ -94,10 +94,22 @@ class RetuneResult:
             yield f"{fold + ' after':<20}" + _cells(found.after)
         if self.target:
             yield f"Counted are rows that reach the threshold of {self.target}, against all others. {_ONE_LABEL}"
+        if self._is_dearer:
+            yield (
+                "The new threshold costs more on validation than the old one: it follows the probabilities, and what "
+                "these rows alone would ask for may be their luck. If it is not, calibrate again: run jobs/train.py."
+            )
         if not outcome.chosen.reachable:
             yield outcome.chosen.sentence
         if outcome.chosen.warning is not None:
             yield f"Warning: {outcome.chosen.warning}"
+
+    @property
+    def _is_dearer(self) -> bool:
+        found = self.folds.get(VALIDATION)
+        if found is None or found.before.cost is None or found.after.cost is None:
+            return False
+        return found.after.cost > found.before.cost
 
     def to_dict(self) -> dict[str, Any]:
         """The change as JSON values."""

@@ -109,7 +109,9 @@ def pick(curve: Curve, objective: Objective, design_effect: float = 1.0) -> _Pic
     if given is not None:
         return _Pick(threshold=given, cut=cut_at(curve, given))
     if not objective.is_promise:
-        cut, reachable = best_cut(expected(curve), objective)
+        predicted = expected(curve)
+        # Probabilities of 0 alone, or of 1, expect a single class.
+        cut, reachable = best_cut(curve if predicted.missing_class else predicted, objective)
         return _Pick(threshold=_between(curve, cut), cut=cut, reachable=reachable)
     cut, reachable = best_cut(curve, objective, design_effect)
     if not reachable and (why := objective.out_of_reach(curve, design_effect)) is not None:

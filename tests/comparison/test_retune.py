@@ -10,9 +10,10 @@ from support.made_up_comparison import CLASSES, class_counts
 
 from imbalance_spark.calibration import LogOddsCalibration, MulticlassTemperature, PriorCorrection
 from imbalance_spark.comparison.retune import retune, retune_costs
+from imbalance_spark.core.columns import VALIDATION
 from imbalance_spark.core.errors import ConfigError
+from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
 from imbalance_spark.metrics.counts import ScoreCounts
-from imbalance_spark.metrics.curve import FLAG_NOBODY
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
 from imbalance_spark.scoring.bundle import ModelBundle
@@ -32,9 +33,20 @@ def _rows(seed: int, rows: int = 600) -> tuple[npt.NDArray[np.int64], npt.NDArra
 
 
 def _held_out(*folds: tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]) -> HeldOutCounts:
+    """Of the two halves of validation, and of test."""
     calibrate, choose, test = (ScoreCounts.from_arrays(*rows) for rows in folds)
-    target = TargetCounts(calibrate=calibrate, choose=choose, test=test, buckets={}, segments={})
+    label, score = (np.concatenate(columns) for columns in zip(*folds[:2], strict=True))
+    bucket = 2 * (np.arange(len(label)) % (BUCKETS // 2)) + np.repeat([0, 1], [len(folds[0][0]), len(folds[1][0])])
+    buckets = {VALIDATION: BucketCounts.from_arrays(bucket, label, score)}
+    target = TargetCounts(calibrate=calibrate, choose=choose, test=test, buckets=buckets, segments={})
     return HeldOutCounts(targets=(target,))
+
+
+def _validation(
+    *halves: tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]],
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    label, score = (np.concatenate(columns) for columns in zip(*halves, strict=True))
+    return label, score
 
 
 def _bundle(threshold: float = 0.3) -> ModelBundle:
@@ -157,18 +169,28 @@ def test_a_bundle_that_was_moved_is_retuned_from_the_rate_of_the_counts() -> Non
     assert again.bundle == retune(_bundle(), held_out, objective).bundle
 
 
-def test_at_another_base_rate_rows_are_flagged_as_if_reweighted_to_it() -> None:
-    label, score = _rows(2)
-    new_rate, fn = 0.01, 25.0
-    found = retune(_bundle(), _held_out(_rows(1), (label, score), _rows(3)), MinCost(fn=fn, fp=1.0), base_rate=new_rate)
+def test_at_another_base_rate_rows_are_flagged_and_counted_as_if_reweighted_to_it() -> None:
+    halves, new_rate, fn = (_rows(1), _rows(2)), 0.01, 25.0
+    found = retune(_bundle(), _held_out(*halves, _rows(3)), MinCost(fn=fn, fp=1.0), base_rate=new_rate).change.after
     # Oracle: each class weighed so that positives make up the new rate of the same total.
+    label, score = _validation(*halves)
     rate, probability = label.mean(), CALIBRATOR.apply(score)
     weight = np.where(label == 1, new_rate / rate, (1 - new_rate) / (1 - rate))
-    cuts = np.array([FLAG_NOBODY, *np.unique(probability)[::-1]])
-    costs = [np.sum(weight * np.where(label == 1, fn * (probability < cut), probability >= cut)) for cut in cuts]
-    after = found.change.after
-    assert after.cost == pytest.approx(min(costs))
-    np.testing.assert_array_equal(probability >= after.threshold, probability >= cuts[int(np.argmin(costs))])
+    odds = probability / (1 - probability) * (new_rate / (1 - new_rate)) / (rate / (1 - rate))
+    flagged = odds >= 1.0 / fn
+    np.testing.assert_array_equal(probability >= found.threshold, flagged)
+    assert found.cost == pytest.approx(np.sum(weight * np.where(label == 1, fn * ~flagged, flagged)))
+    assert found.alerts == pytest.approx(np.sum(weight * flagged))
+
+
+def test_a_threshold_that_costs_more_on_the_rows_shown_is_explained() -> None:
+    label, score = _rows(1)
+    lucky = (score > np.quantile(score, 0.9)).astype(np.int64)  # what probabilities do not promise
+    held_out = _held_out((lucky, score), (lucky, score), (label, score))
+    best = float(CALIBRATOR.apply(score[lucky == 1].min()))
+    found = retune(_bundle(best), held_out, MinCost(fn=25.0, fp=1.0))
+    assert any("costs more on validation than the old one" in line for line in found.lines())
+    assert not any("costs more" in line for line in retune(_bundle(0.9), held_out, MinCost(fn=25.0, fp=1.0)).lines())
 
 
 def test_an_alert_budget_is_kept_in_orders_per_day() -> None:
@@ -215,18 +237,18 @@ def class_bundle(serve: str = "max_f1") -> ModelBundle:
     )
 
 
-def test_the_threshold_of_one_class_moves_to_that_of_brute_force_and_no_other_does() -> None:
+def test_the_threshold_of_one_class_moves_to_its_closed_form_and_no_other_does() -> None:
     folds, counts = class_counts(0.5)
-    label, p, bucket = folds["validation"]
+    label, p, _ = folds["validation"]
     found = retune(class_bundle(), counts, MinCost(fn=40.0, fp=1.0), target="fraud")
     rule = found.bundle.rules["min_cost_fn_40_fp_1 of fraud"]
     assert found.rule == "min_cost_fn_40_fp_1 of fraud"
     assert rule.thresholds[:2] == CHOSEN.thresholds[:2]
-    chooses = bucket % 2 == 1
-    is_fraud, score = (label == 2)[chooses], p[chooses, 2]
-    costs = [np.sum(is_fraud & (score < cut)) * 40.0 + np.sum(~is_fraud & (score >= cut)) for cut in np.unique(score)]
-    # Counts of bins: within one bin of the best cut-off.
-    assert found.change.after.cost == pytest.approx(min(costs), rel=0.02)
+    assert rule.thresholds[2] == pytest.approx(1 / 41)
+    is_fraud, flagged = label == 2, p[:, 2] >= 1 / 41
+    cost = 40.0 * np.sum(is_fraud & ~flagged) + np.sum(~is_fraud & flagged)
+    # Counts of bins: within one bin of the threshold.
+    assert found.change.after.cost == pytest.approx(cost, rel=0.02)
     assert set(found.bundle.rules) == {"argmax", "max_f1", found.rule}
     said = " ".join(found.lines())
     assert "Strategy none: threshold of fraud" in said
