@@ -1,4 +1,4 @@
-"""Cost at the chosen threshold over that of the best one: our sweep, and scikit-learn's grid of 100 points."""
+"""Cost at the chosen threshold over that of the best one: our rule, searches, and scikit-learn's grid of 100 points."""
 
 import argparse
 import tempfile
@@ -15,12 +15,16 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import confusion_matrix, make_scorer
 from sklearn.model_selection import TunedThresholdClassifierCV
 
+from imbalance_spark.calibration import fit_calibrator
 from imbalance_spark.core.columns import TRUE_PROBABILITY
 from imbalance_spark.core.spark_session import spark_session
-from imbalance_spark.metrics import ScoreCounts
+from imbalance_spark.metrics import Curve, ScoreCounts
+from imbalance_spark.metrics.bucket_draws import BucketedCurve, HalvedCurve
+from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
 from imbalance_spark.orders.datasets.population import CATEGORICAL_FEATURES, NUMERIC_FEATURES
 from imbalance_spark.orders.datasets.synthetic import generate_orders
-from imbalance_spark.threshold import BayesCost, MinCost, sweep
+from imbalance_spark.threshold import BayesCost, MinCost, choose_threshold, sweep
+from imbalance_spark.threshold.choice import cut_at
 
 MISS_COSTS = (10, 100, 500, 2000)
 """Cost of a missed positive; a false positive costs 1."""
@@ -29,7 +33,7 @@ FIT, EARLY_STOPPING, VALIDATION = 0.6, 0.7, 0.85
 
 _SETTINGS = {"spark.driver.memory": "3g", "spark.ui.enabled": "false", "spark.log.level": "ERROR"}
 _PARAMS = {"objective": "binary:logistic", "eval_metric": "logloss", "tree_method": "hist", "max_depth": 6, "eta": 0.1}
-_OURS, _PEER = "sweep", "100-point grid"
+_OURS, _PEER = "rule", "100-point grid"
 
 
 @dataclass(frozen=True)
@@ -137,14 +141,26 @@ def _all_regrets(
 def _thresholds(label: np.ndarray, score: np.ndarray, fn: float) -> dict[str, float]:
     """What each way chooses; a job counts in bins."""
     objective = MinCost(fn=fn, fp=1)
+    halves = [np.arange(len(label)) % 2 == half for half in (0, 1)]
+    whole, *parts = (_bucketed(label, score, kept) for kept in (np.ones(len(label), dtype=bool), *halves))
+    chosen = choose_threshold(HalvedCurve(whole, (parts[0], parts[1])), objective)
+    own = Curve.of(whole.curve.counts, fit_calibrator(whole).calibrator.apply)
+    cut = cut_at(own, chosen.threshold)
     exact = ScoreCounts.from_arrays(label, score).curve()
-    binned = ScoreCounts.from_arrays(label, score, exact_limit=0).curve()
     return {
-        _OURS: sweep(binned, objective).threshold,
-        "sweep, exact": sweep(exact, objective).threshold,
-        "closed form": sweep(exact, BayesCost(fn=fn, fp=1)).threshold,
+        _OURS: float(whole.curve.threshold[cut]),
+        "sweep on a half": sweep(parts[1].curve, objective).threshold,
+        "sweep on all": sweep(exact, objective).threshold,
+        "closed form on raw p": sweep(exact, BayesCost(fn=fn, fp=1)).threshold,
         _PEER: _peer_threshold(label, score, fn),
     }
+
+
+def _bucketed(label: np.ndarray, score: np.ndarray, kept: np.ndarray) -> BucketedCurve:
+    """Rows are their own groups; even ones are in even buckets."""
+    bucket = np.arange(len(label)) % BUCKETS
+    counts = ScoreCounts.from_arrays(label[kept], score[kept])
+    return BucketedCurve(counts.curve(), BucketCounts.from_arrays(bucket[kept], label[kept], score[kept]))
 
 
 def _cost_ratios(thresholds: Mapping[str, float], truth: np.ndarray, score: np.ndarray, fn: float) -> dict[str, float]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from imbalance_spark.calibration import PriorCorrection as PriorCorrection
     from imbalance_spark.calibration import choose_calibrator as choose_calibrator
     from imbalance_spark.calibration import correct_prior as correct_prior
+    from imbalance_spark.calibration import fit_calibrator as fit_calibrator
     from imbalance_spark.calibration import ledger_check as ledger_check
     from imbalance_spark.comparison.prepare import inspect_orders as inspect_orders
     from imbalance_spark.comparison.retune import register_retuned as register_retuned
@@ -62,6 +63,8 @@ if TYPE_CHECKING:
     from imbalance_spark.threshold import MaxRecall as MaxRecall
     from imbalance_spark.threshold import MinCost as MinCost
     from imbalance_spark.threshold import Youden as Youden
+    from imbalance_spark.threshold import choose_again as choose_again
+    from imbalance_spark.threshold import choose_threshold as choose_threshold
     from imbalance_spark.threshold import sweep as sweep
     from imbalance_spark.threshold import sweep_segments as sweep_segments
     from imbalance_spark.threshold.class_rules import ClassThresholds as ClassThresholds
@@ -97,7 +100,7 @@ _SAMPLING = "train_only.sampling"
 _NAMES = {
     "calibration": (
         *("IsotonicCalibration", "LogOddsCalibration", "MulticlassTemperature", "PriorCorrection"),
-        *("choose_calibrator", "correct_prior", "ledger_check"),
+        *("choose_calibrator", "correct_prior", "fit_calibrator", "ledger_check"),
     ),
     "comparison.prepare": ("inspect_orders",),
     "comparison.retune": ("register_retuned", "retune"),
@@ -119,7 +122,7 @@ _NAMES = {
     "split": ("SplitPlan", "count_splits", "early_stopping_slice", "fit_split", "stratified_split"),
     "threshold": (
         *("AlertBudget", "BayesCost", "ChosenThreshold", "MaxFBeta", "MaxKappa", "MaxMCC", "MaxPrecision"),
-        *("MaxRecall", "MinCost", "Youden", "sweep", "sweep_segments"),
+        *("MaxRecall", "MinCost", "Youden", "choose_again", "choose_threshold", "sweep", "sweep_segments"),
     ),
     "threshold.uncertainty": ("threshold_interval",),
     "threshold.class_rules": ("ClassThresholds", "CostMatrix", "sweep_classes"),

@@ -2,8 +2,8 @@
 # MAGIC %md
 # MAGIC # 2. Compare the strategies
 # MAGIC Weights, resampling, losses: which helps on held-out data, and is it more than chance?
-# MAGIC Each strategy is fitted on training rows, calibrated on one half of validation, and its thresholds are chosen on
-# MAGIC the other. Test is reported and decides nothing.
+# MAGIC Each strategy is fitted on training rows; validation calibrates it, and its thresholds follow the calibrated
+# MAGIC probabilities. Test is reported and decides nothing.
 # MAGIC
 # MAGIC The best model is registered. It becomes `champion` if it beats the present one by more than chance.
 # MAGIC Run again with the same settings, the notebook continues after the last finished step.

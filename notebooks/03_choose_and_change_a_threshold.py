@@ -34,22 +34,21 @@ model = ims.load_registered_model(tracking_uri, dbutils.widgets.get("model"))
 logged = ims.load_logged_model(tracking_uri, model.run_id)
 held_out, bundle = logged.held_out.target, model.bundle
 through = bundle.calibrator.apply
-choose = held_out.choose.curve(through)
+validation = held_out.bucketed("validation", through)
 print(f"{model.label}, strategy {bundle.strategy}: threshold {bundle.threshold:.6g}, for {bundle.serve_objective}")
 
 # COMMAND ----------
 
 # MAGIC %md
 # MAGIC ## What each objective asks for
-# MAGIC Chosen on the half of validation that did not calibrate, over every threshold that its scores allow.
+# MAGIC From calibrated probabilities on all of validation; what each gives there is cross-fitted over its halves.
 
 # COMMAND ----------
 
 fn, fp = (float(dbutils.widgets.get(name)) for name in ("miss_cost", "alarm_cost"))
 cost = ims.MinCost(fn=fn, fp=fp)
 objectives = (cost, ims.MaxFBeta(beta=1.0), ims.MaxFBeta(beta=2.0), ims.MaxMCC(), ims.MaxRecall(precision=0.5))
-ledger = ims.ledger_check(choose)
-choices = {objective.name: ims.sweep(choose, objective, ledger=ledger) for objective in objectives}
+choices = {objective.name: ims.choose_threshold(held_out.halved, objective) for objective in objectives}
 display(
     pd.DataFrame(
         [
@@ -79,8 +78,7 @@ display(plots.threshold_figure(choose, fn=fn, fp=fp, chosen=thresholds, title="T
 # COMMAND ----------
 
 chosen = choices[cost.name]
-sample = held_out.bucketed("choose", through)
-sure = ims.threshold_interval(sample, lambda curve: ims.sweep(curve, cost).threshold, cost.values, draws=200)
+sure = ims.threshold_interval(validation, lambda curve: ims.choose_again(curve, cost), cost.values, draws=200)
 print(chosen.sentence)
 print(f"Of other draws of these rows, 95 % choose between {sure.threshold.low:.4g} and {sure.threshold.high:.4g}.")
 print(f"Mean regret {sure.regret.value:.4g}, beside a cost of {chosen.value:.6g}.")

@@ -36,7 +36,7 @@ from imbalance_spark.threshold import ChosenThreshold, Objective
 from imbalance_spark.threshold.choice import cut_at
 from imbalance_spark.threshold.class_rules import ChosenClassThresholds, Rule
 from imbalance_spark.threshold.decisions import Decisions
-from imbalance_spark.threshold.rule import DECIDED_AT, chosen_again
+from imbalance_spark.threshold.rule import DECIDED_AT, choose_again
 from imbalance_spark.threshold.uncertainty import ThresholdUncertainty, threshold_interval
 from imbalance_spark.train_only.strategies.fit import FittedStrategy
 
@@ -317,7 +317,7 @@ def _uncertainty(scored: ScoredStrategy, decisions: Decisions, names: TargetName
     samples = dict(zip(names.targets, scored.bucketed(VALIDATION), strict=True))
     return {
         target: threshold_interval(
-            samples[target], partial(chosen_again, objective=objective, fit=scored.fit), loss, draws=_DRAWS
+            samples[target], partial(choose_again, objective=objective, fit=scored.fit), loss, draws=_DRAWS
         )
         for target in chosen_thresholds(scored.chosen[objective.name], names)
     }

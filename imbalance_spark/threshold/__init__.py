@@ -18,6 +18,7 @@ from imbalance_spark.threshold.objectives import (
     Youden,
     objective_from_config,
 )
+from imbalance_spark.threshold.rule import choose_again, choose_on, choose_threshold
 from imbalance_spark.threshold.segments import SegmentThresholds, sweep_segments
 
 __all__ = [
@@ -39,6 +40,9 @@ __all__ = [
     "at_base_rate",
     "base_rate_correction",
     "change_threshold",
+    "choose_again",
+    "choose_on",
+    "choose_threshold",
     "count_days",
     "objective_from_config",
     "sweep",

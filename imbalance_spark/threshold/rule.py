@@ -93,13 +93,14 @@ def choose_on(
     return _chosen(picked, objective, curve, picked.cut, ledger)
 
 
-def chosen_again(curve: Curve, *, objective: Objective, fit: Fit) -> float:
+def choose_again(curve: Curve, objective: Objective, fit: Fit | None = None) -> float:
     """The rule on a draw of the rows, its calibration included: the score of the curve from which rows are flagged.
 
     Args:
-        curve: of a draw of the rows' counts, which are of scores before calibration.
+        curve: of a draw of the rows; its counts are of scores before calibration.
+        fit: as in `choose_threshold`.
     """
-    again = Curve.of(curve.counts, fit(curve.counts).apply)
+    again = Curve.of(curve.counts, (fit or fit_of("platt_prior"))(curve.counts).apply)
     return float(curve.threshold[pick(again, objective).cut])
 
 
