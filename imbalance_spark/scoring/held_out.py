@@ -221,11 +221,6 @@ def count_decisions(
     }
 
 
-def in_choosing_half(key: Sequence[str], group: Sequence[str] = ()) -> Column:
-    """Whether a validation row is of the half that thresholds are chosen on: its bucket is odd."""
-    return F.pmod(bucket_hash(key, group), F.lit(2)) == 1
-
-
 def bucket_hash(key: Sequence[str], group: Sequence[str] = ()) -> Column:
     """The hash whose remainder by 64 is a row's bucket: of the group, or of the key where the group has a null."""
     by_key = key_hash(key, 0, _BUCKET_PURPOSE)

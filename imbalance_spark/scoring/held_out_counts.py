@@ -51,8 +51,8 @@ class SegmentCounts:
 class TargetCounts:
     """Counts of one model's scores for one target, a class against the rest, on held-out data.
 
-    Validation falls into two halves that share no group of rows: even hash buckets calibrate, odd ones choose
-    thresholds. `buckets` and `segments` are by fold.
+    Validation falls into two halves that share no group of rows: `calibrate` is that of the even hash buckets, `choose`
+    that of the odd ones. What is fitted on one is judged on the other. `buckets` and `segments` are by fold.
     """
 
     calibrate: ScoreCounts
@@ -225,10 +225,6 @@ class HeldOutCounts:
     def curves(self, fold: str, through: Callable[[FloatArray], FloatArray] | None = None) -> list[Curve]:
         """One curve for each target, on all rows of a fold; `through` is a rising map of the scores."""
         return [target.by_fold[fold].curve(through) for target in self.targets]
-
-    def choosing(self, through: Callable[[FloatArray], FloatArray] | None = None) -> list[Curve]:
-        """One curve for each target, on the threshold set."""
-        return [target.choose.curve(through) for target in self.targets]
 
     def bucketed(self, part: str, through: Callable[[FloatArray], FloatArray] | None = None) -> list[BucketedCurve]:
         """One bucketed curve for each target; see `TargetCounts.bucketed`."""
