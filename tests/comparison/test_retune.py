@@ -6,25 +6,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
+from support.halves import Rows, counts_of_halves, together
 from support.made_up_comparison import CLASSES, class_counts
 
 from imbalance_spark.calibration import LogOddsCalibration, MulticlassTemperature, PriorCorrection
 from imbalance_spark.comparison.retune import retune, retune_costs
-from imbalance_spark.core.columns import VALIDATION
 from imbalance_spark.core.errors import ConfigError
-from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
-from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
 from imbalance_spark.scoring.bundle import ModelBundle
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix, choose_thresholds
 from imbalance_spark.threshold.objectives import AlertBudget, BayesCost, MaxFBeta, MaxRecall, MinCost
 
 CALIBRATOR = LogOddsCalibration(method="platt", a=1.3, b=1.3, c=0.4)
 
 
-def _rows(seed: int, rows: int = 600) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+def _rows(seed: int, rows: int = 600) -> Rows:
     draw = np.random.default_rng(seed)
     score = np.round(draw.beta(1.0, 8.0, rows), 3)
     label = (draw.random(rows) < score).astype(np.int64)
@@ -32,21 +30,9 @@ def _rows(seed: int, rows: int = 600) -> tuple[npt.NDArray[np.int64], npt.NDArra
     return label, score
 
 
-def _held_out(*folds: tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]) -> HeldOutCounts:
+def _held_out(*folds: Rows) -> HeldOutCounts:
     """Of the two halves of validation, and of test."""
-    calibrate, choose, test = (ScoreCounts.from_arrays(*rows) for rows in folds)
-    label, score = (np.concatenate(columns) for columns in zip(*folds[:2], strict=True))
-    bucket = 2 * (np.arange(len(label)) % (BUCKETS // 2)) + np.repeat([0, 1], [len(folds[0][0]), len(folds[1][0])])
-    buckets = {VALIDATION: BucketCounts.from_arrays(bucket, label, score)}
-    target = TargetCounts(calibrate=calibrate, choose=choose, test=test, buckets=buckets, segments={})
-    return HeldOutCounts(targets=(target,))
-
-
-def _validation(
-    *halves: tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]],
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    label, score = (np.concatenate(columns) for columns in zip(*halves, strict=True))
-    return label, score
+    return HeldOutCounts(targets=(counts_of_halves(*folds),))
 
 
 def _bundle(threshold: float = 0.3) -> ModelBundle:
@@ -173,7 +159,7 @@ def test_at_another_base_rate_rows_are_flagged_and_counted_as_if_reweighted_to_i
     halves, new_rate, fn = (_rows(1), _rows(2)), 0.01, 25.0
     found = retune(_bundle(), _held_out(*halves, _rows(3)), MinCost(fn=fn, fp=1.0), base_rate=new_rate).change.after
     # Oracle: each class weighed so that positives make up the new rate of the same total.
-    label, score = _validation(*halves)
+    label, score = together(*halves)
     rate, probability = label.mean(), CALIBRATOR.apply(score)
     weight = np.where(label == 1, new_rate / rate, (1 - new_rate) / (1 - rate))
     odds = probability / (1 - probability) * (new_rate / (1 - new_rate)) / (rate / (1 - rate))
