@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
+from support.mlflow_store import new_store
 
 from imbalance_spark.comparison.run import RunResult, run
 from imbalance_spark.config.run import RunConfig
@@ -52,7 +53,7 @@ def config_of(home: Path, **changes: object) -> RunConfig:
         ],
         "serve_objective": "cost_matrix",
         "scoring": {"segments": ["country"], "bins": 4096},
-        "tracking": {"uri": f"sqlite:///{home}/mlflow.db", "experiment": "unlocked", "registered_model": "unlocked"},
+        "tracking": {"uri": new_store(home), "experiment": "unlocked", "registered_model": "unlocked"},
         **changes,
     }
     return parse(_frozen(settings), RunConfig, "here")

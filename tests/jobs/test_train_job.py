@@ -18,8 +18,6 @@ from imbalance_spark.core.run import Run
 from imbalance_spark.orders.datasets.synthetic import generate_orders
 from jobs import train
 
-pytestmark = pytest.mark.pictures
-
 NUMERIC = ["amount", "amount_over_customer_mean", "orders_last_24h", "device_age_days", "distance_km"]
 STRATEGIES = [
     "none", {"kind": "undersample", "sampling_strategy": 0.1}, "class_weight", "balanced_sketch", "focal",
