@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 from pyspark.sql import DataFrame, SparkSession
+from support.mlflow_store import new_store
 from support.small_run import STRONG, config_file
 
 from imbalance_spark.comparison.run import RunResult, run
@@ -22,7 +23,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def conf(home: Path) -> str:
     few = {**STRONG, "rounds": 5, "early_stopping_rounds": 5}
-    file = Path(config_file(home, "frame", uri=f"sqlite:///{home}/mlflow.db", training=few))
+    file = Path(config_file(home, "frame", uri=new_store(home), training=few))
     config = yaml.safe_load(file.read_text("utf-8"))
     del config["orders"]["source"]
     file.write_text(yaml.safe_dump(config), "utf-8")

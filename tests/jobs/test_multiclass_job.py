@@ -10,6 +10,7 @@ import pytest
 import yaml
 from mlflow.tracking import MlflowClient
 from pyspark.sql import SparkSession
+from support.mlflow_store import new_store
 
 from imbalance_spark.core.run import Run
 from imbalance_spark.orders.datasets.population import OUTCOMES
@@ -43,7 +44,7 @@ def written(home: Path) -> str:
     }
     config |= {"output": str(home / "output"), "strategies": STRATEGIES}
     config["training"] |= {"num_workers": 1, "rounds": 15, "early_stopping_rounds": 5}
-    config["tracking"]["uri"] = f"sqlite:///{home}/mlflow.db"
+    config["tracking"]["uri"] = new_store(home)
     del config["spark"]
     file = home / "config.yaml"
     file.write_text(yaml.safe_dump(config), "utf-8")

@@ -21,6 +21,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 from support import chromium, mlflow_server
+from support.mlflow_store import new_store
 from support.small_run import STRONG, config_file, write_orders
 
 from imbalance_spark.core.progress import Progress
@@ -84,7 +85,7 @@ class Ran:
 @pytest.fixture(scope="module")
 def ran(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     home = tmp_path_factory.mktemp("ran")
-    store = f"sqlite:///{home}/mlflow.db"
+    store = new_store(home)
     write_orders(spark, home)
     config = config_file(home, "ui", uri=store, training=STRONG)
     said, stages = io.StringIO(), io.StringIO()
