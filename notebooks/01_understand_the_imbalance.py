@@ -33,11 +33,8 @@ from imbalance_spark.metrics import plots
 
 table = dbutils.widgets.get("orders_table")
 rows, prevalence = int(dbutils.widgets.get("rows")), float(dbutils.widgets.get("prevalence"))
-if table:
-    orders = spark.table(table)
-else:
-    # Kept in memory: the expressions that draw a row are long, and a query on top of them takes minutes to plan.
-    orders = ims.generate_orders(spark, rows=rows, prevalence=prevalence, seed=7).cache()
+# Generated ones are kept in memory: the expressions that draw a row are long, and queries on them take minutes to plan.
+orders = spark.table(table) if table else ims.generate_orders(spark, rows=rows, prevalence=prevalence, seed=7).cache()
 config = ims.load_config(dbutils.widgets.get("config"), ims.RunConfig)
 
 # COMMAND ----------

@@ -67,7 +67,7 @@ display(
     )
 )
 thresholds = {name: choice.threshold for name, choice in choices.items()}
-display(plots.threshold_figure(choose, fn=fn, fp=fp, chosen=thresholds, title="Thresholds on validation"))
+display(plots.threshold_figure(validation.curve, fn=fn, fp=fp, chosen=thresholds, title="Thresholds on validation"))
 
 # COMMAND ----------
 

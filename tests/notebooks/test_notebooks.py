@@ -38,7 +38,8 @@ def session(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Se
     store = new_store(home)
     # Else MLflow puts artifacts where the notebooks are.
     MlflowClient(store).create_experiment("orders", artifact_location=f"{home}/artifacts")
-    orders = {"rows": str(ROWS), "prevalence": "0.05", "output": str(home)}
+    few = {"rows": str(ROWS), "prevalence": "0.05"}
+    orders = {**few, "output": str(home)}
     fits = {"strategies": "none, class_weight", "rounds": "12", "experiment": "orders"}
     costs = {"miss_cost": str(MISS), "alarm_cost": str(ALARM), "register": "yes"}
 
@@ -48,7 +49,7 @@ def session(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Se
     return Session(
         home=home,
         store=store,
-        understood=ran("01_understand_the_imbalance", orders),
+        understood=ran("01_understand_the_imbalance", few),
         compared=ran("02_compare_strategies", {**orders, **fits, "tracking_uri": store}),
         chosen=ran("03_choose_and_change_a_threshold", {**costs, "tracking_uri": store}),
         scored=ran("04_score", {**orders, "rows": "3000", "tracking_uri": store}),

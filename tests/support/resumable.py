@@ -37,6 +37,7 @@ def ledger(home: Path, name: str) -> dict[str, Any]:
         output = json.loads(file.read_text("utf-8"))["output"]
         if isinstance(output, dict):
             output.pop("path", None)
+            output.pop("table_id", None)
         found[file.stem] = output
     return found
 
