@@ -68,9 +68,8 @@ def test_every_notebook_explains_itself_and_shows_pictures_and_tables(session: S
             assert imread(drawn)[..., :3].std() > 0.05, "an empty picture"
 
 
-def test_the_first_one_counts_every_order(session: Session, spark: SparkSession) -> None:
-    folds = session.understood.tables[0].set_index("fold")
-    orders = spark.read.format("delta").load(f"{session.home}/orders_{ROWS}_0.05")
+def test_the_first_one_counts_every_order(session: Session) -> None:
+    folds, orders = session.understood.tables[0].set_index("fold"), session.understood.names["orders"]
     counted = {row["is_fraud"]: row["count"] for row in orders.groupBy("is_fraud").count().collect()}
     for number in (0, 1):
         assert folds.loc["all", f"class {number}"] == counted[number]
@@ -91,18 +90,13 @@ def test_the_second_one_compares_in_mlflow_and_shows_the_report(session: Session
     assert "The answer" in page
 
 
-def test_the_third_one_chooses_what_trying_every_cut_off_finds(session: Session) -> None:
-    choose = session.chosen.names["logged"].documents["counts.json"]["choose"]
-    rows = sorted(zip(choose["bin"], choose["positives"], choose["negatives"], strict=True), reverse=True)
-    missed, alarms = sum(row[1] for row in rows), 0
-    costs = [MISS * missed]
-    for _, positives, negatives in rows:
-        missed, alarms = missed - positives, alarms + negatives
-        costs.append(MISS * missed + ALARM * alarms)
+def test_the_third_one_chooses_the_closed_form_and_registers_it(session: Session) -> None:
     chosen = session.chosen.names["chosen"]
-    assert chosen.value == min(costs) < costs[0]
-    flagged = sum(row[1] + row[2] for row in rows[: costs.index(min(costs))])
-    assert chosen.matrix.flagged == flagged
+    assert chosen.threshold == pytest.approx(ALARM / (ALARM + MISS))
+    assert chosen.value == MISS * chosen.matrix.fn + ALARM * chosen.matrix.fp
+    rows = [session.chosen.names["logged"].documents["counts.json"][half] for half in ("calibrate", "choose")]
+    positives, negatives = (sum(sum(half[name]) for half in rows) for name in ("positives", "negatives"))
+    assert (chosen.matrix.tp + chosen.matrix.fn, chosen.matrix.fp + chosen.matrix.tn) == (positives, negatives)
     client = MlflowClient(session.store)
     champion = client.get_model_version_by_alias(MODEL, "champion")
     assert (str(champion.version), champion.tags["source_version"]) == ("2", f"{MODEL}/1")
