@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import confusion_matrix, make_scorer
 from sklearn.model_selection import TunedThresholdClassifierCV
 
-from imbalance_spark.calibration import fit_calibrator
+from imbalance_spark.calibration import fit_calibrator, fit_of
 from imbalance_spark.core.columns import TRUE_PROBABILITY
 from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.metrics import Curve, ScoreCounts
@@ -143,8 +143,9 @@ def _thresholds(label: np.ndarray, score: np.ndarray, fn: float) -> dict[str, fl
     objective = MinCost(fn=fn, fp=1)
     halves = [np.arange(len(label)) % 2 == half for half in (0, 1)]
     whole, *parts = (_bucketed(label, score, kept) for kept in (np.ones(len(label), dtype=bool), *halves))
-    chosen = choose_threshold(HalvedCurve(whole, (parts[0], parts[1])), objective)
-    own = Curve.of(whole.curve.counts, fit_calibrator(whole).calibrator.apply)
+    calibrator = fit_calibrator(whole).calibrator
+    chosen = choose_threshold(HalvedCurve(whole, (parts[0], parts[1])), objective, fit_of(calibrator.method))
+    own = Curve.of(whole.curve.counts, calibrator.apply)
     cut = cut_at(own, chosen.threshold)
     exact = ScoreCounts.from_arrays(label, score).curve()
     return {

@@ -8,6 +8,7 @@ import numpy as np
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.bucket_draws import BucketedCurve
 from imbalance_spark.metrics.curve import Curve
+from imbalance_spark.metrics.intervals import jackknife_error
 
 _POWER = 0.5
 """Largest accepted deviation at which a check that passes still says something."""
@@ -61,7 +62,7 @@ def ledger_check(rows: Curve | BucketedCurve, *, tolerance: float = 0.05) -> Led
     ratio = mean / rate if rate > 0.0 else math.nan
     error = 3.0 * math.sqrt((1.0 - rate) / positives) if positives else math.inf
     if isinstance(rows, BucketedCurve) and positives:
-        error = max(error, 3.0 * _jackknife_error(rows))
+        error = max(error, 3.0 * _error_of_ratio(rows))
     passed = abs(ratio - 1.0) <= tolerance + error
     return LedgerCheck(
         mean_score=mean,
@@ -74,12 +75,12 @@ def ledger_check(rows: Curve | BucketedCurve, *, tolerance: float = 0.05) -> Led
     )
 
 
-def _jackknife_error(sample: BucketedCurve) -> float:
+def _error_of_ratio(sample: BucketedCurve) -> float:
     """Standard error of mean probability / rate over the buckets; infinite where all positives are in one."""
     if sample.buckets_with_positives < 2:
         return math.inf
     ratios = np.array([curve.mean_score() / curve.prevalence() for curve in sample.without_each()])
-    return math.sqrt((len(ratios) - 1) / len(ratios) * float(np.sum((ratios - ratios.mean()) ** 2)))
+    return jackknife_error(ratios)
 
 
 def _sentence(ratio: float, rate: float, allowed: float, positives: int) -> str:

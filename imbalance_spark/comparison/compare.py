@@ -152,15 +152,15 @@ def require_classes_in_folds(
 
     Args:
         by_split: rows by fold and class number.
-        halves_validation: whether thresholds are chosen on one half of validation, which calibrates on the other: then
-            it needs two rows of each class. A hash assigns the halves, so that two may still fall into one.
+        halves_validation: whether thresholds are chosen on validation, whose halves judge each other's: then it needs
+            two rows of each class. A hash assigns the halves, so that two may still fall into one.
     Raises:
         DataContractError: names the folds and the classes.
     """
     empty = {fold: [name for number, name in enumerate(classes) if by_split[fold].get(number, 0) < 1] for fold in FOLDS}
     problems = [f"{fold} has no row of {names}" for fold, names in empty.items() if names]
     problems += [
-        f"{VALIDATION} has 1 row of {name!r}, which cannot lie in both halves, for calibration and for thresholds"
+        f"{VALIDATION} has 1 row of {name!r}, which cannot lie in both halves, of which each is judged by the other"
         for number, name in enumerate(classes)
         if halves_validation and by_split[VALIDATION].get(number, 0) == 1
     ]

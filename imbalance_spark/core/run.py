@@ -28,7 +28,7 @@ class TablePin:
     """A step's Delta table as it was when the step ended.
 
     `fingerprint` is the sum of 31-bit row hashes: equal for equal rows in any order. `table_id` is Delta's own, which
-    another table at the same path does not have.
+    another table at the same path does not have; a run of an earlier version did not note it, and is started again.
     """
 
     step: str
@@ -36,7 +36,7 @@ class TablePin:
     version: int
     rows: int
     fingerprint: int
-    table_id: str
+    table_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +143,7 @@ class Run:
         if commit.table_id != pin.table_id:
             raise PinDamagedError(
                 f"run {self.run_id!r}, step {pin.step!r}: the table of {pin.rows:,} rows is gone, or another one is in "
-                "its place. Start a new run_id."
+                "its place, or an earlier version of this package wrote it. Start a new run_id."
             )
         found = self.folder.below(f"tables/{pin.step}").sizes_below()
         if lost := [name for name, size in commit.files.items() if found.get(name) != size]:

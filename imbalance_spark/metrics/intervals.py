@@ -217,15 +217,16 @@ def target_differences(
     return found
 
 
-def wilson_interval(rate: npt.ArrayLike, rows: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Lower and upper end of the 95 % interval of a share of independent rows, also of a rare one (Wilson, 1927).
+def wilson_interval(rate: npt.ArrayLike, rows: npt.ArrayLike, z: float = _Z) -> tuple[FloatArray, FloatArray]:
+    """Lower and upper end of the interval of a share of independent rows, also of a rare one (Wilson, 1927).
 
     Args:
         rate: share in [0, 1]. rows: how many rows it is the share of, above 0; of the same shape.
+        z: standard deviations to either side, at least 0; by default those of a 95 % interval.
     """
     p, n = np.asarray(rate, dtype=np.float64), np.asarray(rows, dtype=np.float64)
-    centre = (p + _Z**2 / (2.0 * n)) / (1.0 + _Z**2 / n)
-    reach = _Z * np.sqrt(p * (1.0 - p) / n + _Z**2 / (4.0 * n**2)) / (1.0 + _Z**2 / n)
+    centre = (p + z**2 / (2.0 * n)) / (1.0 + z**2 / n)
+    reach = z * np.sqrt(p * (1.0 - p) / n + z**2 / (4.0 * n**2)) / (1.0 + z**2 / n)
     return np.maximum(centre - reach, 0.0), np.minimum(centre + reach, 1.0)
 
 
@@ -292,7 +293,7 @@ def jackknife_interval(
         low=min(low, value),
         high=max(high, value),
         level=level,
-        standard_error=_standard_error(without),
+        standard_error=jackknife_error(without),
         positives=sample.positives,
         warning=" ".join(filter(None, [sample_warning(sample), notes])) or None,
     )
@@ -309,7 +310,7 @@ def _limits(
         return _limits_of_constant(value, scale, level, groups)
     on_scale = scale if np.isfinite(scale.forward(values)).all() else REAL
     moved = on_scale.forward(without)
-    reach = float(stdtrit(_degrees_of_freedom(moved), 0.5 + level / 2.0)) * _standard_error(moved)
+    reach = float(stdtrit(_degrees_of_freedom(moved), 0.5 + level / 2.0)) * jackknife_error(moved)
     centre = on_scale.forward(np.array([value]))[0]
     low, high = on_scale.inverse(np.array([centre - reach, centre + reach]))
     return max(float(low), scale.low), min(float(high), scale.high), None
@@ -335,7 +336,8 @@ def _limits_of_constant(value: float, scale: Scale, level: float, groups: int) -
     return value, value, note
 
 
-def _standard_error(without: FloatArray) -> float:
+def jackknife_error(without: FloatArray) -> float:
+    """Standard error of a number that is `without[b]` without bucket b; NaN of fewer than 2 (Efron, 1982)."""
     buckets = len(without)
     if buckets < 2:
         return math.nan

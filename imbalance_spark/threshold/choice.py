@@ -63,24 +63,46 @@ def sweep(curve: Curve, objective: Objective, *, ledger: "LedgerCheck | None" = 
         >>> chosen.sentence
         'min_cost_fn_10_fp_1 is 1: threshold 0.35 flags 3 of 5 rows with precision 0.6667 and recall 1.'
     """
-    if curve.missing_class:
-        raise DataContractError(
-            f"threshold {objective.name}: {curve.missing_class} to choose on. Choose on rows of both classes."
-        )
+    require_both_classes(curve, objective)
     given = objective.closed_form
     cut, reachable = best_cut(curve, objective) if given is None else (cut_at(curve, given), True)
     threshold = float(curve.threshold[cut]) if given is None else given
+    return chosen_at(curve, cut, objective, threshold=threshold, reachable=reachable, ledger=ledger)
+
+
+def chosen_at(
+    curve: Curve,
+    cut: int,
+    objective: Objective,
+    *,
+    threshold: float,
+    reachable: bool = True,
+    ledger: "LedgerCheck | None" = None,
+) -> ChosenThreshold:
+    """A threshold with what it gives on a curve, of which it flags the first `cut` entries."""
     value, matrix, support = float(objective.values(curve)[cut]), curve.matrix(cut), int(curve.flagged_rows[cut])
     return ChosenThreshold(
         threshold=threshold,
         objective=objective.name,
         value=value,
         reachable=reachable,
-        sentence=sentence_of(objective.name, value, threshold, matrix, reachable),
+        sentence=_sentence(objective.name, value, threshold, matrix, reachable),
         matrix=matrix,
         support=support,
         warning=objective.warning(support, ledger) if reachable else None,
     )
+
+
+def require_both_classes(curve: Curve, objective: Objective) -> None:
+    """Refuse rows of one class, on which no threshold can be chosen.
+
+    Raises:
+        DataContractError: the counts have no positive or no negative row.
+    """
+    if curve.missing_class:
+        raise DataContractError(
+            f"threshold {objective.name}: {curve.missing_class} to choose on. Choose on rows of both classes."
+        )
 
 
 def cut_at(curve: Curve, threshold: float) -> int:
@@ -118,8 +140,7 @@ def _is_cut(curve: Curve) -> BoolArray:
     return np.append(np.diff(curve.threshold) < 0.0, True)
 
 
-def sentence_of(name: str, value: float, threshold: float, matrix: ConfusionMatrix, reachable: bool) -> str:
-    """What a threshold gives, in a sentence."""
+def _sentence(name: str, value: float, threshold: float, matrix: ConfusionMatrix, reachable: bool) -> str:
     outcome = (
         f"threshold {threshold:.6g} flags {matrix.flagged:.6g} of {matrix.total:.6g} rows "
         f"with precision {matrix.precision:.4g} and recall {matrix.recall:.4g}"

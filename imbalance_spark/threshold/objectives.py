@@ -11,6 +11,7 @@ from scipy.stats import norm
 from imbalance_spark.core.errors import ConfigError, nearest
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.grid import FloatArray
+from imbalance_spark.metrics.intervals import wilson_interval
 from imbalance_spark.threshold.objective import SAME, BoolArray, Objective, number_text, require_number
 
 if TYPE_CHECKING:
@@ -107,11 +108,9 @@ class MaxRecall(Objective):
         Args:
             design_effect: by how much dependent or weighted rows widen the variance of the precision.
         """
-        z = float(norm.ppf(self.confidence))
-        rows, found = np.maximum(curve.flagged_rows / design_effect, 1e-9), curve.precision
-        spread = z * np.sqrt(found * (1.0 - found) / rows + (z / (2.0 * rows)) ** 2)
-        bound = (found + z * z / (2.0 * rows) - spread) / (1.0 + z * z / rows)
-        return np.where(curve.flagged_rows > 0, bound, 0.0)
+        rows = np.maximum(curve.flagged_rows / design_effect, 1e-9)
+        low, _ = wilson_interval(curve.precision, rows, z=float(norm.ppf(self.confidence)))
+        return np.where(curve.flagged_rows > 0, low, 0.0)
 
     def out_of_reach(self, curve: Curve, design_effect: float) -> str:
         """The nearest threshold, and how many positive rows would do if the precision there is what it seems."""

@@ -12,11 +12,10 @@ import numpy as np
 
 from imbalance_spark.calibration import Calibrator, fit_of
 from imbalance_spark.core.arrays import FloatArray, logit, sigmoid
-from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.bucket_draws import BucketedCurve, HalvedCurve, decided
 from imbalance_spark.metrics.curve import FLAG_NOBODY, Curve
 from imbalance_spark.metrics.entries import ScoreEntries
-from imbalance_spark.threshold.choice import ChosenThreshold, best_cut, cut_at, sentence_of
+from imbalance_spark.threshold.choice import ChosenThreshold, best_cut, chosen_at, cut_at, require_both_classes
 from imbalance_spark.threshold.objective import Objective
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def choose_threshold(
     """
     fit = fit or fit_of("platt_prior")
     curve = Curve.of(sample.whole.curve.counts, fit(sample.whole.curve.counts).apply)
-    _require_both_classes(curve, objective)
+    require_both_classes(curve, objective)
     effect = design_effect(sample.whole, curve, objective)
     picked, found = pick(curve, objective, effect), _cross_fitted(sample, objective, fit, effect)
     if objective.bayes_threshold is not None and sample.whole.positives >= SWEEP_FROM:
@@ -88,7 +87,7 @@ def choose_on(
     Raises:
         DataContractError, ConfigError: as `choose_threshold`.
     """
-    _require_both_classes(curve, objective)
+    require_both_classes(curve, objective)
     picked = pick(curve, objective, design_effect)
     return _chosen(picked, objective, curve, picked.cut, ledger)
 
@@ -204,19 +203,9 @@ def _chosen(
     picked: _Pick, objective: Objective, curve: Curve, cut: int, ledger: "LedgerCheck | None"
 ) -> ChosenThreshold:
     """The pick with what it gives on a curve whose first `cut` entries are flagged."""
-    value, matrix, support = float(objective.values(curve)[cut]), curve.matrix(cut), int(curve.flagged_rows[cut])
-    said = sentence_of(objective.name, value, picked.threshold, matrix, picked.reachable)
-    warnings = [objective.warning(support, ledger) if picked.reachable else None, _few(curve)]
-    return ChosenThreshold(
-        threshold=picked.threshold,
-        objective=objective.name,
-        value=value,
-        reachable=picked.reachable,
-        sentence=picked.out_of_reach or said,
-        matrix=matrix,
-        support=support,
-        warning=" ".join(filter(None, warnings)) or None,
-    )
+    found = chosen_at(curve, cut, objective, threshold=picked.threshold, reachable=picked.reachable, ledger=ledger)
+    warning = " ".join(filter(None, [found.warning, _few(curve)])) or None
+    return replace(found, sentence=picked.out_of_reach or found.sentence, warning=warning)
 
 
 def _few(curve: Curve) -> str | None:
@@ -224,10 +213,3 @@ def _few(curve: Curve) -> str | None:
     if positives >= _FEW:
         return None
     return f"There are {positives} positive rows: the threshold rests on the model's probabilities more than on them."
-
-
-def _require_both_classes(curve: Curve, objective: Objective) -> None:
-    if curve.missing_class:
-        raise DataContractError(
-            f"threshold {objective.name}: {curve.missing_class} to choose on. Choose on rows of both classes."
-        )

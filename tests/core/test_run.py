@@ -61,6 +61,16 @@ def test_a_table_with_a_file_lost_or_cut_is_noticed_before_it_is_read(spark: Spa
             open_run(spark, tmp_path).table("orders", lambda: spark.range(10))
 
 
+def test_a_table_that_an_earlier_version_noted_is_refused_in_words(spark: SparkSession, tmp_path: Path) -> None:
+    run = open_run(spark, tmp_path)
+    run.table("orders", lambda: spark.range(10))
+    noted = run.folder.read_json("ledger/orders.json")
+    del noted["output"]["table_id"]
+    run.folder.write_json("ledger/orders.json", noted)
+    with pytest.raises(PinDamagedError, match=r"earlier version of this package wrote it\. Start a new run_id"):
+        open_run(spark, tmp_path).table("orders", lambda: spark.range(10))
+
+
 def test_fingerprint_does_not_depend_on_order_but_on_rows(spark: SparkSession) -> None:
     rows = spark.range(1000)
     assert count_fingerprint(rows) == count_fingerprint(rows.orderBy(rows.id.desc()).repartition(7))
