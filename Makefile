@@ -2,8 +2,11 @@
 # make test    all tests
 # make check   ruff, mypy and the import rules
 # make run CONFIG=conf/retail.yaml   the main job on another config
-# make zip     the package as a zip for spark-submit --py-files
+# make zip     the package as a zip for spark-submit --py-files; make wheel: as a wheel; the same bytes each time
+# make archive what executors need as environment.tar.gz for spark-submit --archives, without Spark itself
+# make sbom    build/sbom.json, a CycloneDX bill of materials; make licences: docs/licences.md
 # make lock    requirements.lock again, from setup.py and proven_versions.txt; UPGRADE=--upgrade for newer versions
+# make advisories   known vulnerabilities of the lock, by pip-audit; fails where no advisory service is reached
 
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -22,7 +25,7 @@ SUBMIT = PYTHONPATH=$(CURDIR) PYSPARK_PYTHON=$(BIN)/python SPARK_LOCAL_IP=127.0.
 # XGBoost's workers announce their ranks with each fit, the JVM its vector module at each start.
 QUIETLY = 2> >(grep --line-buffered -v -e 'got rank' -e 'Using incubator modules' -e '^$$' >&2)
 
-.PHONY: demo run doctor test check zip lock clean java
+.PHONY: demo run doctor test check zip wheel archive sbom licences lock advisories clean java
 
 demo: java $(VENV)/installed $(VENV)/delta/ready
 	@echo "== generate $(ROWS) orders at prevalence $(PREVALENCE) into output/demo_orders"
@@ -49,10 +52,34 @@ check: $(VENV)/installed
 
 zip: build/imbalance_spark.zip
 
-build/imbalance_spark.zip: $(shell find imbalance_spark jobs -type f -not -path '*/__pycache__/*')
-	@mkdir -p build && rm -f $@
-	@$(PYTHON) -m zipfile -c $@ imbalance_spark jobs
-	@echo "== built $@"
+build/imbalance_spark.zip: tools/pack.py $(shell find imbalance_spark jobs -type f -not -path '*/__pycache__/*')
+	@echo "== built $$($(PYTHON) -m tools.pack zip build)"
+
+wheel: $(VENV)/installed
+	@echo "== built $$($(BIN)/python -m tools.pack wheel build)"
+
+# Executors have Spark's own pyspark; fits run on CPUs, so that NVIDIA's library for many GPUs stays out.
+archive: $(VENV)/installed
+	@echo "== pack what executors need (some minutes)"
+	@rm -rf build/archive && mkdir -p build/archive
+	@$(BIN)/python -m tools.closure --without pyspark py4j nvidia-nccl-cu12 > build/archive/requirements.txt
+	@$(PYTHON) -m venv build/archive/environment && $(PYTHON) -m venv build/archive/packer
+	@build/archive/environment/bin/python -m pip install --quiet --no-deps --require-hashes \
+		--requirement build/archive/requirements.txt
+	@build/archive/environment/bin/python -m pip install --quiet --no-deps --no-index \
+		$$($(BIN)/python -m tools.pack wheel build/archive)
+	@build/archive/packer/bin/python -m pip install --quiet setuptools==82.0.1 venv-pack==0.2.0
+	@build/archive/packer/bin/python -W ignore -m venv_pack --quiet --force --compress-level 1 \
+		--prefix build/archive/environment --output build/environment.tar.gz
+	@echo "== built build/environment.tar.gz"
+
+sbom: $(VENV)/installed
+	@$(BIN)/python -m tools.sbom build/sbom.json
+	@echo "== built build/sbom.json"
+
+licences: $(VENV)/installed
+	@$(BIN)/python -m tools.licences docs/licences.md
+	@echo "== wrote docs/licences.md"
 
 java:
 	@bash .ci/java
@@ -66,6 +93,12 @@ lock:
 		--custom-compile-command "make lock" --output-file requirements.lock
 	@echo "== wrote requirements.lock"
 
+# --strict: a package that is skipped, or a service that does not answer, is a failure and not a clean bill.
+advisories:
+	@$(PYTHON) -m venv build/advisories
+	@build/advisories/bin/python -m pip install --quiet pip-audit==2.10.1
+	@build/advisories/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
+
 $(VENV)/installed: setup.py requirements.lock
 	@echo "== set up $(VENV): pyspark, delta-spark, xgboost, mlflow and the test tools (a few minutes the first time)"
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -78,6 +111,7 @@ $(VENV)/delta/ready: $(VENV)/installed
 	@echo "== fetch the Delta JARs (half a minute the first time)"
 	@$(BIN)/python -c 'from imbalance_spark.session import spark_session as s; s("fetch", "local[1]", {"spark.jars.ivy": "$(JARS)"}).__enter__().stop()' \
 		> $(VENV)/delta.log 2>&1 || { tail -5 $(VENV)/delta.log; exit 1; }
+	@$(BIN)/python -m imbalance_spark.cli.jars $(JARS)/jars
 	@touch $@
 
 clean:

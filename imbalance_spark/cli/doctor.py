@@ -10,6 +10,7 @@ from imbalance_spark.cli.doctor_checks import (
     check_delta,
     check_dynamic_allocation,
     check_executor_versions,
+    check_jars,
     check_java,
     check_output,
     check_packages,
@@ -21,7 +22,7 @@ from imbalance_spark.cli.doctor_checks import (
     proven_versions,
 )
 from imbalance_spark.config.run import RunConfig
-from imbalance_spark.core.spark_session import spark_session
+from imbalance_spark.core.spark_session import runtime, spark_session
 
 
 def run_checks(config: RunConfig | None, *, slot_wait_s: float = 30.0) -> Iterator[Finding]:
@@ -58,6 +59,8 @@ def _checks_of(spark: SparkSession, config: RunConfig | None, slot_wait_s: float
     found = f"{spark.version} classic (no Connect, no serverless), with Delta, on {spark.sparkContext.master}"
     yield Finding(status="ok", what="Spark session", found=found)
     yield check_java(str(spark._jvm.System.getProperty("java.version")))  # type: ignore[union-attr]
+    if runtime() is None:
+        yield check_jars(spark.sparkContext.getConf().get("spark.jars", ""))
     dynamic = check_dynamic_allocation(spark)
     yield dynamic
     if dynamic.status == "ok":

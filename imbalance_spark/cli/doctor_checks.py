@@ -11,9 +11,11 @@ from importlib import resources
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import unquote, urlsplit
 
 from pyspark.sql import SparkSession
 
+from imbalance_spark.cli.jars import altered_jars, recorded_hashes
 from imbalance_spark.core.errors import UnsupportedSparkError
 from imbalance_spark.core.files import Folder
 from imbalance_spark.core.masking import masked_uri
@@ -115,6 +117,25 @@ def check_delta() -> Finding:
     if (name := runtime()) is not None:
         return Finding(status="ok", what="Delta package", found=f"part of Databricks runtime {name}")
     return guarded("Delta package", lambda: Finding(status="ok", what="Delta package", found=delta_package()))
+
+
+def check_jars(spark_jars: str) -> Finding:
+    """Delta's JARs against the recorded sha256; `spark_jars` is the setting `spark.jars`, addresses with commas."""
+    what, recorded = "Delta JARs", recorded_hashes()
+    places = [urlsplit(address) for address in spark_jars.split(",")]
+    local = [Path(unquote(place.path)) for place in places if place.scheme in ("", "file")]
+    jars = [jar for jar in local if jar.name in recorded]
+    if not jars:
+        found = "none by --packages or --jars on the driver, so no sha256 was compared"
+        return Finding(status="WARN", what=what, found=found, fix="compare them with cli/delta_jars.sha256 yourself")
+
+    def compare() -> Finding:
+        if altered := "; ".join(altered_jars(jars)):
+            fix = "delete it from Ivy's cache and fetch it from a repository that you trust"
+            return Finding(status="FAIL", what=what, found=altered, fix=fix)
+        return Finding(status="ok", what=what, found=f"{len(jars)} with the recorded sha256")
+
+    return guarded(what, compare)
 
 
 def check_java(found: str | None) -> Finding:

@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-import zipfile
 from importlib import resources
 from pathlib import Path
 
@@ -67,16 +66,3 @@ def test_the_package_imports_without_spark_mlflow_and_xgboost() -> None:
     ended = subprocess.run([sys.executable, "-c", WITHOUT_ENGINES], cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert len(ended.stdout.split()) == 1
-
-
-def test_the_zip_for_spark_submit_brings_its_data_along(tmp_path: Path) -> None:
-    target = tmp_path / "imbalance_spark.zip"
-    subprocess.run([sys.executable, "-m", "zipfile", "-c", target, "imbalance_spark", "jobs"], cwd=ROOT, check=True)
-    with zipfile.ZipFile(target) as opened:
-        assert {"imbalance_spark/py.typed", "imbalance_spark/cli/proven_versions.txt"} <= set(opened.namelist())
-    script = "from imbalance_spark.cli import doctor_checks as c; print(c.__file__, c.proven_versions())"
-    read = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env={"PYTHONPATH": str(target)}, capture_output=True, text=True
-    )
-    assert str(target) in read.stdout, read.stderr
-    assert PROVEN["xgboost"] in read.stdout

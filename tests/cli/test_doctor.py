@@ -1,6 +1,7 @@
 """What each check of the doctor finds in broken settings."""
 
 import contextlib
+import hashlib
 import socket
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -12,7 +13,7 @@ import pytest
 from pyspark.sql import SparkSession
 from support.mlflow_store import new_store
 
-from imbalance_spark.cli import doctor, doctor_checks
+from imbalance_spark.cli import doctor, doctor_checks, jars
 from imbalance_spark.cli.doctor import run_checks
 from imbalance_spark.cli.doctor_checks import Finding, is_healthy
 from imbalance_spark.core import spark_session as session
@@ -217,3 +218,33 @@ def test_dynamic_allocation_leaves_out_the_barrier_job_that_it_would_break(monke
     found = {finding.what: finding.status for finding in run_checks(None)}
     assert found["dynamic allocation"] == "FAIL"
     assert not {"barrier slots", "executors"} & set(found)
+
+
+def test_a_jar_of_delta_with_another_hash_fails_with_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound, altered, other = (tmp_path / f"{name} 1.jar" for name in ("sound", "altered", "other"))
+    for jar in (sound, altered, other):
+        jar.write_bytes(jar.name.encode())
+    recorded = {jar.name: hashlib.sha256(b"sound 1.jar").hexdigest() for jar in (sound, altered)}
+    monkeypatch.setattr(jars, "recorded_hashes", lambda: recorded)
+    monkeypatch.setattr(doctor_checks, "recorded_hashes", lambda: recorded)
+    finding = doctor_checks.check_jars(f"{sound.as_uri()},{other.as_uri()},spark://host/altered%201.jar")
+    assert (finding.status, finding.found) == ("ok", "1 with the recorded sha256")
+    finding = doctor_checks.check_jars(f"{sound.as_uri()},{altered.as_uri()}")
+    assert finding.status == "FAIL"
+    assert f"altered 1.jar: expected sha256 {recorded[sound.name]}, found " in finding.found
+    assert doctor_checks.check_jars("").status == "WARN"
+
+
+def test_a_folder_of_jars_holds_those_that_are_recorded_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.jar").write_bytes(b"a")
+    hashes = {"a.jar": hashlib.sha256(b"a").hexdigest()}
+    monkeypatch.setattr(jars, "recorded_hashes", lambda: hashes)
+    assert jars.main([str(tmp_path)]) == 0
+    (tmp_path / "b.jar").write_bytes(b"b")
+    hashes["c.jar"] = hashes["a.jar"]
+    assert jars.main([str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "b.jar: not among the recorded JARs" in said
+    assert "c.jar: missing" in said
