@@ -41,7 +41,12 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11",
     packages=find_packages(include=["imbalance_spark", "imbalance_spark.*", "jobs"]),
-    package_data={"imbalance_spark": ["py.typed", "cli/proven_versions.txt", "cli/delta_jars.sha256", "**/*.j2"]},
+    package_data={
+        "imbalance_spark": [
+            *("py.typed", "cli/proven_versions.txt", "cli/delta_jars.sha256"),
+            *("**/*.j2", "**/*.css", "**/*.js"),
+        ]
+    },
     install_requires=[
         name + versions for name, versions in NEEDED.items() if not (IS_FOR_DATABRICKS and name in OF_DATABRICKS)
     ],

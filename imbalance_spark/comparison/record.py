@@ -1,6 +1,7 @@
 """What ends up in MLflow: a comparison as a parent run with one nested run per strategy, and its registered model."""
 
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from imbalance_spark.comparison.report.tables import (
 )
 from imbalance_spark.config.yaml_file import dump
 from imbalance_spark.core.columns import TEST, VALIDATION
+from imbalance_spark.core.masking import masked_uri
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.evaluate import evaluate
 from imbalance_spark.metrics.intervals import Interval
@@ -48,6 +50,8 @@ class LoggedRun:
 
     experiment_id: str
     parent_run_id: str
+    strategy_run_ids: Mapping[str, str]
+    """By strategy, its nested run."""
     registered: Registered | None
 
 
@@ -60,18 +64,29 @@ def log_comparison(comparison: Comparison, experiment_id: str, decision: GateDec
     run_id, registered = prepared.run.run_id, None
     with tracked_run(experiment_id, run_id, parent_identity(run_id)) as parent_id:
         log_orders_input(parent_id, config.name, prepared.location, prepared.version)
-        log_evidence(parent_id, parent_evidence(comparison))
-        uris = [_log_strategy(comparison, result, experiment_id, parent_id) for result in comparison.results]
+        logged = [_log_strategy(comparison, result, experiment_id, parent_id) for result in comparison.results]
+        runs = dict(zip([result.name for result in comparison.results], [run for run, _ in logged], strict=True))
+        log_evidence(parent_id, parent_evidence(comparison, retune_commands(runs, config.tracking.uri)))
         if config.tracking.registered_model is not None and not gate_problems(comparison):
-            registered = _register(config.tracking.registered_model, uris[0], decision)
+            registered = _register(config.tracking.registered_model, logged[0][1], decision)
         if decision.outcome != "standing":  # else the reasons of the promotion would be lost
             log_evidence(parent_id, _gate_evidence(decision, registered))
         save_view(experiment_id, run_id, _shown_metrics(comparison))
-    return LoggedRun(experiment_id=experiment_id, parent_run_id=parent_id, registered=registered)
+    return LoggedRun(experiment_id=experiment_id, parent_run_id=parent_id, strategy_run_ids=runs, registered=registered)
 
 
-def parent_evidence(comparison: Comparison) -> Evidence:
-    """What the parent run is given: what was asked for, the report, and the numbers of the best strategy."""
+def retune_commands(run_ids: Mapping[str, str], uri: str) -> dict[str, str]:
+    """By strategy, the start of the command line that moves its threshold; secrets of the address are masked."""
+    store = shlex.quote(masked_uri(uri))
+    return {name: f"python jobs/retune.py --run {run} --tracking-uri {store}" for name, run in run_ids.items()}
+
+
+def parent_evidence(comparison: Comparison, commands: Mapping[str, str]) -> Evidence:
+    """What the parent run is given: what was asked for, the report, and the numbers of the best strategy.
+
+    Args:
+        commands: those of `retune_commands`.
+    """
     prepared, config, best = comparison.prepared, comparison.config, comparison.best
     table, images = comparison_table(comparison), pngs(comparison_figures(comparison))
     return Evidence(
@@ -97,7 +112,7 @@ def parent_evidence(comparison: Comparison) -> Evidence:
             **{f"best/{name}": value for name, value in best.metrics.items() if name.count("/") == 1},
         },
         texts={
-            "report.html": html_page(comparison, images),
+            "report.html": html_page(comparison, images, commands),
             "comparison.csv": table.to_csv(index=False),
             "comparison.html": for_people(table).to_html(index=False, escape=True, na_rep="-"),
             "diagnosis.txt": "\n".join(prepared.diagnosis.lines()),
@@ -139,11 +154,14 @@ def _shown_metrics(comparison: Comparison) -> list[str]:
     return [f"{VALIDATION}/{metric}", *decided, f"{TEST}/{metric}"]
 
 
-def _log_strategy(comparison: Comparison, result: StrategyResult, experiment_id: str, parent_id: str) -> str:
+def _log_strategy(
+    comparison: Comparison, result: StrategyResult, experiment_id: str, parent_id: str
+) -> tuple[str, str]:
+    """Id of the strategy's nested run, and the URI of its model."""
     identity = strategy_identity(comparison.prepared.run.run_id, result.name)
     with tracked_run(experiment_id, result.name, identity, parent_id) as nested_id:
         log_evidence(nested_id, strategy_evidence(comparison, result))
-        return log_bundle(nested_id, bundle_of(comparison, result))
+        return nested_id, log_bundle(nested_id, bundle_of(comparison, result))
 
 
 def strategy_evidence(comparison: Comparison, result: StrategyResult) -> Evidence:

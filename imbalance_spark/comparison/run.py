@@ -21,7 +21,7 @@ from imbalance_spark.comparison.compare import (
 from imbalance_spark.comparison.evaluate import StrategyResult
 from imbalance_spark.comparison.gate import GateDecision, decide_promotion, gate_problems
 from imbalance_spark.comparison.prepare import require_source
-from imbalance_spark.comparison.record import LoggedRun, log_comparison
+from imbalance_spark.comparison.record import LoggedRun, log_comparison, retune_commands
 from imbalance_spark.comparison.report.figures import comparison_figures
 from imbalance_spark.comparison.report.page import html_page
 from imbalance_spark.comparison.report.tables import comparison_table, conclusions, for_people, terminal_text
@@ -69,7 +69,8 @@ class RunResult:
     @cached_property
     def report_html(self) -> str:
         """The whole report as one self-contained page, as it stands in MLflow."""
-        return html_page(self.comparison, pngs(self.figures))
+        commands = retune_commands(self.logged.strategy_run_ids, self.comparison.config.tracking.uri)
+        return html_page(self.comparison, pngs(self.figures), commands)
 
     def text(self) -> str:
         """The comparison, the gate's decision and where to look, for a terminal."""

@@ -1,10 +1,12 @@
 """A headless Chromium for tests of pages, as Debian packages it, with an empty profile of its own."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import pytest
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 
@@ -17,10 +19,14 @@ _FLAGS = (
 )
 
 
-def binaries() -> tuple[str, str] | None:
-    """Chromium and its driver; None where one of them is not installed."""
+def binaries() -> tuple[str, str]:
+    """Chromium and its driver; the test is skipped where one of them is not installed, unless it is required."""
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    return None if chromium is None or driver is None else (chromium, driver)
+    if chromium and driver:
+        return chromium, driver
+    if os.environ.get(REQUIRED):
+        pytest.fail(f"{REQUIRED} is set, and Chromium or its driver is not installed")
+    pytest.skip("Chromium is not installed, on Debian: apt-get install chromium chromium-driver")
 
 
 @contextmanager

@@ -127,7 +127,7 @@ def _comparison(scored: dict[str, ScoredStrategy], decisions: Decisions, classes
     counts = {0: 990, 1: 10} if len(classes) == 2 else {0: 900, 1: 70, 2: 30}
     prepared = SimpleNamespace(
         run=SimpleNamespace(run_id="run"), classes=classes, diagnosis=diagnose(counts, None, classes),
-        warnings=(f"odd {ODD_NAME}",),
+        warnings=(f"odd {ODD_NAME}",), report=SimpleNamespace(rows=12_000, quarantined=0, days=30),
     )  # fmt: skip
     return Comparison(
         config=SimpleNamespace(name=ODD_NAME, gate=SimpleNamespace(metric="average_precision")),

@@ -1,15 +1,18 @@
 """The comparison as one HTML page: first the answer, then what it rests on. It holds names and counts, never rows."""
 
 import base64
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
 import pandas as pd
 from jinja2 import Environment
+from markupsafe import Markup
 
 from imbalance_spark.comparison.compare import Comparison
 from imbalance_spark.comparison.evaluate import AT_THRESHOLD, StrategyResult, chosen_thresholds
+from imbalance_spark.comparison.report.explorer import explorer_data
 from imbalance_spark.comparison.report.tables import (
     class_table,
     conclusions,
@@ -76,13 +79,13 @@ class Table:
     rows: Sequence[Sequence[Cell]]
 
 
-def html_page(comparison: Comparison, images: Mapping[str, bytes]) -> str:
+def html_page(comparison: Comparison, images: Mapping[str, bytes], commands: Mapping[str, str] | None = None) -> str:
     """The whole comparison as one self-contained page; every name in it is escaped.
 
     Args:
         images: PNGs of `comparison_figures`, by name.
+        commands: see `explorer_data`; without them the reader puts in the run.
     """
-    template = resources.files(__package__).joinpath("page.html.j2").read_text("utf-8")
     captions = _CAPTIONS if comparison.is_single else _CAPTIONS | _CLASS_CAPTIONS
     shown = {name: (captions.get(name, name), _address(image)) for name, image in images.items()}
     classes = [] if comparison.is_single else list(enumerate(comparison.classes))
@@ -93,8 +96,10 @@ def html_page(comparison: Comparison, images: Mapping[str, bytes]) -> str:
     placed = {name for names in _SECTIONS.values() for name in names}
     return (
         Environment(autoescape=True)
-        .from_string(template)
+        .from_string(_file("page.html.j2"))
         .render(
+            style=Markup(_file("page.css")),  # noqa: S704  # our own file
+            explorer=_explorer(comparison, commands or {}),
             title=f"{comparison.config.name}: {comparison.prepared.run.run_id}",
             comparison=comparison,
             conclusions=conclusions(comparison),
@@ -116,6 +121,21 @@ def html_page(comparison: Comparison, images: Mapping[str, bytes]) -> str:
             ],
         )
     )
+
+
+def _explorer(comparison: Comparison, commands: Mapping[str, str]) -> Markup:
+    """The explorer with its numbers; nothing for K classes."""
+    data = explorer_data(comparison, commands)
+    if data is None:
+        return Markup("")
+    # Inside a script element only "</" and "<!--" could end or change it; JSON knows no other use of "<" than in texts.
+    safe = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    template = Environment(autoescape=True).from_string(_file("explorer.html.j2"))
+    return Markup(template.render(data=Markup(safe), script=Markup(_file("explorer.js"))))  # noqa: S704  # our own files
+
+
+def _file(name: str) -> str:
+    return resources.files(__package__).joinpath(name).read_text("utf-8")
 
 
 def _address(png: bytes) -> str:
