@@ -39,6 +39,10 @@ class Calibrator(Protocol):
 def calibrator_from_dict(record: Mapping[str, Any]) -> Calibrator:
     """The calibration that `to_dict` wrote.
 
+    Args:
+        record: with `method` and its parameters.
+    Returns:
+        The calibration, of the class that its method belongs to.
     Raises:
         ConfigError: the method is unknown, or its parameters do not give a rising map.
     """
@@ -160,7 +164,13 @@ def fit_calibrator(sample: BucketedCurve) -> ChosenCalibration:
 
 
 def fit_of(method: str) -> Callable[[ScoreEntries], Calibrator]:
-    """How a method is fitted on other rows than those it was chosen on; where it cannot be, Platt with a prior is."""
+    """How a method is fitted on other rows than those it was chosen on; where it cannot be, Platt with a prior is.
+
+    Args:
+        method: the name of a calibration method, or `platt_prior`.
+    Returns:
+        A function from counts of scores and labels to the calibration fitted on them.
+    """
     own = LogOddsCalibration.fit_with_prior if method == "platt_prior" else _METHODS[method][1]
 
     def fitted(counts: ScoreEntries) -> Calibrator:

@@ -86,6 +86,11 @@ def pr_auc_trapezoid(curve: Curve) -> float | None:
 
     Linear interpolation between its points is too optimistic (Davis and Goadrich, 2006): use it to compare with
     published numbers, and `average_precision` otherwise. None if a class has no row.
+
+    Args:
+        curve: of one model on one set of rows.
+    Returns:
+        The area, in [0, 1]; None if a class has no row.
     """
     if curve.missing_class:
         return None
@@ -125,6 +130,11 @@ def pr_gain_auc(curve: Curve) -> float | None:
     Gain(x) = (x - prevalence) / ((1 - prevalence) x), precision gain over recall gain, by trapezoids, which are exact:
     between two thresholds the curve is straight. 1 is perfect, 0 is flagging every row; it can be negative. None if a
     class has no row.
+
+    Args:
+        curve: of one model on one set of rows.
+    Returns:
+        The area, at most 1; None if a class has no row.
     """
     if curve.missing_class:
         return None
@@ -162,6 +172,8 @@ def top_rows(curve: Curve, k: float) -> TopRows:
 
     Args:
         k: rows, or their weight if rows have weights, as with survey weights; above 0.
+    Returns:
+        Precision and recall in [0, 1], and lift, precision over prevalence; the last two NaN where no row is positive.
     Raises:
         ConfigError: `k` is not above 0, or is more than all rows.
 
@@ -183,6 +195,11 @@ def top_rows(curve: Curve, k: float) -> TopRows:
 def top_share(curve: Curve, share: float) -> TopRows:
     """`top_rows` for a share of all rows, in (0, 1].
 
+    Args:
+        curve: of one model on one set of rows.
+        share: of all rows, in (0, 1]; of their weight if rows have weights.
+    Returns:
+        As `top_rows`.
     Raises:
         ConfigError: `share` is not in (0, 1].
     """

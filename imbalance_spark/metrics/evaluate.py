@@ -100,6 +100,8 @@ def evaluate(curve: Curve, threshold: float | None = None, *, fn: float = 1.0, f
         curve: counts of one model on one set of rows.
         threshold: adds the metrics of "positive if score >= threshold"; None leaves them out.
         fn, fp: cost of a missed positive and of a false positive, for `cost`, `expected_cost` and `savings`.
+    Returns:
+        Values by metric name, never NaN: what is undefined is left out.
     """
     values = curve_metrics(curve) | {"expected_cost": expected_cost(curve, fn=fn, fp=fp)}
     found = _defined(values, _meaningless(curve, None))
@@ -116,7 +118,14 @@ def _defined(values: Mapping[str, float], absent: Mapping[str, str]) -> dict[str
 
 
 def undefined(curve: Curve, threshold: float | None = None) -> dict[str, str]:
-    """Reason by name for each metric that `evaluate` leaves out at this threshold; usually empty."""
+    """Reason by name for each metric that `evaluate` leaves out at this threshold; usually empty.
+
+    Args:
+        curve: counts of one model on one set of rows.
+        threshold: as in `evaluate`.
+    Returns:
+        Sentences by metric name.
+    """
     reasons = _meaningless(curve, threshold)
     if not curve.missing_class and curve.calibration_slope() is None:
         reasons["calibration_slope"] = "no finite slope fits: the scores separate the classes, or are all equal"
@@ -150,6 +159,12 @@ def matrix_metrics(matrix: ConfusionMatrix, *, fn: float = 1.0, fp: float = 1.0)
 
     Precision and the Matthews coefficient are undefined where no row is flagged; the matrix itself has 0 for them, as
     scikit-learn does.
+
+    Args:
+        matrix: rows, or their weight, by true class and decision.
+        fn, fp: cost of a false negative and of a false positive, for `cost`.
+    Returns:
+        Values by metric name; NaN where undefined.
     """
     values = {
         "precision": matrix.precision,
@@ -175,7 +190,13 @@ def matrix_metrics(matrix: ConfusionMatrix, *, fn: float = 1.0, fp: float = 1.0)
 
 
 def majority_baseline(curve: Curve) -> ConfusionMatrix:
-    """What a model gets that predicts the larger class for every row of these counts."""
+    """What a model gets that predicts the larger class for every row of these counts.
+
+    Args:
+        curve: of any model on these rows; only the class totals are used.
+    Returns:
+        Rows, or their weight, by true class and decision.
+    """
     return ConfusionMatrix.majority_baseline(positives=curve.positives, negatives=curve.negatives)
 
 
@@ -207,6 +228,8 @@ def evaluate_multiclass(counts: MulticlassCounts, classes: Sequence[str] | None 
 
     Args:
         classes: a name for each class, in the order of their numbers; None names them by number.
+    Returns:
+        Values by metric name, never NaN: what is undefined is left out.
     Raises:
         ConfigError: not one different name for each class.
     """
@@ -215,7 +238,14 @@ def evaluate_multiclass(counts: MulticlassCounts, classes: Sequence[str] | None 
 
 
 def undefined_multiclass(counts: MulticlassCounts, classes: Sequence[str] | None = None) -> dict[str, str]:
-    """Reason by name for each metric that `evaluate_multiclass` leaves out; usually empty."""
+    """Reason by name for each metric that `evaluate_multiclass` leaves out; usually empty.
+
+    Args:
+        counts: of one model on one set of rows.
+        classes: as in `evaluate_multiclass`.
+    Returns:
+        Sentences by metric name.
+    """
     names, support = _names(counts, classes), counts.confusion.support
     reasons: dict[str, str] = {}
     for name, rows in zip(names, support.tolist(), strict=True):

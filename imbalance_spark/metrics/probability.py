@@ -11,6 +11,11 @@ def brier_skill(curve: Curve) -> float | None:
     """1 - Brier score / Brier score of predicting the prevalence (`d2_brier_score`): 1 is perfect, 0 no better.
 
     None if a class has no row.
+
+    Args:
+        curve: of probabilities.
+    Returns:
+        At most 1; None if a class has no row.
     """
     if curve.missing_class:
         return None
@@ -24,6 +29,10 @@ def expected_calibration_error(curve: Curve, *, bins: int = 10) -> float:
     Bins are open on the left, as in scikit-learn's `calibration_curve`. If positives are rare, nearly all rows are in
     the first bin, and the ECE is close to the error of the mean.
 
+    Args:
+        curve: of probabilities. bins: at least 1.
+    Returns:
+        A difference of probabilities, in [0, 1].
     Raises:
         ConfigError: fewer than one bin.
     """
@@ -35,6 +44,10 @@ def expected_calibration_error(curve: Curve, *, bins: int = 10) -> float:
 def expected_calibration_error_equal_mass(curve: Curve, *, bins: int = 10) -> float:
     """ECE over score bins of equal weight. Equal scores stay in one bin, the one of their middle row.
 
+    Args:
+        curve: of probabilities. bins: at least 1.
+    Returns:
+        A difference of probabilities, in [0, 1].
     Raises:
         ConfigError: fewer than one bin.
     """
@@ -45,7 +58,14 @@ def expected_calibration_error_equal_mass(curve: Curve, *, bins: int = 10) -> fl
 
 
 def expected_cost(curve: Curve, *, fn: float, fp: float) -> float:
-    """Expected cost if each row is flagged with its probability: sum of fn y (1 - p) + fp (1 - y) p (Bahnsen, 2014)."""
+    """Expected cost if each row is flagged with its probability: sum of fn y (1 - p) + fp (1 - y) p (Bahnsen, 2014).
+
+    Args:
+        curve: of probabilities.
+        fn, fp: cost of a false negative and of a false positive.
+    Returns:
+        In the unit of the costs, for all rows together.
+    """
     missed = curve.counts.positive_weight @ (1.0 - curve.score)
     alarmed = curve.counts.negative_weight @ curve.score
     return float(fn * missed + fp * alarmed)

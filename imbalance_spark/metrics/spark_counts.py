@@ -145,6 +145,12 @@ def collect_score_counts_by(
     """`collect_score_counts` by bins for each combination of the `by` columns, from one job.
 
     At most 2 x bins x combinations rows are collected: `by` is for columns of few values.
+
+    Args:
+        scored: one row per order. by: columns of few values, whose nulls are a value of their own.
+        score, label, weight, amount, grid: as in `collect_score_counts`.
+    Returns:
+        Counts by the values of the `by` columns, in their order.
     """
     per_bin = score_counts(scored, score=score, label=label, weight=weight, amount=amount, by=by, grid=grid)
     return counts_by_group(per_bin.toArrow(), by, grid)
@@ -153,7 +159,14 @@ def collect_score_counts_by(
 def counts_by_group(
     table: pa.Table, by: Sequence[str], grid: LogitGrid = DEFAULT_GRID
 ) -> dict[tuple[Hashable, ...], ScoreCounts]:
-    """One `ScoreCounts` for each tuple of values of the `by` columns of a counts table, in order."""
+    """One `ScoreCounts` for each tuple of values of the `by` columns of a counts table, in order.
+
+    Args:
+        table: what `score_counts` with `by` gives, collected.
+        by: columns that name a group. grid: that the scores were counted on.
+    Returns:
+        Counts by the values of the `by` columns, in their order.
+    """
     groups = table.to_pandas().groupby(list(by), dropna=False)
     return {values: ScoreCounts.from_table(rows[list(COUNT_COLUMNS)], grid) for values, rows in groups}
 
@@ -197,6 +210,8 @@ def collect_multiclass_counts(
         scored: one row per order.
         scores: probability columns in [0, 1], one a class, in the order of the class numbers; at least two.
         label: class number, 0 to K - 1, numeric. weight: numeric, finite and not negative.
+    Returns:
+        The confusion matrix of the most probable class, and the counts of each class against the others.
     Raises:
         ConfigError: fewer than two score columns.
         MissingColumnsError: a column named here is absent.

@@ -46,6 +46,8 @@ def base_rate_correction(old_rate: float, new_rate: float) -> PriorCorrection:
 
     Args:
         old_rate, new_rate: shares of positives, in (0, 1).
+    Returns:
+        The correction, whose `apply` maps probabilities at the old rate to probabilities at the new one.
     Raises:
         ConfigError: a rate is out of range.
     """
@@ -68,6 +70,8 @@ def at_base_rate(curve: Curve, new_rate: float) -> Curve:
     Args:
         curve: on probabilities, of rows whose share of positives is the old rate.
         new_rate: share of positives, in (0, 1).
+    Returns:
+        A curve of the same row counts, with weights, scores and thresholds at the new rate.
     Raises:
         ConfigError: a rate is out of range.
         DataContractError: a class has no row.

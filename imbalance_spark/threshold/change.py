@@ -80,6 +80,8 @@ def change_threshold(
         days: how many days the counts cover, above 0; see `count_days`.
         ledger: `calibration.ledger_check` of the curve, for objectives that need calibrated scores.
         design_effect: see `threshold.rule.design_effect`; 1 for independent rows without weights.
+    Returns:
+        What both thresholds give on these rows, and what the change is worth.
     Raises:
         ConfigError: a setting is out of range, `cost` is not a cost, or the objective needs what the counts lack.
         DataContractError: the counts have no positive or no negative row.

@@ -269,7 +269,7 @@ class BayesCost(Objective):
 
     t* = (fp - tn) / (fp - tn + fn - tp), independent of the counts. It needs no positives to choose on, so it varies
     less than a search over few positives, but it is only right for calibrated scores: the choice has a warning unless
-    the ledger check passed.
+    they passed the check of calibration in the large.
 
     Args:
         fn, fp: cost of a false negative and of a false positive.
@@ -321,12 +321,12 @@ class BayesCost(Objective):
         return self.fn * fn + self.fp * curve.fp + self.tp * curve.tp + self.tn * tn
 
     def warning(self, flagged_rows: int, ledger: "LedgerCheck | None") -> str | None:
-        """A warning if it flags nobody, and unless the scores passed the ledger check."""
+        """A warning if it flags nobody, and unless the scores are calibrated in the large."""
         doubt = None
         if ledger is None:
             doubt = f"{self.name} needs calibrated scores, and these were not checked. Run calibration.ledger_check."
         elif not ledger.passed:
-            doubt = f"{self.name} needs calibrated scores, and these failed the ledger check. {ledger.sentence}"
+            doubt = f"{self.name} needs calibrated scores, and these are not calibrated in the large. {ledger.sentence}"
         return " ".join(filter(None, [super().warning(flagged_rows, ledger), doubt])) or None
 
 
@@ -411,6 +411,10 @@ OBJECTIVES: dict[str, type[Objective]] = {kind.key: kind for kind in _KINDS}
 def objective_from_config(config: str | Mapping[str, Any]) -> Objective:
     """The objective of a config entry: `max_mcc`, or `{name: min_cost, fn: 10, fp: 1}`.
 
+    Args:
+        config: a name, or a mapping with `name` and the objective's settings.
+    Returns:
+        The objective, with the settings that were left out at their defaults.
     Raises:
         ConfigError: an unknown name or setting (with the nearest known one), a missing one, or a bad value.
     """

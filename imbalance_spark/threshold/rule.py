@@ -61,6 +61,8 @@ def choose_threshold(
         sample: scores before calibration, on rows that were not fitted on.
         fit: how scores are calibrated; by default Platt scaling with a prior.
         ledger: the check of the calibration, for the warning of objectives that need it.
+    Returns:
+        The threshold, in [0, 1] or `FLAG_NOBODY`, with its cross-fitted value and confusion matrix.
     Raises:
         DataContractError: the rows have no positive or no negative one.
         ConfigError: the objective needs amounts or days that it was not given.
@@ -84,6 +86,12 @@ def choose_on(
 ) -> ChosenThreshold:
     """The same on a curve of calibrated probabilities alone, without halves: nothing is cross-fitted or searched.
 
+    Args:
+        curve: of calibrated probabilities. objective: what the threshold is chosen by.
+        design_effect: see `design_effect`; 1 for independent rows without weights.
+        ledger: the check of the calibration, for the warning of objectives that need it.
+    Returns:
+        The threshold, with its value and confusion matrix on the same rows.
     Raises:
         DataContractError, ConfigError: as `choose_threshold`.
     """
@@ -98,6 +106,8 @@ def choose_again(curve: Curve, objective: Objective, fit: Fit | None = None) -> 
     Args:
         curve: of a draw of the rows; its counts are of scores before calibration.
         fit: as in `choose_threshold`.
+    Returns:
+        A score of the draw before calibration; rows at or above it are flagged.
     """
     again = Curve.of(curve.counts, (fit or fit_of("platt_prior"))(curve.counts).apply)
     return float(curve.threshold[pick(again, objective).cut])

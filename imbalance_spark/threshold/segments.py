@@ -33,6 +33,8 @@ def sweep_segments(curves: Mapping[str, Curve], objective: Objective, *, min_pos
         curves: by segment; on the same bins, or all on exact scores.
         objective: a cost (`MinCost`, `BayesCost`), as only costs add up over segments.
         min_positives: rows without weights, at least 1.
+    Returns:
+        The threshold of each segment, the pooled one, and what both cost.
     Raises:
         ConfigError: the objective is not a cost, there is no segment, or the curves have different bins or only some
             of them amounts.

@@ -35,6 +35,7 @@ WORDS = {
     r"\belect(s|ed|orate)?\b|\bballots?\b|\bvotes?\b|\bvoters?\b": "mode, most frequent",
     r"\bdealt\b": "repartitioned, split",
     r"\bcensus\b": "class counts",
+    r"\bledger checks?\b": "calibration in the large",
     r"\bmend\b": "fix, repair",
     r"\bwhom\b": "which",
 }

@@ -56,7 +56,7 @@ def test_the_choice_says_whether_the_scores_are_calibrated() -> None:
     assert "were not checked" in str(sweep(curve, objective).warning)
     assert sweep(curve, objective, ledger=ledger_check(curve)).warning is None
     failed = sweep(too_high, objective, ledger=ledger_check(too_high))
-    assert "failed the ledger check. The mean probability is" in str(failed.warning)
+    assert "are not calibrated in the large. The mean probability is" in str(failed.warning)
     assert json.loads(json.dumps(asdict(failed), allow_nan=False))["threshold"] == pytest.approx(1 / 11)
 
 

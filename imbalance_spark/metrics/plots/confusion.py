@@ -11,7 +11,13 @@ from imbalance_spark.metrics.plots.style import plain
 
 
 def confusion_figure(matrix: ConfusionMatrix, title: str = "Confusion matrix") -> Figure:
-    """Counts and shares of the true class; shading is the share."""
+    """Counts and shares of the true class; shading is the share.
+
+    Args:
+        matrix: rows, or their weight, by true class and decision. title: of the figure.
+    Returns:
+        The figure, not shown.
+    """
     counts = np.array([[matrix.tp, matrix.fn], [matrix.fp, matrix.tn]])
     figure = _figure(counts, (5.0, 4.2), fontsize=12)
     [axes] = figure.axes
@@ -24,7 +30,14 @@ def confusion_figure(matrix: ConfusionMatrix, title: str = "Confusion matrix") -
 
 
 def class_confusion_figure(confusion: MulticlassConfusion, classes: Sequence[str], title: str) -> Figure:
-    """Counts and shares of the true class; shading is the share."""
+    """Counts and shares of the true class; shading is the share.
+
+    Args:
+        confusion: rows, or their weight, by true class and decision.
+        classes: their names, in the order of their numbers. title: of the figure.
+    Returns:
+        The figure, not shown.
+    """
     size = len(classes)
     figure = _figure(confusion.weight, (2.4 + 1.2 * size, 1.6 + 0.9 * size), fontsize=10)
     [axes] = figure.axes

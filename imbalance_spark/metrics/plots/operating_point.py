@@ -44,6 +44,8 @@ def threshold_figure(
         curve: of one strategy.
         fn, fp: cost of a false negative and of a false positive.
         chosen: thresholds to mark, by the name of their objective; a number on top leads to the legend.
+    Returns:
+        The figure, not shown.
     """
     f1 = 2.0 * curve.tp / np.maximum(curve.tp + curve.fp + curve.positives, 1e-300)
     is_log = 0.0 < float(f1.max()) < _LOG_BELOW
@@ -112,6 +114,8 @@ def cost_figure(curves: Mapping[str, Curve], *, fn: float, fp: float, title: str
 
     Args:
         fn, fp: configured cost of a false negative and of a false positive, whose ratio is marked.
+    Returns:
+        The figure, not shown.
     """
     figure, axes = one_panel(
         title, "Cost of a false negative / false positive (log scale)", "Cost / cost without a model"

@@ -31,6 +31,11 @@ def reliability_figure(curves: Mapping[str, Curve], title: str = "Reliability") 
     Points are groups of neighbouring scores that each predict as many positives. Bars are Wilson's 95 % intervals, of
     rows without weights. A group without positives, whose rate a log scale cannot show, hangs as a triangle from the
     upper end of its interval.
+
+    Args:
+        curves: of each strategy, by its name. title: of the figure.
+    Returns:
+        The figure, not shown.
     """
     figure, upper, lower = two_panels(
         title, "Mean probability (log scale)", ("Observed rate (log scale)", "Positives (log scale)")
@@ -57,7 +62,13 @@ def reliability_figure(curves: Mapping[str, Curve], title: str = "Reliability") 
 
 
 def score_histogram_figure(curve: Curve, title: str = "Scores by class") -> Figure:
-    """Rows of each class by score: a logit axis across, a log scale up, so that 1 in 10,000 can be seen."""
+    """Rows of each class by score: a logit axis across, a log scale up, so that 1 in 10,000 can be seen.
+
+    Args:
+        curve: of one strategy. title: of the figure.
+    Returns:
+        The figure, not shown.
+    """
     figure, axes = one_panel(title, "Score (logit scale)", "Rows (log scale)")
     logits = logit(curve.score)
     edges = np.linspace(logits.min() - 0.1, logits.max() + 0.1, 61)

@@ -42,6 +42,11 @@ def gain_figure(curves: Mapping[str, Curve], title: str = "Gain and lift") -> Fi
 
     The share is on a log scale: nobody looks into half of all orders. Tied rows come in by random order. The legend
     ranks by the recall in the top 1 %.
+
+    Args:
+        curves: of each strategy, by its name. title: of the figure.
+    Returns:
+        The figure, not shown.
     """
     figure, upper, lower = two_panels(
         title, "Share of rows flagged (log scale)", ("Gain: share of positives found", "Lift (log scale)")
@@ -85,6 +90,11 @@ def precision_recall_figure(curves: Mapping[str, Curve], title: str = "Precision
     """Precision against recall of each strategy, with its average precision; the dotted line is the prevalence.
 
     Precision is on a log scale when no strategy's average precision reaches 0.2.
+
+    Args:
+        curves: of each strategy, by its name. title: of the figure.
+    Returns:
+        The figure, not shown.
     """
     entries = ranked(curves, Curve.average_precision)
     is_log = all(value is None or value < _LOG_PRECISION_BELOW for _, _, value in entries)
@@ -107,6 +117,11 @@ def roc_figure(curves: Mapping[str, Curve], title: str = "ROC") -> Figure:
     """Recall against the false positive rate of each strategy, with its ROC-AUC.
 
     The false positive rate is on a log scale: for a rare class only very low rates are affordable.
+
+    Args:
+        curves: of each strategy, by its name. title: of the figure.
+    Returns:
+        The figure, not shown.
     """
     figure, axes = one_panel(title, "False positive rate (log scale)", "Recall")
     lowest = min((0.5 / max(curve.negatives, 1.0) for curve in curves.values()), default=1e-6)
@@ -125,6 +140,11 @@ def det_figure(curves: Mapping[str, Curve], title: str = "Detection error trade-
     """Miss rate against the false positive rate, both on normal-deviate axes, where normal scores are straight lines.
 
     The legend ranks by the miss rate when one negative in a thousand is flagged (Martin et al., 1997).
+
+    Args:
+        curves: of each strategy, by its name. title: of the figure.
+    Returns:
+        The figure, not shown.
     """
     figure, axes = one_panel(title, "False positive rate (normal deviate)", "Miss rate (normal deviate)")
     least_alarms, least_misses = (

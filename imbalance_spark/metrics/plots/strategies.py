@@ -25,6 +25,8 @@ def comparison_figure(
     Args:
         validation, test: by strategy; one that is absent or NaN is shown as undefined.
         chance: the metric of random scores, to mark.
+    Returns:
+        The figure, not shown.
     """
     names = _worst_first(validation, [*validation, *(name for name in test if name not in validation)])
     figure, axes = _rows(names, f"{metric} of the strategies", f"{metric}, with its {_level(validation)} interval")
@@ -44,6 +46,12 @@ def difference_figure(gains: Mapping[str, Interval], against: str, metric: str =
     """The difference of a metric between each strategy and `against`, with the paired interval; right of 0 is better.
 
     Filled where the interval leaves 0 out, hollow where chance may be all.
+
+    Args:
+        gains: the metric of each strategy less that of `against`, by the strategy's name.
+        against: name of the strategy that they are compared with. metric: its name, for the axis.
+    Returns:
+        The figure, not shown.
     """
     names = _worst_first(gains, list(gains))
     title = f"gain over {plain(against)} on the same rows of validation"

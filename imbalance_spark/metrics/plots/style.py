@@ -79,7 +79,13 @@ def two_panels(title: str, across: str, up: tuple[str, str]) -> tuple[Figure, Ax
 
 
 def pngs(figures: Mapping[str, Figure]) -> dict[str, bytes]:
-    """Each figure as the bytes of a PNG."""
+    """Each figure as the bytes of a PNG.
+
+    Args:
+        figures: by name.
+    Returns:
+        Their PNG files by the same names.
+    """
     return {name: _png(figure) for name, figure in figures.items()}
 
 

@@ -105,6 +105,8 @@ def validate_orders(orders: DataFrame, config: OrdersConfig, report: ValidationR
         report: what an earlier validation of the same rows found, which then are not counted again; keys are only
             where some are repeated.
 
+    Returns:
+        The valid orders and the quarantined ones, both lazy, and the report; see `ValidatedOrders`.
     Raises:
         DataContractError: what `check_orders` and `learn_label` refuse; no rows; every row
             quarantined, or more than `max_quarantined`; a feature that leaks the label;

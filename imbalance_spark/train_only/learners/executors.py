@@ -55,6 +55,8 @@ def check_executors(spark: SparkSession) -> None:
     One barrier job with a tiny task in each slot, so that every executor runs one; at most as many
     rows as slots come back.
 
+    Args:
+        spark: a classic session; every executor that it has now is checked.
     Raises:
         UnsupportedSparkError: says each difference, with the number of slots that have it.
     """

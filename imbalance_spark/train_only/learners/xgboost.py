@@ -99,6 +99,8 @@ def fit_booster(
         scale_pos_weight: XGBoost's, for two classes without a loss of their own.
         loss: instead of XGBoost's; it has class weights of its own.
         costs: where `training.early_stopping_metric` asks for them, see `StoppingMetric`.
+    Returns:
+        The booster of the best round, with the metric of each round.
     Raises:
         ConfigError: `start` or `scale_pos_weight` out of range, or the metric lacks its costs.
         MissingColumnsError: an input column is absent.

@@ -67,6 +67,10 @@ _ANY: TypeAdapter[Strategy] = TypeAdapter(AnyStrategy)
 def strategy_from_config(entry: str | Mapping[str, Any]) -> Strategy:
     """The strategy that an entry of a config's `strategies` asks for.
 
+    Args:
+        entry: the name of a kind, or a mapping with `kind` and its settings.
+    Returns:
+        The strategy, with the settings that were left out at their defaults.
     Raises:
         pydantic.ValidationError: no such kind, or a setting that the kind does not have.
     """
@@ -74,5 +78,11 @@ def strategy_from_config(entry: str | Mapping[str, Any]) -> Strategy:
 
 
 def strategies_of(configured: Sequence[Strategy]) -> tuple[Strategy, ...]:
-    """The strategies to compare: plain boosting always runs, first unless it is configured itself."""
+    """The strategies to compare: plain boosting always runs, first unless it is configured itself.
+
+    Args:
+        configured: in the order of the config.
+    Returns:
+        The strategies in the order in which they are fitted; at least one.
+    """
     return tuple(configured) if any(strategy.is_plain for strategy in configured) else (Plain(), *configured)

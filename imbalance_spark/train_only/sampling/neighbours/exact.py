@@ -72,6 +72,8 @@ def nearest(queries: Floats, rows: Floats, k: int, own: Positions | None = None)
         own: (q,), each query's own position among the rows, which is not its neighbour (a duplicate at
             another position is); -1 where it is not among them.
 
+    Returns:
+        For each query its k rows, nearest first, and their distances.
     Raises:
         ValueError: k is out of this range.
     """

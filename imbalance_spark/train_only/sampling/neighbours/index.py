@@ -129,6 +129,12 @@ def index_points(
 ) -> NeighbourIndex:
     """An index of `rows` points; one pass, which collects them or a sample of them.
 
+    Args:
+        frame: one row per point. rows: their number. space: how distance is measured.
+        exact_rows: up to so many points are searched exactly. seed: of the sample that cells are fitted on.
+        stage: name for messages.
+    Returns:
+        An index in memory, or one of cells on the cluster where the points do not fit.
     Raises:
         DataContractError: two rows have one key. LeakageError: a row whose split is not "train".
     """
@@ -152,7 +158,13 @@ def index_in_memory(points: PointArrays, space: Space, *, exact_rows: int, seed:
 
 
 def is_exact(rows: int, space: Space, exact_rows: int) -> bool:
-    """Whether `rows` points are collected and searched exactly."""
+    """Whether `rows` points are collected and searched exactly.
+
+    Args:
+        rows: number of points. space: how distance is measured. exact_rows: as in `index_points`.
+    Returns:
+        False where cells of points are searched instead, or memory would not suffice.
+    """
     return rows <= exact_rows and bytes_in_memory(rows, space, "exact") <= IN_MEMORY_BYTES
 
 
