@@ -104,7 +104,7 @@ def test_every_map_keeps_ranks_average_precision_and_roc_auc(method: str) -> Non
     assert ((calibrator.apply(score) >= moved) == (score >= threshold)).all()
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.floats(0.0, 1.0), min_size=2, max_size=30),
     st.floats(0.0, 5.0),
@@ -117,7 +117,7 @@ def test_a_map_in_log_odds_stays_in_range_and_never_falls(scores: list[float], a
     assert (np.diff(found) >= 0.0).all()
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.floats(0.0, 1.0), st.integers(0, 1), st.integers(0, 3)), min_size=3, max_size=40))
 def test_isotonic_stays_in_range_and_never_falls(found: list[tuple[float, int, int]]) -> None:
     score, label, weight = (np.array(values) for values in zip(*found, strict=True))

@@ -24,7 +24,7 @@ def test_the_published_minimisers_map_back_to_a_rate_of_one_percent(gamma: float
     assert focal(gamma).apply([score])[0] == pytest.approx(0.01, rel=2e-3)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(st.floats(0.001, 0.999), st.floats(0.0, 5.0), st.floats(0.05, 0.95))
 def test_the_score_of_least_expected_focal_loss_maps_back_to_the_rate(rate: float, gamma: float, alpha: float) -> None:
     def loss(logit: float) -> float:
@@ -44,7 +44,7 @@ def test_gamma_zero_undoes_alpha_alone() -> None:
     assert focal(0.0, 0.8).apply(score) == pytest.approx(expected, abs=1e-12)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.floats(0.0, 1.0), min_size=2, max_size=30), st.floats(0.0, 10.0))
 def test_the_inverse_never_falls_and_keeps_its_ends(scores: list[float], gamma: float) -> None:
     found = focal(gamma).apply(np.sort([0.0, *scores, 1.0]))

@@ -30,7 +30,7 @@ def test_corrected_scores_equal_the_published_formula(
     assert correct_prior([0.1, 0.5, 0.9], [negative, positive]) == pytest.approx(found, rel=1e-15)
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(st.floats(1e-9, 1 - 1e-9), FACTORS, FACTORS)
 def test_a_correction_shifts_the_logit_and_can_be_undone(score: float, positive: float, negative: float) -> None:
     correction = PriorCorrection.of_odds(positive=positive, negative=negative)
@@ -41,7 +41,7 @@ def test_a_correction_shifts_the_logit_and_can_be_undone(score: float, positive:
         assert float(correction.inverse(corrected)) == pytest.approx(score, rel=1e-6)
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(st.lists(st.floats(0.001, 1), min_size=3, max_size=3), st.lists(FACTORS, min_size=3, max_size=3))
 def test_many_classes_are_divided_by_their_factors(shares: list[float], factors: list[float]) -> None:
     score = np.array([shares]) / sum(shares)

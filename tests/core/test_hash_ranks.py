@@ -17,7 +17,7 @@ from imbalance_spark.core.hashing import HASH_RANGE, key_hash
 SHARES = st.lists(st.integers(1, 97), min_size=2, max_size=4).map(lambda parts: [part / sum(parts) for part in parts])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10_000), SHARES)
 def test_allocation_uses_every_row_and_is_within_one_of_each_share(total: int, shares: list[float]) -> None:
     counts = largest_remainder(total, shares)
@@ -26,7 +26,7 @@ def test_allocation_uses_every_row_and_is_within_one_of_each_share(total: int, s
         assert math.floor(total * share - 1e-6) <= count <= math.ceil(total * share + 1e-6)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 5000), st.lists(st.sampled_from([1, 3, 7, 19, 41, 97]), min_size=3, max_size=3, unique=True))
 def test_allocation_is_that_of_scikit_learn_where_no_remainders_tie(total: int, parts: list[int]) -> None:
     quotas = [total * part / sum(parts) for part in parts]

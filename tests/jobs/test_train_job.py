@@ -24,6 +24,7 @@ STRATEGIES = [
     {"kind": "undersample_ensemble", "members": 2, "sampling_strategy": 0.2}, {"kind": "isolation_forest", "trees": 20},
     "logistic_class_weight",
 ]  # fmt: skip
+SMALLEST = ["strategies=[none]", "training.rounds=1", "training.params.max_depth=1"]
 
 
 @pytest.fixture(scope="module")
@@ -204,15 +205,13 @@ def ending(capsys: pytest.CaptureFixture[str], code: int) -> str:
         (["serve_objective=max_f9"], 2, "serve_objective"),
         (["training.num_workers=64"], 2, "64"),
         (["tracking.uri=http://127.0.0.1:9"], 2, "tracking.uri"),
-        (["gate.minimum=0.99"], 4, "gate.minimum"),
+        ([*SMALLEST, "gate.minimum=0.99"], 4, "gate.minimum"),
         (
             [
+                *SMALLEST,
                 "objectives=[{name: max_recall, precision: 1.0}, {name: max_f_beta, beta: 1.0}]",
                 "serve_objective=max_recall_at_precision_1",
                 "gate.require_reachable=true",
-                "strategies=[none]",
-                "training.rounds=1",
-                "training.params.max_depth=1",
             ],
             4,
             "out of reach",

@@ -18,7 +18,7 @@ def matrix_of(label: np.ndarray, predicted: np.ndarray, weight: np.ndarray) -> C
     return ConfusionMatrix(tp=float(tp), fp=float(fp), tn=float(tn), fn=float(fn))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ROWS)
 def test_every_number_equals_scikit_learn_and_imbalanced_learn(rows: list[tuple[bool, bool, int]]) -> None:
     label, predicted, weight = (np.array(column).astype(int) for column in zip(*rows, strict=True))

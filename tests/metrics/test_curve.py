@@ -29,7 +29,7 @@ def scored(rows: int, rate: float, seed: int = 7) -> tuple[np.ndarray, np.ndarra
     return (draw.random(rows) < score).astype(int), score
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ROWS)
 def test_numbers_of_the_whole_curve_equal_scikit_learn(rows: Rows) -> None:
     label, score, weight = columns(rows)
@@ -43,7 +43,7 @@ def test_numbers_of_the_whole_curve_equal_scikit_learn(rows: Rows) -> None:
     assert curve.mean_score() == pytest.approx(np.average(score, weights=weight), abs=1e-12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ROWS)
 def test_arrays_equal_those_of_scikit_learn(rows: Rows) -> None:
     label, score, weight = columns([(one, number, max(weight, 1)) for one, number, weight in rows])
@@ -56,7 +56,7 @@ def test_arrays_equal_those_of_scikit_learn(rows: Rows) -> None:
     np.testing.assert_allclose((curve.false_positive_rate, curve.recall), (fpr, tpr), atol=1e-12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ROWS, st.floats(0, 1))
 def test_the_matrix_at_a_threshold_flags_the_scores_at_or_above_it(rows: Rows, cut: float) -> None:
     label, score, weight = columns(rows)
@@ -79,7 +79,7 @@ def test_binned_average_precision_is_within_1e4_of_the_exact_one(rate: float) ->
     assert curve.log_loss() == pytest.approx(sk.log_loss(label, score), rel=1e-5)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ROWS)
 def test_recall_falls_with_the_threshold_and_class_totals_stay(rows: Rows) -> None:
     label, score, weight = columns(rows)
@@ -90,7 +90,7 @@ def test_recall_falls_with_the_threshold_and_class_totals_stay(rows: Rows) -> No
         assert (matrix.tp + matrix.fn, matrix.fp + matrix.tn) == (weight[label == 1].sum(), weight[label == 0].sum())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(ROWS, st.randoms(use_true_random=False))
 def test_order_and_repetition_of_rows_change_nothing(rows: Rows, random: "object") -> None:
     label, score, weight = columns(rows)

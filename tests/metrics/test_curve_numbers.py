@@ -44,7 +44,7 @@ def curve_of(*rows: np.ndarray) -> Curve:
     return ScoreCounts.from_arrays(*rows).curve()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ROWS, st.floats(1e-3, 1.0))
 def test_areas_and_skill_equal_scikit_learn(rows: Rows, max_fpr: float) -> None:
     label, score, weight = columns(rows)
@@ -59,7 +59,7 @@ def test_areas_and_skill_equal_scikit_learn(rows: Rows, max_fpr: float) -> None:
     assert brier_skill(curve) == pytest.approx(skill, rel=1e-12, abs=1e-12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ROWS, st.integers(1, 12))
 def test_calibration_errors_equal_a_sum_over_rows(rows: Rows, bins: int) -> None:
     label, score, weight = columns(rows)
@@ -122,7 +122,7 @@ def test_the_h_measure_is_the_integral_over_costs_that_defines_it(rows: Rows, ra
     assert h_measure(curve, severity_ratio=ratio) == pytest.approx(wanted, abs=1e-8)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ROWS)
 def test_the_gain_area_is_a_sum_over_its_straight_pieces(rows: Rows) -> None:
     label, score, weight = columns(rows)
@@ -150,7 +150,7 @@ def test_perfect_scores_have_areas_of_1_and_constant_ones_those_of_chance() -> N
     assert brier_skill(constant) == pytest.approx(0.0, abs=1e-12)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([0.1, 0.5, 0.9])), min_size=2, max_size=30), st.data())
 def test_the_top_rows_are_the_mean_over_all_orders_of_ties(rows: list[tuple[bool, float]], data: st.DataObject) -> None:
     label, score = (np.array(column) for column in zip(*rows, strict=True))
@@ -175,7 +175,7 @@ def test_expected_cost_and_savings_are_sums_over_rows() -> None:
     assert math.isnan(curve_of(label * 0, score).at(0.5).savings(fn=10.0, fp=0.0))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(ROWS)
 def test_zero_weight_is_deletion_and_weight_is_repetition_for_every_metric(rows: Rows) -> None:
     label, score, weight = columns(rows)
@@ -190,7 +190,7 @@ def test_zero_weight_is_deletion_and_weight_is_repetition_for_every_metric(rows:
 RANKING = ("average_precision", "roc_auc", "partial_roc_auc", "pr_auc_trapezoid", "pr_gain_auc", "h_measure")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 20), st.integers(1, 4)), min_size=2, max_size=40))
 def test_a_rising_map_of_the_scores_leaves_every_ranking_metric(rows: list[tuple[bool, int, int]]) -> None:
     label, place, weight = columns([(one, float(number), times) for one, number, times in rows])
@@ -231,7 +231,7 @@ def test_settings_that_cannot_be_are_refused(call: "object", text: str) -> None:
     assert text in str(error.value)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.lists(st.tuples(st.booleans(), SCORES, st.sampled_from([0.0, 0.25, 1.0, 1.7, 30.0])), min_size=2, max_size=40),
     st.booleans(),

@@ -34,14 +34,14 @@ def test_the_value_of_a_bin_lies_in_it(grid: LogitGrid) -> None:
     assert np.array_equal(grid.bin_of(grid.value(np.arange(grid.bins))), np.arange(grid.bins))
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(st.floats(0.0, 1.0), st.floats(0.0, 1.0), st.sampled_from(GRIDS))
 def test_bins_rise_with_the_score(one: float, other: float, grid: LogitGrid) -> None:
     low, high = grid.bin_of(sorted([one, other]))
     assert 0 <= low <= high < grid.bins
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(st.floats(0.0, 1.0), st.integers(0, 65_535))
 def test_a_score_at_or_above_a_cut_off_is_in_its_bin_or_above(score: float, cut: int) -> None:
     grid = GRIDS[0]

@@ -318,7 +318,7 @@ def test_a_cost_that_one_bucket_makes_does_not_become_a_gain() -> None:
 COSTS = st.lists(st.floats(-1e6, 1e6).filter(lambda cost: cost == 0.0 or abs(cost) > 1e-6), min_size=2, max_size=64)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(COSTS, st.floats(0.5, 0.99))
 def test_the_interval_of_a_gain_is_the_mirrored_interval_of_the_cost(without: list[float], level: float) -> None:
     value = float(np.mean(without))

@@ -32,7 +32,7 @@ def columns(rows: list[tuple[int, float, float, float, int]]) -> tuple[np.ndarra
     return label, score / score.sum(axis=1, keepdims=True), weight
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ROWS)
 def test_numbers_of_the_confusion_matrix_equal_scikit_learn_and_imbalanced_learn(rows: list) -> None:
     label, score, weight = columns(rows)
@@ -64,7 +64,7 @@ def test_numbers_of_the_confusion_matrix_equal_scikit_learn_and_imbalanced_learn
     assert confusion.g_mean == pytest.approx(g_mean, abs=1e-12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ROWS)
 def test_areas_of_each_class_against_the_rest_equal_scikit_learn(rows: list) -> None:
     label, score, weight = columns(rows)

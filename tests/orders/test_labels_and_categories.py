@@ -125,7 +125,7 @@ def test_the_lookup_table_is_a_constant_of_the_plan(spark: SparkSession) -> None
     assert [row[0] for row in frame.collect()] == [0.0, 1.0, 2.0]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.text(max_size=5), unique=True, max_size=40), st.lists(st.text(max_size=5) | st.none(), max_size=20))
 def test_pandas_codes_are_places_in_the_list(values: list[str], column: list[str | None]) -> None:
     encoding = CategoryEncoding(values={"t": tuple(values)})

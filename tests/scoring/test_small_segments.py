@@ -70,7 +70,7 @@ SIZES = st.dictionaries(st.sampled_from(["DE", "FR", "MT", OTHER, None]), st.int
 SIZES = SIZES.filter(lambda rows: any(rows.values()))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(SIZES, SIZES, st.booleans())
 def test_totals_stay_and_no_value_is_left_with_few_rows(validation: Rows, test: Rows, amounts: bool) -> None:
     target = target_of(validation, test, amounts=amounts)

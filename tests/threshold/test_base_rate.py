@@ -41,7 +41,7 @@ def test_it_is_bayes_formula_with_another_prior(if_positive: float, if_negative:
     assert float(base_rate_correction(old, new).apply(before)) == pytest.approx(after)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(ROWS, st.integers(1, 5), st.integers(1, 5))
 def test_precision_and_cost_are_those_of_rows_repeated_to_the_new_rate(
     rows: list[tuple[bool, float]], more_positives: int, more_negatives: int

@@ -13,7 +13,7 @@ LABEL, SCORE = np.array([1, 0, 1, 0, 0, 0, 1, 0, 0, 0]), np.linspace(0.95, 0.05,
 CURVE = ScoreCounts.from_arrays(LABEL, SCORE).curve()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(ROWS, SCORES, st.one_of(st.none(), st.floats(0.01, 0.99)), st.sampled_from([MinCost(fn=3, fp=1), MaxFBeta(1)]))
 def test_both_outcomes_are_those_of_the_thresholds_on_rows_weighed_to_the_rate(
     rows: list[tuple[bool, float]], old: float, rate: float | None, objective: MinCost

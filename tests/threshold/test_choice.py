@@ -86,7 +86,7 @@ def value_of(label: np.ndarray, flagged: np.ndarray, objective: Objective) -> tu
             return (square if tp * (n - fp) >= fp * (p - tp) else -square), None
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(ROWS, OBJECTIVE)
 def test_the_sweep_finds_what_trying_every_threshold_finds(rows: Rows, objective: Objective) -> None:
     label, score = columns(rows)
@@ -96,7 +96,7 @@ def test_the_sweep_finds_what_trying_every_threshold_finds(rows: Rows, objective
     assert chosen.matrix.flagged == chosen.support
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ROWS, OBJECTIVE, st.data())
 def test_a_weight_is_as_many_rows_and_a_weight_of_0_is_none(
     rows: Rows, objective: Objective, data: st.DataObject
@@ -111,7 +111,7 @@ def test_a_weight_is_as_many_rows_and_a_weight_of_0_is_none(
     assert weighted.matrix == plain.matrix
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ROWS, st.lists(st.integers(0, 1000), min_size=30, max_size=30), st.sampled_from([0, 1, 50, 700]))
 def test_amounts_are_summed_over_the_missed_rows(rows: Rows, amounts: list[int], fp: int) -> None:
     label, score = columns(rows)
@@ -122,7 +122,7 @@ def test_amounts_are_summed_over_the_missed_rows(rows: Rows, amounts: list[int],
     assert (chosen.value, chosen.threshold) == (min(costs), cuts[int(np.argmin(costs))])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ROWS, OBJECTIVE)
 def test_a_rising_map_of_the_scores_flags_the_same_rows(rows: Rows, objective: Objective) -> None:
     label, score = columns(rows)
@@ -138,7 +138,7 @@ def test_scores_that_a_map_makes_equal_are_flagged_together() -> None:
     assert (chosen.threshold, chosen.matrix.tp, chosen.matrix.fp) == (0.5, 1, 1)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ROWS, st.floats(0.01, 1), st.floats(0.01, 1))
 def test_a_stricter_precision_finds_no_more(rows: Rows, one: float, other: float) -> None:
     curve = ScoreCounts.from_arrays(*columns(rows)).curve()
@@ -164,7 +164,7 @@ def test_a_precision_reached_with_few_rows_is_said() -> None:
     assert sweep(curve, MaxRecall(precision=0.99, min_support=29)).warning is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ROWS, st.sampled_from([1, 3, 10, 0.1]), st.sampled_from([1, 7, 0.3]), st.floats(1e-3, 1e6))
 def test_costs_times_a_constant_choose_the_same_threshold(rows: Rows, fn: float, fp: float, constant: float) -> None:
     curve = ScoreCounts.from_arrays(*columns(rows)).curve()
@@ -172,7 +172,7 @@ def test_costs_times_a_constant_choose_the_same_threshold(rows: Rows, fn: float,
     assert sweep(curve, MinCost(fn=fn, fp=fp)).threshold == sweep(curve, scaled).threshold
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ROWS)
 def test_unit_costs_choose_the_highest_accuracy(rows: Rows) -> None:
     label, score = columns(rows)
@@ -181,7 +181,7 @@ def test_unit_costs_choose_the_highest_accuracy(rows: Rows) -> None:
     assert chosen.matrix.accuracy == pytest.approx(max(accuracies))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(ROWS)
 def test_the_value_is_that_of_scikit_learn_at_the_threshold(rows: Rows) -> None:
     label, score = columns(rows)

@@ -23,7 +23,7 @@ def matrix_of(costs: list[list[float]]) -> CostMatrix:
     return CostMatrix(costs=tuple(map(tuple, costs)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(MATRIX, PROBABILITIES)
 def test_the_class_of_the_lowest_expected_cost_is_predicted(costs: list[list[float]], p: list[list[float]]) -> None:
     expected = np.array(p) @ np.array(costs).T
@@ -31,14 +31,14 @@ def test_the_class_of_the_lowest_expected_cost_is_predicted(costs: list[list[flo
     np.testing.assert_allclose(expected[np.arange(len(p)), label], expected.min(axis=1), atol=1e-9)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(PROBABILITIES)
 def test_equal_costs_predict_the_most_probable_class(p: list[list[float]]) -> None:
     label = ZERO_ONE.decide(p)
     np.testing.assert_allclose(np.array(p)[np.arange(len(p)), label], np.max(p, axis=1), atol=1e-12)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(MATRIX, PROBABILITIES, st.sampled_from([0.25, 2.0, 1024.0]))
 def test_a_factor_for_all_costs_changes_no_decision(costs: list[list[float]], p: list[list[float]], by: float) -> None:
     scaled = [[cost * by for cost in row] for row in costs]
@@ -65,7 +65,7 @@ def brute(p: list[float], rule: ClassThresholds) -> int:
     return best
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(PROBABILITIES, THRESHOLDS, st.integers(0, CLASSES - 1))
 def test_the_class_that_exceeds_its_threshold_most_is_predicted(
     p: list[list[float]], thresholds: list[float], default: int

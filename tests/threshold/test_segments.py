@@ -28,14 +28,14 @@ def has_both(rows: Rows) -> bool:
     return len({row[1] for row in rows}) == 2
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(ROWS, COSTS, st.booleans())
 def test_one_threshold_for_all_is_that_of_the_rows_together(rows: Rows, cost: MinCost, bins: bool) -> None:
     assume(has_both(rows))
     assert sweep_segments(by_segment(rows, bins=bins), cost).pooled == sweep(curve_of(rows, bins=bins), cost)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(ROWS, COSTS)
 def test_segments_never_cost_more_than_one_threshold_for_all(rows: Rows, cost: MinCost) -> None:
     assume(has_both(rows))
@@ -45,7 +45,7 @@ def test_segments_never_cost_more_than_one_threshold_for_all(rows: Rows, cost: M
         assert found.total_cost == pytest.approx(sum(choice.value for choice in found.by_segment.values()))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(ROWS)
 def test_each_segment_gets_the_cheapest_of_its_own_thresholds(rows: Rows) -> None:
     assume(has_both(rows))

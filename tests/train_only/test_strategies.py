@@ -214,7 +214,7 @@ positive = st.floats(1e-4, 1e4)
 counts = st.integers(1, 10**9)
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(p=st.floats(1e-6, 1 - 1e-6), f0=positive, f1=positive, w0=positive, w1=positive)
 def test_the_correction_undoes_the_prior_shift(p: float, f0: float, f1: float, w0: float, w1: float) -> None:
     shifted = p * f1 * w1 / (p * f1 * w1 + (1 - p) * f0 * w0)
@@ -224,7 +224,7 @@ def test_the_correction_undoes_the_prior_shift(p: float, f0: float, f1: float, w
         assert odds == pytest.approx(p, rel=1e-5)
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(negatives=counts, positives=counts, kind=st.sampled_from(["none", "balanced_sketch"]))
 def test_strategies_that_keep_the_prior_start_from_it(negatives: int, positives: int, kind: str) -> None:
     recipe = strategy(kind).resolve({0: negatives, 1: positives}, TRAINING)

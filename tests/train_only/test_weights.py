@@ -17,7 +17,7 @@ from imbalance_spark.train_only.guard import leakage_errors
 from imbalance_spark.train_only.weights import class_weights, scale_pos_weight, with_class_weight
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 300), min_size=2, max_size=5))
 def test_balanced_weights_are_those_of_scikit_learn_and_make_classes_weigh_the_same(sizes: list[int]) -> None:
     counts = dict(enumerate(sizes))

@@ -183,7 +183,7 @@ def test_all_bad_arguments_are_named_at_once(spark: SparkSession) -> None:
         assert f"generate.{name}" in str(caught.value)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.floats(1e-6, 1e3), min_size=1, max_size=60))
 def test_an_alias_table_gives_back_its_weights(weights: list[float]) -> None:
     kept, stand_in = alias_table(weights)

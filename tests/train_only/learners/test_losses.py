@@ -54,7 +54,7 @@ def test_gamma_zero_is_cross_entropy() -> None:
         np.testing.assert_allclose(hessian, p * (1 - p), rtol=1e-12)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(st.floats(0.001, 0.999), st.sampled_from(sorted(BINARY)))
 def test_the_correction_finds_the_rate_for_which_a_score_is_the_best(rate: float, name: str) -> None:
     loss = BINARY[name]

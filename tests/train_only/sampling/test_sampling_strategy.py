@@ -50,7 +50,7 @@ def test_a_strategy_means_what_it_means_to_imbalanced_learn(strategy: Any, kind:
     assert found is None or expected is None or list(found) == list(expected)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.dictionaries(st.integers(0, 9), st.integers(1, 60), min_size=2, max_size=5),
     st.sampled_from(KINDS),
