@@ -68,6 +68,7 @@ def log_comparison(comparison: Comparison, experiment_id: str, decision: GateDec
         runs = dict(zip([result.name for result in comparison.results], [run for run, _ in logged], strict=True))
         log_evidence(parent_id, parent_evidence(comparison, retune_commands(runs, config.tracking.uri)))
         if config.tracking.registered_model is not None and not gate_problems(comparison):
+            prepared.run.require_lock()
             registered = _register(config.tracking.registered_model, logged[0][1], decision)
         if decision.outcome != "standing":  # else the reasons of the promotion would be lost
             log_evidence(parent_id, _gate_evidence(decision, registered))

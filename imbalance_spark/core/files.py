@@ -4,11 +4,12 @@ import hashlib
 import json
 import os
 import posixpath
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
@@ -41,9 +42,6 @@ class Files:
     def create(self, path: str, content: bytes) -> bool:
         """Write a file that is not there yet; False, and nothing changed, where it is."""
         system, java_path = self._open(path)
-        if system.getScheme() == "file":
-            # Hadoop checks and creates in two steps there: another process may create the file in between.
-            return _MountedFiles(self.spark).create(str(java_path.toUri().getPath()), content)
         try:
             stream = system.create(java_path, False)
         except Py4JJavaError as error:
@@ -129,62 +127,104 @@ class Files:
         return self.spark.sparkContext._jvm
 
 
-class _MountedFiles(Files):
+class _LocalFiles(Files):
+    """The same on a local disk, where Hadoop creates and replaces in two steps and forces nothing to the disk."""
+
+    def full_path(self, path: str) -> str:
+        return path if path.startswith("file:") else super().full_path(path)
+
+    def write(self, path: str, content: bytes) -> None:
+        self._fill_new(path, "wb", content)
+
+    def create(self, path: str, content: bytes) -> bool:
+        try:
+            self._fill_new(path, "xb", content)
+        except FileExistsError:
+            return False
+        return True
+
+    def replace(self, source: str, target: str) -> None:
+        file = self._plain(target)
+        self._plain(source).replace(file)
+        _force_names(file.parent)
+
+    def delete(self, path: str) -> None:
+        file = self._plain(path)
+        for each in (file, _checksum_of(file)):
+            each.unlink(missing_ok=True)
+
+    def read(self, path: str) -> bytes:
+        return self._plain(path).read_bytes()
+
+    def _plain(self, path: str) -> Path:
+        """The path without its scheme; only of one that has none Hadoop is asked, whose working folder counts."""
+        return Path(re.sub(r"\Afile:(//)?", "", self.full_path(path)))
+
+    def _fill_new(self, path: str, mode: Literal["wb", "xb"], content: bytes) -> None:
+        file = self._plain(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open(mode) as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        # Hadoop, with which earlier versions wrote, would compare the new content with the old checksum.
+        _checksum_of(file).unlink(missing_ok=True)
+
+
+class _MountedFiles(_LocalFiles):
     """The same on a mounted volume, which holds plain files; Spark's names for them may begin with `dbfs:`."""
 
     def full_path(self, path: str) -> str:
         return path
 
     def exists(self, path: str) -> bool:
-        return _plain(path).exists()
-
-    def write(self, path: str, content: bytes) -> None:
-        _plain(path).parent.mkdir(parents=True, exist_ok=True)
-        _plain(path).write_bytes(content)
-
-    def create(self, path: str, content: bytes) -> bool:
-        _plain(path).parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with _plain(path).open("xb") as file:
-                file.write(content)
-        except FileExistsError:
-            return False
-        return True
-
-    def replace(self, source: str, target: str) -> None:
-        _plain(source).replace(_plain(target))
-
-    def delete(self, path: str) -> None:
-        with suppress(FileNotFoundError):
-            _plain(path).unlink()
-
-    def read(self, path: str) -> bytes:
-        return _plain(path).read_bytes()
+        return self._plain(path).exists()
 
     def size(self, path: str) -> int | None:
-        return _plain(path).stat().st_size if _plain(path).is_file() else None
+        return self._plain(path).stat().st_size if self._plain(path).is_file() else None
 
     def names(self, path: str) -> list[str]:
-        return [item.name for item in _plain(path).iterdir()] if _plain(path).exists() else []
+        return [item.name for item in self._plain(path).iterdir()] if self._plain(path).exists() else []
 
     def below(self, path: str) -> Iterator[tuple[str, int, int]]:
-        for folder, _, names in os.walk(_plain(path)):
+        for folder, _, names in os.walk(self._plain(path)):
             for name in names:
                 status = Path(folder, name).stat()
                 yield str(Path(folder, name)), status.st_size, status.st_mtime_ns // 1_000_000
+
+    def _plain(self, path: str) -> Path:
+        return _without_dbfs(path)
 
 
 def files_of(spark: SparkSession, path: str) -> Files:
     """How to reach the files of a path.
 
     A mounted volume is read and written as plain files: outside a query, Hadoop's client may have no credentials there.
+    What begins with `file:` is written and read without the JVM, also once that is gone.
     """
-    is_mounted = _plain(path).is_relative_to(VOLUMES) and Path(VOLUMES).is_dir()
-    return _MountedFiles(spark) if is_mounted else Files(spark)
+    if _without_dbfs(path).is_relative_to(VOLUMES) and Path(VOLUMES).is_dir():
+        return _MountedFiles(spark)
+    address = path if ":" in path.split("/", 1)[0] else Files(spark).full_path(path)
+    return _LocalFiles(spark) if address.startswith("file:") else Files(spark)
 
 
-def _plain(path: str) -> Path:
+def _without_dbfs(path: str) -> Path:
     return Path(path.removeprefix("dbfs:"))
+
+
+def _checksum_of(file: Path) -> Path:
+    """Where Hadoop keeps the checksum of a local file."""
+    return file.with_name(f".{file.name}.crc")
+
+
+def _force_names(folder: Path) -> None:
+    """A renamed file has its new name after a power failure, too, where the file system can promise it."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _is(error: Py4JJavaError, name: str) -> bool:
@@ -194,6 +234,8 @@ def _is(error: Py4JJavaError, name: str) -> bool:
 def _fill(stream: Any, content: bytes) -> None:
     try:
         stream.write(bytearray(content))
+        if stream.hasCapability("hsync"):
+            stream.hsync()
     finally:
         stream.close()
 

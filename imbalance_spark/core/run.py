@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from imbalance_spark.core.columns import col
 from imbalance_spark.core.errors import PinDamagedError, RunConflictError
 from imbalance_spark.core.files import Folder
-from imbalance_spark.core.run_lock import claim
+from imbalance_spark.core.run_lock import claim, require_lock
 from imbalance_spark.core.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -113,9 +113,22 @@ class Run:
         return self.folder.read_json(f"ledger/{step}.json")["output"]
 
     def record(self, step: str, output: Any) -> None:
-        """Log a step as finished, with its JSON-able result."""
+        """Log a step as finished, with its JSON-able result.
+
+        Raises:
+            RunConflictError: another process has taken over the run meanwhile.
+        """
+        self.require_lock()
         entry = {"run": self.run_id, "step": step, "config_hash": self.config_hash, "code_version": __version__}
         self.folder.write_json(f"ledger/{step}.json", {**entry, "output": output})
+
+    def require_lock(self) -> None:
+        """Refuse to go on where another process has taken over the run, as after a long suspension of this one.
+
+        Raises:
+            RunConflictError: it has.
+        """
+        require_lock(self.folder, self.run_id)
 
     def _write(self, frame: DataFrame, step: str, path: str) -> None:
         (

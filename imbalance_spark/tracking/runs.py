@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from imbalance_spark.core.errors import ConfigError, SparkEndedError, TrackingError
-from imbalance_spark.core.run_lock import is_gone, own_mark
+from imbalance_spark.core.run_lock import Owner, is_gone
 from imbalance_spark.core.spark_errors import is_end_of_spark
 from imbalance_spark.core.version import __version__
 from imbalance_spark.tracking.config import TrackingConfig
@@ -89,7 +89,7 @@ def tracked_run(
     run_id = _find_run(client, experiment_id, identity)
     if run_id is None:
         run_id = client.create_run(experiment_id, run_name=name, tags=tags).info.run_id
-    client.set_tag(run_id, _PROCESS, own_mark())
+    client.set_tag(run_id, _PROCESS, Owner.current().mark)
     client.update_run(run_id, status=RunStatus.to_string(RunStatus.RUNNING))
     try:
         yield run_id

@@ -1,12 +1,13 @@
 """Files by path: Hadoop's client and a mounted volume give the same."""
 
 from pathlib import Path
+from typing import cast
 
 import pytest
 from pyspark.sql import SparkSession
 
 from imbalance_spark.core import files as core_files
-from imbalance_spark.core.files import Files, Folder, _MountedFiles, files_of
+from imbalance_spark.core.files import Files, Folder, _LocalFiles, _MountedFiles, files_of
 from imbalance_spark.core.run import Run
 from imbalance_spark.orders.config import SourceConfig
 from imbalance_spark.orders.read import read_orders
@@ -19,9 +20,10 @@ def volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture(params=["hadoop", "mounted"])
+@pytest.fixture(params=[Files, _LocalFiles, _MountedFiles])
 def files(request: pytest.FixtureRequest, spark: SparkSession) -> Files:
-    return Files(spark) if request.param == "hadoop" else _MountedFiles(spark)
+    kind: type[Files] = request.param
+    return kind(spark)
 
 
 def test_a_file_is_written_read_replaced_and_removed(files: Files, tmp_path: Path) -> None:
@@ -61,12 +63,33 @@ def test_all_files_below_a_folder_are_listed_with_size_and_time(files: Files, tm
 def test_a_path_of_a_mounted_volume_is_one_of_plain_files(spark: SparkSession, volume: Path) -> None:
     for path in (str(volume), f"{volume}/catalog/runs", f"dbfs:{volume}/catalog"):
         assert isinstance(files_of(spark, path), _MountedFiles)
-    for path in (f"{volume}2", "s3a://bucket/key", "output/runs", "/elsewhere"):
-        assert type(files_of(spark, path)) is Files
+    for path in (f"{volume}2", "output/runs", "/elsewhere", "file:///elsewhere"):
+        assert type(files_of(spark, path)) is _LocalFiles
+    assert type(files_of(spark, "s3a://bucket/key")) is Files
 
 
-def test_volumes_that_are_not_mounted_are_hadoops(spark: SparkSession) -> None:
-    assert type(files_of(spark, "/Volumes/main/default/runs")) is Files
+def test_volumes_that_are_not_mounted_are_no_plain_files_of_a_volume(spark: SparkSession) -> None:
+    assert type(files_of(spark, "/Volumes/main/default/runs")) is _LocalFiles
+
+
+def test_a_local_file_that_hadoop_wrote_is_replaced_together_with_its_checksum(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    path = f"{tmp_path}/status.json"
+    Files(spark).write(path, b"before")
+    _LocalFiles(spark).write(path, b"now")
+    assert Files(spark).read(path) == b"now"
+    Files(spark).write(path, b"before")
+    _LocalFiles(spark).delete(path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_local_file_by_its_uri_needs_no_jvm(spark: SparkSession, tmp_path: Path) -> None:
+    without_spark = cast("SparkSession", None)
+    for address in (f"file:{tmp_path}", f"file://{tmp_path}"):
+        folder = Folder(without_spark, address)
+        folder.write_bytes("a b.json", address.encode())
+        assert Folder(spark, str(tmp_path)).read_bytes("a b.json") == folder.read_bytes("a b.json") == address.encode()
 
 
 def test_a_run_in_a_volume_keeps_its_tables_and_goes_on(spark: SparkSession, volume: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -14,8 +15,8 @@ from support.forks import Forks, die_in_a_write
 from support.mlflow_store import new_store
 from support.resumable import client, config_file, ledger, runs_of
 
-from imbalance_spark.core import run_lock as process
-from imbalance_spark.core.run_lock import LOCK
+from imbalance_spark.core import run_lock
+from imbalance_spark.core.run_lock import LOCK, Owner
 from imbalance_spark.tracking.runs import connect
 from jobs import train
 
@@ -60,9 +61,9 @@ def test_a_run_killed_at_every_point_ends_as_one_left_alone(undisturbed: Path, f
 def test_a_second_process_on_a_run_is_refused_while_the_first_one_lives(undisturbed: Path) -> None:
     lock = undisturbed / "undisturbed" / "undisturbed" / LOCK
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    start = process._start_of(other.pid)
+    holder = replace(Owner.current(), pid=other.pid, start=run_lock._start_of(other.pid), token="other")
     try:
-        lock.write_text(process.own_mark().split(":")[0] + f":{other.pid}:{start}", "utf-8")
+        lock.write_text(holder.mark, "utf-8")
         assert train.main(["--config", config_file(undisturbed, "undisturbed"), "--json"]) == 2
         status = json.loads((undisturbed / "undisturbed" / "status.json").read_text("utf-8"))
         assert "another process works on it" in status["error"]
@@ -79,8 +80,9 @@ def test_runs_that_a_dead_process_left_running_are_closed_by_the_next_job(tmp_pa
     config = TrackingConfig(uri=new_store(tmp_path), experiment="lost")
     experiment = connect(config)
     store = MlflowClient()
-    host = process.own_mark().split(":")[0]
-    marks = {"dead": f"{host}:999999999:1", "alive": process.own_mark(), "elsewhere": "other-host:1:1"}
+    own = Owner.current()
+    dead, elsewhere = replace(own, pid=999_999_999), replace(own, host="other-host", scope="other")
+    marks = {"dead": dead.mark, "alive": own.mark, "elsewhere": elsewhere.mark}
     runs = {
         name: store.create_run(experiment, tags={"imbalance_spark.process": mark}).info.run_id
         for name, mark in marks.items()
