@@ -76,8 +76,8 @@ def run_unconfigured(
     """Run a job's body with private files and logging set up; returns its exit code, as `run_job` does.
 
     Args:
-        outputs: folders that get a `status.json` with `job`, `state`, `exit_code` and `error`, however the job ends;
-            asked for at the end. Folders that are no local path are skipped.
+        outputs: folders that get a `status.json` with `job`, `state`, `exit_code` and `error`, when the job begins and
+            however it ends; asked for each time. Folders that are no local path are skipped.
     """
     # Orders and models are not for other users of the machine.
     os.umask(0o077)
@@ -101,7 +101,10 @@ def write_status(outputs: Sequence[str], status: dict[str, object]) -> None:
         if "://" in folder or folder.startswith("dbfs:"):
             continue  # a remote output: exit code and last line say the same
         Path(folder).mkdir(parents=True, exist_ok=True)
-        Path(folder, "status.json").write_text(json.dumps(status, indent=1) + "\n", "utf-8")
+        # Under another name first: a full disk leaves what was there.
+        written = Path(folder, "status.json.writing")
+        written.write_text(json.dumps(status, indent=1) + "\n", "utf-8")
+        written.replace(Path(folder, "status.json"))
 
 
 def _output_alone(args: argparse.Namespace) -> list[str]:

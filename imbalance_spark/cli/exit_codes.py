@@ -22,8 +22,9 @@ def run_job(name: str, body: Callable[[], int], record: Callable[[dict[str, obje
     Args:
         name: the job's name, for the log.
         body: the work; returns an exit code.
-        record: called with the status (`job`, `state`, `exit_code`, `error`) however the job ends; `state` is
-            done, failed, or killed (Ctrl-C, SIGTERM, `sys.exit`).
+        record: called with the status (`job`, `state`, `exit_code`, `error`) when the job begins and however it ends;
+            `state` is running, then done, failed, or killed (Ctrl-C, SIGTERM, `sys.exit`). An error of its own is
+            logged and changes nothing.
 
     Returns:
         What `body` returns; after an error its `exit_code` (2 config, 3 data, 4 quality gate, 1 other), 130 after
@@ -33,6 +34,7 @@ def run_job(name: str, body: Callable[[], int], record: Callable[[dict[str, obje
         JobFailedError: on Databricks, instead of returning a code other than 0.
     """
     state = "failed"
+    _record(record, {"job": name, "state": "running", "exit_code": None, "error": None})
     try:
         with raising_on(signal.SIGTERM, _Terminated), ending_with_spark_submit():
             code, line = body(), None
@@ -42,13 +44,20 @@ def run_job(name: str, body: Callable[[], int], record: Callable[[dict[str, obje
         end = _shutdown_behind(error)
         state = "failed" if end is None else "killed"
         code, line = describe(error) if end is None else _describe_shutdown(end)
-    if record is not None:
-        record({"job": name, "state": state, "exit_code": code, "error": line})
+    _record(record, {"job": name, "state": state, "exit_code": code, "error": line})
     if line is not None:
         _say_last(f"ERROR {code}: {line}")
     if code != 0 and runtime() is not None:
         raise JobFailedError(f"{name} ended with exit code {code}. {line or ''}".strip())
     return code
+
+
+def _record(record: Callable[[dict[str, object]], None] | None, status: dict[str, object]) -> None:
+    try:
+        if record is not None:
+            record(status)
+    except OSError as error:  # how the job ends is more than where that is noted
+        logger.warning("the status %r was not written: %s", status["state"], error.strerror)
 
 
 class JobFailedError(Exception):

@@ -29,7 +29,7 @@ from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.core.run_lock import locks_released
 from imbalance_spark.metrics.plots import pngs
-from imbalance_spark.tracking.runs import connect, parent_identity, tracked_run
+from imbalance_spark.tracking.runs import close_lost_runs, connect, parent_identity, tracked_run
 from imbalance_spark.tracking.view import where_to_look
 
 
@@ -114,12 +114,13 @@ def run(spark: SparkSession, config: RunConfig, orders: DataFrame | None = None,
         ImbalanceSparkError: config, data, cluster or MLflow do not allow it.
     """
     experiment_id = check_run(config, has_orders=orders is not None)
+    close_lost_runs(spark, experiment_id)
     progress = Progress([*stages(config), "gate", "log to MLflow"], quiet=quiet)
     with locks_released():
         prepared = prepare_to_compare(spark, config, progress, orders)
-        run_id = prepared.run.run_id
+        working, run_id = prepared.run, prepared.run.run_id
         # From here on MLflow shows that the run works, and how it ended.
-        with tracked_run(experiment_id, run_id, parent_identity(run_id)):
+        with tracked_run(experiment_id, run_id, parent_identity(run_id), folder=working.folder), working.ending():
             comparison = compare_prepared(prepared, config, progress)
             with progress.step("gate") as step:
                 decision = decide_promotion(comparison)

@@ -1,9 +1,11 @@
 """A run as a sequence of steps: each is done once, logged, and verified when its result is read again."""
 
+import hashlib
 import json
 import logging
 import posixpath
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -15,6 +17,7 @@ from imbalance_spark.core.columns import col
 from imbalance_spark.core.errors import PinDamagedError, RunConflictError
 from imbalance_spark.core.files import Folder
 from imbalance_spark.core.run_lock import claim, require_lock
+from imbalance_spark.core.run_status import end_status, write_status
 from imbalance_spark.core.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -44,7 +47,7 @@ class Run:
     """One run of a job: a folder that belongs to one config and one input, with a log of its finished steps.
 
     The step log holds one JSON file per step, written once the step's result is complete. A step in the log is read,
-    not redone.
+    not redone, unless its entry is damaged. `status.json` says how the run stands.
     """
 
     spark: SparkSession
@@ -58,13 +61,15 @@ class Run:
 
         Raises:
             RunConflictError: the id belongs to another config or input, or another process is working on it.
+            PinDamagedError: the file that says to which is damaged.
         """
-        folder = Folder(spark, f"{output}/{run_id}")
-        claim(folder, run_id)
+        # By its address, which the JVM need not be asked for, the status is written also once the JVM is gone.
+        folder = Folder(spark, Folder(spark, f"{output}/{run_id}").full_path())
+        claim(folder, run_id, lambda error: end_status(folder, run_id, error))
         identity = {"run": run_id, "config_hash": config_hash, "source": dict(source), "code_version": __version__}
         if not folder.exists("run.json"):
             folder.write_json("run.json", identity)
-        found = folder.read_json("run.json")
+        found = _read_identity(folder, run_id)
         differing = [name for name in ("config_hash", "source") if found[name] != identity[name]]
         if differing:
             was = {name: found[name] for name in differing}
@@ -72,11 +77,22 @@ class Run:
             raise RunConflictError(
                 f"run_id {run_id!r}: it was started with {was}, this is {now}. Use another run_id, or none."
             )
+        write_status(folder, run_id, "running")
         return cls(spark=spark, folder=folder, run_id=run_id, config_hash=config_hash)
 
+    @contextmanager
+    def ending(self) -> Iterator[None]:
+        """At the end of the block, `status.json` says how the run ended."""
+        try:
+            yield
+        except BaseException as error:
+            end_status(self.folder, self.run_id, error)
+            raise
+        end_status(self.folder, self.run_id, None)
+
     def is_done(self, step: str) -> bool:
-        """Whether the step is finished."""
-        return self.folder.exists(f"ledger/{step}.json")
+        """Whether the step is finished; one whose entry in the log is damaged is not."""
+        return self._entry(step) is not None
 
     def table(self, step: str, build: Callable[[], DataFrame]) -> DataFrame:
         """The step's table, built and written unless it exists.
@@ -100,7 +116,7 @@ class Run:
 
     def pin(self, step: str) -> TablePin:
         """The logged version, rows and fingerprint of a table step."""
-        return TablePin(**self.folder.read_json(f"ledger/{step}.json")["output"])
+        return TablePin(**self.read_document(step))
 
     def document(self, step: str, build: Callable[[], Any]) -> Any:
         """The step's JSON-able result, computed by `build` unless the step is finished."""
@@ -110,7 +126,12 @@ class Run:
 
     def read_document(self, step: str) -> Any:
         """The JSON-able result of a finished step."""
-        return self.folder.read_json(f"ledger/{step}.json")["output"]
+        entry = self._entry(step)
+        if entry is None:
+            raise PinDamagedError(
+                f"run {self.run_id!r}: the log of step {step!r} was lost or damaged. Run the job again."
+            )
+        return entry["output"]
 
     def record(self, step: str, output: Any) -> None:
         """Log a step as finished, with its JSON-able result.
@@ -120,7 +141,23 @@ class Run:
         """
         self.require_lock()
         entry = {"run": self.run_id, "step": step, "config_hash": self.config_hash, "code_version": __version__}
-        self.folder.write_json(f"ledger/{step}.json", {**entry, "output": output})
+        self.folder.write_json(f"ledger/{step}.json", {**entry, "output": output, "output_sha256": _sha256_of(output)})
+
+    def _entry(self, step: str) -> Mapping[str, Any] | None:
+        """The step's entry in the log; None where there is none, or a damaged one."""
+        name = f"ledger/{step}.json"
+        try:
+            entry = self.folder.read_json(name)
+            output = entry["output"]
+            # Entries of earlier versions have no hash.
+            if entry.get("output_sha256") in (None, _sha256_of(output)):
+                return dict(entry)
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            pass  # no JSON, or not that of an entry
+        logger.warning("run %s: %s is damaged: the step is done again", self.run_id, name)
+        return None
 
     def require_lock(self) -> None:
         """Refuse to go on where another process has taken over the run, as after a long suspension of this one.
@@ -171,8 +208,11 @@ class Run:
             lines = self.folder.below(f"tables/{step}/_delta_log").read_bytes(_FIRST_COMMIT).splitlines()
         except FileNotFoundError:
             return _Commit(table_id="", files={})
-        actions = [json.loads(line) for line in lines]
-        [table_id] = [action["metaData"]["id"] for action in actions if "metaData" in action]
+        try:
+            actions = [json.loads(line) for line in lines]
+            [table_id] = [action["metaData"]["id"] for action in actions if "metaData" in action]
+        except ValueError:  # cut short
+            return _Commit(table_id="", files={})
         added = [action["add"] for action in actions if "add" in action]
         return _Commit(table_id=table_id, files={posixpath.basename(file["path"]): file["size"] for file in added})
 
@@ -183,6 +223,21 @@ class _Commit:
 
     table_id: str
     files: Mapping[str, int]
+
+
+def _read_identity(folder: Folder, run_id: str) -> Any:
+    try:
+        return folder.read_json("run.json")
+    except ValueError as error:
+        raise PinDamagedError(
+            f"run {run_id!r}: run.json, which says to which config and orders the run belongs, is damaged. Start a new "
+            "run_id, or remove the run's folder."
+        ) from error
+
+
+def _sha256_of(output: Any) -> str:
+    """Of a JSON-able value, as it is read back: keys as text, tuples as lists."""
+    return hashlib.sha256(json.dumps(json.loads(json.dumps(output)), sort_keys=True).encode()).hexdigest()
 
 
 def count_fingerprint(frame: DataFrame) -> tuple[int, int]:

@@ -14,7 +14,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -86,29 +86,31 @@ def is_gone(mark: str) -> bool:
     return owner is not None and owner.is_gone
 
 
-def claim(folder: Folder, run_id: str) -> None:
+def claim(folder: Folder, run_id: str, at_end: Callable[[BaseException | None], None] | None = None) -> None:
     """Take the run's lock and renew it in the background until `locks_released` ends.
 
     A process that has the lock keeps it. Where the holder may live on another machine or in another container, this
     waits until it shows that it lives, or for `_LOST_AFTER_S`; no two clocks are compared.
 
+    Args:
+        at_end: called before the lock is released, with the exception that ends the block if there is one.
     Raises:
         RunConflictError: another process holds the run.
     """
-    place, mark = Folder(folder.spark, folder.full_path()), Owner.current().mark
-    name = _next_lock(place, run_id, mark)
-    while name is not None and not place.create(name, mark.encode()):
-        name = _next_lock(place, run_id, mark)
+    mark = Owner.current().mark
+    name = _next_lock(folder, run_id, mark)
+    while name is not None and not folder.create(name, mark.encode()):
+        name = _next_lock(folder, run_id, mark)
     if name is None:
         return
     # Without exclusive creation, as in some stores, two processes may both create the lock: the last mark wins.
     time.sleep(_SETTLE_S)
-    chain = _chain(place)
+    chain = _chain(folder)
     if not chain or chain[-1][1] != mark:
-        if _read(place, name) == mark:
-            place.delete(name)
+        if _read(folder, name) == mark:
+            folder.delete(name)
         raise _conflict(run_id, chain[-1][1] if chain else "")
-    _held[folder.path] = _Lease(place, mark)
+    _held[folder.path] = _Lease(folder, mark, at_end)
 
 
 def require_lock(folder: Folder, run_id: str) -> None:
@@ -123,21 +125,31 @@ def require_lock(folder: Folder, run_id: str) -> None:
         raise _conflict(run_id, chain[-1][1] if chain else "")
 
 
+def is_abandoned(folder: Folder) -> bool:
+    """Whether the process that last held the run has ended for certain without releasing its lock."""
+    chain = _chain(folder)
+    return bool(chain) and is_gone(chain[-1][1])
+
+
 @contextmanager
 def locks_released() -> Iterator[None]:
     """Release every lock of this process when the block ends, normally or not."""
+    ended_by: BaseException | None = None
     try:
         yield
+    except BaseException as error:
+        ended_by = error
+        raise
     finally:
         while _held:
-            _held.popitem()[1].release()
+            _held.popitem()[1].release(ended_by)
 
 
 class _Lease:
     """A lock that this process took, renewed until it is released."""
 
-    def __init__(self, folder: Folder, mark: str) -> None:
-        self.folder, self._mark, self._is_over = folder, mark, threading.Event()
+    def __init__(self, folder: Folder, mark: str, at_end: Callable[[BaseException | None], None] | None) -> None:
+        self.folder, self._mark, self._at_end, self._is_over = folder, mark, at_end, threading.Event()
         self._renewer = threading.Thread(target=self._renew, name="lease-of-run", daemon=True)
         self._renewer.start()
 
@@ -147,7 +159,9 @@ class _Lease:
         chain = _chain(self.folder)
         return bool(chain) and chain[-1][1] == self._mark
 
-    def release(self) -> None:
+    def release(self, ended_by: BaseException | None) -> None:
+        if self._at_end is not None:
+            self._at_end(ended_by)
         self._is_over.set()
         self._renewer.join(_BEAT_S)
         try:

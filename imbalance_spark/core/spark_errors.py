@@ -4,6 +4,7 @@ import json
 import re
 import traceback
 from collections.abc import Iterator
+from typing import Literal
 
 from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
 from pyspark import SparkContext
@@ -31,6 +32,12 @@ def is_end_of_spark(error: BaseException) -> bool:
     if not found:
         tearing_down.clear()
     return found
+
+
+def state_after(error: BaseException) -> Literal["failed", "killed"]:
+    """How a run stands that this exception ends: killed by a signal, `sys.exit` or the end of Spark, else failed."""
+    told = next((each for each in causes(error) if not isinstance(each, Exception)), None)
+    return "killed" if told is not None or is_end_of_spark(error) else "failed"
 
 
 def _is_of_shutdown(error: BaseException) -> bool:

@@ -181,7 +181,7 @@ def check_output(rows: DataFrame, output: str) -> None:
 def _refuse_other_files(spark: SparkSession, output: str) -> None:
     names = Folder(spark, output).names()
     # With a log that has no commit yet, the files are what a first write left when it was cut off.
-    others = [] if "_delta_log" in names else [name for name in names if name != "status.json"]
+    others = [] if "_delta_log" in names else [name for name in names if not name.startswith("status.json")]
     if others:
         raise ConfigError(
             f"{output!r} is to be a Delta table and holds {len(others)} files or folders, but no Delta table. Name "

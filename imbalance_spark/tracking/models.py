@@ -13,7 +13,7 @@ from typing import Any
 
 import mlflow
 from mlflow.entities import Run
-from mlflow.models import ModelSignature
+from mlflow.models import Model, ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 from mlflow.types.schema import AnyType
@@ -38,26 +38,43 @@ _REQUIREMENTS = ("xgboost", "mlflow", "pandas", "numpy", "pyspark", "pyarrow", "
 def log_bundle(run_id: str, bundle: ModelBundle) -> str:
     """Log the model of a strategy's run, once; give its model URI."""
     client = MlflowClient()
-    known = client.get_run(run_id).data.tags.get(_MODEL_ID)
-    if known is not None:
+    run = client.get_run(run_id)
+    if (known := run.data.tags.get(_MODEL_ID)) is not None:
         return f"models:/{known}"
+    _delete_unfinished(client, run)
+    # MLflow's own call of one argument less would take whichever experiment was set last.
+    model_id = client.create_logged_model(
+        run.info.experiment_id, name="model", source_run_id=run_id, params=run.data.params,
+        tags={BUNDLE_SHA256: bundle.sha256},
+    ).model_id  # fmt: skip
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # An input example would put rows of data into the artifact store.
         warnings.filterwarnings("ignore", message=r"(?is).*(input example|type hint|signature).*")
         manifest = bundle.save(f"{folder}/bundle")
-        with mlflow.start_run(run_id=run_id):
-            info = mlflow.pyfunc.log_model(
-                name="model",
-                python_model=str(_package_source(Path(folder)) / "tracking/served_model.py"),
-                artifacts={"bundle": f"{folder}/bundle"},
-                code_paths=[f"{folder}/imbalance_spark"],
-                signature=signature(bundle),
-                pip_requirements=_pinned_requirements(),
-                metadata={"strategy": bundle.strategy, "manifest": manifest},
-            )
+        # Not `pyfunc.log_model`, which takes a run only from `start_run`, and that ends it as finished.
+        Model.log(
+            artifact_path=None,
+            name="model",
+            flavor=mlflow.pyfunc,
+            run_id=run_id,
+            model_id=model_id,
+            python_model=str(_package_source(Path(folder)) / "tracking/served_model.py"),
+            artifacts={"bundle": f"{folder}/bundle"},
+            code_paths=[f"{folder}/imbalance_spark"],
+            signature=signature(bundle),
+            pip_requirements=_pinned_requirements(),
+            metadata={"strategy": bundle.strategy, "manifest": manifest},
+        )
     client.set_tag(run_id, _MANIFEST, str(manifest))
-    client.set_tag(run_id, _MODEL_ID, info.model_id)
-    return f"models:/{info.model_id}"
+    client.set_tag(run_id, BUNDLE_SHA256, bundle.sha256)
+    client.set_tag(run_id, _MODEL_ID, model_id)
+    return f"models:/{model_id}"
+
+
+def _delete_unfinished(client: MlflowClient, run: Run) -> None:
+    """Delete models that a job was killed over while it uploaded them."""
+    for output in run.outputs.model_outputs if run.outputs else []:
+        client.delete_logged_model(output.model_id)
 
 
 def run_of_model(model_uri: str) -> str:
@@ -157,11 +174,11 @@ def load_logged_model(uri: str, run_id: str) -> LoggedModel:
     )
     with store_errors(absent), short_waits():
         run = _strategy_run(MlflowClient(), run_id)
-        models = run.outputs.model_outputs if run.outputs else []
-        if not models:
+        model_id = run.data.tags.get(_MODEL_ID)
+        if model_id is None:
             raise _no_model(run_id)
         name, number = _registered(MlflowClient(), run.info.run_id)
-        bundle = load_bundle(models[0].model_id)
+        bundle = load_bundle(model_id)
         return LoggedModel(
             run_id=run.info.run_id,
             experiment_id=run.info.experiment_id,

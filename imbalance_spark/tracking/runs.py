@@ -14,13 +14,17 @@ from typing import Any
 import mlflow
 from mlflow.data.delta_dataset_source import DeltaDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
-from mlflow.entities import Metric, Param, RunStatus, RunTag
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+from pyspark.sql import SparkSession
 
 from imbalance_spark.core.errors import ConfigError, SparkEndedError, TrackingError
+from imbalance_spark.core.files import Folder
 from imbalance_spark.core.run_lock import Owner, is_gone
-from imbalance_spark.core.spark_errors import is_end_of_spark
+from imbalance_spark.core.run_status import settle_status
+from imbalance_spark.core.spark_errors import is_end_of_spark, state_after
 from imbalance_spark.core.version import __version__
 from imbalance_spark.tracking.config import TrackingConfig
 from imbalance_spark.tracking.store import short_waits, store_alone
@@ -29,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 _RUN_ID, _STRATEGY, _MANIFEST = "imbalance_spark.run_id", "imbalance_spark.strategy", "imbalance_spark.manifest"
 _MODEL_ID, _PROCESS = "imbalance_spark.model_id", "imbalance_spark.process"
+_FOLDER = "imbalance_spark.folder"
 _TOUCHED = "imbalance_spark.touched_ms"
 _LONGEST_PARAM = 500
 _LARGEST_BATCH = 1000  # MLflow refuses more metrics in one call
@@ -53,8 +58,6 @@ class Evidence:
 def connect(config: TrackingConfig) -> str:
     """Point MLflow at the store, create the experiment if it is new, and return its id.
 
-    Runs left RUNNING by a process of this machine that died are closed as KILLED.
-
     Raises:
         ConfigError: the store does not answer or cannot be used.
     """
@@ -62,9 +65,7 @@ def connect(config: TrackingConfig) -> str:
     mlflow.set_tracking_uri(config.uri)
     try:
         with short_waits(), store_alone(config.uri):
-            experiment_id = str(mlflow.set_experiment(config.experiment).experiment_id)
-            _close_lost_runs(experiment_id)
-            return experiment_id
+            return str(mlflow.set_experiment(config.experiment).experiment_id)
     except (MlflowException, OSError) as error:
         raise ConfigError(
             f"tracking.uri: the MLflow store does not answer ({type(error).__name__}). Start it, or name another, "
@@ -74,10 +75,16 @@ def connect(config: TrackingConfig) -> str:
 
 @contextmanager
 def tracked_run(
-    experiment_id: str, name: str, identity: Mapping[str, str], parent_id: str | None = None
+    experiment_id: str,
+    name: str,
+    identity: Mapping[str, str],
+    parent_id: str | None = None,
+    folder: Folder | None = None,
 ) -> Iterator[str]:
     """An MLflow run that ends FINISHED, FAILED or KILLED as the block does; the run of the same identity is resumed.
 
+    Args:
+        folder: of the job's run, whose `status.json` tells a later job how the run stands.
     Raises:
         TrackingError: the store stopped answering.
         SparkEndedError: Spark was shut down from outside. Other exceptions of the block pass through.
@@ -90,15 +97,16 @@ def tracked_run(
     if run_id is None:
         run_id = client.create_run(experiment_id, run_name=name, tags=tags).info.run_id
     client.set_tag(run_id, _PROCESS, Owner.current().mark)
+    if folder is not None:
+        client.set_tag(run_id, _FOLDER, folder.path)
     client.update_run(run_id, status=RunStatus.to_string(RunStatus.RUNNING))
     try:
         yield run_id
         client.set_terminated(run_id, RunStatus.to_string(RunStatus.FINISHED))
     except BaseException as error:
-        has_no_spark = is_end_of_spark(error)
-        is_killed = has_no_spark or not isinstance(error, Exception)
+        is_killed = state_after(error) == "killed"
         _end_unfinished(client, run_id, RunStatus.KILLED if is_killed else RunStatus.FAILED)
-        if has_no_spark and isinstance(error, Exception):
+        if is_killed and isinstance(error, Exception) and is_end_of_spark(error):
             raise SparkEndedError("Spark was shut down during the job.") from error
         if isinstance(error, MlflowException) and error.error_code in _UNREACHABLE:
             raise TrackingError(
@@ -168,15 +176,22 @@ def _log_files(client: MlflowClient, run_id: str, evidence: Evidence) -> None:
 def log_orders_input(run_id: str, name: str, path: str, version: int) -> None:
     """Log which version of which Delta table the run read; nothing is scanned."""
     dataset = MetaDataset(DeltaDatasetSource(path=path, delta_table_version=version), name=name)  # type: ignore[abstract]  # mlflow itself instantiates it
-    with mlflow.start_run(run_id=run_id):
-        mlflow.log_input(dataset, context="training")
+    context = InputTag(MLFLOW_DATASET_CONTEXT, "training")
+    MlflowClient().log_inputs(run_id, [DatasetInput(dataset._to_mlflow_entity(), [context])])
 
 
-def _close_lost_runs(experiment_id: str) -> None:
+def close_lost_runs(spark: SparkSession, experiment_id: str) -> None:
+    """Close runs left RUNNING by a process of this machine that died: as `status.json` in the run's folder says.
+
+    One that says running says killed from then on. A process is known to have died only where this one would see it.
+    """
     client = MlflowClient()
     for run in client.search_runs([experiment_id], filter_string="attributes.status = 'RUNNING'"):
         if is_gone(run.data.tags.get(_PROCESS, "")):
-            client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.KILLED))
+            folder = run.data.tags.get(_FOLDER)
+            state = None if folder is None else settle_status(Folder(spark, folder), run.data.tags[_RUN_ID])
+            ended = {"done": RunStatus.FINISHED, "failed": RunStatus.FAILED}.get(state or "", RunStatus.KILLED)
+            client.set_terminated(run.info.run_id, RunStatus.to_string(ended))
 
 
 def _find_run(client: MlflowClient, experiment_id: str, identity: Mapping[str, str]) -> str | None:

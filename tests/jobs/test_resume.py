@@ -17,7 +17,7 @@ from support.resumable import client, config_file, ledger, runs_of
 
 from imbalance_spark.core import run_lock
 from imbalance_spark.core.run_lock import LOCK, Owner
-from imbalance_spark.tracking.runs import connect
+from imbalance_spark.tracking.runs import close_lost_runs, connect
 from jobs import train
 
 # In the order in which a run passes them. A step's name is where its result is written down: before it, a table stands
@@ -74,7 +74,7 @@ def test_a_second_process_on_a_run_is_refused_while_the_first_one_lives(undistur
     assert not lock.exists()
 
 
-def test_runs_that_a_dead_process_left_running_are_closed_by_the_next_job(tmp_path: Path) -> None:
+def test_runs_that_a_dead_process_left_running_are_closed_by_the_next_job(spark: SparkSession, tmp_path: Path) -> None:
     from imbalance_spark.tracking.config import TrackingConfig
 
     config = TrackingConfig(uri=new_store(tmp_path), experiment="lost")
@@ -87,6 +87,6 @@ def test_runs_that_a_dead_process_left_running_are_closed_by_the_next_job(tmp_pa
         name: store.create_run(experiment, tags={"imbalance_spark.process": mark}).info.run_id
         for name, mark in marks.items()
     }
-    connect(config)
+    close_lost_runs(spark, experiment)
     found = {name: mlflow.get_run(run_id).info.status for name, run_id in runs.items()}
     assert found == {"dead": "KILLED", "alive": "RUNNING", "elsewhere": "RUNNING"}

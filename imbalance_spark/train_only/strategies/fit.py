@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from statistics import geometric_mean
 from typing import Any
 
@@ -10,6 +11,7 @@ from pyspark.sql import functions as F
 
 from imbalance_spark.core.class_counts import Label
 from imbalance_spark.core.columns import IS_EARLY_STOPPING, SPLIT, TRAIN, col
+from imbalance_spark.core.errors import PinDamagedError
 from imbalance_spark.core.run import Run
 from imbalance_spark.orders.model_inputs import LABEL, ROW_WEIGHT, feature_column
 from imbalance_spark.scoring.boosters import average_boosters
@@ -25,6 +27,9 @@ from imbalance_spark.train_only.strategies.base import (
     training_table,
 )
 from imbalance_spark.train_only.strategies.task import FitTask
+
+_MODEL_SHA256 = "model_sha256"
+"""In the log of a fit: of the bytes that the learner gave."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,10 +169,17 @@ def _kept_booster(run: Run, name: str, fit: Callable[[], FittedBooster]) -> Fitt
     def fit_and_write() -> Any:
         booster = fit()
         run.folder.write_bytes(file, booster.model_bytes)
-        return {field: value for field, value in asdict(booster).items() if field != "model_bytes"}
+        fields = {field: value for field, value in asdict(booster).items() if field != "model_bytes"}
+        return {**fields, _MODEL_SHA256: sha256(booster.model_bytes).hexdigest()}
 
     record = run.document(f"fit_{name}", fit_and_write)
-    return FittedBooster.from_record(record, run.folder.read_bytes(file))
+    model_bytes = run.folder.read_bytes(file)
+    # Runs of earlier versions noted no hash.
+    if record.pop(_MODEL_SHA256, (found := sha256(model_bytes).hexdigest())) != found:
+        raise PinDamagedError(
+            f"run {run.run_id!r}: {file} is not the model that was fitted (sha256 {found}). Start a new run_id."
+        )
+    return FittedBooster.from_record(record, model_bytes)
 
 
 def _to_learn_from(rows: DataFrame, task: FitTask) -> DataFrame:
