@@ -2,13 +2,13 @@
 
 import argparse
 import json
-import logging
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
+from imbalance_spark.cli.arguments import set_up_logging
 from imbalance_spark.cli.exit_codes import run_job
 from imbalance_spark.comparison.retune import (
     RetuneResult,
@@ -70,9 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse_args(argv)
     # Models are not for other users of the machine.
     os.umask(0o077)
-    logging.basicConfig(level=logging.DEBUG if args.verbose else logging.ERROR, stream=sys.stderr)
-    for noisy in ("mlflow", "alembic"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+    set_up_logging(args.verbose)
     return run_job("retune", lambda: _run(args))
 
 

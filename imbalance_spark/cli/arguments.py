@@ -13,6 +13,7 @@ from imbalance_spark.cli.exit_codes import run_job
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.config.yaml_file import load_config, read_yaml
 from imbalance_spark.core.errors import ImbalanceSparkError
+from imbalance_spark.core.spark_errors import traceback_lines
 from imbalance_spark.tracking.config import TrackingConfig
 
 _SHARED: dict[str, dict[str, Any]] = {
@@ -85,10 +86,19 @@ def run_unconfigured(
     return run_job(job, body, lambda status: write_status(outputs(), status))
 
 
+class _SafeFormatter(logging.Formatter):
+    """Tracebacks without the messages of other packages' exceptions, which may quote a row."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  # logging's own name
+        return "\n".join(traceback_lines(ei[1]))
+
+
 def set_up_logging(verbose: bool) -> None:
     """Log warnings to stderr, this package in detail if `verbose`; of MLflow and XGBoost errors only."""
     level = logging.DEBUG if verbose else logging.WARNING
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_SafeFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("imbalance_spark").setLevel(level)
     for noisy in ("XGBoost-PySpark", "mlflow", "alembic"):
         logging.getLogger(noisy).setLevel(logging.ERROR)

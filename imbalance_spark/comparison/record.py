@@ -1,5 +1,6 @@
 """What ends up in MLflow: a comparison as a parent run with one nested run per strategy, and its registered model."""
 
+import json
 import math
 import shlex
 from collections.abc import Mapping
@@ -21,7 +22,8 @@ from imbalance_spark.comparison.report.tables import (
 )
 from imbalance_spark.config.yaml_file import dump
 from imbalance_spark.core.columns import TEST, VALIDATION
-from imbalance_spark.core.masking import masked_uri
+from imbalance_spark.core.masking import masked_settings, masked_uri
+from imbalance_spark.core.run import Run
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.evaluate import evaluate
 from imbalance_spark.metrics.intervals import Interval
@@ -29,7 +31,7 @@ from imbalance_spark.metrics.plots import pngs
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.threshold.class_rules import rule_to_dict
 from imbalance_spark.tracking.models import log_bundle, register_version
-from imbalance_spark.tracking.registry import CHAMPION, Registered, challenge, promote
+from imbalance_spark.tracking.registry import CHALLENGER, CHAMPION, Registered, challenge, promote
 from imbalance_spark.tracking.runs import (
     Evidence,
     log_evidence,
@@ -39,6 +41,9 @@ from imbalance_spark.tracking.runs import (
     tracked_run,
 )
 from imbalance_spark.tracking.view import save_view
+
+_GATE = "gate"
+"""The step whose log keeps what the gate found."""
 
 _SMALLEST_CELL = 10
 """Segments of fewer rows are not logged: their numbers would be about single orders."""
@@ -61,16 +66,20 @@ def log_comparison(comparison: Comparison, experiment_id: str, decision: GateDec
     Called again for the same run id, it goes on with the runs that are there.
     """
     prepared, config = comparison.prepared, comparison.config
-    run_id, registered = prepared.run.run_id, None
+    run_id = prepared.run.run_id
     with tracked_run(experiment_id, run_id, parent_identity(run_id)) as parent_id:
         log_orders_input(parent_id, config.name, prepared.location, prepared.version)
         logged = [_log_strategy(comparison, result, experiment_id, parent_id) for result in comparison.results]
         runs = dict(zip([result.name for result in comparison.results], [run for run, _ in logged], strict=True))
         log_evidence(parent_id, parent_evidence(comparison, retune_commands(runs, config.tracking.uri)))
+        asked = None
         if config.tracking.registered_model is not None and not gate_problems(comparison):
             prepared.run.require_lock()
-            registered = _register(config.tracking.registered_model, logged[0][1], decision)
-        if decision.outcome != "standing":  # else the reasons of the promotion would be lost
+            asked = _asked_alias(config.tracking.registered_model, logged[0][1], decision)
+        # Before the alias moves: a run that is killed right after says the same when it is started again.
+        log_evidence(parent_id, _kept_gate_evidence(prepared.run, decision, asked))
+        registered = None if asked is None else _give_alias(asked, decision)
+        if registered != asked:
             log_evidence(parent_id, _gate_evidence(decision, registered))
         save_view(experiment_id, run_id, _shown_metrics(comparison))
     return LoggedRun(experiment_id=experiment_id, parent_run_id=parent_id, strategy_run_ids=runs, registered=registered)
@@ -94,7 +103,7 @@ def parent_evidence(comparison: Comparison, commands: Mapping[str, str]) -> Evid
         params={
             "run_id": prepared.run.run_id,
             "config_hash": prepared.run.config_hash,
-            "orders": prepared.location,
+            "orders": masked_uri(prepared.location),
             "orders_version": prepared.version,
             "label": config.orders.label,
             "split_by": config.split.by,
@@ -120,7 +129,7 @@ def parent_evidence(comparison: Comparison, commands: Mapping[str, str]) -> Evid
             **({} if comparison.is_single else _class_texts(comparison)),
         },
         documents={
-            "config.json": dump(config),
+            "config.json": masked_settings(dump(config)),
             "split.json": prepared.plan.to_dict(),
             "diagnosis.json": prepared.diagnosis.to_dict(),
             "audit.json": prepared.audit.to_dict(),
@@ -332,14 +341,31 @@ def _neighbour_metrics(result: StrategyResult) -> dict[str, float]:
     }
 
 
-def _register(name: str, uri: str, decision: GateDecision) -> Registered:
-    """A version of the registered model with the alias that the gate decided on."""
-    version, reason = register_version(name, uri, {}), " ".join(decision.reasons)
+def _asked_alias(name: str, uri: str, decision: GateDecision) -> Registered:
+    """A version of the registered model, and the alias that the gate wants for it; none has moved yet."""
+    alias = CHAMPION if decision.outcome == "standing" or decision.moves_alias else CHALLENGER
+    version = register_version(name, uri, {})
+    return Registered(name=name, version=version, alias=alias, reason=" ".join(decision.reasons))
+
+
+def _give_alias(asked: Registered, decision: GateDecision) -> Registered:
+    """The alias that the version got: another than was asked for where the champion moved meanwhile."""
     if decision.outcome == "standing":
-        return Registered(name=name, version=version, alias=CHAMPION, reason=reason)
-    if decision.moves_alias:
-        return promote(name, version, decision.against, reason)
-    return challenge(name, version, reason)
+        return asked
+    if asked.alias == CHAMPION:
+        return promote(asked.name, asked.version, decision.against, asked.reason)
+    return challenge(asked.name, asked.version, asked.reason)
+
+
+def _kept_gate_evidence(run: Run, decision: GateDecision, asked: Registered | None) -> Evidence:
+    """What the gate found; of a run whose model is the champion already, what it found when the alias moved."""
+    if decision.outcome == "standing":
+        return Evidence(**json.loads(run.read_document(_GATE))) if run.is_done(_GATE) else Evidence()
+    evidence = _gate_evidence(decision, asked)
+    text = json.dumps(asdict(evidence))  # as text, since the end of an interval may be infinite
+    if not run.is_done(_GATE) or run.read_document(_GATE) != text:
+        run.record(_GATE, text)
+    return evidence
 
 
 def _gate_evidence(decision: GateDecision, registered: Registered | None) -> Evidence:

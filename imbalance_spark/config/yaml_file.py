@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from imbalance_spark.core.errors import ConfigError, nearest
+from imbalance_spark.core.masking import SECRET_NAME, masked_settings
 from imbalance_spark.core.section import Section
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -183,7 +184,10 @@ def _problem(item: Any, kind: type[BaseModel]) -> str:
         )
     message = str(item["msg"]).removeprefix("Value error, ")
     is_plain = isinstance(item["input"], int | float | str | bool | None)
-    return f"{place}: {message}" + (f", got {item['input']!r}." if is_plain else ".")
+    # A secret may be the value, and a part of the message.
+    if SECRET_NAME.search(place):
+        return f"{place}: is no value of the right type. It is not shown, as its name is that of a secret."
+    return f"{place}: {message}" + (f", got {masked_settings(item['input'])!r}." if is_plain else ".")
 
 
 def _follow(kind: type[BaseModel], location: Sequence[Any]) -> tuple[list[Any], type[BaseModel], str]:

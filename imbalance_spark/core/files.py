@@ -133,6 +133,9 @@ class _LocalFiles(Files):
     def full_path(self, path: str) -> str:
         return path if path.startswith("file:") else super().full_path(path)
 
+    def exists(self, path: str) -> bool:
+        return self._plain(path).exists()
+
     def write(self, path: str, content: bytes) -> None:
         self._fill_new(path, "wb", content)
 
@@ -176,9 +179,6 @@ class _MountedFiles(_LocalFiles):
 
     def full_path(self, path: str) -> str:
         return path
-
-    def exists(self, path: str) -> bool:
-        return self._plain(path).exists()
 
     def size(self, path: str) -> int | None:
         return self._plain(path).stat().st_size if self._plain(path).is_file() else None

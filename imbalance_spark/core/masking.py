@@ -1,8 +1,18 @@
-"""Addresses as they may be printed: without the passwords and tokens in them."""
+"""What may be printed or logged of settings, addresses and texts: without the passwords and tokens in them."""
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
-_SECRET = re.compile(r"([?&;][^=&;]*(?:password|passwd|pwd|token|secret|key)[^=&;]*=)[^&;#]*", re.IGNORECASE)
+MASK = "***"
+
+_NAMES = (
+    r"password|passwd|pwd|token|secret|credential|access.?key|account.?key|api.?key|private.?key|connection.?string"
+)
+SECRET_NAME = re.compile(rf"(?i){_NAMES}|(?:^|[._-])sas(?:$|[._-])")
+"""Of a setting whose value is a secret, such as `spark.hadoop.fs.s3a.secret.key`."""
+_QUERY_SECRET = re.compile(rf"([?&;][^=&;]*(?:{_NAMES}|key|sig)[^=&;]*=)[^&;#\s'\"]*", re.IGNORECASE)
+_URI = re.compile(r"[A-Za-z][\w+.-]*://[^\s'\"]+")
 
 
 def masked_uri(uri: str) -> str:
@@ -15,8 +25,25 @@ def masked_uri(uri: str) -> str:
         authority = re.split("[/?#]", rest, maxsplit=1)[0]
         # A password may hold these characters unescaped: then the `@` that ends it comes after them.
         end = authority.rfind("@") if "@" in authority or not _is_cut_short(authority) else rest.rfind("@")
-        rest = f"***{rest[end:]}" if end >= 0 else rest
-    return _SECRET.sub(r"\1***", scheme + separator + rest)
+        rest = f"{MASK}{rest[end:]}" if end >= 0 else rest
+    return _QUERY_SECRET.sub(rf"\1{MASK}", scheme + separator + rest)
+
+
+def masked_text(text: str) -> str:
+    """The text with each URI in it masked."""
+    return _URI.sub(lambda found: masked_uri(found[0]), text)
+
+
+def masked_settings(settings: Any) -> Any:
+    """JSON-able settings with `***` for each value whose name is that of a secret, and each URI in a text masked."""
+    if isinstance(settings, Mapping):
+        return {
+            name: MASK if value is not None and SECRET_NAME.search(str(name)) else masked_settings(value)
+            for name, value in settings.items()
+        }
+    if isinstance(settings, list | tuple):
+        return [masked_settings(value) for value in settings]
+    return masked_text(settings) if isinstance(settings, str) else settings
 
 
 def _is_cut_short(authority: str) -> bool:

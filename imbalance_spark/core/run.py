@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 from imbalance_spark.core.columns import col
 from imbalance_spark.core.errors import PinDamagedError, RunConflictError
 from imbalance_spark.core.files import Folder
+from imbalance_spark.core.masking import masked_settings
 from imbalance_spark.core.run_lock import claim, require_lock
 from imbalance_spark.core.run_status import end_status, write_status
 from imbalance_spark.core.version import __version__
@@ -66,13 +67,19 @@ class Run:
         # By its address, which the JVM need not be asked for, the status is written also once the JVM is gone.
         folder = Folder(spark, Folder(spark, f"{output}/{run_id}").full_path())
         claim(folder, run_id, lambda error: end_status(folder, run_id, error))
-        identity = {"run": run_id, "config_hash": config_hash, "source": dict(source), "code_version": __version__}
+        identity = {
+            "run": run_id,
+            "config_hash": config_hash,
+            "source": masked_settings(source),
+            "code_version": __version__,
+        }
         if not folder.exists("run.json"):
             folder.write_json("run.json", identity)
         found = _read_identity(folder, run_id)
-        differing = [name for name in ("config_hash", "source") if found[name] != identity[name]]
+        was = {name: masked_settings(found[name]) for name in ("config_hash", "source")}
+        differing = [name for name in was if was[name] != identity[name]]
         if differing:
-            was = {name: found[name] for name in differing}
+            was = {name: was[name] for name in differing}
             now = {name: identity[name] for name in differing}
             raise RunConflictError(
                 f"run_id {run_id!r}: it was started with {was}, this is {now}. Use another run_id, or none."

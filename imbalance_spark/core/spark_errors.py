@@ -17,6 +17,7 @@ from imbalance_spark.core.errors import (
     SparkEndedError,
     TrainingError,
 )
+from imbalance_spark.core.masking import masked_text
 from imbalance_spark.core.signals import tearing_down
 
 _ENDED = re.compile(
@@ -139,6 +140,15 @@ def as_own_error(error: BaseException) -> ImbalanceSparkError | None:
     return DataContractError(contract.group(1)) if contract else None
 
 
+def traceback_lines(error: BaseException) -> Iterator[str]:
+    """Where an exception and its causes were raised, without the messages of others, which may quote a row."""
+    for each in causes(error):
+        said = f": {_one_line(str(each))}" if isinstance(each, ImbalanceSparkError) else ""
+        yield f"{type(each).__name__}{said}"
+        for frame in traceback.extract_tb(each.__traceback__):
+            yield f"  {frame.filename}:{frame.lineno} in {frame.name}"
+
+
 def training_error(error: Exception, strategy: str) -> ImbalanceSparkError:
     """The error to report for a failed fit: this package's own, or one line on the cause."""
     own = as_own_error(error)
@@ -190,6 +200,6 @@ def _known_cause(text: str) -> str | None:
 
 
 def _one_line(text: str) -> str:
-    """Control characters escaped, so that no name can forge a line of the log."""
-    plain = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+    """Control characters escaped, so that no name can forge a line of the log; addresses without their secrets."""
+    plain = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in masked_text(text))
     return plain if len(plain) <= _LONGEST_LINE else plain[: _LONGEST_LINE - 3] + "..."

@@ -34,6 +34,23 @@ def sha256_of(parts: Mapping[str, bytes]) -> str:
     return _sha256(json.dumps(manifest_of(parts), sort_keys=True).encode())
 
 
+def check_identity(folder: str, sha256: str) -> None:
+    """Refuse a bundle whose manifest is not that of the bundle with this hash; its parts are checked when it is read.
+
+    Raises:
+        DataContractError: it is another bundle, or has no manifest.
+    """
+    manifest = Path(folder) / MANIFEST
+    if not manifest.is_file():
+        raise DataContractError(f"model bundle: {[MANIFEST]} are missing. Fetch the model again.")
+    found = _sha256(json.dumps(_read_manifest(manifest), sort_keys=True).encode())
+    if found != sha256:
+        raise DataContractError(
+            f"model bundle: it was changed together with its manifest: the registry expects sha256 {sha256}, found "
+            f"{found}. Restore the model's files, or register another version."
+        )
+
+
 def write_parts(folder: str, parts: Mapping[str, bytes]) -> dict[str, str]:
     """Write the parts of `encode_parts` and a manifest of their sha256; give the manifest."""
     target, manifest = Path(folder), manifest_of(parts)

@@ -20,6 +20,7 @@ from mlflow.types.schema import AnyType
 
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.scoring.bundle_files import check_identity
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.tracking.runs import (
     _MANIFEST,
@@ -132,7 +133,7 @@ _PARENT = "mlflow.parentRunId"
 
 
 _RETUNED_FROM, BUNDLE_SHA256 = "imbalance_spark.retuned_from", "imbalance_spark.bundle_sha256"
-"""Tags of a retuned run: the run that it comes from, and `ModelBundle.sha256`."""
+"""Tags: of a retuned run the run that it comes from; of each run with a model and each version `ModelBundle.sha256`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +179,7 @@ def load_logged_model(uri: str, run_id: str) -> LoggedModel:
         if model_id is None:
             raise _no_model(run_id)
         name, number = _registered(MlflowClient(), run.info.run_id)
-        bundle = load_bundle(model_id)
+        bundle = load_bundle(model_id, run.data.tags.get(BUNDLE_SHA256))
         return LoggedModel(
             run_id=run.info.run_id,
             experiment_id=run.info.experiment_id,
@@ -202,11 +203,16 @@ def log_retuned(source: LoggedModel, bundle: ModelBundle, evidence: Evidence) ->
 
 
 def register_version(name: str, model_uri: str, tags: Mapping[str, str]) -> str:
-    """Register a logged model, once, and give the version's number; no alias moves."""
+    """Register a logged model, once, and give the version's number; no alias moves.
+
+    The version's tag `BUNDLE_SHA256` says which bundle it is: one that was changed later, hashes and all, is refused.
+    """
     client, run_id = MlflowClient(), run_of_model(model_uri)
+    identity = client.get_run(run_id).data.tags.get(BUNDLE_SHA256)  # a run of an earlier version has none
+    tags = dict(tags) if identity is None else {BUNDLE_SHA256: identity, **tags}
     # Unity Catalog takes one condition only.
     found = [one.version for one in client.search_model_versions(f"run_id = '{run_id}'") if one.name == name]
-    return str(found[0] if found else mlflow.register_model(model_uri, name, tags=dict(tags)).version)
+    return str(found[0] if found else mlflow.register_model(model_uri, name, tags=tags).version)
 
 
 def _strategy_run(client: MlflowClient, run_id: str) -> Run:
@@ -235,12 +241,21 @@ def _no_model(run_id: str) -> ConfigError:
     )
 
 
-def load_bundle(model_id: str) -> ModelBundle:
-    """The parts of a logged model, fetched and checked against their manifest."""
+def load_bundle(model_id: str, sha256: str | None) -> ModelBundle:
+    """The parts of a logged model, fetched and checked against their manifest.
+
+    Args:
+        sha256: of the bundle that was logged; None of one that an earlier version logged.
+    Raises:
+        DataContractError: a part is missing or was changed, alone or together with the manifest.
+    """
     # A models:/ URI would fetch the whole model, this package's code with it.
     place = MlflowClient().get_logged_model(model_id).artifact_location
     with tempfile.TemporaryDirectory() as folder:
-        return ModelBundle.load(mlflow.artifacts.download_artifacts(f"{place}/artifacts/bundle", dst_path=folder))
+        bundle = mlflow.artifacts.download_artifacts(f"{place}/artifacts/bundle", dst_path=folder)
+        if sha256 is not None:
+            check_identity(bundle, sha256)
+        return ModelBundle.load(bundle)
 
 
 def _documents(run_id: str) -> dict[str, Any]:

@@ -27,6 +27,8 @@ class RegisteredVersion:
     version: str
     run_id: str
     model_id: str
+    bundle_sha256: str | None
+    """Of the bundle that was registered; None of a version that an earlier version of this package registered."""
 
     @property
     def label(self) -> str:
@@ -118,7 +120,7 @@ def bundle_of_version(version: RegisteredVersion) -> ModelBundle:
     Raises:
         DataContractError: its files do not match its manifest.
     """
-    return load_bundle(version.model_id)
+    return load_bundle(version.model_id, version.bundle_sha256)
 
 
 def promote(name: str, version: str, against: str | None, reason: str) -> Registered:
@@ -166,4 +168,5 @@ def _version(found: ModelVersion) -> RegisteredVersion:
         version=str(found.version),
         run_id=str(found.run_id),
         model_id=found.model_id or str(found.source).removeprefix("models:/"),
+        bundle_sha256=found.tags.get(BUNDLE_SHA256),
     )

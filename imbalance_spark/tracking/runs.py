@@ -22,6 +22,7 @@ from pyspark.sql import SparkSession
 
 from imbalance_spark.core.errors import ConfigError, SparkEndedError, TrackingError
 from imbalance_spark.core.files import Folder
+from imbalance_spark.core.masking import masked_uri
 from imbalance_spark.core.run_lock import Owner, is_gone
 from imbalance_spark.core.run_status import settle_status
 from imbalance_spark.core.spark_errors import is_end_of_spark, state_after
@@ -175,7 +176,8 @@ def _log_files(client: MlflowClient, run_id: str, evidence: Evidence) -> None:
 
 def log_orders_input(run_id: str, name: str, path: str, version: int) -> None:
     """Log which version of which Delta table the run read; nothing is scanned."""
-    dataset = MetaDataset(DeltaDatasetSource(path=path, delta_table_version=version), name=name)  # type: ignore[abstract]  # mlflow itself instantiates it
+    source = DeltaDatasetSource(path=masked_uri(path), delta_table_version=version)
+    dataset = MetaDataset(source, name=name)  # type: ignore[abstract]  # mlflow itself instantiates it
     context = InputTag(MLFLOW_DATASET_CONTEXT, "training")
     MlflowClient().log_inputs(run_id, [DatasetInput(dataset._to_mlflow_entity(), [context])])
 

@@ -45,11 +45,14 @@ def test_a_run_says_how_it_stands_and_how_it_ended(tmp_path: Path) -> None:
 
 
 def test_what_a_block_of_the_run_says_of_its_end_stands(tmp_path: Path) -> None:
-    with pytest.raises(DataContractError, match="later"), locks_released():
-        run = open_run(tmp_path)
-        with run.ending():
-            pass
-        raise DataContractError("later")
+    def work() -> None:
+        with locks_released():
+            with open_run(tmp_path).ending():
+                pass
+            raise DataContractError("later")
+
+    with pytest.raises(DataContractError, match="later"):
+        work()
     assert status(tmp_path) == ("done", None)
 
 
