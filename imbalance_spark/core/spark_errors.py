@@ -169,7 +169,8 @@ def _describe_spark(error: PySparkException) -> tuple[int, str]:
 
 
 def _describe_other(error: BaseException) -> tuple[int, str]:
-    known = _known_cause(str(error))
+    is_of_file = isinstance(error, OSError) and error.filename is not None  # that file's disk is full, not Spark's
+    known = None if is_of_file else _known_cause(str(error))
     if known:
         return 1, known
     if isinstance(error, OSError) and error.strerror:

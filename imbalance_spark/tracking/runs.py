@@ -28,7 +28,7 @@ from imbalance_spark.core.run_status import settle_status
 from imbalance_spark.core.spark_errors import is_end_of_spark, state_after
 from imbalance_spark.core.version import __version__
 from imbalance_spark.tracking.config import TrackingConfig
-from imbalance_spark.tracking.store import short_waits, store_alone
+from imbalance_spark.tracking.store import NOT_FOUND, short_waits, store_alone
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def connect(config: TrackingConfig) -> str:
     """Point MLflow at the store, create the experiment if it is new, and return its id.
 
     Raises:
-        ConfigError: the store does not answer or cannot be used.
+        ConfigError: the store does not answer, or refuses the experiment, such as a deleted one.
     """
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
     mlflow.set_tracking_uri(config.uri)
@@ -68,6 +68,11 @@ def connect(config: TrackingConfig) -> str:
         with short_waits(), store_alone(config.uri):
             return str(mlflow.set_experiment(config.experiment).experiment_id)
     except (MlflowException, OSError) as error:
+        if isinstance(error, MlflowException) and error.error_code in NOT_FOUND:
+            raise ConfigError(
+                f"tracking.experiment: MLflow refuses {config.experiment!r}: it was deleted, or cannot be a name. "
+                "Restore it with `mlflow experiments restore`, or name another."
+            ) from error
         raise ConfigError(
             f"tracking.uri: the MLflow store does not answer ({type(error).__name__}). Start it, or name another, "
             "such as sqlite:///mlflow.db."

@@ -33,10 +33,10 @@ def store_alone(uri: str) -> Iterator[None]:
 
     Two processes that create the file at once crash in its migration; two that promote at once would both succeed.
     """
-    if not uri.startswith("sqlite:///"):
+    file = _sqlite_file(uri)
+    if file is None:
         yield
         return
-    file = Path(uri.removeprefix("sqlite:///"))
     file.parent.mkdir(parents=True, exist_ok=True)
     with Path(f"{file}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -46,8 +46,15 @@ def store_alone(uri: str) -> Iterator[None]:
 def refuse_absent_file(uri: str) -> None:
     """Raise `ConfigError` for a SQLite store whose file does not exist."""
     # MLflow would create an empty store, and find no run in it.
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
-        raise ConfigError(f"--tracking-uri: there is no file {uri.removeprefix('sqlite:///')!r}. Name the run's store.")
+    file = _sqlite_file(uri)
+    if file is not None and not file.is_file():
+        raise ConfigError(f"--tracking-uri: there is no file {str(file)!r}. Name the run's store.")
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    """The file of a SQLite store, whose URI may have settings of the connection after a `?`; None of another store."""
+    scheme, _, place = uri.partition(":///")
+    return Path(place.partition("?")[0]) if scheme.partition("+")[0] == "sqlite" else None
 
 
 @contextmanager
