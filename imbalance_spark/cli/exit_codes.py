@@ -56,8 +56,8 @@ def _record(record: Callable[[dict[str, object]], None] | None, status: dict[str
     try:
         if record is not None:
             record(status)
-    except OSError as error:  # how the job ends is more than where that is noted
-        logger.warning("the status %r was not written: %s", status["state"], error.strerror)
+    except Exception as error:  # whatever it is: how the job ends counts for more than where that is noted
+        logger.warning("the status %r was not written (%s)", status["state"], type(error).__name__)
 
 
 class JobFailedError(Exception):

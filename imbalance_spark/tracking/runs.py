@@ -40,6 +40,8 @@ _LONGEST_PARAM = 500
 _LARGEST_BATCH = 1000  # MLflow refuses more metrics in one call
 _UNREACHABLE = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 """MLflow's error codes for a store that does not answer, be it a server or a database."""
+_working = set[str]()
+"""Ids of the runs whose block this process is in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +91,8 @@ def tracked_run(
 ) -> Iterator[str]:
     """An MLflow run that ends FINISHED, FAILED or KILLED as the block does; the run of the same identity is resumed.
 
+    Within a block of the same run, another one changes nothing.
+
     Args:
         folder: of the job's run, whose `status.json` tells a later job how the run stands.
     Raises:
@@ -102,10 +106,14 @@ def tracked_run(
     run_id = _find_run(client, experiment_id, identity)
     if run_id is None:
         run_id = client.create_run(experiment_id, run_name=name, tags=tags).info.run_id
+    if run_id in _working:  # the outer block ends it
+        yield run_id
+        return
     client.set_tag(run_id, _PROCESS, Owner.current().mark)
     if folder is not None:
-        client.set_tag(run_id, _FOLDER, folder.path)
+        client.set_tag(run_id, _FOLDER, masked_uri(folder.path))
     client.update_run(run_id, status=RunStatus.to_string(RunStatus.RUNNING))
+    _working.add(run_id)
     try:
         yield run_id
         client.set_terminated(run_id, RunStatus.to_string(RunStatus.FINISHED))
@@ -120,6 +128,8 @@ def tracked_run(
                 "the run's folder. Run the job again when the store is back: it logs and registers from there."
             ) from error
         raise
+    finally:
+        _working.discard(run_id)
 
 
 def _end_unfinished(client: MlflowClient, run_id: str, status: int) -> None:

@@ -40,6 +40,28 @@ def test_each_kind_of_error_has_its_exit_code(
     assert (status["state"], status["exit_code"]) == ("failed", code)
 
 
+def test_a_status_that_cannot_be_written_is_never_the_last_word(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYSPARK_GATEWAY_PORT", raising=False)
+
+    def full(status: dict[str, object]) -> None:
+        raise OSError(28, "No space left on device")
+
+    def fail() -> int:
+        raise DataContractError("no label")
+
+    assert run_job("train", lambda: 0, full) == 0
+    assert run_job("train", fail, full) == 3
+    assert capsys.readouterr().err.splitlines()[-1] == "ERROR 3: no label"
+
+
+def test_a_job_says_that_it_is_running() -> None:
+    states = list[object]()
+    assert run_job("train", lambda: 0, lambda status: states.append(status["state"])) == 0
+    assert states == ["running", "done"]
+
+
 def test_an_own_error_is_found_behind_those_that_wrap_it() -> None:
     wrapper = RuntimeError("wrapped")
     wrapper.__cause__ = ConfigError("the cause")

@@ -44,8 +44,9 @@ def test_a_run_stays_running_until_its_job_ends_it(experiment: str, home: Path) 
     with tracked_run(experiment, "none", IDENTITY) as run_id:
         log_orders_input(run_id, "orders", f"{home}/orders", 3)
         assert status_of(run_id) == "RUNNING"
-        uri = log_bundle(run_id, bundle(3))
-        assert status_of(run_id) == "RUNNING"
+        with tracked_run(experiment, "none", IDENTITY) as same:
+            uri = log_bundle(same, bundle(3))
+        assert (same, status_of(run_id)) == (run_id, "RUNNING")
     assert status_of(run_id) == "FINISHED"
     run = MlflowClient().get_run(run_id)
     [read] = run.inputs.dataset_inputs
