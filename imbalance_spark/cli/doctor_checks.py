@@ -140,8 +140,9 @@ def check_jars(spark_jars: str) -> Finding:
 
 def check_java(found: str | None) -> Finding:
     """The Java that Spark runs on; `found` is such as "17.0.9", or None when there is none."""
-    # Up to Java 8 the version began with "1.".
-    if found is not None and int(found.removeprefix("1.").split(".")[0]) >= _OLDEST_JAVA:
+    # Up to Java 8 the version began with "1."; that of an early-access build ends with "-ea".
+    number = re.match(r"(?:1\.)?(\d+)", found or "")
+    if found is not None and number is not None and int(number[1]) >= _OLDEST_JAVA:
         return Finding(status="ok", what="Java", found=found)
     fix = f"install Java {_OLDEST_JAVA} or newer, and set JAVA_HOME"
     return Finding(status="FAIL", what="Java", found=found or "there is none", fix=fix)

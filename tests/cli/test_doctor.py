@@ -62,7 +62,8 @@ def test_python_before_3_11_fails(found: tuple[int, int], status: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "status"), [(None, "FAIL"), ("1.8.0_392", "FAIL"), ("11.0.2", "FAIL"), ("17.0.9", "ok"), ("21", "ok")]
+    ("found", "status"),
+    [(None, "FAIL"), ("1.8.0_392", "FAIL"), ("11.0.2", "FAIL"), ("17.0.9", "ok"), ("21", "ok"), ("24-ea", "ok")],
 )
 def test_java_before_17_fails(found: str | None, status: str) -> None:
     assert doctor_checks.check_java(found).status == status
