@@ -56,7 +56,8 @@ def test_a_run_killed_at_every_point_ends_as_one_left_alone(undisturbed: Path, f
     assert [str(version.version) for version in store.search_model_versions("name = 'resume'")] == ["1"]
     assert str(store.get_model_version_by_alias("resume", "champion").version) == "1"
     # It was killed right after the alias moved; still the reasons for that are logged.
-    parent = next(run for run in store.search_runs(["1"]) if run.info.run_name == "killed")
+    experiment = store.get_experiment_by_name("resume").experiment_id
+    parent = next(run for run in store.search_runs([experiment]) if run.info.run_name == "killed")
     assert (parent.data.tags["gate.outcome"], parent.data.tags["gate.alias"]) == ("promote", "champion")
     run = home / "killed" / "killed"
     assert json.loads((run / "status.json").read_text("utf-8")) == {"run_id": "killed", "state": "done", "error": None}
