@@ -54,6 +54,7 @@ def _config(args: argparse.Namespace, folder: str) -> RunConfig:
             },
             "training": {"num_workers": args.workers, "rounds": args.rounds},
             "strategies": STRATEGIES,
+            "evaluation": "holdout",
             "objectives": ({"name": "max_f_beta", "beta": 1.0}, {"name": "min_cost", "fn": 10.0, "fp": 1.0}),
         }
     )  # fmt: skip

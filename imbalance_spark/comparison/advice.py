@@ -9,6 +9,9 @@ from imbalance_spark.metrics.intervals import Interval
 
 _CONFIDENCE = 0.95
 
+_FEWEST_POSITIVES = 10
+"""Positive rows below which strategies are not compared: their intervals are rough."""
+
 
 Reason = Literal["alone", "wins", "none is higher", "chance", "chance among many", "unknown"]
 
@@ -45,8 +48,9 @@ class Advice:
             case "none is higher":
                 return f"No resampling needed: no other strategy scores higher on validation than {plain}."
             case "unknown":
+                other = "another strategy" if self.highest == self.plain else self.highest
                 return (
-                    f"Undecided: validation has too few positives to compare {self.highest} with {plain}. "
+                    f"Undecided: validation has too few positives to compare {other} with {plain}. "
                     f"Keep {self.plain} until there are more."
                 )
             case "wins":
@@ -92,7 +96,8 @@ def advise(
         gains: of every other strategy over it, with 95 % intervals.
         joint_gains: the same with intervals of `joint_level`.
     """
-    winners = tuple(name for name in ranked if name in joint_gains and joint_gains[name].low > 0.0)
+    known = {name for name, gain in gains.items() if gain.positives >= _FEWEST_POSITIVES}
+    winners = tuple(name for name in ranked if name in known and joint_gains[name].low > 0.0)
     return Advice(
         use=winners[0] if winners else plain,
         reason=_reason(ranked[0], plain, gains, winners),
@@ -108,6 +113,8 @@ def _reason(highest: str, plain: str, gains: Mapping[str, Interval], winners: Se
         return "alone"
     if winners:
         return "wins"
+    if any(gain.positives < _FEWEST_POSITIVES for gain in gains.values()):
+        return "unknown"
     if highest == plain:
         return "none is higher"
     gain = gains[highest]

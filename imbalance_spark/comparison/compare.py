@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from pyspark.sql import DataFrame, SparkSession
 
 from imbalance_spark.comparison.advice import Advice, advise, joint_level
+from imbalance_spark.comparison.backtest import Backtest, run_backtest
+from imbalance_spark.comparison.entities import entity_metrics
 from imbalance_spark.comparison.evaluate import StrategyResult, baseline, error_costs, evaluate_strategy, gains
 from imbalance_spark.comparison.prepare import STAGES as PREPARE_STAGES
 from imbalance_spark.comparison.prepare import PreparedOrders, prepare
@@ -16,9 +18,11 @@ from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.columns import FOLDS, TEST, VALIDATION
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.core.progress import Progress
+from imbalance_spark.core.run import Run
 from imbalance_spark.metrics.evaluate import TargetNames
 from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.split.folds import as_split
 from imbalance_spark.threshold.decisions import Decisions, decisions_of
 from imbalance_spark.train_only.learners.executors import check_executors, require_training_slots
 from imbalance_spark.train_only.learners.stopping import Costs
@@ -36,6 +40,7 @@ class Comparison:
         plain: plain boosting.
         gains: for each other strategy, what it has more of that metric, with the paired interval.
         baseline: what naming the largest class for every row of test gives.
+        backtest: how every strategy fares over time, where `split.backtest` asks for it.
     """
 
     config: RunConfig
@@ -45,6 +50,7 @@ class Comparison:
     plain: StrategyResult
     gains: Mapping[str, Interval]
     baseline: Mapping[str, float]
+    backtest: Backtest | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -92,7 +98,8 @@ def target_names(classes: Sequence[str]) -> TargetNames:
 def stages(config: RunConfig) -> list[str]:
     """The stages that `compare` announces."""
     fits = [f"fit {strategy.name}" for strategy in strategies_of(config.strategies)]
-    return ["cluster", *PREPARE_STAGES, "training rows", *fits, "score", "evaluate"]
+    backtest = [] if config.split.backtest is None else ["backtest"]
+    return ["cluster", *PREPARE_STAGES, "training rows", *fits, "score", "evaluate", *backtest]
 
 
 def compare(spark: SparkSession, config: RunConfig, progress: Progress, orders: DataFrame | None = None) -> Comparison:
@@ -140,8 +147,8 @@ def prepare_to_compare(
         check_to_compare(spark, config)
         step.says(f"{config.training.num_workers} workers fit")
     prepared = prepare(spark, config, progress, orders)
-    by_split, swept = prepared.diagnosis.by_split, asked_decisions(config).swept
-    require_classes_in_folds(by_split, prepared.classes, halves_validation=bool(swept))
+    halves_validation = bool(asked_decisions(config).swept) and not prepared.evaluation.is_cross_fit
+    require_classes_in_folds(prepared.diagnosis.by_split, prepared.classes, halves_validation=halves_validation)
     return prepared
 
 
@@ -175,22 +182,26 @@ def require_classes_in_folds(
 def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Progress) -> Comparison:
     """Fit, score and evaluate every strategy on prepared orders.
 
-    Fits see training rows only; thresholds and the order of the strategies come from validation;
-    test is reported and decides nothing.
+    Fits see training rows only; thresholds and the order of the strategies come from validation, or from the rows that
+    a cross-fit held out, see `cross_fit`; test is reported and decides nothing.
 
     Passes: see `write_train_table`, `fit_strategy` and `score_strategies`.
     """
     decisions, task, names = asked_decisions(config), fit_task(config), target_names(prepared.classes)
     with progress.step("training rows") as step:
-        train = write_train_table(prepared.run, prepared.inputs, task)
+        tables = _training_tables(prepared, task)
         step.says(f"{prepared.run.pin('train').rows:,} rows in {config.training.num_workers} sorted parts")
-    fitted = [_fit(prepared, train, strategy, task, progress) for strategy in strategies_of(config.strategies)]
+        if len(tables) > 1:
+            step.says(f"and without each of {prepared.evaluation.folds} folds")
+    fitted = [_fit(prepared, tables, strategy, task, progress) for strategy in strategies_of(config.strategies)]
     with progress.step("score") as step:
         decisions = with_days(decisions, prepared, config)
         scored = score_strategies(prepared, fitted, decisions, config)
-        step.says(f"{len(fitted)} strategies in one scan of validation and test")
+        entities = entity_metrics(prepared, fitted, config)
+        step.says(f"{len(fitted)} strategies in one scan")
     with progress.step("evaluate") as step:
-        results = [evaluate_strategy(s, scored[s.name], decisions, names) for s in fitted]
+        evaluated = [evaluate_strategy(s, scored[s.name], decisions, names) for s in fitted]
+        results = [replace(one, metrics={**one.metrics, **entities.get(one.name, {})}) for one in evaluated]
         step.says(f"{len(decisions.names)} {_rules(names)} per strategy, from counts alone")
     metric = f"{VALIDATION}/{names.macro(config.gate.metric)}"
     results.sort(key=lambda result: result.metrics.get(metric, -math.inf), reverse=True)
@@ -203,7 +214,20 @@ def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Prog
         plain=plain,
         gains=gains(results, plain, config.gate.metric),
         baseline=baseline(scored[results[0].name], TEST, decisions),
+        backtest=_backtest(prepared, config, task, decisions, progress),
     )
+
+
+def _backtest(
+    prepared: PreparedOrders, config: RunConfig, task: FitTask, decisions: Decisions, progress: Progress
+) -> Backtest | None:
+    if config.split.backtest is None:
+        return None
+    with progress.step("backtest") as step:
+        names, strategies = target_names(prepared.classes), strategies_of(config.strategies)
+        found = run_backtest(prepared, config.split.backtest, strategies, task, decisions, names, config)
+        step.says(f"{len(found.windows)} windows, {found.windows[0]} and later")
+    return found
 
 
 def fit_task(config: RunConfig) -> FitTask:
@@ -238,11 +262,26 @@ def _rules(names: TargetNames) -> str:
     return "thresholds" if len(names.targets) == 1 else "rules of decision"
 
 
+def _training_tables(prepared: PreparedOrders, task: FitTask) -> list[tuple[Run, DataFrame]]:
+    """The table that the model which serves is fitted on, then of a cross-fit the one without each fold."""
+    tables = [(prepared.run, write_train_table(prepared.run, prepared.trained, task))]
+    if prepared.folds is not None:
+        for fold in range(prepared.folds.count):
+            part = prepared.run.part(f"fold_{fold}")
+            tables.append((part, write_train_table(part, as_split(prepared.inputs, prepared.folds, fold), task)))
+    return tables
+
+
 def _fit(
-    prepared: PreparedOrders, train: DataFrame, strategy: Strategy, task: FitTask, progress: Progress
+    prepared: PreparedOrders,
+    tables: Sequence[tuple[Run, DataFrame]],
+    strategy: Strategy,
+    task: FitTask,
+    progress: Progress,
 ) -> FittedStrategy:
     with progress.step(f"fit {strategy.name}") as step:
-        fitted = fit_strategy(prepared.run, train, strategy, task)
+        fitted, *folds = [fit_strategy(run, train, strategy, task) for run, train in tables]
+        fitted = replace(fitted, folds=tuple(folds))
         called = {k: f"of class {k}" if len(prepared.classes) == 2 else n for k, n in enumerate(prepared.classes)}
         rows = " + ".join(f"{rows:,} {called[label]}" for label, rows in sorted(fitted.fit_rows.items()))
         step.says(f"{rows}; best of {fitted.booster.rounds_run} rounds: {fitted.booster.best_iteration + 1}")

@@ -8,6 +8,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from imbalance_spark.comparison.compare import asked_decisions, check_to_compare, require_classes_in_folds
+from imbalance_spark.comparison.cross_fit import Evaluation, evaluation_of
 from imbalance_spark.comparison.prepare import (
     CLASS_NUMBER,
     INSPECT_STAGES,
@@ -55,8 +56,10 @@ class RunPlan:
     """A run that was not started.
 
     Args:
-        fit_rows: rows per class of train that are fitted on, before any sampling.
-        stopping_rows: rows of train that early stopping looks at.
+        evaluation: how strategies are judged, and what that costs; rows and tables of the fits without a fold are not
+            listed.
+        fit_rows: rows per class that are fitted on, before any sampling: of train, of a cross-fit of validation, too.
+        stopping_rows: rows among them that early stopping looks at.
         tables: rows of each table that would be written, by name.
         passes: over the orders, by stage; see `_passes_over_orders`.
     """
@@ -64,6 +67,8 @@ class RunPlan:
     run_id: str
     location: str
     inspected: InspectedOrders
+    evaluation: Evaluation
+    cost: str
     fit_rows: Mapping[Label, int]
     stopping_rows: int
     strategies: tuple[PlannedStrategy, ...]
@@ -86,6 +91,9 @@ class RunPlan:
             rows = "".join(f"{planned.rows[k]:>16,}" for k in range(len(names)))
             yield f"{planned.name:<20}{planned.table:<28}{rows}  {planned.passes} ({planned.precision})"
         yield f"Each table has {self.stopping_rows:,} more rows, for early stopping."
+        yield f"Evaluation by {self.cost}."
+        if self.evaluation.is_cross_fit:
+            yield f"Each table is written once more without each of the {self.evaluation.folds} folds."
         yield f"Tables below {self.location}:"
         yield from (f"  {name}: {rows:,} rows" for name, rows in self.tables.items())
         stages = ", ".join(f"{stage} {n}" for stage, n in self.passes.items() if n)
@@ -100,6 +108,7 @@ class RunPlan:
             "orders": {"location": source.location, "format": source.format, "version": source.version},
             "validation": self.inspected.report.to_dict(),
             "diagnosis": self.inspected.diagnosis.to_dict(),
+            "evaluation": asdict(self.evaluation) | {"fits_per_strategy": self.evaluation.fits, "cost": self.cost},
             "fit_rows": dict(self.fit_rows),
             "stopping_rows": self.stopping_rows,
             "strategies": [asdict(planned) for planned in self.strategies],
@@ -124,36 +133,43 @@ def plan_run(spark: SparkSession, config: RunConfig, progress: Progress) -> RunP
         require_source(config)
         check_to_compare(spark, config)
     inspected = inspect_orders(spark, config, progress=progress)
-    require_classes_in_folds(
-        inspected.diagnosis.by_split,
-        inspected.report.label.classes,
-        halves_validation=bool(asked_decisions(config).swept),
-    )
+    by_split = inspected.diagnosis.by_split
+    evaluation = evaluation_of(config, by_split)
+    halves_validation = bool(asked_decisions(config).swept) and not evaluation.is_cross_fit
+    require_classes_in_folds(by_split, inspected.report.label.classes, halves_validation=halves_validation)
     with progress.step("training rows") as step:
-        fit_rows = _fit_rows(inspected, config)
+        fit_rows = _fit_rows(inspected, evaluation, config)
         step.says(" + ".join(f"{rows:,} of class {label}" for label, rows in fit_rows.items()))
-    train_rows = sum(inspected.diagnosis.by_split[TRAIN].values())
+    train_rows = sum(_trained_counts(inspected, evaluation).values())
     stopping_rows = train_rows - sum(fit_rows.values())
     strategies = _planned_strategies(config, fit_rows)
     run_id = run_id_of(config, identity_of(spark, inspected.source, config))
     own = {planned.table: sum(planned.rows.values()) + stopping_rows for planned in strategies}
     copied = {"orders": inspected.report.rows} if inspected.source.version is None else {}
-    held_out = sum(sum(inspected.diagnosis.by_split[fold].values()) for fold in (VALIDATION, TEST))
-    scored = {"margins": held_out} if config.orders.classes else {}
+    judging = train_rows if evaluation.is_cross_fit else sum(by_split[VALIDATION].values())
+    scored = {"margins": judging + sum(by_split[TEST].values())} if config.orders.classes else {}
     return RunPlan(
         run_id=run_id,
         location=f"{config.output}/{run_id}/tables",
         inspected=inspected,
+        evaluation=evaluation,
+        cost=evaluation.cost(config),
         fit_rows=fit_rows,
         stopping_rows=stopping_rows,
         strategies=strategies,
         tables={**copied, "quarantined": inspected.report.quarantined, **own, "train": train_rows, **scored},
-        passes=_passes_over_orders(inspected, config),
+        passes=_passes_over_orders(inspected, evaluation, config),
     )
 
 
-def _fit_rows(inspected: InspectedOrders, config: RunConfig) -> dict[Label, int]:
-    train = inspected.plan.assign(inspected.valid).where(col(SPLIT) == TRAIN)
+def _trained_folds(evaluation: Evaluation) -> tuple[str, ...]:
+    """Whose rows the models that serve are fitted on."""
+    return (TRAIN, VALIDATION) if evaluation.is_cross_fit else (TRAIN,)
+
+
+def _fit_rows(inspected: InspectedOrders, evaluation: Evaluation, config: RunConfig) -> dict[Label, int]:
+    split = inspected.plan.assign(inspected.valid)
+    train = split.where(col(SPLIT).isin(*_trained_folds(evaluation)))
     sliced = early_stopping_slice(
         train,
         key=config.orders.key,
@@ -189,7 +205,7 @@ def _planned(strategy: Strategy, fit_rows: Mapping[Label, int], config: RunConfi
     )
 
 
-def _passes_over_orders(inspected: InspectedOrders, config: RunConfig) -> dict[str, int]:
+def _passes_over_orders(inspected: InspectedOrders, evaluation: Evaluation, config: RunConfig) -> dict[str, int]:
     """Passes of each stage over the orders, as the stages' own docstrings count them.
 
     One more where a search for the split's bounds has to be repeated. The gate's pass is for a champion of another
@@ -201,13 +217,23 @@ def _passes_over_orders(inspected: InspectedOrders, config: RunConfig) -> dict[s
         "read": (source.format == "csv") + 2 * (source.version is None),
         "validate": _parts(len(orders.features)) + 1 + (report.by_rule.get(DUPLICATE_KEY, 0) > 0),
         "quarantine": 1,
-        "split": 3 if config.split.by != "key" else _cut_off_passes(inspected.diagnosis.counts, config),
+        "split": _split_passes(inspected.diagnosis.counts, config),
+        "evaluation": _split_passes(_trained_counts(inspected, evaluation), config) * evaluation.is_cross_fit,
         "categories": int(bool(orders.categorical)),
         "audit": 1 + _parts(len(report.large_integers)) + _parts(len(orders.numeric)) * (config.split.by == "time"),
-        "training rows": _cut_off_passes(inspected.diagnosis.by_split[TRAIN], config) + 1,
+        "training rows": evaluation.fits * (_cut_off_passes(_trained_counts(inspected, evaluation), config) + 1),
         "score": 1 + asked_decisions(config).needs_days,
         "gate": int(compares_champion),
     }
+
+
+def _split_passes(counts: Mapping[int, int], config: RunConfig) -> int:
+    return 3 if config.split.by != "key" else _cut_off_passes(counts, config)
+
+
+def _trained_counts(inspected: InspectedOrders, evaluation: Evaluation) -> dict[int, int]:
+    by_split, folds = inspected.diagnosis.by_split, _trained_folds(evaluation)
+    return {label: sum(by_split[fold].get(label, 0) for fold in folds) for label in by_split[TRAIN]}
 
 
 def _cut_off_passes(counts: Mapping[int, int], config: RunConfig) -> int:

@@ -8,9 +8,10 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
+from imbalance_spark.comparison.cross_fit import Evaluation, evaluation_of
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.config.yaml_file import config_hash
-from imbalance_spark.core.columns import FOLDS, SPLIT, TRAIN, col, refuse_columns
+from imbalance_spark.core.columns import FOLDS, SPLIT, TRAIN, VALIDATION, col, refuse_columns
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.files import Folder
 from imbalance_spark.core.progress import Progress
@@ -23,6 +24,7 @@ from imbalance_spark.orders.read import SourceOrders, read_orders
 from imbalance_spark.orders.schema import check_orders
 from imbalance_spark.orders.validation.validate import ValidatedOrders, ValidationReport, validate_orders
 from imbalance_spark.split import SplitPlan
+from imbalance_spark.split.folds import Folds, as_scored, as_trained, cross_fit_folds, fit_folds
 from imbalance_spark.split.stratified import fit_split_by_config
 
 logger = logging.getLogger(__name__)
@@ -31,11 +33,15 @@ logger = logging.getLogger(__name__)
 CLASS_NUMBER = "class_number"
 
 
+TRAINED = "trained"
+"""In the record of a split: the folds that the models which serve are fitted on."""
+
+
 _IN_MEMORY = "DataFrame"
 """Location and format of orders that were handed over."""
 
 
-STAGES = ("read", "validate", "split", "categories", "audit")
+STAGES = ("read", "validate", "split", "categories", "evaluation", "audit")
 """Those that `prepare` announces."""
 
 
@@ -60,6 +66,24 @@ class PreparedOrders:
     passed_columns: tuple[str, ...]
     """Columns of the orders that stand in `inputs`, too."""
     inputs: DataFrame
+    evaluation: Evaluation
+    folds: Folds | None
+    """Of a cross-fit."""
+
+    @property
+    def split_record(self) -> dict[str, Any]:
+        """The plan as JSON values, and which of its folds are fitted on."""
+        trained = [TRAIN] if self.folds is None else [TRAIN, VALIDATION]
+        return {**self.plan.to_dict(), TRAINED: trained}
+
+    @property
+    def trained(self) -> DataFrame:
+        """The inputs as the models that serve are fitted: a cross-fit's on the rows of validation, too."""
+        return self.inputs if self.folds is None else as_trained(self.inputs)
+
+    def scored(self, rows: DataFrame) -> DataFrame:
+        """Orders or inputs as they are scored: `split` is "validation" for the rows that rank, calibrate and choose."""
+        return rows if self.folds is None else as_scored(rows, self.folds)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -78,7 +102,8 @@ def prepare(
     """Read, validate, split and encode the orders of a config.
 
     Passes over the orders: one to copy a source that is not Delta (it has no versions), one to
-    validate, those of `fit_split`, one over the training rows for the categories, and those of `audit`.
+    validate, those of `fit_split`, one over the training rows for the categories, those of `fit_folds` where rows are
+    few, and those of `audit`.
 
     Args:
         orders: instead of `config.orders.source`; one pass counts them, one writes them to the run's folder.
@@ -97,14 +122,18 @@ def prepare(
         plan = _fit_plan(run, coded, config)
         counts = split_counts(plan)
         step.says(", ".join(f"{fold} {sum(counts[fold].values()):,}" for fold in FOLDS))
-    split = plan.assign(coded)
+    split, evaluation = plan.assign(coded), evaluation_of(config, counts)
     with progress.step("categories") as step:
-        categories = _categories(run, split, config)
+        categories = _categories(run, as_trained(split) if evaluation.is_cross_fit else split, config)
         found = ", ".join(f"{name} {len(values):,}" for name, values in categories.values.items())
         step.says(f"in train: {found}" if found else "no such feature")
-    roles = [name for name in (config.orders.group, config.orders.time) if name is not None]
-    passed = tuple(dict.fromkeys([*config.orders.key, *roles, *config.scoring.segments, SPLIT]))
+    roles = [n for n in (config.orders.group, config.orders.time, config.scoring.entity) if n is not None]
+    in_folds = [CLASS_NUMBER] if evaluation.is_cross_fit else []
+    passed = tuple(dict.fromkeys([*config.orders.key, *roles, *config.scoring.segments, SPLIT, *in_folds]))
     inputs = model_inputs(split, config.orders, validated.report.label, categories, keep=passed)
+    with progress.step("evaluation") as step:
+        folds = _folds(run, split, plan, evaluation, config)
+        step.says(evaluation.cost(config))
     with progress.step("audit") as step:
         audited = _audit(run, inputs, validated.report, config)
         step.says(
@@ -122,6 +151,8 @@ def prepare(
         orders=split,
         passed_columns=passed,
         inputs=inputs,
+        evaluation=evaluation,
+        folds=folds,
     )
 
 
@@ -229,6 +260,25 @@ def _categories(run: Run, split: DataFrame, config: RunConfig) -> CategoryEncodi
         return fit_categories(train, config.orders.categorical, config.orders.max_categories).to_dict()
 
     return CategoryEncoding.from_dict(run.document("categories", fitted))
+
+
+def _folds(run: Run, orders: DataFrame, plan: SplitPlan, evaluation: Evaluation, config: RunConfig) -> Folds | None:
+    if not evaluation.is_cross_fit:
+        return None
+    roles = config.orders
+
+    def fitted() -> Any:
+        return fit_folds(
+            orders,
+            evaluation.folds,
+            config.split,
+            key=roles.key,
+            label=CLASS_NUMBER,
+            group=roles.group,
+            time=roles.time,
+        ).to_dict()
+
+    return cross_fit_folds(SplitPlan.from_dict(run.document("cross_fit", fitted)), plan)
 
 
 def _audit(run: Run, inputs: DataFrame, report: ValidationReport, config: RunConfig) -> Audit:

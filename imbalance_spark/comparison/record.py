@@ -108,6 +108,7 @@ def parent_evidence(comparison: Comparison, commands: Mapping[str, str]) -> Evid
             "label": config.orders.label,
             "split_by": config.split.by,
             "split_seed": config.split.seed,
+            "evaluation": prepared.evaluation.method,
             "num_workers": config.training.num_workers,
             "early_stopping_metric": config.training.early_stopping_metric,
             "severity": prepared.diagnosis.severity,
@@ -118,6 +119,7 @@ def parent_evidence(comparison: Comparison, commands: Mapping[str, str]) -> Evid
             "orders/rows": prepared.report.rows,
             "orders/quarantined_rows": prepared.report.quarantined,
             **({} if prepared.report.days is None else {"orders/days": prepared.report.days}),
+            **_agreement(comparison),
             **{f"baseline/{name}": value for name, value in comparison.baseline.items() if math.isfinite(value)},
             **{f"best/{name}": value for name, value in best.metrics.items() if name.count("/") == 1},
         },
@@ -127,10 +129,13 @@ def parent_evidence(comparison: Comparison, commands: Mapping[str, str]) -> Evid
             "comparison.html": for_people(table).to_html(index=False, escape=True, na_rep="-"),
             "diagnosis.txt": "\n".join(prepared.diagnosis.lines()),
             **({} if comparison.is_single else _class_texts(comparison)),
+            **(
+                {} if comparison.backtest is None else {"backtest.csv": comparison.backtest.table().to_csv(index=False)}
+            ),
         },
         documents={
             "config.json": masked_settings(dump(config)),
-            "split.json": prepared.plan.to_dict(),
+            "split.json": prepared.split_record,
             "diagnosis.json": prepared.diagnosis.to_dict(),
             "audit.json": prepared.audit.to_dict(),
             "quarantine.json": dict(prepared.report.by_rule),
@@ -193,7 +198,10 @@ def strategy_evidence(comparison: Comparison, result: StrategyResult) -> Evidenc
             "best_round": booster.best_iteration + 1,
             **_neighbour_metrics(result),
         },
-        curves={f"learning/{name}": values for name, values in booster.learning_curve.items()},
+        curves={
+            **{f"learning/{name}": values for name, values in booster.learning_curve.items()},
+            **_over_time(comparison, result),
+        },
         documents={
             "counts.json": logged.to_records(),
             "calibration.json": result.calibration.to_dict(),
@@ -205,6 +213,20 @@ def strategy_evidence(comparison: Comparison, result: StrategyResult) -> Evidenc
         images={f"plots/{name}.png": image for name, image in pngs(strategy_figures(comparison, result)).items()},
         description=_serving_sentence(comparison, result),
     )
+
+
+def _agreement(comparison: Comparison) -> dict[str, float]:
+    tau = None if comparison.backtest is None else comparison.backtest.agreement
+    return {} if tau is None else {"backtest/rank_agreement": tau}
+
+
+def _over_time(comparison: Comparison, result: StrategyResult) -> dict[str, list[float]]:
+    """What a strategy reached in each window of the backtest, one step per window; only what all windows define."""
+    if comparison.backtest is None:
+        return {}
+    names = ("average_precision", "cost", "ratio")
+    found = {f"backtest/{name}": comparison.backtest.values(result.name, name) for name in names}
+    return {name: values for name, values in found.items() if all(map(math.isfinite, values))}
 
 
 def _serving_sentence(comparison: Comparison, result: StrategyResult) -> str:

@@ -102,30 +102,34 @@ def score_strategies(
     Raises:
         DataContractError: a half of validation lacks rows, or a class that a threshold is to be chosen for.
     """
-    candidates = [
-        Candidate(
-            name=s.name,
-            model_bytes=s.booster.model_bytes,
-            features=s.booster.features,
-            correction=s.recipe.prior_shift.correction(),
-        )
-        for s in fitted
-    ]
+    candidates = [candidate_of(one) for one in fitted]
     score = _score_target if len(prepared.classes) == 2 else _score_classes
     return score(prepared, candidates, decisions, config)
+
+
+def candidate_of(fitted: FittedStrategy) -> Candidate:
+    """A strategy's model, and those of its folds, as they are scored."""
+    folds = ((one.booster.model_bytes, one.recipe.prior_shift.correction()) for one in fitted.folds)
+    return Candidate(
+        name=fitted.name,
+        model_bytes=fitted.booster.model_bytes,
+        features=fitted.booster.features,
+        correction=fitted.recipe.prior_shift.correction(),
+        folds=tuple(folds),
+    )
 
 
 def count_candidate(
     prepared: PreparedOrders, inputs: DataFrame, bundle: ModelBundle, decisions: Decisions, config: RunConfig
 ) -> HeldOutCounts:
-    """Counts of another run's model on this run's validation and test rows; nothing is written.
+    """Counts of another run's model on the rows that this run's strategies were counted on; nothing is written.
 
     Passes: one over validation and test.
 
     Args:
-        inputs: with the model's own features.
+        inputs: of `prepared.orders`, with the model's own features.
     """
-    features = bundle.numeric + bundle.categorical
+    inputs, features = prepared.scored(inputs), bundle.numeric + bundle.categorical
     candidate = Candidate(
         name="champion", model_bytes=bundle.model_bytes, features=features, correction=bundle.correction
     )
@@ -143,15 +147,16 @@ def with_days(decisions: Decisions, prepared: PreparedOrders, config: RunConfig)
     time = config.orders.time
     assert time is not None, "decisions_of has seen to it"  # noqa: S101  # for the type checker
     is_counted = col(SPLIT) == VALIDATION
-    days = prepared.run.document("days", lambda: count_days(prepared.inputs, time=time, is_counted=is_counted))
+    inputs = prepared.scored(prepared.inputs)
+    days = prepared.run.document("days", lambda: count_days(inputs, time=time, is_counted=is_counted))
     return decisions.with_days(days)
 
 
 def _score_target(
     prepared: PreparedOrders, candidates: Sequence[Candidate], decisions: Decisions, config: RunConfig
 ) -> dict[str, ScoredStrategy]:
-    names = [candidate.name for candidate in candidates]
-    counted = _kept_counts(prepared, names, lambda: _scan(prepared.inputs, candidates, config))
+    names, inputs = [candidate.name for candidate in candidates], prepared.scored(prepared.inputs)
+    counted = _kept_counts(prepared, names, lambda: _scan(inputs, candidates, config))
     return {name: calibrate_and_choose(counts, decisions) for name, counts in counted.items()}
 
 
@@ -181,18 +186,23 @@ def _score_classes(
     prepared: PreparedOrders, candidates: Sequence[Candidate], decisions: Decisions, config: RunConfig
 ) -> dict[str, ScoredStrategy]:
     run, has_weight = prepared.run, config.orders.weight is not None
-    margins = run.table("margins", lambda: _margins(prepared.inputs, candidates, config))
-    corrections = {candidate.name: candidate.correction for candidate in candidates}
+    margins = run.table("margins", lambda: _margins(prepared.scored(prepared.inputs), candidates, config))
+    raw = {
+        candidate.name: CountedModel(
+            correction=candidate.correction, fold_corrections=tuple(correction for _, correction in candidate.folds)
+        )
+        for candidate in candidates
+    }
 
     def chosen_temperatures() -> Any:
-        losses = collect_temperature_losses(margins, corrections, has_weight=has_weight)
+        losses = collect_temperature_losses(margins, raw, has_weight=has_weight)
         return {name: found.to_dict() for name, found in choose_temperatures(losses).items()}
 
     records = run.document("temperatures", chosen_temperatures)
     temperatures = {name: ChosenTemperature(**found) for name, found in records.items()}
     models = {
-        name: CountedModel(correction=correction, temperature=temperatures[name].calibrator, rules=decisions.fixed)
-        for name, correction in corrections.items()
+        name: replace(model, temperature=temperatures[name].calibrator, rules=decisions.fixed)
+        for name, model in raw.items()
     }
     counted = _kept_counts(prepared, list(models), lambda: _count(margins, models, config))
     chosen = {name: _choose(counts, decisions, prepared.classes) for name, counts in counted.items()}

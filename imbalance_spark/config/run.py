@@ -19,10 +19,17 @@ class ScoringConfig(Section):
     Args:
         segments: columns of at most 50 values each, such as a country, by which results are also reported.
         bins: of scores, uniform in the logit of the corrected score.
+        entity: column of what is followed up as a whole, such as a card; needs `orders.time`, for two classes. Reported
+            is what flagging the `top_entities` of the highest score each day gives.
+        top_entities: entities that are flagged each day.
+        label_delay_days: days until a flagged entity is known to be compromised, and taken out from then on.
     """
 
     segments: tuple[str, ...] = ()
     bins: Annotated[int, Field(ge=1024, le=1 << 20)] = 65_536
+    entity: str | None = None
+    top_entities: Annotated[int, Field(ge=1, le=10_000)] = 100
+    label_delay_days: Annotated[int, Field(ge=0, le=3650)] = 0
 
 
 class GateConfig(Section):
@@ -70,6 +77,10 @@ class RunConfig(Section):
         strategies: what is compared.
         objectives: what thresholds are chosen for.
         serve_objective: name of the one whose threshold decides.
+        evaluation: what ranks strategies, calibrates and chooses thresholds: with `holdout` the rows of validation;
+            with `cross_fit` those of train and validation, each scored by a model fitted without it, which takes
+            `split.cross_fit_folds` more fits of each strategy; `auto` cross-fits where validation has fewer than 100
+            rows of the rarest class.
         scoring: how held-out rows are scored.
         gate: what the best strategy must reach.
         tracking: where MLflow is.
@@ -90,6 +101,7 @@ class RunConfig(Section):
         {"name": "min_cost", "fn": 10.0, "fp": 1.0},
     )
     serve_objective: str = "min_cost_fn_10_fp_1"
+    evaluation: Literal["holdout", "cross_fit", "auto"] = "auto"
     scoring: ScoringConfig = ScoringConfig()
     gate: GateConfig = GateConfig()
     tracking: TrackingConfig = TrackingConfig()
@@ -102,6 +114,10 @@ class RunConfig(Section):
             problems.append("split.by is group, but orders.group names no column")
         if self.split.by == "time" and self.orders.time is None:
             problems.append("split.by is time, but orders.time names no column")
+        if self.scoring.entity is not None and self.orders.time is None:
+            problems.append("scoring.entity is flagged by day, but orders.time names no column")
+        if self.scoring.entity is not None and self.orders.classes:
+            problems.append("scoring.entity is for two classes: leave it out, or orders.classes")
         classes = self.orders.class_names or TWO_CLASSES
         for strategy in self.strategies:
             problems += strategy.problems(classes, self.orders.numeric, self.orders.categorical)

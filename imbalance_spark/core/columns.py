@@ -21,6 +21,8 @@ HELD_OUT_FOLDS = (VALIDATION, TEST)
 
 GAP = "gap"
 """Value of `split` for rows in the gap between two time folds, which no stage reads."""
+FIT_NUMBER = "fit_number"
+"""Of a row that is scored: which of a strategy's fits left it out, so that its model scores the row."""
 IS_EARLY_STOPPING = "is_early_stopping"
 SAMPLING_WEIGHT = "sampling_weight"
 COPY_NUMBER = "copy_number"

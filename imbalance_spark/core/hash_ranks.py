@@ -36,6 +36,15 @@ def largest_remainder(total: int, fractions: Sequence[float]) -> tuple[int, ...]
     return tuple(counts)
 
 
+def counts_of_folds(total: int, shares: Sequence[float]) -> tuple[int, ...]:
+    """`largest_remainder`, but no fold is empty where there is a row for each: the largest folds give up one."""
+    counts = list(largest_remainder(total, shares))
+    while 0 in counts and total >= len(counts):
+        counts[counts.index(max(counts))] -= 1
+        counts[counts.index(0)] += 1
+    return tuple(counts)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Search:
     """The search for the hash below which `rank` of the `rows` rows of a class lie."""

@@ -97,6 +97,10 @@ class Run:
             raise
         end_status(self.folder, self.run_id, None)
 
+    def part(self, name: str) -> "Run":
+        """The same run with a folder of its own for the steps of one part, such as the fits of a fold."""
+        return replace(self, folder=self.folder.below(name))
+
     def is_done(self, step: str) -> bool:
         """Whether the step is finished; one whose entry in the log is damaged is not."""
         return self._entry(step) is not None

@@ -181,6 +181,13 @@ class Candidate:
     features: tuple[str, ...]
     """Real names of `x_0, x_1, ...`."""
     correction: PriorCorrection
+    folds: tuple[tuple[bytes, PriorCorrection], ...] = ()
+    """Of a cross-fit, the model of each fold: it scores the rows that its fit left out."""
+
+    @property
+    def models(self) -> tuple[tuple[bytes, PriorCorrection], ...]:
+        """All models by `fit_number`: those of the folds, then the model itself."""
+        return (*self.folds, (self.model_bytes, self.correction))
 
 
 def margins_of_matrix(

@@ -65,6 +65,18 @@ class ScanRows:
     segments: Sequence[IntArray]
     """For each segment column the number of the row's value, in [0, SEGMENT_LIMIT]."""
 
+    def only(self, rows: IntArray) -> Self:
+        """The rows at these positions."""
+        return replace(
+            self,
+            fold=self.fold[rows],
+            bucket=self.bucket[rows],
+            label=self.label[rows],
+            weight=None if self.weight is None else self.weight[rows],
+            amount=None if self.amount is None else self.amount[rows],
+            segments=[values[rows] for values in self.segments],
+        )
+
     def against_rest(self, k: int, classes: int) -> Self:
         """The same rows with label 1 where they are of class k, else 0; a label that is not a class stays invalid."""
         return replace(self, label=np.where(is_class(self.label, classes), self.label == k, np.nan))

@@ -47,6 +47,19 @@ def held_out_counts(
     )
 
 
+def counts_by_target(sums: pa.Table, *, targets: int, grid: LogitGrid) -> tuple[tuple[ScoreCounts, BucketCounts], ...]:
+    """One model's rows of SUMS_SCHEMA: of each target its counts, all halves together, and those by hash bucket.
+
+    Raises:
+        DataContractError: there is no row, or one whose label, weight or amount cannot be counted.
+    """
+    scores = [_where(sums, target=k) for k in range(targets)]
+    return tuple(
+        (ScoreCounts.from_table(_where(one, kind=FINE), grid), _buckets(_where(one, kind=BY_BUCKET), 0))
+        for one in scores
+    )
+
+
 def _refuse_labels(fine: pa.Table, classes: int) -> None:
     rows = pc.sum(_where(fine, bin=INVALID_LABEL).column("n")).as_py()
     if rows:

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from imbalance_spark.core.class_counts import Label, count_classes, of_class
 from imbalance_spark.core.columns import col
 from imbalance_spark.core.errors import DataContractError
-from imbalance_spark.core.hash_ranks import largest_remainder
+from imbalance_spark.core.hash_ranks import counts_of_folds
 from imbalance_spark.split.plan import SplitPlan, fold_number
 from imbalance_spark.split.rules import SplitRules
 
@@ -99,7 +99,7 @@ def _collect_moved(groups: DataFrame, rules: SplitRules, cells: Sequence[Row]) -
     # A window by stratum is safe: a small stratum has fewer than exact_below groups.
     by_hash = Window.partitionBy("stratum").orderBy("hash").rowsBetween(Window.unboundedPreceding, Window.currentRow)
     rank = F.count(F.lit(1)).over(by_hash) - 1
-    ends = {stratum: tuple(accumulate(largest_remainder(n, rules.shares)[:-1])) for stratum, n in small.items()}
+    ends = {stratum: tuple(accumulate(counts_of_folds(n, rules.shares)[:-1])) for stratum, n in small.items()}
     by_rank = fold_number(F.col("rank"), [_of_stratum(ends, i) for i in range(len(rules.folds) - 1)])
     ranked = groups.where(F.col("stratum").isin(list(small))).select("*", rank.alias("rank"))
     return ranked.select("*", by_rank.alias("fold")).where(F.col("fold") != F.col("nominal")).collect()

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from imbalance_spark.core.class_counts import Label, collect_per_class
 from imbalance_spark.core.columns import col
 from imbalance_spark.core.errors import DataContractError
-from imbalance_spark.core.hash_ranks import collect_cut_offs, largest_remainder
+from imbalance_spark.core.hash_ranks import collect_cut_offs, counts_of_folds
 from imbalance_spark.split.plan import SplitPlan, fold_number
 from imbalance_spark.split.rules import SplitRules
 
@@ -19,7 +19,7 @@ def fit_rows(orders: DataFrame, rules: SplitRules) -> SplitPlan:
     """Fit the split in one pass for the counts, and a second one if a class has fewer than `exact_below` rows."""
     per_class = collect_counts(orders, rules)
     totals = {label: row["n"] for label, row in per_class.items()}
-    allotted = {label: largest_remainder(n, rules.shares) for label, n in totals.items() if n < rules.exact_below}
+    allotted = {label: counts_of_folds(n, rules.shares) for label, n in totals.items() if n < rules.exact_below}
     ends = {label: tuple(accumulate(counts[:-1])) for label, counts in allotted.items()}
     hash_bounds = collect_cut_offs(
         orders, col(rules.label), rules.hash(), counts=totals, ranks=ends, stage=rules.purpose

@@ -1,7 +1,6 @@
 """The public split functions: fit a plan, or split at once."""
 
 from collections.abc import Mapping, Sequence
-from math import ceil
 
 from pyspark.sql import DataFrame
 
@@ -139,7 +138,7 @@ def fit_split(
         key=_names(key), label=label, seed=seed, fractions=fold_fractions(fractions), group=_names(group), time=time,
         exact_below=exact_below, gap_days=gap_days,
     )  # fmt: skip
-    return _fit(orders, rules)
+    return fit_rules(orders, rules)
 
 
 def early_stopping_slice(
@@ -182,11 +181,12 @@ def early_stopping_slice(
         key=_names(key), label=label, seed=seed, fractions=fractions, group=_names(group), purpose="early_stopping"
     )  # fmt: skip
     refuse_columns(train, (IS_EARLY_STOPPING,), rules.purpose)
-    is_stopping = _fit(train, rules).fold(train) == _STOP
+    is_stopping = fit_rules(train, rules).fold(train) == _STOP
     return train.select("*", is_stopping.alias(IS_EARLY_STOPPING))
 
 
-def _fit(rows: DataFrame, rules: SplitRules) -> SplitPlan:
+def fit_rules(rows: DataFrame, rules: SplitRules) -> SplitPlan:
+    """Learn the split that the rules describe; passes and errors as `fit_split`."""
     require_columns(rows, rules.columns, rules.purpose)
     if rules.time is not None:
         plan = fit_time(rows, rules, rules.time)
@@ -204,7 +204,7 @@ def _refuse_absent_classes(plan: SplitPlan) -> None:
     refuse_one_class(totals, plan.rules.purpose)
     problems = [
         f"{plan.rules.purpose}: class {label!r} has no row in {fold!r}: a share of {share:g} of its {n} rows is "
-        f"{n * share:.4g}. {_remedy(plan.rules, n, share)}"
+        f"{n * share:.4g}. {_remedy(plan.rules, n)}"
         for fold, share in plan.rules.fractions
         for label, n in totals.items()
         if plan.counts[fold][label] == 0
@@ -213,14 +213,14 @@ def _refuse_absent_classes(plan: SplitPlan) -> None:
         raise DataContractError.of_all(problems[:_MOST_PROBLEMS])
 
 
-def _remedy(rules: SplitRules, rows: int, share: float) -> str:
+def _remedy(rules: SplitRules, rows: int) -> str:
     if rules.time is not None:
         return "Its rows lie elsewhere in time: use a larger fraction for this fold, or split without time."
     if rules.group:
         return "Too few groups have it: use a larger fraction for this fold, or more groups with the class."
     if rows >= rules.exact_below:
         return f"Set exact_below above {rows}: exact counts give each fold its share."
-    return f"A fraction of {1 / rows:.4g} or {ceil(1 / share)} rows of the class would be enough."
+    return f"{len(rules.folds)} rows of the class would be enough."
 
 
 def _names(columns: str | Sequence[str] | None) -> tuple[str, ...]:

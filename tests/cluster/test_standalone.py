@@ -60,6 +60,7 @@ def on(cluster: Cluster, package: Path) -> tuple[str, ...]:
 def training(home: Path, run_id: str, registered: str) -> list[str]:
     settings = [f"run_id={run_id}", f"output={home}/output", f"orders.source.path={home}/orders"]
     settings += [f"tracking.uri={new_store(home)}", f"tracking.registered_model={registered}", "training.rounds=10"]
+    settings += ["evaluation=holdout"]
     options = [option for setting in settings for option in ("--set", setting)]
     return ["--config", str(ROOT / "conf/cluster.yaml"), *options, "--json"]
 

@@ -90,9 +90,11 @@ def by_name(plan: dict[str, object]) -> dict[str, dict[str, object]]:
 
 def test_the_plan_is_printed_for_people(home: Path, conf: str, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--set", "strategies=[{kind: undersample, sampling_strategy: 0.2}]", "--set", f"output={home}/nowhere"]
+    options += ["--set", "evaluation=cross_fit", "--set", "split.cross_fit_folds=3"]
     assert train.main(["--config", conf, "--dry-run", *options]) == 0
     printed = capsys.readouterr().out
     parts = ("version 0; 12,000 rows", "Severity: mild", "train_undersample", "Passes over the orders", "nothing was")
+    parts += ("3 folds and all rows, 4 fits per strategy, 8 in all", "once more without each of the 3 folds")
     for part in parts:
         assert part in printed, printed
     assert not (home / "nowhere").exists()

@@ -42,7 +42,7 @@ def written(home: Path) -> str:
         "source": {"path": str(home / "orders")},
         "categorical": ["payment_method", "merchant_category"],
     }
-    config |= {"output": str(home / "output"), "strategies": STRATEGIES}
+    config |= {"output": str(home / "output"), "strategies": STRATEGIES, "evaluation": "holdout"}
     config["training"] |= {"num_workers": 1, "rounds": 15, "early_stopping_rounds": 5}
     config["tracking"]["uri"] = new_store(home)
     del config["spark"]

@@ -46,6 +46,7 @@ def config_of(home: Path, **changes: object) -> RunConfig:
         "split": {"fractions": {"train": 0.5, "validation": 0.25, "test": 0.25}},
         "training": {"num_workers": 1, "rounds": 8, "early_stopping_rounds": 4, "params": {"max_depth": 3}},
         "strategies": STRATEGIES,
+        "evaluation": "holdout",
         "objectives": [
             {"name": "cost_matrix", "costs": COSTS},
             {"name": "max_f_beta", "beta": 1.0},

@@ -45,6 +45,7 @@ def config_of(home: Path, **changes: object) -> dict[str, object]:
         "orders": orders,
         "training": {"num_workers": 2, "rounds": 15, "early_stopping_rounds": 5, "params": {"max_depth": 4}},
         "strategies": STRATEGIES,
+        "evaluation": "holdout",
         "tracking": {"uri": new_store(home), "experiment": "small", "registered_model": "small"},
         **changes,
     }

@@ -38,7 +38,7 @@ def session(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Se
     store = new_store(home)
     # Else MLflow puts artifacts where the notebooks are.
     MlflowClient(store).create_experiment("orders", artifact_location=f"{home}/artifacts")
-    few = {"rows": str(ROWS), "prevalence": "0.05"}
+    few = {"rows": str(ROWS), "prevalence": "0.12"}
     orders = {**few, "output": str(home)}
     fits = {"strategies": "none, class_weight", "rounds": "12", "experiment": "orders"}
     costs = {"miss_cost": str(MISS), "alarm_cost": str(ALARM), "register": "yes"}
@@ -118,7 +118,7 @@ def test_the_fourth_one_scores_each_new_order_once(session: Session, spark: Spar
 def test_the_fourth_one_adds_nothing_for_the_same_orders_by_their_table_name(
     session: Session, spark: SparkSession
 ) -> None:
-    spark.sql(f"CREATE TABLE new_orders USING delta LOCATION '{session.home}/new_orders_3000_0.05'")
+    spark.sql(f"CREATE TABLE new_orders USING delta LOCATION '{session.home}/new_orders_3000_0.12'")
     given = {"orders_table": "new_orders", "output": str(session.home), "tracking_uri": session.store}
     again = run(NOTEBOOKS / "04_score.py", spark, given)
     spark.sql("DROP TABLE new_orders")

@@ -35,6 +35,7 @@ CORRECTIONS = {
     "sure": PriorCorrection(factors=(1.0, 1.0, 1.0)),
     "weighed": PriorCorrection(factors=(1.0, 3.0, 20.0)),
 }
+UNCALIBRATED = {name: CountedModel(correction=correction) for name, correction in CORRECTIONS.items()}
 THRESHOLDS = ClassThresholds(thresholds=(1.0000000000000002, 0.2, 0.1), default_class=0)
 
 
@@ -96,7 +97,7 @@ def test_margins_are_those_of_the_boosters_beside_label_weight_and_fold(
 
 
 def test_the_temperature_is_the_best_of_its_grid_and_confirmed(margins: DataFrame, in_memory: pd.DataFrame) -> None:
-    chosen = choose_temperatures(collect_temperature_losses(margins, CORRECTIONS, has_weight=True))
+    chosen = choose_temperatures(collect_temperature_losses(margins, UNCALIBRATED, has_weight=True))
     validation = in_memory[in_memory.fold == 0]
     for name, found in chosen.items():
         calibrate, choose = (validation[validation.bucket % 2 == half] for half in (0, 1))
@@ -109,13 +110,33 @@ def test_the_temperature_is_the_best_of_its_grid_and_confirmed(margins: DataFram
             assert value == pytest.approx(sk.log_loss(choose.y, p, sample_weight=choose.row_weight), rel=1e-9)
 
 
+def test_each_row_of_a_cross_fit_has_the_margins_and_the_correction_of_its_own_fit(
+    spark: SparkSession, rows: pd.DataFrame, boosters: dict[str, bytes]
+) -> None:
+    few = rows.iloc[::50].assign(fit_number=lambda frame: np.where(frame.split == TEST, 1, 0))
+    folds = ((boosters["weighed"], CORRECTIONS["weighed"]),)
+    one = Candidate(
+        name="one", model_bytes=boosters["sure"], features=FEATURES, correction=CORRECTIONS["sure"], folds=folds
+    )
+    found = held_out_margins(as_spark(spark, few), [one], key=["order_id"], has_weight=True).toPandas()
+    found, wanted = found.sort_values("row_weight"), few.sort_values("row_weight")
+    model = CountedModel(correction=CORRECTIONS["sure"], fold_corrections=(CORRECTIONS["weighed"],))
+    margin = np.vstack(found.margins_0).astype(np.float32)
+    logs = model.log_probabilities(margin, found.fit_number.to_numpy())
+    for fit, name in enumerate(("weighed", "sure")):
+        booster, is_fit = xgboost.Booster(model_file=bytearray(boosters[name])), (wanted.fit_number == fit).to_numpy()
+        direct = booster.predict(xgboost.DMatrix(matrix(wanted[is_fit])), output_margin=True)
+        np.testing.assert_array_equal(margin[is_fit], direct)
+        np.testing.assert_array_equal(logs[is_fit], UNCALIBRATED[name].log_probabilities(direct))
+
+
 def test_a_model_that_is_right_already_keeps_its_temperature(spark: SparkSession) -> None:
     draw = np.random.default_rng(6)
     p = truth(draw.normal(size=(4000, 4)))
     y = (draw.random(4000)[:, None] > p.cumsum(axis=1)).sum(axis=1)
     rows = [(0, i % 64, int(y[i]), np.log(p[i]).tolist()) for i in range(4000)]
     frame = spark.createDataFrame(rows, "fold int, bucket int, y int, margins_0 array<float>")
-    models = {"truth": CORRECTIONS["sure"]}
+    models = {"truth": UNCALIBRATED["sure"]}
     found = choose_temperatures(collect_temperature_losses(frame, models, has_weight=False))["truth"]
     assert found.temperature == 1.0
     assert found.sentence.startswith("Not calibrated: temperature ")

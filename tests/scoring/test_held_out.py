@@ -16,7 +16,7 @@ from imbalance_spark.metrics.buckets import COARSE_GRID
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.scoring.boosters import Candidate, load_booster, probabilities
-from imbalance_spark.scoring.held_out import bucket_hash, scan_held_out
+from imbalance_spark.scoring.held_out import bucket_hash, scan_folds, scan_held_out
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
 
 GRID = LogitGrid(bins=2048)
@@ -218,6 +218,50 @@ def test_the_scan_reads_each_row_once(spark: SparkSession, contenders: list[Cand
         has_amount=True,
     )
     assert reads.value == len(held_out)
+
+
+def test_each_row_of_a_cross_fit_is_counted_by_the_model_of_its_own_fit(
+    spark: SparkSession, contenders: list[Candidate], held_out: pd.DataFrame
+) -> None:
+    plain, sampled = contenders
+    folds = ((sampled.model_bytes, sampled.correction), (plain.model_bytes, PriorCorrection.identity()))
+    rows = held_out[held_out.split != "train"].assign(
+        fit_number=lambda f: np.where(f.split == "test", 2, f.order_id % 2)
+    )
+    counted = _scan(spark, rows, [replace(plain, name="crossed", folds=folds)], segments=())["crossed"]
+    models = [sampled, replace(plain, correction=PriorCorrection.identity()), plain]
+    score = np.choose(rows.fit_number, [_score(model, rows) for model in models])
+    for fold in FOLDS:
+        is_here = (rows.split == fold).to_numpy()
+        here, score_here = rows[is_here], score[is_here]
+        expected = ScoreCounts.from_arrays(here.y, score_here, here.row_weight, exact_limit=0, grid=GRID)
+        found = counted.by_fold[fold]
+        np.testing.assert_array_equal(GRID.bin_of(found.score), GRID.bin_of(expected.score))
+        np.testing.assert_array_equal(found.positives, expected.positives)
+        np.testing.assert_array_equal(found.negatives, expected.negatives)
+
+
+def test_each_fold_is_counted_apart_by_the_model_of_its_own_fit(
+    spark: SparkSession, contenders: list[Candidate], held_out: pd.DataFrame
+) -> None:
+    rows = held_out[held_out.split != "train"].assign(fit_number=lambda frame: frame.order_id % 2)
+    plain, sampled = contenders
+    folds = [(sampled.model_bytes, sampled.correction), (plain.model_bytes, plain.correction)]
+    crossed = [replace(plain, name="one", folds=tuple(folds)), replace(plain, name="other", folds=tuple(folds[::-1]))]
+    found = scan_folds(
+        as_spark(spark, rows), crossed, key=["order_id"], group=["customer_id"], grid=GRID, has_weight=True,
+        has_amount=True,
+    )  # fmt: skip
+    for name, models in (("one", (sampled, plain)), ("other", (plain, sampled))):
+        for fold, model in enumerate(models):
+            here = rows[(rows.split == "validation") & (rows.fit_number == fold)]
+            expected = ScoreCounts.from_arrays(
+                here.y, _score(model, here), here.row_weight, here.amount_value, exact_limit=0, grid=GRID
+            )
+            [(counts, buckets)] = found[name][fold]
+            _assert_same(counts, expected)
+            np.testing.assert_allclose(counts.positive_amount, expected.positive_amount)
+            assert buckets.rows.sum() == len(here)
 
 
 def test_a_segment_column_of_many_values_is_refused(

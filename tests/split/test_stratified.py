@@ -343,14 +343,18 @@ def test_a_missing_column_is_named(orders: DataFrame) -> None:
 
 
 def test_a_class_absent_from_a_fold_is_refused_with_what_would_do(orders: DataFrame) -> None:
-    rare = orders.withColumn("label", (F.col("order_id") < 3).cast("int"))  # 2.1, 0.45, 0.45 give 2, 1, 0
+    rare = orders.withColumn("label", (F.col("order_id") < 2).cast("int"))  # 1.4, 0.3, 0.3 give 2, 0, 0
     message = (
-        "class 1 has no row in 'test': a share of 0.15 of its 3 rows is 0.45. "
-        "A fraction of 0.3333 or 7 rows of the class would be enough."
+        "class 1 has no row in 'validation': a share of 0.15 of its 2 rows is 0.3. 3 rows of the class would be enough."
     )
     with pytest.raises(DataContractError, match="class 1 has no row") as caught:
         fit_split(rare, **ROLES)
-    assert str(caught.value) == f"split: {message}"
+    assert message in str(caught.value)
+
+
+def test_a_class_of_as_many_rows_as_folds_has_one_in_each(orders: DataFrame) -> None:
+    rare = orders.withColumn("label", (F.col("order_id") < 3).cast("int"))
+    assert [counts[1] for counts in fit_split(rare, **ROLES).counts.values()] == [1, 1, 1]
 
 
 def test_a_class_absent_from_the_latest_time_is_refused(orders: DataFrame) -> None:

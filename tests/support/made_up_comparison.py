@@ -8,6 +8,7 @@ import numpy as np
 
 from imbalance_spark.calibration.temperature import ChosenTemperature
 from imbalance_spark.comparison.compare import Comparison, target_names
+from imbalance_spark.comparison.cross_fit import Evaluation
 from imbalance_spark.comparison.evaluate import baseline, evaluate_strategy, gains
 from imbalance_spark.comparison.score_strategies import ScoredStrategy, calibrate_and_choose
 from imbalance_spark.core.columns import TEST, VALIDATION
@@ -128,9 +129,14 @@ def _comparison(scored: dict[str, ScoredStrategy], decisions: Decisions, classes
     prepared = SimpleNamespace(
         run=SimpleNamespace(run_id="run"), classes=classes, diagnosis=diagnose(counts, None, classes),
         warnings=(f"odd {ODD_NAME}",), report=SimpleNamespace(rows=12_000, quarantined=0, days=30),
+        evaluation=Evaluation(method="holdout", rarest=200),
     )  # fmt: skip
     return Comparison(
-        config=SimpleNamespace(name=ODD_NAME, gate=SimpleNamespace(metric="average_precision")),
+        config=SimpleNamespace(
+            name=ODD_NAME,
+            gate=SimpleNamespace(metric="average_precision"),
+            scoring=SimpleNamespace(entity=None, top_entities=100),
+        ),
         prepared=prepared,
         decisions=decisions,
         results=tuple(results),

@@ -20,7 +20,7 @@ def config_file(
     orders = {"source": {"path": str(home / "orders")}, **roles, "numeric": ["amount", "distance_km"]}
     config = {
         "name": "resume", "run_id": name, "output": str(home / name), "orders": orders,
-        "strategies": list(strategies),
+        "strategies": list(strategies), "evaluation": "holdout",
         "training": {"num_workers": 1, "rounds": 5, "early_stopping_rounds": 5, "params": {"max_depth": 3}},
         "spark": {"master": "local[2]", "settings": SETTINGS},
         "tracking": {"uri": uri or new_store(home, name), "experiment": "resume", "registered_model": "resume"},

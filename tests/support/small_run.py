@@ -35,7 +35,8 @@ def config_file(home: Path, name: str, *, uri: str, training: dict[str, object],
     roles = {"key": ["order_id"], "label": "is_fraud", "group": "customer_id"}
     config = {
         "name": name, "output": f"{home}/output", "orders": {"source": {"path": f"{home}/orders"}, **roles, **features},
-        "strategies": ["none"], "training": {"num_workers": 1, **training}, "gate": {"mode": mode},
+        "strategies": ["none"], "evaluation": "holdout", "training": {"num_workers": 1, **training},
+        "gate": {"mode": mode},
         "tracking": {"uri": uri, "experiment": "small", "registered_model": "orders"},
     }  # fmt: skip
     file = home / f"{name}.yaml"

@@ -2,14 +2,18 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from matplotlib.figure import Figure
 
+from imbalance_spark.comparison.backtest import Backtest
 from imbalance_spark.comparison.compare import Comparison
 from imbalance_spark.comparison.evaluate import StrategyResult, error_costs
 from imbalance_spark.core.columns import HELD_OUT_FOLDS, TEST, VALIDATION
 from imbalance_spark.metrics import plots
 from imbalance_spark.metrics.evaluate import mean_of_defined
 from imbalance_spark.metrics.intervals import Interval
+
+_RATIO = "mean p / rate"
 
 _MOST_MARKS = 6
 """Thresholds that one figure marks; with more, nobody finds one."""
@@ -26,6 +30,8 @@ def comparison_figures(comparison: Comparison) -> dict[str, Figure]:
     figures = {"comparison": plots.comparison_figure(validation, test, spoken, chance=chance)}
     if comparison.gains:
         figures["gain_over_plain"] = plots.difference_figure(comparison.gains, comparison.plain.name, spoken)
+    if comparison.backtest is not None:
+        figures["over_time"] = _over_time_figure(comparison.backtest)
     shown = _single_figures if comparison.is_single else _class_figures
     return figures | shown(comparison)
 
@@ -87,6 +93,16 @@ def _class_figures(comparison: Comparison) -> dict[str, Figure]:
         figures[f"precision_recall_{number}"] = plots.precision_recall_figure(curves, title)
         figures[f"reliability_{number}"] = plots.reliability_figure(curves, f"{name}: reliability on test")
     return figures
+
+
+def _over_time_figure(backtest: Backtest) -> Figure:
+    words = {"average_precision": "average precision", "cost": "cost of 1,000 orders", "ratio": _RATIO}
+    panels = {
+        spoken: {strategy: backtest.values(strategy, name) for strategy in backtest.scores}
+        for name, spoken in words.items()
+    }
+    shown = {spoken: values for spoken, values in panels.items() if np.isfinite(list(values.values())).any()}
+    return plots.over_time_figure(backtest.windows, shown, "Each window by fits on the days before it", target=_RATIO)
 
 
 def _confusion_figure(comparison: Comparison, result: StrategyResult) -> Figure:

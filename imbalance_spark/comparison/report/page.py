@@ -17,6 +17,8 @@ from imbalance_spark.comparison.report.tables import (
     class_table,
     conclusions,
     confusion_table,
+    entity_table,
+    entity_words,
     for_people,
     furthest_ratio,
     short_text,
@@ -37,6 +39,7 @@ _CAPTIONS = {
     "detection_error_tradeoff": "False negative against false positive rate, small rates spread. Lower left is better.",
     "gain_and_lift": "What is found, and how many times more often than by chance, if the highest scores are flagged.",
     "reliability": "Do predicted probabilities come true? On the dotted line they do.",
+    "over_time": "Does it last? Each window is judged by fits on the days before it; on the dotted line p is right.",
     "scores": "How the best strategy's scores separate the classes.",
 }
 
@@ -49,6 +52,7 @@ _SECTIONS = {
     "operating-point": ("thresholds", "confusion_matrix", "cost"),
     "curves": ("precision_recall", "roc", "detection_error_tradeoff", "gain_and_lift"),
     "probabilities": ("reliability", "scores"),
+    "over-time": ("over_time",),
 }
 """Figures by the section that shows them."""
 
@@ -108,6 +112,9 @@ def html_page(comparison: Comparison, images: Mapping[str, bytes], commands: Map
             neighbours=list(_neighbour_lines(comparison)),
             classes=_plain_table(class_table(comparison)) if classes else None,
             confusion=_plain_table(confusion_table(comparison).reset_index()) if classes else None,
+            over_time=None if comparison.backtest is None else _plain_table(comparison.backtest.table()),
+            entities=None if comparison.config.scoring.entity is None else _plain_table(entity_table(comparison)),
+            entity_words=entity_words(comparison),
             costs=_cost_table(comparison) if classes and comparison.decisions.costs else None,
             images={section: [shown[n] for n in names if n in shown] for section, names in _SECTIONS.items()},
             of_classes=of_classes,

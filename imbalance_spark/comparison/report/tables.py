@@ -7,9 +7,10 @@ from typing import Any
 import pandas as pd
 
 from imbalance_spark.comparison.compare import Comparison
+from imbalance_spark.comparison.entities import ENTITIES
 from imbalance_spark.comparison.evaluate import StrategyResult, chosen_thresholds
 from imbalance_spark.comparison.gate import subject
-from imbalance_spark.core.columns import TEST, VALIDATION
+from imbalance_spark.core.columns import HELD_OUT_FOLDS, TEST, VALIDATION
 from imbalance_spark.metrics.curve import FLAG_NOBODY
 from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.threshold import ChosenThreshold
@@ -73,6 +74,22 @@ def class_table(comparison: Comparison) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def entity_table(comparison: Comparison) -> pd.DataFrame:
+    """One row per strategy: what flagging the top entities of each day gives, on validation and on test."""
+    spoken = {"precision": "precision", "recall": "recall", "caught": "caught", "days_until_caught": "days until"}
+    return pd.DataFrame(
+        {
+            "strategy": result.name,
+            **{
+                f"{heading}, {fold}": result.metrics.get(f"{fold}/{ENTITIES}/{name}")
+                for fold in HELD_OUT_FOLDS
+                for name, heading in spoken.items()
+            },
+        }
+        for result in comparison.results
+    )
+
+
 def confusion_table(comparison: Comparison) -> pd.DataFrame:
     """Rows of test by true class (down) and by what the best strategy's serving rule decides (across)."""
     counts = comparison.best.held_out.counts(TEST, comparison.serving)
@@ -100,7 +117,17 @@ def terminal_text(comparison: Comparison) -> str:
         lines += [_aligned(class_table(comparison)), ""]
         confusion = confusion_table(comparison).reset_index()
         lines += [confusion.to_string(index=False, formatters=thousands), ""]
+    if comparison.config.scoring.entity is not None:
+        lines += [f"Flagging the {entity_words(comparison)}:", _aligned(entity_table(comparison)), ""]
+    if comparison.backtest is not None:
+        lines += [_aligned(comparison.backtest.table()), ""]
     return "\n".join([*lines, *conclusions(comparison), ""])
+
+
+def entity_words(comparison: Comparison) -> str:
+    """Which entities are flagged."""
+    scoring = comparison.config.scoring
+    return f"top {scoring.top_entities:,} by {scoring.entity} of each day"
 
 
 def conclusions(comparison: Comparison) -> list[str]:
@@ -121,7 +148,9 @@ def conclusions(comparison: Comparison) -> list[str]:
         for result in comparison.results
         if result.fitted.strategy.is_ranking
     ]
-    return lines + _doubts(comparison)
+    over_time = [] if comparison.backtest is None else comparison.backtest.lines()
+    evaluated = comparison.prepared.evaluation.sentence
+    return [*lines, *over_time, *([evaluated] if evaluated else []), *_doubts(comparison)]
 
 
 def for_people(table: pd.DataFrame) -> pd.DataFrame:

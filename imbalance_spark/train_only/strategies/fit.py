@@ -45,6 +45,8 @@ class FittedStrategy:
     fit_rows: Mapping[int, int]
     neighbours: Mapping[str, Mapping[str, Any]]
     """For each class of which rows were made, by its label as text, its `NeighbourReport` and the sentence of it."""
+    folds: tuple["FittedStrategy", ...] = ()
+    """Of a cross-fit, the strategy as it was fitted without each fold."""
 
     @property
     def name(self) -> str:
