@@ -49,7 +49,11 @@ class Curve:
 
     @classmethod
     def of(cls, counts: ScoreEntries, through: Callable[[FloatArray], FloatArray] | None = None) -> Self:
-        """The curve of `counts`, its scores mapped by the rising function `through`."""
+        """The curve of `counts`, its scores mapped by the rising function `through`.
+
+        Raises:
+            DataContractError: `through` changes the order of the scores.
+        """
         score, lowest = (values if through is None else through(values) for values in (counts.score, counts.threshold))
         if np.any(np.diff(score) > 0.0):
             raise DataContractError("Curve: `through` changes the order of the scores. Give a rising map.")

@@ -255,7 +255,11 @@ class MinCost(Objective):
         return None if isinstance(self.fn, str) else self.fp / (self.fp + self.fn)
 
     def values(self, curve: Curve) -> FloatArray:
-        """Cost at each threshold."""
+        """Cost at each threshold.
+
+        Raises:
+            ConfigError: `fn` is "amount", and the counts have no amounts.
+        """
         if not isinstance(self.fn, str):
             return self.fn * (curve.positives - curve.tp) + self.fp * curve.fp
         if curve.missed_amount is None:
@@ -382,7 +386,11 @@ class AlertBudget(Objective):
         return curve.recall
 
     def is_allowed(self, curve: Curve) -> BoolArray:
-        """Whether the alerts are within the budget."""
+        """Whether the alerts are within the budget.
+
+        Raises:
+            ConfigError: `days` is None.
+        """
         if self.days is None:
             raise ConfigError(
                 "alert_budget.days is unknown: the number of days that the counted rows amount to. "

@@ -17,6 +17,8 @@ def over_time_figure(
         windows: names of the windows, oldest first.
         panels: by the metric's words, for each strategy its values; NaN is left out.
         target: the metric that should be 1, where a line is drawn.
+    Returns:
+        The figure, not shown.
     """
     figure = Figure(figsize=(9.0, 1.2 + 2.4 * len(panels)), layout="constrained")
     found = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
