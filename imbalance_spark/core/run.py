@@ -55,6 +55,8 @@ class Run:
     folder: Folder
     run_id: str
     config_hash: str
+    locked: Folder | None = None
+    """Of a part, the folder of the run, whose lock holds for it."""
 
     @classmethod
     def open(cls, spark: SparkSession, output: str, run_id: str, config_hash: str, source: Mapping[str, Any]) -> "Run":
@@ -99,7 +101,7 @@ class Run:
 
     def part(self, name: str) -> "Run":
         """The same run with a folder of its own for the steps of one part, such as the fits of a fold."""
-        return replace(self, folder=self.folder.below(name))
+        return replace(self, folder=self.folder.below(name), locked=self.locked or self.folder)
 
     def is_done(self, step: str) -> bool:
         """Whether the step is finished; one whose entry in the log is damaged is not."""
@@ -176,7 +178,7 @@ class Run:
         Raises:
             RunConflictError: it has.
         """
-        require_lock(self.folder, self.run_id)
+        require_lock(self.locked or self.folder, self.run_id)
 
     def _write(self, frame: DataFrame, step: str, path: str) -> None:
         (

@@ -92,3 +92,14 @@ def test_listing_hash_changes_with_a_file(spark: SparkSession, tmp_path: Path) -
     assert before == folder.listing_hash()
     (tmp_path / "b").write_text("2")
     assert folder.listing_hash() != before
+
+
+def test_a_part_has_steps_of_its_own_under_the_lock_of_the_run(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, asked = open_run(spark, tmp_path), []
+    monkeypatch.setattr("imbalance_spark.core.run.require_lock", lambda folder, _: asked.append(folder.path))
+    run.part("repeat_2").part("fold_0").record("sums", 1)
+    assert asked == [run.folder.path]
+    assert (tmp_path / "r1/repeat_2/fold_0/ledger/sums.json").exists()
+    assert not run.is_done("sums")
