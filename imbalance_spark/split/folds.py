@@ -179,7 +179,7 @@ def as_trained(rows: DataFrame) -> DataFrame:
 
 
 def as_scored(rows: DataFrame, folds: Folds) -> DataFrame:
-    """The rows as they are scored, each by the fit fitted without it.
+    """The rows as they are scored, each by the fit that left it out.
 
     Returns:
         Every column; `split` is "validation" for rows that a fold holds out; and `fit_number` (int), the fold, or for
