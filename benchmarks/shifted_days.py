@@ -66,18 +66,19 @@ class Model:
     @classmethod
     def fitted(cls, random: np.random.Generator, rows: int, draws: int = 400) -> Self:
         sample = unshifted(random, rows)
-        counts = ScoreCounts.from_arrays(sample.label, _raw(sample), exact_limit=0)
+        counts = ScoreCounts.from_arrays(sample.label, raw_scores(sample), exact_limit=0)
         calibration = LogOddsCalibration.fit_with_prior(counts)
         labelled = LabelledCells.of_curve(counts.curve(calibration.apply), THRESHOLD)
         return cls(calibration=calibration, reference=Reference.of(labelled, draws=draws))
 
     def score(self, sample: Orders) -> FloatArray:
-        return self.calibration.apply(_raw(sample))
+        return self.calibration.apply(raw_scores(sample))
 
     def count(self, sample: Orders) -> LabelledCells:
         p = self.score(sample)
         return LabelledCells.of_rows(sample.label, p, p >= THRESHOLD)
 
 
-def _raw(sample: Orders) -> FloatArray:
+def raw_scores(sample: Orders) -> FloatArray:
+    """What the model says before it is calibrated."""
     return sigmoid(0.8 * sample.true_logit - 0.5)

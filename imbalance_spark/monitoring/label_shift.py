@@ -12,7 +12,7 @@ from imbalance_spark.monitoring.reference import Reference
 
 Verdict = Literal["none", "label", "other"]
 
-_WIDEST, _STEPS = 30.0, 15  # logits that are searched
+_WIDEST, _STEPS, _CLOSE = 30.0, 30, 1e-9  # logits that are searched, and how close to the optimum
 _BANDS = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999])
 _LEAST_ROWS = 5.0  # of a band, for its share of the chi-squared statistic
 
@@ -41,6 +41,8 @@ class Shift:
     def verdict(self, level: float = 0.01) -> Verdict:
         """`none` if the scores look as in validation; `label` if another base rate explains them; `other` if not.
 
+        It is `none`, too, if a base rate would explain them that cannot be told from validation's.
+
         What is `other` is covariate or concept shift; scores alone cannot tell which, labels can.
 
         Args:
@@ -48,7 +50,9 @@ class Shift:
         """
         if self.p_unchanged >= level:
             return "none"
-        return "label" if self.p_label_shift >= level else "other"
+        if self.p_label_shift < level:
+            return "other"
+        return "none" if self.em.holds(self.expected_rate) else "label"
 
 
 def estimate_shift(day: ScoreCells, reference: Reference, *, seed: int = 0) -> Shift:
@@ -102,7 +106,9 @@ def em_rate(rows: FloatArray, probability: FloatArray, old_rate: FloatArray) -> 
         tilt = rate * (1.0 - rate) / scale
         curvature = bend * tilt**2 - slope * tilt * (1.0 - 2.0 * rate)
         step = x + slope * tilt / np.where(curvature > 0.0, curvature, np.nan)
-        x = np.where((step > low) & (step < high), step, (low + high) / 2.0)
+        x, before = np.where((step > low) & (step < high), step, (low + high) / 2.0), x
+        if np.max(np.abs(x - before)) < _CLOSE:
+            break
     return sigmoid(x)
 
 

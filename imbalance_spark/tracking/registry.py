@@ -114,6 +114,11 @@ def champion_of(name: str) -> RegisteredVersion | None:
         raise
 
 
+def aliases_of(name: str) -> dict[str, str]:
+    """The version number that each alias of a registered model stands for."""
+    return {str(alias): str(version) for alias, version in MlflowClient().get_registered_model(name).aliases.items()}
+
+
 def bundle_of_version(version: RegisteredVersion) -> ModelBundle:
     """The version's parts.
 

@@ -1,0 +1,165 @@
+"""The report of a day, made in memory: alarms, the threshold that retune would choose, and a page that escapes."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.made_up_comparison import ODD_NAME, target_counts
+from support.orders_to_score import NUMERIC, bundle
+
+from benchmarks.shifted_days import BASE_RATE, COSTS, THRESHOLD, Model, Orders, label_shifted, raw_scores, unshifted
+from imbalance_spark.comparison.retune import retune
+from imbalance_spark.core.columns import TEST, VALIDATION
+from imbalance_spark.metrics.buckets import BUCKETS
+from imbalance_spark.monitoring.cells import GRID
+from imbalance_spark.monitoring.config import AlarmsConfig, MonitoringConfig
+from imbalance_spark.monitoring.expected import expected
+from imbalance_spark.monitoring.label_shift import estimate_shift
+from imbalance_spark.monitoring.models import MonitoredModel, retune_command
+from imbalance_spark.monitoring.page import html_page
+from imbalance_spark.monitoring.report import (
+    MonitorReport,
+    VersionReport,
+    alarms_of,
+    drift_report,
+    labelled_report,
+    score_cells,
+)
+from imbalance_spark.scoring.boosters import gain_shares
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.threshold.class_rules import ClassThresholds
+from imbalance_spark.threshold.objectives import MinCost
+from imbalance_spark.tracking.config import TrackingConfig
+
+OBJECTIVE = MinCost(fn=COSTS.fn, fp=COSTS.fp)
+DAYS = [date(2024, 5, 6) + timedelta(days=number) for number in range(7)]
+CONFIG = MonitoringConfig(scored="scored", output="counts", budget=50.0)
+
+
+@pytest.fixture(scope="module")
+def scores() -> Model:
+    return Model.fitted(np.random.default_rng(1), 60_000, draws=50)
+
+
+@pytest.fixture(scope="module")
+def model(scores: Model) -> MonitoredModel:
+    random, folds = np.random.default_rng(2), {}
+    for fold in (VALIDATION, TEST):
+        sample = unshifted(random, 60_000)
+        folds[fold] = (sample.label, raw_scores(sample), random.integers(0, BUCKETS, 60_000))
+    rules = {OBJECTIVE.name: ClassThresholds.of_threshold(THRESHOLD)}
+    served = replace(bundle(), calibrator=scores.calibration, rules=rules, serve_objective=OBJECTIVE.name)
+    return MonitoredModel(
+        version="3", aliases=("champion",), run_id="abc", bundle=served, target=target_counts(folds)
+    )  # fmt: skip
+
+
+def _counts(scores: Model, sample: Orders, country: Sequence[str] = ("DE", "FR")) -> pd.DataFrame:
+    """As `counts.collect_cells` has them."""
+    p = scores.score(sample)
+    rows = pd.DataFrame({"bin": GRID.bin_of(p), "flagged": p >= THRESHOLD, "p": p, "variance": p * (1 - p), "n": 1})
+    of_score = rows.assign(kind="score", name="", value="")
+    of_country = rows.assign(kind="feature", name="country", value=np.resize(country, len(p)), bin=None)
+    keys = ["kind", "name", "value", "bin", "flagged"]
+    return pd.concat([of_score, of_country]).groupby(keys, dropna=False, as_index=False)[["n", "p", "variance"]].sum()
+
+
+def _version(model: MonitoredModel, counts: pd.DataFrame) -> VersionReport:
+    day = score_cells(counts[counts["kind"] == "score"])
+    shift = estimate_shift(day, model.reference)
+    return VersionReport(
+        label=model.label, version=model.version, is_served=True, threshold=THRESHOLD, orders=day.total,
+        alerts=day.alerts, shift=shift, verdict=shift.verdict(), unmoved=expected(day, model.reference, COSTS),
+        moved=expected(day, model.reference, COSTS, move=shift.move),
+    )  # fmt: skip
+
+
+def _report(version: VersionReport, **changed: object) -> MonitorReport:
+    report = MonitorReport(
+        name=ODD_NAME, days=DAYS, versions=[version], drift=[], alerts=[(DAYS[-1], 70.0)], forecast=[], budget=50.0
+    )  # fmt: skip
+    return replace(report, **changed)  # type: ignore[arg-type]
+
+
+def test_a_quiet_day_raises_no_alarm(scores: Model, model: MonitoredModel) -> None:
+    counts = _counts(scores, unshifted(np.random.default_rng(3), 20_000))
+    report = _report(_version(model, counts), drift=drift_report(counts, counts, model))
+    assert alarms_of(report, CONFIG) == []
+    assert next(report.conclusions()) == "No alarm fires."
+
+
+def test_each_limit_that_is_crossed_is_an_alarm(scores: Model, model: MonitoredModel) -> None:
+    before = _counts(scores, unshifted(np.random.default_rng(4), 20_000))
+    after = _counts(
+        scores, label_shifted(np.random.default_rng(5), 20_000, 4.0 * BASE_RATE), ("DE", "DE", "DE", ODD_NAME)
+    )
+    limits = AlarmsConfig(min_precision=0.9, min_recall=0.95, over_budget=1.2)
+    report = _report(_version(model, after), drift=drift_report(before, after, model))
+    found = [alarm.name for alarm in alarms_of(report, CONFIG.model_copy(update={"alarms": limits}))]
+    assert found == ["min_precision", "min_recall", "base_rate", "max_psi", "over_budget"]
+
+
+def test_an_alarm_that_is_switched_off_is_silent(scores: Model, model: MonitoredModel) -> None:
+    after = _counts(scores, label_shifted(np.random.default_rng(5), 20_000, 4.0 * BASE_RATE))
+    off = CONFIG.model_copy(update={"alarms": AlarmsConfig(base_rate=False, unexplained=False, max_psi=None)})
+    assert alarms_of(_report(_version(model, after)), off) == []
+
+
+def test_labels_that_contradict_the_probabilities_are_an_alarm(scores: Model, model: MonitoredModel) -> None:
+    day = scores.count(unshifted(np.random.default_rng(6), 20_000))
+    columns = {"n": day.cells.rows, "p": day.cells.rows * day.cells.probability, "variance": day.cells.variance}
+    cells = pd.DataFrame({**columns, "flagged": day.cells.flagged, "positives": day.positives})
+    version = _version(model, _counts(scores, unshifted(np.random.default_rng(7), 20_000)))
+    for positives, names in ((day.positives, []), (day.positives[::-1] * 0.0 + cells["n"] * BASE_RATE, ["labels"])):
+        labelled = labelled_report(cells.assign(positives=positives), model, COSTS, DAYS)
+        report = _report(replace(version, labelled=labelled))
+        assert [alarm.name for alarm in alarms_of(report, CONFIG)] == names
+    assert labelled_report(cells.iloc[:0], model, COSTS, DAYS) is None
+
+
+@pytest.mark.parametrize("shifted", [False, True])
+def test_the_new_threshold_is_that_of_retune(model: MonitoredModel, shifted: bool) -> None:
+    counts = HeldOutCounts(targets=(model.target,))
+    if shifted:
+        model = replace(model, bundle=retune(model.bundle, counts, OBJECTIVE, base_rate=0.01).bundle)
+    theirs = retune(model.bundle, counts, OBJECTIVE, base_rate=0.02, orders_per_day=500.0)
+    assert theirs.change is not None
+    ours = model.retuned(OBJECTIVE, 0.02, 500.0)
+    assert ours.chosen.threshold == theirs.bundle.threshold
+    assert ours.after == theirs.change.after
+
+
+def test_a_model_moved_to_a_base_rate_expects_it(model: MonitoredModel) -> None:
+    counts = HeldOutCounts(targets=(model.target,))
+    moved = replace(model, bundle=retune(model.bundle, counts, OBJECTIVE, base_rate=0.02).bundle)
+    assert moved.reference.labelled.base_rate == pytest.approx(0.02)
+    assert moved.reference.labelled.cells.mean == pytest.approx(0.02, rel=0.1)  # calibrated on other rows
+
+
+def test_the_command_names_every_setting_and_no_secret(model: MonitoredModel) -> None:
+    tracking = TrackingConfig(uri="https://user:secret@mlflow.internal", registered_model="orders")
+    assert retune_command(model, OBJECTIVE, 0.0123456, 812.0, tracking) == (
+        "python jobs/retune.py --run abc --objective min_cost --fn 20.0 --fp 1.0 --base-rate 0.0123456 "
+        "--orders-per-day 812 --tracking-uri https://***@mlflow.internal --register orders --alias champion"
+    )
+
+
+def test_the_share_of_gain_is_by_feature_and_sums_to_one() -> None:
+    own = bundle()
+    found = gain_shares(own.model_bytes, (*own.numeric, *own.categorical))
+    assert set(found) == {*own.numeric, *own.categorical}
+    assert sum(found.values()) == pytest.approx(1.0)
+    assert max(found, key=lambda name: found[name]) in NUMERIC  # amount makes the label, see `bundle`
+
+
+def test_the_page_is_one_file_in_which_names_are_escaped(scores: Model, model: MonitoredModel) -> None:
+    before = _counts(scores, unshifted(np.random.default_rng(8), 20_000))
+    after = _counts(scores, unshifted(np.random.default_rng(9), 20_000), ("DE", ODD_NAME))
+    page = html_page(_report(_version(model, after), drift=drift_report(before, after, model)))
+    assert ODD_NAME not in page
+    assert "&lt;script&gt;" in page
+    assert "src=" not in page
+    assert "3 (champion)" in page
