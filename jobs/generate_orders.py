@@ -13,6 +13,7 @@ from imbalance_spark.cli.arguments import parser, set_up_logging
 from imbalance_spark.cli.exit_codes import run_job
 from imbalance_spark.core.class_counts import Label
 from imbalance_spark.core.progress import Progress
+from imbalance_spark.core.section import expanded
 from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.orders.datasets.order_log import OrderLog
 from imbalance_spark.orders.datasets.population import OUTCOMES
@@ -45,7 +46,7 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument("--seed", type=int, default=7, help="another seed gives an independent log (%(default)s)")
     made.add_argument("--start", default="2024-01-01", help="first day, UTC (%(default)s)")
     made.add_argument("--days", type=_whole_number, default=365, help="length of the log (%(default)s)")
-    made.add_argument("--output", required=True, help="path of the Delta table")
+    made.add_argument("--output", type=expanded, required=True, help="path of the Delta table")
     made.add_argument("--overwrite", action="store_true", help="replace a table with other contents")
     made.add_argument("--quiet", action="store_true", help="do not print progress")
     return made.parse_args(argv)

@@ -15,6 +15,7 @@ from imbalance_spark.cli.arguments import set_up_logging, write_status
 from imbalance_spark.cli.exit_codes import run_job
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.core.progress import Progress
+from imbalance_spark.core.section import expanded
 from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.scoring.batch import PlannedBatch, plan_batch, score_batch
 from imbalance_spark.scoring.scored_table import BatchOrders, ScoredBatch, read_batch
@@ -42,12 +43,14 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--model", required=True, metavar="URI", help="models:/NAME@ALIAS or models:/NAME/VERSION")
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--input", metavar="PATH", help="the orders to score")
+    source.add_argument("--input", type=expanded, metavar="PATH", help="the orders to score")
     source.add_argument("--input-table", metavar="NAME", help="the orders to score, as a Delta table of the catalog")
     parser.add_argument("--format", choices=("delta", "parquet", "csv"), default="delta", help="of --input (delta)")
     parser.add_argument("--input-version", type=int, metavar="N", help="of the Delta table (the latest)")
-    parser.add_argument("--output", required=True, metavar="PATH", help="Delta table of scored orders")
-    parser.add_argument("--quarantine", metavar="PATH", help="Delta table of rows set aside (OUTPUT_quarantined)")
+    parser.add_argument("--output", type=expanded, required=True, metavar="PATH", help="Delta table of scored orders")
+    parser.add_argument(
+        "--quarantine", type=expanded, metavar="PATH", help="Delta table of rows set aside (OUTPUT_quarantined)"
+    )
     parser.add_argument(
         "--max-quarantined",
         type=float,

@@ -13,6 +13,7 @@ from imbalance_spark.cli.exit_codes import run_job
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.config.yaml_file import load_config, read_yaml
 from imbalance_spark.core.errors import ImbalanceSparkError
+from imbalance_spark.core.section import expanded
 from imbalance_spark.core.spark_errors import traceback_lines
 from imbalance_spark.tracking.config import TrackingConfig
 
@@ -123,4 +124,4 @@ def _output_alone(args: argparse.Namespace) -> list[str]:
         output = read_yaml(args.config, args.set).get("output")
     except ImbalanceSparkError:
         return []
-    return [output] if isinstance(output, str) else []
+    return [expanded(output)] if isinstance(output, str) else []

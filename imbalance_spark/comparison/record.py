@@ -17,8 +17,10 @@ from imbalance_spark.comparison.report.tables import (
     comparison_table,
     conclusions,
     confusion_table,
+    csv_text,
     for_people,
     markdown_table,
+    markdown_text,
 )
 from imbalance_spark.config.yaml_file import dump
 from imbalance_spark.core.columns import TEST, VALIDATION
@@ -125,7 +127,7 @@ def parent_evidence(comparison: Comparison, commands: Mapping[str, str]) -> Evid
         },
         texts={
             "report.html": html_page(comparison, images, commands),
-            "comparison.csv": table.to_csv(index=False),
+            "comparison.csv": csv_text(table),
             "comparison.html": for_people(table).to_html(index=False, escape=True, na_rep="-"),
             "diagnosis.txt": "\n".join(prepared.diagnosis.lines()),
             **({} if comparison.is_single else _class_texts(comparison)),
@@ -147,15 +149,15 @@ def parent_evidence(comparison: Comparison, commands: Mapping[str, str]) -> Evid
 
 def _class_texts(comparison: Comparison) -> dict[str, str]:
     return {
-        "classes.csv": class_table(comparison).to_csv(index=False),
-        "confusion.csv": confusion_table(comparison).to_csv(),
+        "classes.csv": csv_text(class_table(comparison)),
+        "confusion.csv": csv_text(confusion_table(comparison), index=True),
     }
 
 
 def _description(comparison: Comparison) -> str:
     """What the page of the run begins with: the answer, the table that it is taken from, then the doubts."""
     answer, *others = conclusions(comparison)
-    return "\n\n".join([answer, markdown_table(comparison), *others])
+    return "\n\n".join([markdown_text(answer), markdown_table(comparison), *map(markdown_text, others)])
 
 
 def _shown_metrics(comparison: Comparison) -> list[str]:
@@ -211,7 +213,7 @@ def strategy_evidence(comparison: Comparison, result: StrategyResult) -> Evidenc
             **own,
         },
         images={f"plots/{name}.png": image for name, image in pngs(strategy_figures(comparison, result)).items()},
-        description=_serving_sentence(comparison, result),
+        description=markdown_text(_serving_sentence(comparison, result)),
     )
 
 

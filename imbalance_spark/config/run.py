@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from imbalance_spark.core.section import Name, Section
+from imbalance_spark.core.section import AnyPath, Name, Section
 from imbalance_spark.orders.config import OrdersConfig, repeated
 from imbalance_spark.split.config import SplitConfig
 from imbalance_spark.tracking.config import TrackingConfig
@@ -89,7 +89,7 @@ class RunConfig(Section):
 
     name: Name
     run_id: Name | None = None
-    output: str
+    output: AnyPath
     orders: OrdersConfig
     split: SplitConfig = SplitConfig()
     training: TrainingConfig = TrainingConfig()

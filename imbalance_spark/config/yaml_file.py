@@ -70,11 +70,17 @@ _Loader.add_constructor("tag:yaml.org,2002:seq", _construct_tuple)
 _Loader.add_constructor("tag:yaml.org,2002:map", _construct_map)
 
 
+_EXPONENT = r"(?:[eE][-+]?[0-9]+)"
+_DIGITS = 400  # of an integer; with more it is text, as Python refuses to read thousands of digits
 for _tag, _pattern, _first in (
     ("bool", r"^(?:true|false)$", "tf"),
     ("null", r"^(?:null|~|)$", ["n", "~", ""]),
-    ("int", r"^-?(?:0|[1-9][0-9]*)$", "-0123456789"),
-    ("float", r"^-?(?:0|[1-9][0-9]*)?(?:\.[0-9]+|\.[0-9]*[eE][-+]?[0-9]+|[eE][-+]?[0-9]+)$", "-0123456789."),
+    ("int", rf"^-?(?:0|[1-9][0-9]{{0,{_DIGITS - 1}}})$", "-0123456789"),
+    (
+        "float",
+        rf"^-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]+{_EXPONENT}?|\.?{_EXPONENT})|\.[0-9]+{_EXPONENT}?)$",
+        "-0123456789.",
+    ),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
 

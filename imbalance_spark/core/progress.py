@@ -9,6 +9,8 @@ from typing import TextIO
 
 from pyspark import SparkContext
 
+from imbalance_spark.core.text import visible
+
 
 @dataclass
 class Step:
@@ -52,7 +54,7 @@ class Progress:
 
     def _print(self, line: str) -> None:
         if not self.quiet:
-            print(line, file=self.stream or sys.stderr, flush=True)
+            print(visible(line), file=self.stream or sys.stderr, flush=True)
 
 
 def _describe_spark_jobs(name: str | None) -> None:

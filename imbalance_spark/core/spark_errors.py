@@ -19,6 +19,7 @@ from imbalance_spark.core.errors import (
 )
 from imbalance_spark.core.masking import masked_text
 from imbalance_spark.core.signals import tearing_down
+from imbalance_spark.core.text import visible
 
 _ENDED = re.compile(
     r"SparkContext was shut ?down|SparkContext has been shut ?down|stopped SparkContext"
@@ -78,6 +79,32 @@ _SAFE_CONDITION = re.compile(r"[A-Z][A-Z0-9_.]+")
 _MISSING_DATA = ("PATH_NOT_FOUND", "TABLE_OR_VIEW_NOT_FOUND", "DELTA_MISSING_DELTA_TABLE", "DELTA_TABLE_NOT_FOUND")
 
 
+_DAMAGED_DATA = (
+    (
+        re.compile(r"\[FAILED_READ_FILE|CANNOT_READ_FILE_FOOTER|ChecksumException"),
+        "a file of a table is lost, cut short or changed, or vacuum removed it",
+        "restore it, or read another version of the table",
+    ),
+    (
+        re.compile(
+            r"\[DELTA_(?:VERSIONS_NOT_CONTIGUOUS|TRUNCATED_TRANSACTION_LOG|LOG_FILE_NOT_FOUND)|\[DELTA_STATE_RECOVER_ERROR"
+            r"|jackson\.core\.JsonParseException|jackson\.databind\.JsonMappingException|JsonEOFException"
+        ),
+        "the log of a Delta table lacks a commit or has a damaged one",
+        "restore _delta_log, or write the table again",
+    ),
+    (
+        re.compile(r"\[DELTA_(?:UNSUPPORTED_FEATURES_FOR_READ|INVALID_PROTOCOL_VERSION)"),
+        "a Delta table needs what this Delta does not know",
+        "read it with a later Delta, or drop the feature from the table",
+    ),
+)
+"""Of tables that others wrote: their faults are those of the data, exit code 3."""
+
+
+_NEEDED_FEATURES = re.compile(r'unsupported by Delta Lake "[^"]*": ([A-Za-z0-9, -]+)\.')
+
+
 _KNOWN_CAUSES = (
     (
         re.compile(r"No space left on device"),
@@ -121,9 +148,19 @@ def describe(error: BaseException) -> tuple[int, str]:
     found = as_own_error(error)
     if found is not None:
         return found.exit_code, _one_line(str(found))
+    if _known_cause(str(error)) is None and (damaged := _damaged_data(str(error))):
+        return DataContractError.exit_code, damaged
     if isinstance(error, PySparkException):
         return _describe_spark(error)
     return _describe_other(error)
+
+
+def _damaged_data(text: str) -> str | None:
+    for pattern, what, fix in _DAMAGED_DATA:
+        if pattern.search(text):
+            named = _NEEDED_FEATURES.search(text)
+            return f"{what}{f': {named[1]}' if named else ''}; {fix}."
+    return None
 
 
 def as_own_error(error: BaseException) -> ImbalanceSparkError | None:
@@ -202,5 +239,5 @@ def _known_cause(text: str) -> str | None:
 
 def _one_line(text: str) -> str:
     """Control characters escaped, so that no name can forge a line of the log; addresses without their secrets."""
-    plain = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in masked_text(text))
+    plain = visible(masked_text(text))
     return plain if len(plain) <= _LONGEST_LINE else plain[: _LONGEST_LINE - 3] + "..."

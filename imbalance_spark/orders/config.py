@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from imbalance_spark.core.section import Section
+from imbalance_spark.core.section import AnyPath, Section
+from imbalance_spark.core.text import LONGEST_NAME, is_plain
 
 MOST_CLASSES = 50
 """Each class costs a tree per boosting round, and its own bins in every count."""
@@ -24,6 +25,11 @@ def class_names_problems(names: Sequence[str], *, has_positive: bool) -> Iterato
         yield f"classes names {len(names)}, it takes 3 to {MOST_CLASSES}: for two use positive_label"
     if twice := sorted({name for name in names if list(names).count(name) > 1}):
         yield f"classes has duplicates: {twice}"
+    if hidden := [ascii(name[:40]) for name in names if not is_plain(name) or not name.strip()]:
+        yield (
+            f"classes has names that are empty, longer than {LONGEST_NAME:,} characters, or have control characters or "
+            f"marks of direction: {hidden}. Map them upstream"
+        )
 
 
 class SourceConfig(Section):
@@ -37,7 +43,7 @@ class SourceConfig(Section):
         preparation: built-in step that turns a raw log into orders, see `conf/retail.yaml` and `conf/flights.yaml`.
     """
 
-    path: str | None = None
+    path: AnyPath | None = None
     table: str | None = None
     format: Literal["delta", "parquet", "csv"] = "delta"
     version: Annotated[int, Field(ge=0)] | None = None

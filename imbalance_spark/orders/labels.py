@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 from imbalance_spark.core.class_counts import show_counts
 from imbalance_spark.core.errors import DataContractError, nearest
+from imbalance_spark.core.text import LONGEST_NAME, is_plain
 from imbalance_spark.orders.config import OrdersConfig
 
 _PLAIN_CLASSES = (("0", "1"), ("false", "true"))
@@ -80,6 +81,11 @@ def learn_label(class_counts: Mapping[str, int], config: OrdersConfig, *, is_tex
     where = f"orders.label: column {config.label!r}"
     if alike := _look_alikes(found):
         raise DataContractError(f"{where} has labels that look alike: {alike}. Give each class one spelling upstream.")
+    if hidden := [name for name in found if not is_plain(name)]:
+        raise DataContractError(
+            f"{where} has {len(hidden)} labels longer than {LONGEST_NAME:,} characters, or with control characters or "
+            "marks of direction. Map them upstream."
+        )
     if config.classes:
         return _named_classes(found, config.class_names, where)
     if len(found) != 2:

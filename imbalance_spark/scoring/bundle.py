@@ -8,6 +8,7 @@ from typing import Any, Self
 from imbalance_spark.calibration import Calibrator, MulticlassTemperature, PriorCorrection, calibrator_from_dict
 from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.errors import ConfigError, DataContractError, nearest
+from imbalance_spark.core.records import reading
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
 from imbalance_spark.scoring.boosters import LinearModel
@@ -178,7 +179,11 @@ class ModelBundle:
             DataContractError: a part is missing, is not what the manifest says, or is of a format that this package
                 does not read.
         """
-        model, described, decision = read_parts(folder)
+        with reading("model bundle", "Fetch the model again."):
+            return cls._of_parts(*read_parts(folder))
+
+    @classmethod
+    def _of_parts(cls, model: bytes, described: Mapping[str, Any], decision: Mapping[str, Any]) -> Self:
         if described["format"] not in (_FORMAT, _TWO_CLASSES, _CLASSES):
             raise DataContractError(
                 f"model bundle: format {described['format']}, this package reads {_TWO_CLASSES} to {_FORMAT}. "

@@ -10,6 +10,7 @@ import numpy as np
 from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.columns import HELD_OUT_FOLDS, TEST, VALIDATION
 from imbalance_spark.core.errors import ConfigError
+from imbalance_spark.core.records import reading
 from imbalance_spark.metrics.bucket_draws import BucketedCurve, HalvedCurve
 from imbalance_spark.metrics.buckets import BUCKETS, SUM_COLUMNS, BucketCounts, FinePattern
 from imbalance_spark.metrics.confusion import MulticlassConfusion
@@ -263,7 +264,16 @@ class HeldOutCounts:
 
     @classmethod
     def from_records(cls, records: Mapping[str, Any]) -> Self:
-        """What `to_records` wrote, the same to the last bit."""
+        """What `to_records` wrote, the same to the last bit.
+
+        Raises:
+            DataContractError: it is not what was written there.
+        """
+        with reading("a model's counts (counts.json)", "Restore the file, or train again."):
+            return cls._of_records(records)
+
+    @classmethod
+    def _of_records(cls, records: Mapping[str, Any]) -> Self:
         if "classes" not in records:
             return cls(targets=(TargetCounts.from_records(records),))
         return cls(

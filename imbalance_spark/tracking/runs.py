@@ -28,6 +28,7 @@ from imbalance_spark.core.run_status import settle_status
 from imbalance_spark.core.spark_errors import is_end_of_spark, state_after
 from imbalance_spark.core.version import __version__
 from imbalance_spark.tracking.config import TrackingConfig
+from imbalance_spark.tracking.names import stored_name
 from imbalance_spark.tracking.store import NOT_FOUND, short_waits, store_alone
 
 logger = logging.getLogger(__name__)
@@ -157,16 +158,20 @@ def has_identity(mlflow_run_id: str, identity: Mapping[str, str]) -> bool:
 
 
 def log_evidence(run_id: str, evidence: Evidence) -> None:
-    """Log everything to the run; metrics and params that it has already are not written again."""
+    """Log everything to the run; metrics and params that it has already are not written again.
+
+    Their names are those of `stored_name`.
+    """
     client = MlflowClient()
     known = client.get_run(run_id).data
     now = int(time.time() * 1000)
-    curves = {name: list(numbers) for name, numbers in evidence.curves.items() if name not in known.metrics}
-    curves |= {name: [number] for name, number in evidence.metrics.items() if known.metrics.get(name) != number}
+    by_name = {stored_name(name): number for name, number in evidence.metrics.items()}
+    curves = {stored_name(name): list(numbers) for name, numbers in evidence.curves.items()}
+    curves = {name: numbers for name, numbers in curves.items() if name not in known.metrics}
+    curves |= {name: [number] for name, number in by_name.items() if known.metrics.get(name) != number}
     metrics = [Metric(name, value, now, step) for name, values in curves.items() for step, value in enumerate(values)]
-    params = [
-        Param(name, str(value)[:_LONGEST_PARAM]) for name, value in evidence.params.items() if name not in known.params
-    ]
+    asked = {stored_name(name): str(value)[:_LONGEST_PARAM] for name, value in evidence.params.items()}
+    params = [Param(name, value) for name, value in asked.items() if name not in known.params]
     tags = dict(evidence.tags) | ({"mlflow.note.content": evidence.description} if evidence.description else {})
     client.log_batch(run_id, params=params, tags=[RunTag(name, text) for name, text in tags.items()])
     for start in range(0, len(metrics), _LARGEST_BATCH):

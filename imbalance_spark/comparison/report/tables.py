@@ -1,6 +1,7 @@
 """The comparison as people read it: tables for the terminal and CSV, and what follows from them in sentences."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -106,6 +107,22 @@ def markdown_table(comparison: Comparison) -> str:
     head, *body = [[f"\u00a0{text}\u00a0" for text in line] for line in (list(table.columns), *rows)]
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *body]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def csv_text(table: pd.DataFrame, *, index: bool = False) -> str:
+    """The table as CSV; text that a spreadsheet would take for a formula begins with an apostrophe."""
+    safe = table.map(_no_formula).rename(columns=_no_formula, index=_no_formula)
+    return safe.to_csv(index=index)
+
+
+def _no_formula(cell: Any) -> Any:
+    is_formula = isinstance(cell, str) and cell.lstrip().startswith(("=", "+", "-", "@"))
+    return f"'{cell}" if is_formula else cell
+
+
+def markdown_text(text: str) -> str:
+    """Text for a page of Markdown, in which no name becomes markup, a link or code."""
+    return re.sub(r"[\\`\[\]]", r"\\\g<0>", text.replace("&", "&amp;").replace("<", "&lt;"))
 
 
 def terminal_text(comparison: Comparison) -> str:

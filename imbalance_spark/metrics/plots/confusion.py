@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.metrics.confusion import ConfusionMatrix, MulticlassConfusion
-from imbalance_spark.metrics.plots.style import plain
+from imbalance_spark.metrics.plots.style import literal, plain
 
 
 def confusion_figure(matrix: ConfusionMatrix, title: str = "Confusion matrix") -> Figure:
@@ -25,7 +25,7 @@ def confusion_figure(matrix: ConfusionMatrix, title: str = "Confusion matrix") -
     axes.set_yticks((0, 1), ("positive", "negative"), rotation=90, va="center")
     axes.set(xlabel="Predicted", ylabel="True class")
     precision = f"{matrix.precision:.4g}" if matrix.flagged > 0.0 else "undefined"
-    axes.set_title(f"{title}\nprecision {precision}, recall {matrix.recall:.4g}", fontsize=11)
+    axes.set_title(f"{literal(title)}\nprecision {precision}, recall {matrix.recall:.4g}", fontsize=11)
     return figure
 
 

@@ -14,6 +14,7 @@ from imbalance_spark.metrics.plots.style import (
     corners,
     draw_legend,
     draw_line,
+    literal,
     logit,
     one_panel,
     plain,
@@ -61,7 +62,7 @@ def threshold_figure(
     upper.set(ylim=(0.0, 1.03))
     if is_log:
         upper.set(yscale="log", ylim=(float(f1.max()) / 1000.0, 1.3))
-    upper.set_title(title, pad=20.0 if chosen else 6.0)
+    upper.set_title(literal(title), pad=20.0 if chosen else 6.0)
     lower.set(yscale="log")
     use_probability_ticks(lower, logits)
     draw_legend(upper)

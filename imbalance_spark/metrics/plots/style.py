@@ -62,7 +62,7 @@ def one_panel(title: str, across: str, up: str) -> tuple[Figure, Axes]:
     """A figure with one set of labelled axes."""
     figure = Figure(figsize=_SIZE, layout="constrained")
     axes = figure.subplots()
-    axes.set(title=title, xlabel=across, ylabel=up)
+    axes.set(title=literal(title), xlabel=across, ylabel=up)
     axes.grid(alpha=0.25)
     return figure, axes
 
@@ -71,7 +71,7 @@ def two_panels(title: str, across: str, up: tuple[str, str]) -> tuple[Figure, Ax
     """A figure with a larger panel above a smaller one, on one axis across."""
     figure = Figure(figsize=_TALL, layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    upper.set(title=title, ylabel=up[0])
+    upper.set(title=literal(title), ylabel=up[0])
     lower.set(xlabel=across, ylabel=up[1])
     for axes in (upper, lower):
         axes.grid(alpha=0.25)
@@ -175,7 +175,12 @@ def value_text(value: float | None) -> str:
 
 def plain(name: str) -> str:
     """The name with dollar signs escaped, which matplotlib takes for formulas; a long one on several lines."""
-    return "\n".join(textwrap.wrap(name, _NAME_WIDTH)).replace("$", r"\$")
+    return literal("\n".join(textwrap.wrap(name, _NAME_WIDTH)))
+
+
+def literal(text: str) -> str:
+    """The text with dollar signs escaped: a class may be called like a formula, even like a wrong one."""
+    return text.replace("$", r"\$")
 
 
 def _defined(value: float | None) -> float | None:
