@@ -1,7 +1,7 @@
 """A batch of orders to a table of scored ones, once; what no model can read is set aside with its reasons."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pyspark.sql import Column, DataFrame
@@ -19,7 +19,15 @@ from imbalance_spark.orders.validation.rules import (
 )
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.score_orders import added_columns, score_orders
-from imbalance_spark.scoring.scored_table import Batch, ScoredBatch, check_output, find_batch, write_batch, write_once
+from imbalance_spark.scoring.scored_table import (
+    STAMPS,
+    Batch,
+    ScoredBatch,
+    check_output,
+    find_batch,
+    write_batch,
+    write_once,
+)
 
 REASONS = "reasons"
 """What the quarantine adds to the orders, besides `model_version` and `scored_at`."""
@@ -38,6 +46,8 @@ def score_batch(
 ) -> ScoredBatch:
     """Score the orders and append them to `output`, unless this batch stands there already.
 
+    A batch is known by its orders and the bundle's hash. Each row says both, as `batch` and `bundle_sha256`.
+
     A row with an infinite feature, or one beyond float32, is set aside by the rules that training sets it aside by.
     It is appended to the Delta table at `quarantine`, with all columns of the orders, `reasons` (array of string),
     `model_version` and `scored_at`. Passes: one over the features of floating type, to count such rows; where there
@@ -52,6 +62,7 @@ def score_batch(
             other columns than those of a table that is there. Nothing is written then.
         ConfigError: something else than a Delta table is at `output`.
     """
+    batch = replace(batch, bundle_sha256=bundle.sha256)
     if (found := find_batch(orders.sparkSession, output, batch)) is not None:
         return found
     rules = _checked(orders, bundle)
@@ -65,7 +76,7 @@ def score_batch(
         # Before the scored rows, which say that the batch is done: after a kill in between, this write is skipped.
         write_once(aside, quarantine, batch)
         valid = orders.where(~is_broken)
-    scored = score_orders(valid, bundle, model_version=model_version, scored_at=scored_at)
+    scored = _stamped(score_orders(valid, bundle, model_version=model_version, scored_at=scored_at), batch)
     return write_batch(scored, output, batch, broken)
 
 
@@ -96,19 +107,25 @@ def plan_batch(
 
     Raises: as `score_batch`.
     """
+    batch = replace(batch, bundle_sha256=bundle.sha256)
     done = find_batch(orders.sparkSession, output, batch)
     counted = count_broken(orders, _checked(orders, bundle))
     if counted.broken > 0:
         _check_aside(orders, counted, max_quarantined)
-    scored = score_orders(orders, bundle, model_version=model_version, scored_at=datetime.now(UTC))
+    scored = _stamped(score_orders(orders, bundle, model_version=model_version, scored_at=datetime.now(UTC)), batch)
     check_output(scored, output)
     return PlannedBatch(done=done, counted=counted, columns=tuple(scored.columns))
 
 
 def _checked(orders: DataFrame, bundle: ModelBundle) -> Mapping[str, Column]:
     """The rules by which rows are set aside, of orders whose columns the model can read."""
-    check_features(orders, bundle.numeric, bundle.categorical, added_columns(bundle))
+    check_features(orders, bundle.numeric, bundle.categorical, (*added_columns(bundle), *STAMPS))
     return feature_rules(orders, bundle.numeric)
+
+
+def _stamped(scored: DataFrame, batch: Batch) -> DataFrame:
+    values = (batch.bundle_sha256, batch.identity)
+    return scored.select("*", *[F.lit(value).alias(name) for name, value in zip(STAMPS, values, strict=True)])
 
 
 def _check_aside(orders: DataFrame, broken: BrokenRows, max_quarantined: float) -> None:

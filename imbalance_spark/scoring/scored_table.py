@@ -7,15 +7,24 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.core.files import Folder
+from imbalance_spark.core.masking import masked_uri
 from imbalance_spark.orders.config import SourceConfig
-from imbalance_spark.orders.read import read_orders
+from imbalance_spark.orders.read import SourceOrders, read_orders
 from imbalance_spark.orders.validation.rules import BrokenRows
+
+STAMPS = ("bundle_sha256", "batch")
+"""What each scored row says besides `model_version` and `scored_at`: by which bundle, and in which batch."""
+
+_NAMED = ("state", "model")
+_LISTINGS, _ATTEMPTS = 3, 20
+"""How often files are listed to find them unchanged, and how often a commit is tried that meets others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,16 +35,18 @@ class Batch:
         location: path or name of the orders.
         state: which orders these are: of a Delta table its id and version, else a hash of its files.
         model: name and version in the registry, such as `orders/3`.
+        bundle_sha256: `ModelBundle.sha256` of the model; `score_batch` sets it.
     """
 
     location: str
     state: str
     model: str
+    bundle_sha256: str = ""
 
     @property
     def identity(self) -> str:
-        """The same for the same orders and the same model version, wherever the orders lie."""
-        text = json.dumps([self.state, self.model])
+        """The same for the same orders and the same model, wherever the orders lie and whatever it is called."""
+        text = json.dumps([self.state, self.bundle_sha256])
         return f"score/{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
@@ -85,10 +96,11 @@ def read_batch(
     Raises:
         DataContractError: there are no such orders, or not in that format.
     """
-    orders = read_orders(spark, SourceConfig(path=path, table=table, format=file_format, version=version))
-    if orders.version is None:
-        state = Folder(spark, orders.location).listing_hash()
+    source = SourceConfig(path=path, table=table, format=file_format, version=version)
+    if source.path is not None and source.format != "delta":
+        orders, state = _settled(spark, source.path, source)
     else:
+        orders = read_orders(spark, source)
         delta = DeltaTable.forName if table is not None else DeltaTable.forPath
         [described] = delta(spark, orders.location).detail().select("id").collect()
         state = f"{described['id']} version {orders.version}"
@@ -97,7 +109,21 @@ def read_batch(
         location=orders.location,
         version=orders.version,
         description=orders.description,
-        batch=Batch(location=orders.location, state=state, model=model),
+        batch=Batch(location=masked_uri(orders.location), state=state, model=model),
+    )
+
+
+def _settled(spark: SparkSession, path: str, source: SourceConfig) -> tuple[SourceOrders, str]:
+    """The orders in files and a hash of those files: none of them came or went while they were listed to be read."""
+    folder = Folder(spark, path)
+    for _ in range(_LISTINGS):
+        before = folder.listing_hash() if folder.exists() else ""
+        orders = read_orders(spark, source)
+        if folder.listing_hash() == before:
+            return orders, before
+    raise DataContractError(
+        f"orders.source.path: the files at {path!r} change while they are listed. Score them once they are "
+        "all there, or write them to a Delta table."
     )
 
 
@@ -114,7 +140,10 @@ def find_batch(spark: SparkSession, output: str, batch: Batch, writer: str | Non
         _refuse_other_files(spark, output)
         return None
     history = DeltaTable.forPath(spark, output).history()
-    is_batch = F.get_json_object("userMetadata", "$.batch") == batch.identity
+    noted = {name: F.get_json_object("userMetadata", f"$.{name}") for name in ("batch", "bundle_sha256", *_NAMED)}
+    # Earlier versions knew a model by its name and version alone.
+    is_of_earlier = noted["bundle_sha256"].isNull() & (noted["state"] == batch.state) & (noted["model"] == batch.model)
+    is_batch = (noted["batch"] == batch.identity) | is_of_earlier
     found = history.where(is_batch).select("version", "operationMetrics", "userMetadata").first()
     if found is None:
         return None
@@ -149,19 +178,27 @@ def write_once(rows: DataFrame, output: str, batch: Batch, note: Mapping[str, An
     """Append rows of a batch to a Delta table, which is made if it is new; one pass over `rows`.
 
     Delta itself keeps the batch's identity and skips a second commit of it, also one that began meanwhile or whose
-    first commit has left the history.
+    first commit has left the history. A commit that meets another one is tried again, and skipped if that was its own.
 
     Raises: as `check_output`.
     """
-    check_output(rows, output)
-    (
-        rows.write.format("delta")
-        .mode("append")
-        .option("txnAppId", batch.identity)
-        .option("txnVersion", 1)
-        .option("userMetadata", json.dumps({"batch": batch.identity, **asdict(batch), **(note or {})}))
-        .save(output)
-    )
+    for attempt in range(1, _ATTEMPTS + 1):
+        check_output(rows, output)
+        try:
+            (
+                rows.write.format("delta")
+                .mode("append")
+                .option("mergeSchema", True)  # a table of an earlier version lacks `STAMPS`
+                .option("txnAppId", batch.identity)
+                .option("txnVersion", 1)
+                .option("userMetadata", json.dumps({"batch": batch.identity, **asdict(batch), **(note or {})}))
+                .save(output)
+            )
+        except DeltaConcurrentModificationException:
+            if attempt == _ATTEMPTS:
+                raise
+        else:
+            return
 
 
 def check_output(rows: DataFrame, output: str) -> None:
@@ -192,7 +229,10 @@ def _refuse_other_files(spark: SparkSession, output: str) -> None:
 def _refuse_other_columns(rows: DataFrame, table: DataFrame, output: str) -> None:
     asked = {field.name: field.dataType.simpleString() for field in rows.schema.fields}
     there = {field.name: field.dataType.simpleString() for field in table.schema.fields}
-    if differing := sorted(name for name in asked.keys() | there.keys() if asked.get(name) != there.get(name)):
+    names = asked.keys() | there.keys()
+    if not set(STAMPS) & there.keys():
+        names -= set(STAMPS)
+    if differing := sorted(name for name in names if asked.get(name) != there.get(name)):
         raise DataContractError(
             f"the table at {output!r} has other columns than these scored orders: {differing[:20]} are absent on one "
             "side, or of another type. Name another table."

@@ -11,6 +11,7 @@ from support.orders_to_score import as_table, bundle, orders
 from support.scoring_store import CHAMPION, NAME, arguments, commits, ending, in_memory, printed, rows_of, store, table
 
 from imbalance_spark.scoring.score_orders import added_columns
+from imbalance_spark.scoring.scored_table import STAMPS
 from jobs import score
 
 
@@ -21,7 +22,7 @@ def test_the_same_orders_and_model_version_are_scored_once(
     assert score.main(arguments(scoring_home, output)) == 0
     first = printed(capsys)
     assert (first["model_version"], first["input_version"], first["rows"], first["is_new"]) == ("1", 0, 200, True)
-    assert table(spark, output).columns[-5:] == list(added_columns(bundle()))
+    assert table(spark, output).columns[-7:] == [*added_columns(bundle()), *STAMPS]
     assert json.loads((output / "status.json").read_text("utf-8"))["state"] == "done"
 
     assert score.main(arguments(scoring_home, output)) == 0
