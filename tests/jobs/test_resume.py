@@ -64,6 +64,16 @@ def test_a_run_killed_at_every_point_ends_as_one_left_alone(undisturbed: Path, f
     assert not (run / LOCK).exists()
 
 
+def test_no_secret_of_the_config_is_in_the_runs_files_or_in_mlflow(undisturbed: Path) -> None:
+    store = client(undisturbed, "undisturbed")
+    runs = store.search_runs([store.get_experiment_by_name("resume").experiment_id])
+    artifacts = [Path(run.info.artifact_uri.removeprefix("file://")) for run in runs]
+    searched = [file for folder in (undisturbed / "undisturbed", *artifacts) for file in folder.rglob("*")]
+    files = [undisturbed / "undisturbed.db", *(file for file in searched if file.is_file())]
+    assert {"config.json", "run.json", "status.json"} <= {file.name for file in files}
+    assert [file for file in files if b"canary" in file.read_bytes().replace(b"spark.canary.proxy", b"")] == []
+
+
 def test_a_second_process_on_a_run_is_refused_while_the_first_one_lives(undisturbed: Path) -> None:
     lock = undisturbed / "undisturbed" / "undisturbed" / LOCK
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])

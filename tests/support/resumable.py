@@ -11,6 +11,12 @@ from mlflow.tracking import MlflowClient
 from support.mlflow_store import new_store
 from support.spark_settings import SETTINGS
 
+SECRETS = {
+    "spark.hadoop.fs.s3a.secret.key": "canary-password",
+    "spark.canary.proxy": "http://canary-token@proxy:8080",
+}
+"""Settings that no file of a run and nothing in MLflow may show."""
+
 
 def config_file(
     home: Path, name: str, uri: str | None = None, strategies: Sequence[str] = ("none", "undersample")
@@ -22,7 +28,7 @@ def config_file(
         "name": "resume", "run_id": name, "output": str(home / name), "orders": orders,
         "strategies": list(strategies), "evaluation": "holdout",
         "training": {"num_workers": 1, "rounds": 5, "early_stopping_rounds": 5, "params": {"max_depth": 3}},
-        "spark": {"master": "local[2]", "settings": SETTINGS},
+        "spark": {"master": "local[2]", "settings": {**SETTINGS, **SECRETS}},
         "tracking": {"uri": uri or new_store(home, name), "experiment": "resume", "registered_model": "resume"},
     }  # fmt: skip
     file = home / f"{name}.yaml"
