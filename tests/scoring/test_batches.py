@@ -72,7 +72,7 @@ def test_a_table_of_an_earlier_version_goes_on(
     assert (table.count(), table.where("batch IS NULL").count()) == (60, 30)
 
 
-def test_files_that_come_while_they_are_listed_are_in_the_batch_or_the_batch_is_refused(
+def test_files_that_arrive_while_listed_are_in_the_batch_or_it_is_refused(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_table(spark, orders(30)).write.parquet(f"{tmp_path}/orders")
