@@ -12,6 +12,7 @@ from imbalance_spark.metrics.areas import (
 from imbalance_spark.metrics.binning import DEFAULT_GRID, bin_counts
 from imbalance_spark.metrics.bounds import Bracket
 from imbalance_spark.metrics.confusion import ClassAverages, ConfusionMatrix, MulticlassConfusion
+from imbalance_spark.metrics.corp import BrierParts, ReliabilityBand, brier_parts, reliability_band
 from imbalance_spark.metrics.counts import EXACT_LIMIT, ScoreCounts
 from imbalance_spark.metrics.curve import FLAG_NOBODY, LOG_LOSS_EPS, Curve
 from imbalance_spark.metrics.evaluate import (
@@ -47,6 +48,7 @@ __all__ = [
     "FLAG_NOBODY",
     "LOG_LOSS_EPS",
     "Bracket",
+    "BrierParts",
     "ClassAverages",
     "ConfusionMatrix",
     "Curve",
@@ -54,9 +56,11 @@ __all__ = [
     "MulticlassConfusion",
     "MulticlassCounts",
     "Reliability",
+    "ReliabilityBand",
     "ScoreCounts",
     "TopRows",
     "bin_counts",
+    "brier_parts",
     "brier_skill",
     "collect_multiclass_counts",
     "collect_score_counts",
@@ -73,6 +77,7 @@ __all__ = [
     "partial_roc_auc",
     "pr_auc_trapezoid",
     "pr_gain_auc",
+    "reliability_band",
     "score_counts",
     "top_rows",
     "top_share",
