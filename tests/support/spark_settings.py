@@ -1,6 +1,8 @@
 """What a Spark of the tests is told: small and quiet, and a JVM that starts fast rather than runs long."""
 
 import os
+import sys
+from pathlib import Path
 
 SETTINGS = {
     "spark.ui.enabled": "false",
@@ -15,11 +17,18 @@ SETTINGS = {
     "spark.sql.codegen.cache.maxEntries": "2000",
     # Delta reads the log of a table in 50 tasks unless told otherwise; those of the tests have a few lines.
     "spark.databricks.delta.snapshotPartitions": "1",
+    # Nobody looks at the UI: no plan is written out for it.
+    "spark.sql.ui.explainMode": "simple",
 }
 
-JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"
+CLASS_ARCHIVE = Path(sys.prefix) / "spark_classes.jsa"
+"""Spark's classes as `class_archive` keeps them; without it everything works, and starts slower."""
+
+SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"
 """A JVM of the tests lives for minutes and runs most code a few times: the optimizing compiler and parallel
 collection cost it a third of all processor time and give nothing back."""
+
+JAVA_OPTIONS = SHORT_LIVED + (f" -XX:SharedArchiveFile={CLASS_ARCHIVE} -Xlog:cds=off" if CLASS_ARCHIVE.exists() else "")
 
 
 _ENVIRONMENT = {
