@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from delta.exceptions import DeltaConcurrentModificationException
+from delta.exceptions import (
+    ConcurrentAppendException,
+    ConcurrentTransactionException,
+    ConcurrentWriteException,
+    MetadataChangedException,
+    ProtocolChangedException,
+)
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -23,6 +29,14 @@ STAMPS = ("bundle_sha256", "batch")
 """What each scored row says besides `model_version` and `scored_at`: by which bundle, and in which batch."""
 
 _NAMED = ("state", "model")
+_MET_ANOTHER = (
+    ConcurrentAppendException,
+    ConcurrentTransactionException,
+    ConcurrentWriteException,
+    MetadataChangedException,
+    ProtocolChangedException,
+)
+"""How Delta refuses a commit that another one was faster than; its exceptions have no parent of their own."""
 _LISTINGS, _ATTEMPTS = 3, 20
 """How often files are listed to find them unchanged, and how often a commit is tried that meets others."""
 
@@ -194,7 +208,7 @@ def write_once(rows: DataFrame, output: str, batch: Batch, note: Mapping[str, An
                 .option("userMetadata", json.dumps({"batch": batch.identity, **asdict(batch), **(note or {})}))
                 .save(output)
             )
-        except DeltaConcurrentModificationException:
+        except _MET_ANOTHER:
             if attempt == _ATTEMPTS:
                 raise
         else:
