@@ -1,4 +1,7 @@
-"""Is the advice right? Generated orders, whose true probabilities say how good each fitted model really is."""
+"""Is the advice right? Its regret on generated orders, whose true probabilities say how good each model really is.
+
+How often it is wrong where all models are equal is `null-runs`.
+"""
 
 import argparse
 from collections.abc import Iterator, Sequence
@@ -6,27 +9,32 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from sklearn.metrics import average_precision_score
 
-from benchmarks.native import fit_native
-from imbalance_spark.comparison.advice import Advice, advise, joint_level
-from imbalance_spark.comparison.evaluate import gains
+from benchmarks.native import fit_strategy_native
+from imbalance_spark.calibration import fit_of
+from imbalance_spark.comparison.advice import Advice
+from imbalance_spark.comparison.gains import COST, gains_over, of_strategy
+from imbalance_spark.core.arrays import sigmoid
 from imbalance_spark.core.columns import TRUE_PROBABILITY, VALIDATION
 from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
 from imbalance_spark.metrics.counts import ScoreCounts
-from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.orders.datasets.synthetic import generate_orders
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
-from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
+from imbalance_spark.threshold.class_rules import choose_thresholds
+from imbalance_spark.threshold.decisions import decisions_of
 from imbalance_spark.train_only.strategies import Strategy, strategy_from_config
 
 SETTINGS = {"spark.driver.memory": "3g", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
-_METRIC = "average_precision"
+_METRICS = ("average_precision", COST)
+_MARGIN, _SERVING = 0.01, "min_cost_fn_10_fp_1"
+_DECISIONS = decisions_of([{"name": "min_cost", "fn": 10, "fp": 1}], _SERVING)
 _NUMERIC = (
     "amount", "amount_over_customer_mean", "items", "orders_last_24h", "customer_activity", "customer_age_days",
     "device_age_days", "distance_km", "session_seconds", "hour_of_day", "day_of_week",
@@ -50,23 +58,43 @@ class _Orders:
         rows = slice(start, stop)
         return _Orders(inputs=self.inputs[rows], label=self.label[rows], probability=self.probability[rows])
 
+    def bootstrapped(self, seed: int) -> "_Orders":
+        """Each row a Poisson number of times."""
+        times = np.random.default_rng(seed).poisson(1.0, len(self.label))
+        return _Orders(
+            inputs=self.inputs.repeat(times, axis=0),
+            label=self.label.repeat(times),
+            probability=self.probability.repeat(times),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fit:
+    """One fit: its validation counts, how it would be served, and what it is truly worth."""
+
+    held_out: HeldOutCounts
+    chosen: dict[str, Any]
+    true: dict[str, float]
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Advised:
-    """An advice, and what each strategy truly gains over plain boosting."""
+    """An advice, and the true value of what it decides on, of the fit that serves, for each strategy."""
 
     advice: Advice
-    true_gains: dict[str, float]
+    highest: str
+    true: dict[str, float]
 
-    @property
-    def gain(self) -> float:
-        """What following the advice truly gains."""
-        return self.true_gains[self.advice.use]
+    def regret(self, name: str) -> float:
+        """What using a strategy truly loses against the best one: of the cost a share, of average precision points."""
+        if self.advice.words == COST:
+            return self.true[name] / min(self.true.values()) - 1.0
+        return max(self.true.values()) - self.true[name]
 
-    @property
-    def held(self) -> int:
-        """Intervals that hold the true gain."""
-        return sum(gain.low <= self.true_gains[name] <= gain.high for name, gain in self.advice.gains.items())
+    def is_better(self) -> bool:
+        """Whether the advised strategy is truly better than plain boosting."""
+        sign = -1.0 if self.advice.words == COST else 1.0
+        return sign * (self.true[self.advice.use] - self.true[self.advice.plain]) > 0.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,6 +103,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ratios", type=int, nargs="+", default=[20, 200, 1000], help="orders a fraud, roughly")
     parser.add_argument("--seeds", type=int, default=6, help="draws of each severity")
     parser.add_argument("--rounds", type=int, default=60, help="boosting rounds")
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="fits of each strategy; the advice is given with and without"
+    )
     parser.add_argument("--workers", type=int, default=2, help="fits at a time, one thread each")
 
 
@@ -84,40 +115,34 @@ def _whole(text: str) -> int:
 
 def run(args: argparse.Namespace) -> dict[str, object]:
     results = []
-    print(
-        f"{'1 in':>6}{'seed':>5}  {'advice':<18}{'its true gain':>14}  {'truly highest':<18}{'gain':>8}  intervals held"
-    )
+    heads = ("1 in", "metric", "fits", "another", "truly better", "regret", "of highest", "of none")
+    print("".join(f"{name:>18}" for name in heads))
     with spark_session("bench-advice", f"local[{args.workers}]", SETTINGS) as spark:
         for ratio in args.ratios:
-            found = list(_advised_all(spark, ratio, args))
-            for seed, one in enumerate(found):
-                highest = max(one.true_gains, key=lambda name: one.true_gains[name])
-                print(
-                    f"{ratio:>6}{seed:>5}  {one.advice.use:<18}{one.gain:>14.4f}  {highest:<18}"
-                    f"{one.true_gains[highest]:>8.4f}  {one.held} of {len(one.advice.gains)}",
-                    flush=True,
-                )
-            results.append({"ratio": ratio, **_summary(found)})
+            drawn = list(_advised_all(spark, ratio, args))
+            for case in drawn[0]:
+                row = {"ratio": ratio, "metric": case[0], "fits": case[1], **_summary([one[case] for one in drawn])}
+                results.append(row)
+                cells = (f"{value:>18.4f}" if isinstance(value, float) else f"{value:>18}" for value in row.values())
+                print("".join(cells), flush=True)
     asked = {name: value for name, value in vars(args).items() if name != "name"}
     return {**asked, "results": results}
 
 
 def _summary(found: Sequence[_Advised]) -> dict[str, float]:
-    intervals = sum(len(one.advice.gains) for one in found)
+    others = [one for one in found if one.advice.use != one.advice.plain]
     return {
-        "advised_another": sum(one.advice.use != one.advice.plain for one in found),
-        "of_these_truly_better": sum(one.gain > 0.0 for one in found),
-        "mean_true_gain": round(float(np.mean([one.gain for one in found])), 5),
-        "mean_true_gain_of_highest_on_validation": round(
-            float(np.mean([one.true_gains[one.advice.highest] for one in found])), 5
-        ),
-        "mean_true_gain_possible": round(float(np.mean([max(one.true_gains.values()) for one in found])), 5),
-        "intervals": intervals,
-        "intervals_that_held": sum(one.held for one in found),
+        "advised_another": len(others),
+        "of_these_truly_better": sum(one.is_better() for one in others),
+        "regret": float(np.mean([one.regret(one.advice.use) for one in found])),
+        "regret_of_highest": float(np.mean([one.regret(one.highest) for one in found])),
+        "regret_of_none": float(np.mean([one.regret(one.advice.plain) for one in found])),
     }
 
 
-def _advised_all(spark: SparkSession, ratio: int, args: argparse.Namespace) -> Iterator[_Advised]:
+def _advised_all(
+    spark: SparkSession, ratio: int, args: argparse.Namespace
+) -> Iterator[dict[tuple[str, int], _Advised]]:
     """One log for all draws: each has a stretch to fit on and one to validate on, and the last one holds the truth."""
     orders = _orders(spark, 2 * args.rows * args.seeds + args.truth, 1.0 / ratio)
     truth = orders.part(2 * args.rows * args.seeds, len(orders.label))
@@ -139,54 +164,57 @@ def _orders(spark: SparkSession, rows: int, prevalence: float) -> _Orders:
     )
 
 
-def _advised(train: _Orders, validation: _Orders, truth: _Orders, args: argparse.Namespace) -> _Advised:
+def _advised(
+    train: _Orders, validation: _Orders, truth: _Orders, args: argparse.Namespace
+) -> dict[tuple[str, int], _Advised]:
+    """The advice by metric and number of fits."""
     strategies = [strategy_from_config(asked) for asked in _STRATEGIES]
+    trains = [train, *[train.bootstrapped(seed) for seed in range(1, args.repeats)]]
     with ThreadPoolExecutor(args.workers) as threads:
-        judge = partial(_evaluated, train, validation, truth, rounds=args.rounds)
-        judged = list(threads.map(judge, strategies))
-    results = [SimpleNamespace(name=s.name, held_out=counts) for s, (counts, _) in zip(strategies, judged, strict=True)]
-    true = {s.name: value for s, (_, value) in zip(strategies, judged, strict=True)}
-    true_gains = {name: value - true["none"] for name, value in true.items()}
-    return _Advised(advice=_advice(results), true_gains=true_gains)
+        fits = {s.name: [] for s in strategies}
+        for rows in trains:
+            fit = partial(_fit, rows, validation, truth, rounds=args.rounds)
+            for strategy, found in zip(strategies, threads.map(fit, strategies), strict=True):
+                fits[strategy.name].append(found)
+    cases = [(metric, number) for metric in _METRICS for number in sorted({1, args.repeats})]
+    return {(metric, number): _advise(fits, metric, number) for metric, number in cases}
 
 
-def _advice(results: list[SimpleNamespace]) -> Advice:
-    results.sort(key=lambda result: -result.held_out.target.validation.curve().average_precision())
-    [plain] = [result for result in results if result.name == "none"]
-    usual, joint = (_gains(results, plain, level) for level in (0.95, joint_level(len(results) - 1)))
-    return advise([result.name for result in results], plain.name, usual, joint)
+def _advise(fits: dict[str, list[_Fit]], metric: str, number: int) -> _Advised:
+    results = [
+        SimpleNamespace(name=name, repeats=tuple(found[1:number]), held_out=found[0].held_out, chosen=found[0].chosen)
+        for name, found in fits.items()
+    ]
+    plain = next(result for result in results if result.name == "none")
+    gains = gains_over(results, plain, metric, _DECISIONS)  # type: ignore[arg-type]  # it reads these fields alone
+    value = of_strategy(plain, metric, _DECISIONS).value  # type: ignore[arg-type]
+    advice = Advice(plain="none", words=metric, gains=gains, margin=_MARGIN * value, share=_MARGIN)
+    highest = max({"none": 0.0, **{name: gain.value for name, gain in gains.items()}}.items(), key=lambda one: one[1])
+    true = {name: found[0].true[metric] for name, found in fits.items()}
+    return _Advised(advice=advice, highest=highest[0], true=true)
 
 
-def _gains(results: list[SimpleNamespace], plain: SimpleNamespace, level: float) -> dict[str, Interval]:
-    return gains(results, plain, _METRIC, level=level)  # type: ignore[arg-type]  # it reads names and counts alone
-
-
-def _evaluated(
-    train: _Orders, validation: _Orders, truth: _Orders, strategy: Strategy, *, rounds: int
-) -> tuple[HeldOutCounts, float]:
-    """Counts on validation, and average precision as it is expected over all labels that could have been drawn."""
-    positives = int(train.label.sum())
-    counts = {0: len(train.label) - positives, 1: positives}
-    kept, rows = _sampled(train.label, counts, strategy)
-    training = TrainingConfig(params=BoosterParams(max_depth=5))
-    recipe = strategy.resolve(counts, training, kept)
-    booster = fit_native(recipe, train.inputs[rows], train.label[rows], rounds=rounds)
+def _fit(train: _Orders, validation: _Orders, truth: _Orders, strategy: Strategy, *, rounds: int) -> _Fit:
+    """Counts on validation; average precision and cost as they are expected over all labels that could be drawn."""
+    booster, correction = fit_strategy_native(strategy, train.inputs, train.label, rounds=rounds)
 
     def scores(orders: _Orders) -> np.ndarray:
-        margin = booster.inplace_predict(orders.inputs, predict_type="margin")
-        return np.exp(-np.logaddexp(0.0, -recipe.prior_shift.correction().logit(margin)))
+        return sigmoid(correction.logit(booster.inplace_predict(orders.inputs, predict_type="margin")))
 
-    expected = np.concatenate([truth.probability, 1.0 - truth.probability])
-    label = np.repeat([1, 0], len(truth.label))
-    found = average_precision_score(label, np.tile(scores(truth), 2), sample_weight=expected)
-    return _held_out(validation.label, scores(validation)), float(found)
-
-
-def _sampled(label: np.ndarray, counts: dict[int, int], strategy: Strategy) -> tuple[dict[int, float], np.ndarray]:
-    """Kept share of each class and the rows: whole, but for a strategy that samples."""
-    wanted = strategy.planned_rows(dict(counts.items()))[0]
-    negatives = np.random.default_rng(7).permutation(np.flatnonzero(label == 0))[:wanted]
-    return {0: wanted / counts[0], 1: 1.0}, np.sort(np.concatenate([negatives, np.flatnonzero(label == 1)]))
+    held_out, true_scores = _held_out(validation.label, scores(validation)), scores(truth)
+    fit = fit_of("platt_prior")
+    chosen = choose_thresholds(_DECISIONS.swept[_SERVING], [held_out.target.halved], fit)
+    flagged = fit(held_out.target.validation).apply(true_scores) >= chosen.rule.threshold
+    p = truth.probability
+    expected, label = np.concatenate([p, 1.0 - p]), np.repeat([1, 0], len(p))
+    return _Fit(
+        held_out=held_out,
+        chosen={_SERVING: chosen},
+        true={
+            "average_precision": float(average_precision_score(label, np.tile(true_scores, 2), sample_weight=expected)),
+            COST: float(np.where(flagged, 1.0 - p, 10.0 * p).sum()),
+        },
+    )
 
 
 def _held_out(label: np.ndarray, score: np.ndarray) -> HeldOutCounts:

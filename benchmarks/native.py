@@ -1,8 +1,11 @@
-"""A strategy's recipe fitted by XGBoost in memory, on one thread: for benchmarks of many small fits."""
+"""A strategy fitted by XGBoost in memory, on one thread: for benchmarks of many small fits."""
 
 import numpy as np
 import xgboost
 
+from imbalance_spark.calibration import PriorCorrection
+from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
+from imbalance_spark.train_only.strategies import Strategy
 from imbalance_spark.train_only.strategies.base import Recipe
 
 
@@ -15,3 +18,17 @@ def fit_native(recipe: Recipe, inputs: np.ndarray, label: np.ndarray, *, rounds:
     }  # fmt: skip
     data = xgboost.QuantileDMatrix(inputs, label, weight=weight, nthread=1)
     return xgboost.train(params, data, num_boost_round=rounds, obj=recipe.loss)
+
+
+def fit_strategy_native(
+    strategy: Strategy, inputs: np.ndarray, label: np.ndarray, *, rounds: int
+) -> tuple[xgboost.Booster, PriorCorrection]:
+    """The booster of a strategy that samples negatives or none, and what maps its margins back to probabilities."""
+    positives = int(label.sum())
+    counts = {0: len(label) - positives, 1: positives}
+    wanted = strategy.planned_rows(dict(counts.items()))[0]
+    negatives = np.random.default_rng(7).permutation(np.flatnonzero(label == 0))[:wanted]
+    rows = np.sort(np.concatenate([negatives, np.flatnonzero(label == 1)]))
+    training = TrainingConfig(params=BoosterParams(max_depth=5))
+    recipe = strategy.resolve(counts, training, {0: wanted / counts[0], 1: 1.0})
+    return fit_native(recipe, inputs[rows], label[rows], rounds=rounds), recipe.prior_shift.correction()

@@ -1,8 +1,11 @@
-"""Cost at the chosen threshold over that of the best one: our rule, searches, and scikit-learn's grid of 100 points."""
+"""What a threshold costs above the best one: our rule, searches, raw probabilities, scikit-learn's grid of 100 points.
+
+Boosters of several strategies, validation samples of few to many positives, several costs of a missed positive.
+"""
 
 import argparse
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,12 +13,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import xgboost
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.metrics import confusion_matrix, make_scorer
 from sklearn.model_selection import TunedThresholdClassifierCV
 
+from benchmarks.native import fit_strategy_native
 from imbalance_spark.calibration import fit_calibrator, fit_of
+from imbalance_spark.core.arrays import sigmoid
 from imbalance_spark.core.columns import TRUE_PROBABILITY
 from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.metrics import Curve, ScoreCounts
@@ -25,14 +29,15 @@ from imbalance_spark.orders.datasets.population import CATEGORICAL_FEATURES, NUM
 from imbalance_spark.orders.datasets.synthetic import generate_orders
 from imbalance_spark.threshold import BayesCost, MinCost, choose_threshold, sweep
 from imbalance_spark.threshold.choice import cut_at
+from imbalance_spark.train_only.strategies import Strategy, strategy_from_config
 
 MISS_COSTS = (10, 100, 500, 2000)
 """Cost of a missed positive; a false positive costs 1."""
-FIT, EARLY_STOPPING, VALIDATION = 0.6, 0.7, 0.85
-"""Where parts of the first `rows` rows end: fit, early stopping, validation; the rest is left out as a test fold is."""
+STRATEGIES = (
+    "none", "class_weight", "scale_pos_weight", "balanced_sketch", {"kind": "undersample", "sampling_strategy": 0.1},
+)  # fmt: skip
 
 _SETTINGS = {"spark.driver.memory": "3g", "spark.ui.enabled": "false", "spark.log.level": "ERROR"}
-_PARAMS = {"objective": "binary:logistic", "eval_metric": "logloss", "tree_method": "hist", "max_depth": 6, "eta": 0.1}
 _OURS, _PEER = "rule", "100-point grid"
 
 
@@ -51,53 +56,72 @@ class Rows:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rows", type=lambda text: int(float(text)), default=1_000_000, help="rows, validation 15 %%")
-    parser.add_argument(
-        "--test-rows", type=lambda text: int(float(text)), default=1_000_000, help="fresh rows to judge"
-    )
-    parser.add_argument(
-        "--draws", type=int, default=5, help="validation folds to choose on: the split's, then fresh ones"
-    )
+    parser.add_argument("--rows", type=_whole, default=400_000, help="rows to fit on")
+    parser.add_argument("--test-rows", type=_whole, default=500_000, help="fresh rows to judge")
+    parser.add_argument("--positives", type=int, nargs="+", default=[5, 10, 30, 100, 300, 1000, 3000])
+    parser.add_argument("--draws", type=int, default=5, help="validation samples of each size")
     parser.add_argument("--prevalence", type=float, default=0.005, help="share of positives (default 0.005)")
-    parser.add_argument("--rounds", type=int, default=500, help="most boosting rounds (default 500)")
+    parser.add_argument("--rounds", type=int, default=100, help="boosting rounds (default 100)")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--master", default="local[*]", help="Spark master")
 
 
+def _whole(text: str) -> int:
+    return int(float(text))
+
+
 def run(args: argparse.Namespace) -> dict[str, object]:
-    rows, size = _orders(args), int(args.rows * VALIDATION) - int(args.rows * EARLY_STOPPING)
-    score = _fit(rows.part(0, args.rows * FIT), rows.part(args.rows * FIT, args.rows * EARLY_STOPPING), args)
-    test, first_fresh = rows.part(len(rows.label) - args.test_rows, len(rows.label)), args.rows
-    starts = [int(args.rows * EARLY_STOPPING), *range(first_fresh, first_fresh + (args.draws - 1) * size, size)]
-    folds = [rows.part(start, start + size) for start in starts]
-    found = _all_regrets([(fold.label, score(fold.inputs)) for fold in folds], test.truth, score(test.inputs))
-    positives = int(folds[0].label.sum())
-    print(f"{args.rows:,} rows; {args.draws} validation folds of {size:,} rows, {positives:,} positives in the first;")
-    print(f"expected cost on {args.test_rows:,} fresh rows over that of the best threshold for the same scores:")
-    print("median over the folds (worst)")
-    print(f"{'miss : alarm':>14}" + "".join(f"{name:>20}" for name in found[MISS_COSTS[0]]))
-    for fn, ways in found.items():
-        cells = [f"{np.median(values):.4f} ({max(values):.4f})" for values in ways.values()]
-        print(f"{f'{fn} : 1':>14}" + "".join(f"{cell:>20}" for cell in cells))
-    medians = {fn: {name: float(np.median(values)) for name, values in ways.items()} for fn, ways in found.items()}
-    worst = {fn: {name: max(values) for name, values in ways.items()} for fn, ways in found.items()}
+    pool = int(1.2 * max(args.positives) / args.prevalence)
+    rows = _orders(args.rows + pool + args.test_rows, args)
+    fit, fresh = rows.part(0, args.rows), rows.part(args.rows, args.rows + pool)
+    test = rows.part(args.rows + pool, len(rows.label))
+    found: dict[tuple[int, str], list[float]] = {}
+    by_cost: dict[tuple[int, str], list[float]] = {}
+    for asked in STRATEGIES:
+        score = _fitted(fit, strategy_from_config(asked), args.rounds)
+        of_fresh, of_test = score(fresh.inputs), score(test.inputs)
+        for positives in args.positives:
+            for sample in _samples(fresh.label, positives, args.draws):
+                for fn in MISS_COSTS:
+                    chosen = _thresholds(fresh.label[sample], of_fresh[sample], fn)
+                    for way, ratio in _cost_ratios(chosen, test.truth, of_test, fn).items():
+                        found.setdefault((positives, way), []).append(ratio - 1.0)
+                        by_cost.setdefault((fn, way), []).append(ratio - 1.0)
+    ways = list(dict.fromkeys(way for _, way in found))
+    everywhere = {way: [v for (_, name), values in found.items() if name == way for v in values] for way in ways}
+    print(f"Mean regret in % over {len(STRATEGIES)} strategies, {args.draws} samples and FN:FP {MISS_COSTS}")
+    print(f"{'rule':<24}" + "".join(f"{f'{n:,} pos.':>12}" for n in args.positives) + f"{'90th perc.':>12}")
+    for way in ways:
+        cells = [100.0 * float(np.mean(found[n, way])) for n in args.positives]
+        print(f"{way:<24}" + "".join(f"{v:>12.3g}" for v in [*cells, 100.0 * float(np.quantile(everywhere[way], 0.9))]))
+    print(f"{'by FN:FP':<24}" + "".join(f"{fn:>12}" for fn in MISS_COSTS))
+    for way in ways:
+        print(f"{way:<24}" + "".join(f"{100.0 * float(np.mean(by_cost[fn, way])):>12.3g}" for fn in MISS_COSTS))
     return {
         "rows": args.rows, "test_rows": args.test_rows, "prevalence": args.prevalence, "seed": args.seed,
-        "draws": args.draws, "validation_positives": positives,
-        "first_fold": {fn: {name: values[0] for name, values in ways.items()} for fn, ways in found.items()},
-        "median": medians, "worst": worst,
-        "ours_regret": max(ways[_OURS] for ways in medians.values()),
-        "peer_regret": max(ways[_PEER] for ways in medians.values()),
+        "draws": args.draws,
+        "mean_regret": {way: {n: round(float(np.mean(found[n, way])), 6) for n in args.positives} for way in ways},
+        "by_miss_cost": {way: {fn: round(float(np.mean(by_cost[fn, way])), 6) for fn in MISS_COSTS} for way in ways},
+        "percentile_90": {way: round(float(np.quantile(values, 0.9)), 6) for way, values in everywhere.items()},
+        "ours_regret": round(float(np.mean(everywhere[_OURS])), 6),
+        "peer_regret": round(float(np.mean(everywhere[_PEER])), 6),
     }  # fmt: skip
 
 
-def _orders(args: argparse.Namespace) -> Rows:
-    """Generated orders; a row does not depend on how many follow, so the fresh rows are simply the next ones."""
+def _samples(label: np.ndarray, positives: int, draws: int) -> Iterator[np.ndarray]:
+    """Row numbers of samples with exactly so many positives at the pool's rate, as a stratified split gives them."""
+    by_class = [np.flatnonzero(label == k) for k in (0, 1)]
+    sizes = (round(positives * len(by_class[0]) / len(by_class[1])), positives)
+    for seed in range(draws):
+        draw = np.random.default_rng(seed)
+        yield np.sort(np.concatenate([draw.choice(r, n, replace=False) for r, n in zip(by_class, sizes, strict=True)]))
+
+
+def _orders(total: int, args: argparse.Namespace) -> Rows:
+    """Generated orders; a row does not depend on how many follow."""
     names = [*NUMERIC_FEATURES, *CATEGORICAL_FEATURES, "is_fraud", TRUE_PROBABILITY]
     with tempfile.TemporaryDirectory() as folder, spark_session("bench-regret", args.master, _SETTINGS) as spark:
         path = str(Path(folder) / "orders")
-        fresh_folds = (args.draws - 1) * int(args.rows * (VALIDATION - EARLY_STOPPING) + 1)
-        total = args.rows + fresh_folds + args.test_rows
         orders = generate_orders(spark, rows=total, prevalence=args.prevalence, seed=args.seed)
         orders.select("order_id", *names).write.parquet(path)
         table = pq.read_table(path).sort_by("order_id")
@@ -112,30 +136,14 @@ def _as_float(column: pa.ChunkedArray) -> np.ndarray:
     return values.to_numpy(zero_copy_only=False).astype(np.float32)
 
 
-def _fit(fit: Rows, stopping: Rows, args: argparse.Namespace) -> Callable[[np.ndarray], np.ndarray]:
-    """Plain boosting, stopped by log loss on its own slice of the training rows."""
-    params = {**_PARAMS, "base_score": float(fit.label.mean()), "seed": args.seed}
-    booster = xgboost.train(
-        params,
-        xgboost.QuantileDMatrix(fit.inputs, fit.label),
-        args.rounds,
-        evals=[(xgboost.DMatrix(stopping.inputs, stopping.label), "slice")],
-        early_stopping_rounds=30,
-        verbose_eval=False,
-    )
-    kept = (0, booster.best_iteration + 1)
-    return lambda inputs: booster.predict(xgboost.DMatrix(inputs), iteration_range=kept).astype(np.float64)
+def _fitted(rows: Rows, strategy: Strategy, rounds: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Corrected probabilities of a strategy's booster, from its inputs."""
+    booster, correction = fit_strategy_native(strategy, rows.inputs, rows.label, rounds=rounds)
 
+    def score(inputs: np.ndarray) -> np.ndarray:
+        return sigmoid(correction.logit(booster.inplace_predict(inputs, predict_type="margin")))
 
-def _all_regrets(
-    folds: list[tuple[np.ndarray, np.ndarray]], truth: np.ndarray, fresh: np.ndarray
-) -> dict[int, dict[str, list[float]]]:
-    """By the cost of a miss and the way to choose: the regret after choosing on each fold's labels and scores."""
-    found: dict[int, dict[str, list[float]]] = {}
-    for fn in MISS_COSTS:
-        each = [_cost_ratios(_thresholds(label, score, fn), truth, fresh, fn) for label, score in folds]
-        found[fn] = {name: [ratios[name] for ratios in each] for name in each[0]}
-    return found
+    return score
 
 
 def _thresholds(label: np.ndarray, score: np.ndarray, fn: float) -> dict[str, float]:
@@ -150,7 +158,7 @@ def _thresholds(label: np.ndarray, score: np.ndarray, fn: float) -> dict[str, fl
     exact = ScoreCounts.from_arrays(label, score).curve()
     return {
         _OURS: float(whole.curve.threshold[cut]),
-        "sweep on a half": sweep(parts[1].curve, objective).threshold,
+        "earlier rule": sweep(parts[1].curve, objective).threshold,
         "sweep on all": sweep(exact, objective).threshold,
         "closed form on raw p": sweep(exact, BayesCost(fn=fn, fp=1)).threshold,
         _PEER: _peer_threshold(label, score, fn),

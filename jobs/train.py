@@ -10,13 +10,13 @@ from imbalance_spark.comparison.dry_run import STAGES as PLAN_STAGES
 from imbalance_spark.comparison.dry_run import plan_run
 from imbalance_spark.comparison.run import check_run, run
 from imbalance_spark.config.run import RunConfig
-from imbalance_spark.core.errors import QualityGateError
+from imbalance_spark.core.errors import IncomparableChampionError, QualityGateError
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.core.spark_session import spark_session
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the job; the exit code is 0 done, 2 config, 3 data contract, 4 quality gate, 1 anything else."""
+    """Run the job; the exit code is 0 done, 2 config, 3 data contract, 4 quality gate, 5 champion, 1 anything else."""
     made = parser("train", __doc__ or "")
     made.add_argument("--dry-run", action="store_true", help="print the plan with its counts; fit and write nothing")
     args = made.parse_args(argv)
@@ -39,6 +39,8 @@ def _train(config: RunConfig, args: Namespace) -> int:
     print(json.dumps(result.to_dict()) if args.json else result.text())
     if problems := result.problems:
         raise QualityGateError.of_all([f"{problem}. Nothing was registered." for problem in problems])
+    if result.decision.problem is not None:
+        raise IncomparableChampionError(result.decision.problem)
     return 0
 
 

@@ -27,8 +27,8 @@ def run_job(name: str, body: Callable[[], int], record: Callable[[dict[str, obje
             logged and changes nothing.
 
     Returns:
-        What `body` returns; after an error its `exit_code` (2 config, 3 data, 4 quality gate, 1 other), 130 after
-        Ctrl-C, 143 after SIGTERM.
+        What `body` returns; after an error its `exit_code` (2 config, 3 data, 4 quality gate, 5 champion, 1 other), 130
+        after Ctrl-C, 143 after SIGTERM.
 
     Raises:
         JobFailedError: on Databricks, instead of returning a code other than 0.

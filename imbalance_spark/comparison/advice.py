@@ -1,126 +1,141 @@
-"""Which strategy to use, and whether any is needed: from paired intervals on validation alone."""
+"""Which strategy to use, and whether any is needed: from paired joint intervals on validation alone."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import Any, Literal
 
+from imbalance_spark.comparison.gains import (
+    FEWEST_POSITIVES,
+    Verdict,
+    gain_text,
+    positives_to_decide,
+    verdicts,
+)
 from imbalance_spark.metrics.intervals import Interval
 
-_CONFIDENCE = 0.95
-
-_FEWEST_POSITIVES = 10
-"""Positive rows below which strategies are not compared: their intervals are rough."""
-
-
-Reason = Literal["alone", "wins", "none is higher", "chance", "chance among many", "unknown"]
+Reason = Literal["alone", "better", "equivalent", "undecided"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """The strategy to use: the highest of those that beat plain boosting beyond chance, else plain boosting itself.
+    """The strategy to use: of those that are better than plain boosting the one of the highest gain, else plain itself.
 
     Args:
-        use: name of the strategy.
-        reason: why; only with `wins` is it another than plain boosting.
         plain: name of plain boosting with a tuned threshold.
-        highest: name of the strategy that is highest on validation, by chance or not.
-        gains: of each other strategy over plain boosting, with its 95 % interval.
-        winners: those above plain boosting beyond chance, highest first.
+        words: what is gained, such as `average_precision` or `cost saved`.
+        gains: by name of each other strategy, how much better it is than plain boosting; their intervals hold all
+            together at 95 %, and they decide.
+        margin: a gain of at most this size is no reason to prefer a strategy, in the unit of the gains.
+        share: the margin as a share of what plain boosting has, in [0, 1).
     """
 
-    use: str
-    reason: Reason
     plain: str
-    highest: str
+    words: str
     gains: Mapping[str, Interval]
-    winners: tuple[str, ...]
+    margin: float
+    share: float
 
-    def lines(self, metric: str) -> list[str]:
+    @cached_property
+    def verdicts(self) -> Mapping[str, Verdict]:
+        """Each other strategy against plain boosting."""
+        return verdicts(self.gains, self.margin)
+
+    @property
+    def use(self) -> str:
+        """Name of the strategy to use."""
+        return next(iter(self.better), self.plain)
+
+    @property
+    def better(self) -> tuple[str, ...]:
+        """The strategies that are better than plain boosting beyond chance, highest gain first."""
+        return self._of("better")
+
+    @property
+    def reason(self) -> Reason:
+        """Why it is that strategy; only with `better` it is another than plain boosting."""
+        if not self.gains:
+            return "alone"
+        if self.better:
+            return "better"
+        is_settled = all(verdict != "undecided" or self._is_not_higher(name) for name, verdict in self.verdicts.items())
+        return "equivalent" if is_settled else "undecided"
+
+    def lines(self) -> list[str]:
         """The advice in sentences, each of which stands alone."""
-        return [self._answer(metric), *self._others(metric)]
+        return [self._answer(), *self._others()]
 
-    def _answer(self, metric: str) -> str:
+    def to_dict(self) -> dict[str, Any]:
+        """The advice as JSON-able values."""
+        return {
+            "use": self.use,
+            "reason": self.reason,
+            "plain": self.plain,
+            "metric": self.words,
+            "margin": self.margin,
+            "verdicts": dict(self.verdicts),
+        }
+
+    def _answer(self) -> str:
         plain = f"plain boosting with a tuned threshold ({self.plain})"
         match self.reason:
             case "alone":
                 return f"Only {plain} was fitted: name other strategies to learn whether one of them is better."
-            case "none is higher":
-                return f"No resampling needed: no other strategy scores higher on validation than {plain}."
-            case "unknown":
-                other = "another strategy" if self.highest == self.plain else self.highest
+            case "equivalent":
                 return (
-                    f"Undecided: validation has too few positives to compare {other} with {plain}. "
-                    f"Keep {self.plain} until there are more."
+                    f"No resampling needed: no other strategy gains more in {self.words} than the margin of "
+                    f"{100.0 * self.share:g} % over {plain}. Use {self.plain}."
                 )
-            case "wins":
-                also = f" So do {_listed(self.winners[1:])}." if self.winners[1:] else ""
-                return f"Use {self.use}: against {plain} it gains {self._gain(self.use, metric)}.{also}"
-        by_chance = {
-            "chance": "no more than chance gives",
-            "chance among many": f"which the highest of {len(self.gains)} strategies reaches by chance",
-        }
-        found = self._gain(self.highest, metric)
+            case "better":
+                also = f" So do {_listed(self.better[1:])}." if self.better[1:] else ""
+                return f"Use {self.use}: against {plain} it gains {self._gain(self.use)}.{also}"
+        highest = max(self._of("undecided"), key=lambda name: self.gains[name].value)
+        if (positives := self.gains[highest].positives) < FEWEST_POSITIVES:
+            return (
+                f"Undecided: validation has {positives} positive rows, and below {FEWEST_POSITIVES} no strategy can be "
+                f"compared with {plain}. Use {self.plain} until there are more."
+            )
         return (
-            f"No resampling needed: {self.highest} gains {found} over {plain}, {by_chance[self.reason]}. "
-            f"Use {self.plain}."
+            f"Undecided: {highest} gains {self._gain(highest)} over {plain}. {self._wanted(highest)} "
+            f"Use {self.plain} until then."
         )
 
-    def _others(self, metric: str) -> list[str]:
-        lines = []
-        if self.reason == "wins" and self.use != self.highest:
-            found = self._gain(self.highest, metric)
-            lines.append(f"{self.highest} scores higher than {self.use}, but may do so by chance: {found}.")
-        if lower := [name for name, gain in self.gains.items() if gain.high < 0.0]:
-            lines.append(f"Below {self.plain} beyond chance: {_listed(lower)}.")
-        return lines
+    def _others(self) -> Iterator[str]:
+        if equal := self._of("equivalent"):
+            yield f"Equivalent to {self.plain} within {100.0 * self.share:g} %: {_listed(equal)}."
+        if self.reason == "better":
+            for name in self._of("undecided"):
+                if not self._is_not_higher(name):
+                    yield f"Undecided: {name} gains {self._gain(name)}. {self._wanted(name)}"
+        if lower := self._of("worse"):
+            yield f"Below {self.plain} beyond chance: {_listed(lower)}."
 
-    def _gain(self, name: str, metric: str) -> str:
+    def _of(self, verdict: Verdict) -> tuple[str, ...]:
+        """Names by gain, highest first."""
+        names = [name for name, found in self.verdicts.items() if found == verdict]
+        return tuple(sorted(names, key=lambda name: -self.gains[name].value))
+
+    def _is_not_higher(self, name: str) -> bool:
+        """Whether a strategy is not better by more than the margin, though it may be worse."""
         gain = self.gains[name]
-        return f"{gain.value:+.4f} in {metric} on validation, 95 % interval {gain.low:+.4f} to {gain.high:+.4f}"
+        return gain.positives >= FEWEST_POSITIVES and gain.high <= self.margin
+
+    def _gain(self, name: str) -> str:
+        return gain_text(self.gains[name], self.words, len(self.gains))
+
+    def _wanted(self, name: str) -> str:
+        return wanted_sentence(self.gains[name], self.margin)
 
 
-def joint_level(comparisons: int) -> float:
-    """The level at which so many intervals hold all together at 95 % or more (Bonferroni): above 0.95."""
-    return 1.0 - (1.0 - _CONFIDENCE) / max(comparisons, 1)
-
-
-def advise(
-    ranked: Sequence[str], plain: str, gains: Mapping[str, Interval], joint_gains: Mapping[str, Interval]
-) -> Advice:
-    """What to use. The highest of many strategies is often high by chance, so a win needs the wider interval.
-
-    Args:
-        ranked: names of all strategies, highest on validation first.
-        plain: which of them is plain boosting.
-        gains: of every other strategy over it, with 95 % intervals.
-        joint_gains: the same with intervals of `joint_level`.
-    """
-    known = {name for name, gain in gains.items() if gain.positives >= _FEWEST_POSITIVES}
-    winners = tuple(name for name in ranked if name in known and joint_gains[name].low > 0.0)
-    return Advice(
-        use=winners[0] if winners else plain,
-        reason=_reason(ranked[0], plain, gains, winners),
-        plain=plain,
-        highest=ranked[0],
-        gains=gains,
-        winners=winners,
+def wanted_sentence(gain: Interval, margin: float) -> str:
+    """What would decide an undecided comparison."""
+    wanted = positives_to_decide(gain, margin)
+    if wanted is None:
+        return "More positive rows in validation would decide it; these are too few to say how many."
+    return (
+        f"About {wanted:,} positive rows in validation would decide it if the gain stays as it is; there are "
+        f"{gain.positives:,}."
     )
-
-
-def _reason(highest: str, plain: str, gains: Mapping[str, Interval], winners: Sequence[str]) -> Reason:
-    if not gains:
-        return "alone"
-    if winners:
-        return "wins"
-    if any(gain.positives < _FEWEST_POSITIVES for gain in gains.values()):
-        return "unknown"
-    if highest == plain:
-        return "none is higher"
-    gain = gains[highest]
-    if not (math.isfinite(gain.low) and math.isfinite(gain.high)):
-        return "unknown"
-    return "chance among many" if gain.low > 0.0 else "chance"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -7,10 +7,18 @@ from functools import cached_property
 
 from pyspark.sql import DataFrame, SparkSession
 
-from imbalance_spark.comparison.advice import Advice, advise, joint_level
+from imbalance_spark.comparison.advice import Advice
 from imbalance_spark.comparison.backtest import Backtest, run_backtest
 from imbalance_spark.comparison.entities import entity_metrics
-from imbalance_spark.comparison.evaluate import StrategyResult, baseline, error_costs, evaluate_strategy, gains
+from imbalance_spark.comparison.evaluate import StrategyResult, baseline, error_costs, evaluate_strategy
+from imbalance_spark.comparison.gains import (
+    COST,
+    deciding_metric,
+    gains_over,
+    knows_costs,
+    of_strategy,
+    training_spread,
+)
 from imbalance_spark.comparison.prepare import STAGES as PREPARE_STAGES
 from imbalance_spark.comparison.prepare import PreparedOrders, prepare
 from imbalance_spark.comparison.score_strategies import score_strategies, with_days
@@ -38,7 +46,6 @@ class Comparison:
     Args:
         results: best first by the gate's metric on validation, of K classes by its macro average.
         plain: plain boosting.
-        gains: for each other strategy, what it has more of that metric, with the paired interval.
         baseline: what naming the largest class for every row of test gives.
         backtest: how every strategy fares over time, where `split.backtest` asks for it.
     """
@@ -48,7 +55,6 @@ class Comparison:
     decisions: Decisions
     results: tuple[StrategyResult, ...]
     plain: StrategyResult
-    gains: Mapping[str, Interval]
     baseline: Mapping[str, float]
     backtest: Backtest | None = None
 
@@ -79,15 +85,57 @@ class Comparison:
 
     @property
     def best(self) -> StrategyResult:
-        """The strategy that validation prefers; test had no say."""
-        return self.results[0]
+        """The strategy that is registered: the advised one, or as `gate.register` asks the highest on validation."""
+        if self.config.gate.register == "highest":
+            return self.results[0]
+        return next(result for result in self.results if result.name == self.advice.use)
+
+    @property
+    def deciding(self) -> str:
+        """What decides between two models: `cost`, or a ranking metric."""
+        return deciding_metric(self.config.gate.decide_by, self.config.gate.metric, self.decisions)
+
+    @property
+    def deciding_words(self) -> str:
+        """What a model gains that is better by what decides."""
+        if self.deciding == COST:
+            return "cost saved"
+        return self.deciding if self.is_single else f"macro {self.deciding}"
+
+    @cached_property
+    def gains(self) -> Mapping[str, Interval]:
+        """What each other strategy has more of `gate.metric` than plain boosting, with joint 95 % intervals."""
+        return gains_over(self.results, self.plain, self.config.gate.metric, self.decisions)
+
+    @cached_property
+    def savings(self) -> Mapping[str, Interval]:
+        """What each other strategy saves of plain boosting's cost, likewise; empty where errors have no cost."""
+        known = knows_costs(self.decisions)
+        return gains_over(self.results, self.plain, COST, self.decisions) if known else {}
+
+    def training_spreads(self, result: StrategyResult) -> dict[str, float]:
+        """Standard deviations over a strategy's repeated fits, by metric of validation; empty of a single fit."""
+        metrics = [self.config.gate.metric, *([COST] if knows_costs(self.decisions) else [])]
+        spreads = {self.names.macro(m) if m != COST else m: training_spread(result, m, self.decisions) for m in metrics}
+        return {name: spread for name, spread in spreads.items() if spread is not None}
+
+    def margin_of(self, value: float) -> float:
+        """The gain that is too small to matter, of a model that has `value` of what decides."""
+        return self.config.gate.equivalence_margin * abs(value)
 
     @cached_property
     def advice(self) -> Advice:
         """Which strategy to use, and whether any beats plain boosting beyond chance."""
-        ranked, level = [result.name for result in self.results], joint_level(len(self.gains))
-        joint = gains(self.results, self.plain, self.config.gate.metric, level=level)
-        return advise(ranked, self.plain.name, self.gains, joint)
+        metric, by_name = self.deciding, {COST: self.savings, self.config.gate.metric: self.gains}
+        plain = of_strategy(self.plain, metric, self.decisions)
+        found = by_name.get(metric)
+        return Advice(
+            plain=self.plain.name,
+            words=self.deciding_words,
+            gains=gains_over(self.results, self.plain, metric, self.decisions) if found is None else found,
+            margin=self.margin_of(plain.value),
+            share=self.config.gate.equivalence_margin,
+        )
 
 
 def target_names(classes: Sequence[str]) -> TargetNames:
@@ -117,15 +165,18 @@ def asked_decisions(config: RunConfig) -> Decisions:
     """How the config wants to decide, checked before Spark starts.
 
     Raises:
-        ConfigError: an objective is wrong, or `serve_objective` names none of them; all problems at once.
+        ConfigError: an objective is wrong, `serve_objective` names none of them, all problems at once; or the gate
+            decides by a cost that no objective has.
     """
-    return decisions_of(
+    decisions = decisions_of(
         config.objectives,
         config.serve_objective,
         config.orders.class_names,
         has_time=config.orders.time is not None,
         stops_by_cost=config.training.early_stopping_metric == "expected_cost",
     )
+    deciding_metric(config.gate.decide_by, config.gate.metric, decisions)
+    return decisions
 
 
 def check_to_compare(spark: SparkSession, config: RunConfig) -> None:
@@ -185,23 +236,39 @@ def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Prog
     Fits see training rows only; thresholds and the order of the strategies come from validation, or from the rows that
     a cross-fit held out, see `cross_fit`; test is reported and decides nothing.
 
-    Passes: see `write_train_table`, `fit_strategy` and `score_strategies`.
+    Passes: see `write_train_table`, `fit_strategy` and `score_strategies`, each once for every repeat.
     """
     decisions, task, names = asked_decisions(config), fit_task(config), target_names(prepared.classes)
     with progress.step("training rows") as step:
         tables = _training_tables(prepared, task)
         step.says(f"{prepared.run.pin('train').rows:,} rows in {config.training.num_workers} sorted parts")
-        if len(tables) > 1:
+        if prepared.folds is not None:
             step.says(f"and without each of {prepared.evaluation.folds} folds")
-    fitted = [_fit(prepared, tables, strategy, task, progress) for strategy in strategies_of(config.strategies)]
+    repeats = _repeat_tables(prepared, task)
+    fitted = [
+        _fit(prepared, tables, repeats, strategy, task, progress) for strategy in strategies_of(config.strategies)
+    ]
     with progress.step("score") as step:
         decisions = with_days(decisions, prepared, config)
         scored = score_strategies(prepared, fitted, decisions, config)
+        again = [
+            score_strategies(replace(prepared, run=run), [one.repeats[number] for one in fitted], decisions, config)
+            for number, (run, _, _) in enumerate(repeats)
+        ]
         entities = entity_metrics(prepared, fitted, config)
-        step.says(f"{len(fitted)} strategies in one scan")
+        step.says(
+            f"{len(fitted)} strategies in one scan" + (f" for each of {len(repeats) + 1} fits" if repeats else "")
+        )
     with progress.step("evaluate") as step:
         evaluated = [evaluate_strategy(s, scored[s.name], decisions, names) for s in fitted]
-        results = [replace(one, metrics={**one.metrics, **entities.get(one.name, {})}) for one in evaluated]
+        results = [
+            replace(
+                one,
+                metrics={**one.metrics, **entities.get(one.name, {})},
+                repeats=tuple(scores[one.name] for scores in again),
+            )
+            for one in evaluated
+        ]
         step.says(f"{len(decisions.names)} {_rules(names)} per strategy, from counts alone")
     metric = f"{VALIDATION}/{names.macro(config.gate.metric)}"
     results.sort(key=lambda result: result.metrics.get(metric, -math.inf), reverse=True)
@@ -212,7 +279,6 @@ def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Prog
         decisions=decisions,
         results=tuple(results),
         plain=plain,
-        gains=gains(results, plain, config.gate.metric),
         baseline=baseline(scored[results[0].name], TEST, decisions),
         backtest=_backtest(prepared, config, task, decisions, progress),
     )
@@ -272,17 +338,29 @@ def _training_tables(prepared: PreparedOrders, task: FitTask) -> list[tuple[Run,
     return tables
 
 
+def _repeat_tables(prepared: PreparedOrders, task: FitTask) -> list[tuple[Run, DataFrame, FitTask]]:
+    """For each repeat a bootstrap of the training rows, with where its fits are kept and their seeds."""
+    tables = []
+    for number in range(1, task.training.repeats):
+        part, again = prepared.run.part(f"repeat_{number + 1}"), task.repeated(number)
+        tables.append((part, write_train_table(part, prepared.inputs, again, is_bootstrap=True), again))
+    return tables
+
+
 def _fit(
     prepared: PreparedOrders,
     tables: Sequence[tuple[Run, DataFrame]],
+    repeats: Sequence[tuple[Run, DataFrame, FitTask]],
     strategy: Strategy,
     task: FitTask,
     progress: Progress,
 ) -> FittedStrategy:
     with progress.step(f"fit {strategy.name}") as step:
         fitted, *folds = [fit_strategy(run, train, strategy, task) for run, train in tables]
-        fitted = replace(fitted, folds=tuple(folds))
+        again = tuple(fit_strategy(run, train, strategy, other) for run, train, other in repeats)
+        fitted = replace(fitted, folds=tuple(folds), repeats=again)
         called = {k: f"of class {k}" if len(prepared.classes) == 2 else n for k, n in enumerate(prepared.classes)}
         rows = " + ".join(f"{rows:,} {called[label]}" for label, rows in sorted(fitted.fit_rows.items()))
-        step.says(f"{rows}; best of {fitted.booster.rounds_run} rounds: {fitted.booster.best_iteration + 1}")
+        times = f"; fitted {1 + len(repeats)} times" if repeats else ""
+        step.says(f"{rows}; best of {fitted.booster.rounds_run} rounds: {fitted.booster.best_iteration + 1}{times}")
     return fitted

@@ -76,7 +76,8 @@ def evaluation_of(config: RunConfig, by_split: Mapping[str, Mapping[int, int]]) 
         by_split: rows by fold and class number.
     """
     rarest = min(by_split[VALIDATION].values())
-    if config.evaluation == "holdout" or (config.evaluation == "auto" and rarest >= AUTO_BELOW):
+    keeps_validation = rarest >= AUTO_BELOW or config.training.repeats > 1
+    if config.evaluation == "holdout" or (config.evaluation == "auto" and keeps_validation):
         return Evaluation(method="holdout", rarest=rarest)
     known = min(by_split[TRAIN][k] + rows for k, rows in by_split[VALIDATION].items())
     return Evaluation(method="cross_fit", rarest=rarest, folds=max(2, min(config.split.cross_fit_folds, known)))

@@ -60,6 +60,7 @@ class RunPlan:
             listed.
         fit_rows: rows per class that are fitted on, before any sampling: of train, of a cross-fit of validation, too.
         stopping_rows: rows among them that early stopping looks at.
+        repeats: fits of each strategy on all rows; those after the first have tables of their own, bootstraps of these.
         tables: rows of each table that would be written, by name.
         passes: over the orders, by stage; see `_passes_over_orders`.
     """
@@ -71,9 +72,15 @@ class RunPlan:
     cost: str
     fit_rows: Mapping[Label, int]
     stopping_rows: int
+    repeats: int
     strategies: tuple[PlannedStrategy, ...]
     tables: Mapping[str, int]
     passes: Mapping[str, int]
+
+    @property
+    def fits(self) -> int:
+        """Fits in all, those of an ensemble's members, of folds and of repeats included."""
+        return (self.evaluation.fits + self.repeats - 1) * len(self.strategies)
 
     def lines(self) -> Iterator[str]:
         """The plan for a terminal."""
@@ -94,6 +101,7 @@ class RunPlan:
         yield f"Evaluation by {self.cost}."
         if self.evaluation.is_cross_fit:
             yield f"Each table is written once more without each of the {self.evaluation.folds} folds."
+        yield f"Fits: {self.fits:,}" + (f", each strategy {self.repeats} times." if self.repeats > 1 else ".")
         yield f"Tables below {self.location}:"
         yield from (f"  {name}: {rows:,} rows" for name, rows in self.tables.items())
         stages = ", ".join(f"{stage} {n}" for stage, n in self.passes.items() if n)
@@ -111,6 +119,7 @@ class RunPlan:
             "evaluation": asdict(self.evaluation) | {"fits_per_strategy": self.evaluation.fits, "cost": self.cost},
             "fit_rows": dict(self.fit_rows),
             "stopping_rows": self.stopping_rows,
+            "fits": self.fits,
             "strategies": [asdict(planned) for planned in self.strategies],
             "tables": {"location": self.location, "rows": dict(self.tables)},
             "passes": dict(self.passes),
@@ -156,6 +165,7 @@ def plan_run(spark: SparkSession, config: RunConfig, progress: Progress) -> RunP
         cost=evaluation.cost(config),
         fit_rows=fit_rows,
         stopping_rows=stopping_rows,
+        repeats=config.training.repeats,
         strategies=strategies,
         tables={**copied, "quarantined": inspected.report.quarantined, **own, "train": train_rows, **scored},
         passes=_passes_over_orders(inspected, evaluation, config),
@@ -208,8 +218,8 @@ def _planned(strategy: Strategy, fit_rows: Mapping[Label, int], config: RunConfi
 def _passes_over_orders(inspected: InspectedOrders, evaluation: Evaluation, config: RunConfig) -> dict[str, int]:
     """Passes of each stage over the orders, as the stages' own docstrings count them.
 
-    One more where a search for the split's bounds has to be repeated. The gate's pass is for a champion of another
-    run, which may not be there.
+    One more where a search for the split's bounds has to be repeated. The gate's passes are for a champion of another
+    run, which may not be there; one more where it was trained on rows of this validation.
     """
     orders, report, source = config.orders, inspected.report, inspected.source
     compares_champion = config.tracking.registered_model is not None and config.gate.mode != "disabled"
@@ -221,9 +231,10 @@ def _passes_over_orders(inspected: InspectedOrders, evaluation: Evaluation, conf
         "evaluation": _split_passes(_trained_counts(inspected, evaluation), config) * evaluation.is_cross_fit,
         "categories": int(bool(orders.categorical)),
         "audit": 1 + _parts(len(report.large_integers)) + _parts(len(orders.numeric)) * (config.split.by == "time"),
-        "training rows": evaluation.fits * (_cut_off_passes(_trained_counts(inspected, evaluation), config) + 1),
-        "score": 1 + asked_decisions(config).needs_days,
-        "gate": int(compares_champion),
+        "training rows": (evaluation.fits + config.training.repeats - 1)
+        * (_cut_off_passes(_trained_counts(inspected, evaluation), config) + 1),
+        "score": config.training.repeats + asked_decisions(config).needs_days,
+        "gate": 2 * compares_champion,
     }
 
 

@@ -28,7 +28,6 @@ from imbalance_spark.metrics.intervals import (
     jackknife_interval,
     rarest_of,
     scale_of,
-    target_differences,
     target_intervals,
 )
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
@@ -80,6 +79,8 @@ class StrategyResult:
     ledger: Mapping[str, LedgerCheck]
     metrics: Mapping[str, float]
     intervals: Mapping[str, Interval]
+    repeats: tuple[ScoredStrategy, ...] = ()
+    """What further fits of the strategy scored on the same rows; see `training.repeats`."""
 
     @property
     def name(self) -> str:
@@ -129,32 +130,6 @@ def evaluate_strategy(
         metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
         intervals=intervals,
     )
-
-
-def gains(
-    results: Sequence[StrategyResult], against: StrategyResult, metric: str, *, level: float = 0.95
-) -> dict[str, Interval]:
-    """By strategy, how much more of a validation metric it has than `against`, with its paired interval."""
-    others = [result for result in results if result is not against]
-    return {result.name: gain_over(result, against.held_out, metric, level=level) for result in others}
-
-
-def gain_over(result: StrategyResult, other: HeldOutCounts, metric: str, *, level: float = 0.95) -> Interval:
-    """How much more of a validation metric a strategy has than another model on the same rows.
-
-    Args:
-        metric: `average_precision` or `roc_auc`, as macro average over the targets.
-    Raises:
-        DataContractError: the other model has other classes, or was counted on other rows.
-    """
-    mine, theirs = result.held_out.bucketed(VALIDATION), other.bucketed(VALIDATION)
-    names = TargetNames(tuple(map(str, range(len(mine)))))
-    macro = names.macro(metric)
-
-    def averaged(curves: Sequence[Curve]) -> Mapping[str, float]:
-        return {macro: ranking_metrics(curves, names, [metric])[macro]}
-
-    return target_differences(mine, theirs, averaged, level=level)[macro]
 
 
 def error_costs(decisions: Decisions) -> dict[str, float]:

@@ -1,23 +1,21 @@
-"""Whether the best strategy of a run takes the champion's place in the registry."""
+"""Whether the strategy that a run registers takes the champion's place in the registry."""
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from imbalance_spark.comparison.advice import wanted_sentence
+from imbalance_spark.comparison.champion import ChampionGain, compare_with_champion
 from imbalance_spark.comparison.compare import Comparison
-from imbalance_spark.comparison.evaluate import StrategyResult, chosen_thresholds, gain_over
-from imbalance_spark.comparison.score_strategies import count_candidate
+from imbalance_spark.comparison.evaluate import StrategyResult, chosen_thresholds
+from imbalance_spark.comparison.gains import Verdict, gain_text, verdict_of
 from imbalance_spark.core.columns import VALIDATION
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.intervals import Interval
-from imbalance_spark.orders.model_inputs import model_inputs
-from imbalance_spark.orders.schema import check_features
-from imbalance_spark.scoring.bundle import ModelBundle
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
-from imbalance_spark.tracking.registry import RegisteredVersion, bundle_of_version, champion_of
+from imbalance_spark.tracking.registry import RegisteredVersion, champion_of
 from imbalance_spark.tracking.runs import has_identity, strategy_identity
 
 Outcome = Literal["promote", "keep", "standing"]
-"""The best strategy is to be the champion; the present one stays; the run's own model is the champion already."""
+"""The run's strategy is to be the champion; the present one stays; the run's own model is the champion already."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +24,10 @@ class GateDecision:
 
     Args:
         against: the champion's version that was compared with; None where there is none.
-        gain: what the best strategy has more of the gate's metric than the champion, on the same validation rows, with
-            its paired interval; None where nothing was compared.
+        gain: how much better the run's strategy is than the champion in what decides, on the same validation rows,
+            with the paired interval that decides; None where nothing was compared.
+        verdict: what that interval says.
+        problem: why the champion could not be compared, and what to do; None where it was, or was not to be.
     """
 
     mode: str
@@ -35,6 +35,8 @@ class GateDecision:
     reasons: tuple[str, ...]
     against: str | None = None
     gain: Interval | None = None
+    verdict: Verdict | None = None
+    problem: str | None = None
 
     @property
     def moves_alias(self) -> bool:
@@ -56,13 +58,15 @@ class GateDecision:
 
 
 def decide_promotion(comparison: Comparison) -> GateDecision:
-    """Compare the best strategy with the registry's champion on this run's validation rows.
+    """Compare the strategy that the run registers with the registry's champion on this run's validation rows.
 
-    It is better when the whole 95 % interval of the paired difference in `gate.metric` (of K classes its macro
-    average) is above 0, so that no champion falls to chance; and its probabilities must be right on average. Where
-    there is no champion yet, the first model becomes it. A champion of other classes cannot be compared, and stays.
+    It is better when the whole interval of the paired difference in what decides (see `gate.decide_by`) is above 0;
+    and its probabilities must be right on average. Since that strategy was chosen among all of the run's on these
+    rows, the interval has the joint level of as many comparisons: no champion falls to the luck of the best of many.
+    Where there is no champion yet, the first model becomes it. What becomes of a champion that cannot be compared is
+    `gate.incomparable`.
 
-    Passes: those of `count_candidate`, where there is a champion of another run; its counts are kept in the run.
+    Passes: those of `compare_with_champion`, where there is a champion of another run.
     """
     mode, name = comparison.config.gate.mode, comparison.config.tracking.registered_model
     if name is None:
@@ -79,16 +83,14 @@ def decide_promotion(comparison: Comparison) -> GateDecision:
     if has_identity(champion.run_id, identity):
         return GateDecision(mode=mode, outcome="standing", reasons=(f"{champion.label} is this model.",))
     try:
-        counts = _champion_counts(comparison, champion)
-        gain = gain_over(comparison.best, counts, comparison.config.gate.metric)
+        found = compare_with_champion(comparison, champion)
     except DataContractError as error:
-        reason = f"{champion.label} cannot be compared on these rows: {error}"
-        return GateDecision(mode=mode, outcome="keep", reasons=(reason,), against=champion.version)
-    return _compared(comparison, champion, gain)
+        return _incomparable(comparison, champion, f"{champion.label} cannot be compared on these rows: {error}")
+    return _compared(comparison, champion, found)
 
 
 def gate_problems(comparison: Comparison) -> list[str]:
-    """Why the best strategy does not meet the config's gate; empty when it does."""
+    """Why the registered strategy does not meet the config's gate; empty when it does."""
     gate, best = comparison.config.gate, comparison.best
     value = best.metrics.get(f"{VALIDATION}/{comparison.names.macro(gate.metric)}", 0.0)
     problems = []
@@ -113,25 +115,49 @@ def subject(comparison: Comparison, result: StrategyResult, target: str) -> str:
     return result.name if comparison.is_single else f"{result.name}, {target}"
 
 
-def _compared(comparison: Comparison, champion: RegisteredVersion, gain: Interval) -> GateDecision:
-    best, is_better = comparison.best, gain.low > 0.0
+def _incomparable(comparison: Comparison, champion: RegisteredVersion, reason: str) -> GateDecision:
+    gate = comparison.config.gate
+    if gate.incomparable == "replace":
+        why = "gate.incomparable is replace: this run's model takes its place without a comparison."
+        reasons = (reason, why, *_calibration_sentences(comparison))
+        return GateDecision(mode=gate.mode, outcome="promote", reasons=reasons, against=champion.version)
+    fix = (
+        "Look at both models, then set gate.incomparable: replace for one run, or move the alias champion in MLflow; "
+        "gate.incomparable: keep keeps the champion without an error."
+    )
+    problem = f"{reason} {fix}" if gate.incomparable == "fail" else None
+    return GateDecision(
+        mode=gate.mode, outcome="keep", reasons=(reason, fix), against=champion.version, problem=problem
+    )
+
+
+def _compared(comparison: Comparison, champion: RegisteredVersion, found: ChampionGain) -> GateDecision:
+    gain, margin = found.gain, found.margin
+    best, verdict = comparison.best, verdict_of(gain, margin)
     rows = "positive validation rows" if comparison.is_single else "validation rows of the rarest class"
-    found = (
-        f"{comparison.metric} of {best.name} on {gain.positives:,} {rows} is {gain.value:+.4f} against "
-        f"{champion.label}, 95 % interval {gain.low:+.4f} to {gain.high:+.4f}: "
-        f"{'better' if is_better else 'not better than chance gives'}."
+    share = 100.0 * comparison.config.gate.equivalence_margin
+    says = {
+        "better": "better.",
+        "worse": "worse.",
+        "equivalent": f"equivalent within {share:g} %, and a champion falls to a better model alone.",
+        "undecided": f"undecided. {wanted_sentence(gain, margin)}",
+    }
+    says_all = (
+        f"{best.name} against {champion.label} on {gain.positives:,} {rows}: "
+        f"{gain_text(gain, comparison.deciding_words, len(comparison.results))}: {says[verdict]}"
     )
     return GateDecision(
         mode=comparison.config.gate.mode,
-        outcome="promote" if is_better and best.ledger_passed else "keep",
-        reasons=(found, *_calibration_sentences(comparison), *([gain.warning] if gain.warning else [])),
+        outcome="promote" if verdict == "better" and best.ledger_passed else "keep",
+        reasons=(says_all, found.rows, *_calibration_sentences(comparison), *([gain.warning] if gain.warning else [])),
         against=champion.version,
         gain=gain,
+        verdict=verdict,
     )
 
 
 def _calibration_sentences(comparison: Comparison) -> list[str]:
-    """Whether the best strategy's probabilities are right on average; of K classes in one sentence if all are."""
+    """Whether the registered strategy's probabilities are right on average; of K classes in one sentence if all are."""
     best = comparison.best
     if comparison.is_single:
         return [check.sentence for check in best.ledger.values()]
@@ -147,23 +173,3 @@ def _failed_checks(comparison: Comparison, best: StrategyResult) -> list[str]:
         for target, check in best.ledger.items()
         if not check.passed
     ]
-
-
-def _champion_counts(comparison: Comparison, champion: RegisteredVersion) -> HeldOutCounts:
-    def counted() -> Any:
-        return _counted(comparison, bundle_of_version(champion)).to_records()
-
-    step = f"counts_champion_{champion.model_id}"
-    return HeldOutCounts.from_records(comparison.prepared.run.document(step, counted))
-
-
-def _counted(comparison: Comparison, bundle: ModelBundle) -> HeldOutCounts:
-    config, prepared = comparison.config, comparison.prepared
-    if bundle.label != prepared.report.label:
-        raise DataContractError(f"it knows the classes {list(bundle.classes)}, here are {list(prepared.classes)}.")
-    check_features(prepared.orders, bundle.numeric, bundle.categorical)
-    roles = config.orders.model_copy(update={"numeric": bundle.numeric, "categorical": bundle.categorical})
-    inputs = model_inputs(
-        prepared.orders, roles, prepared.report.label, bundle.categories, keep=prepared.passed_columns
-    )
-    return count_candidate(prepared, inputs, bundle, comparison.decisions, config)

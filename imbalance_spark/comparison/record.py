@@ -9,6 +9,7 @@ from typing import Any
 
 from imbalance_spark.comparison.compare import Comparison, bundle_of
 from imbalance_spark.comparison.evaluate import StrategyResult
+from imbalance_spark.comparison.gains import COST
 from imbalance_spark.comparison.gate import GateDecision, gate_problems
 from imbalance_spark.comparison.report.figures import comparison_figures, strategy_figures
 from imbalance_spark.comparison.report.page import html_page
@@ -33,7 +34,7 @@ from imbalance_spark.metrics.plots import pngs
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.threshold.class_rules import rule_to_dict
 from imbalance_spark.tracking.models import log_bundle, register_version
-from imbalance_spark.tracking.registry import CHALLENGER, CHAMPION, Registered, challenge, promote
+from imbalance_spark.tracking.registry import CHALLENGER, CHAMPION, SPLIT_RECORD, Registered, challenge, promote
 from imbalance_spark.tracking.runs import (
     Evidence,
     log_evidence,
@@ -63,7 +64,7 @@ class LoggedRun:
 
 
 def log_comparison(comparison: Comparison, experiment_id: str, decision: GateDecision) -> LoggedRun:
-    """Log the parent run and one nested run per strategy; register the best model, and do what the gate decided.
+    """Log the parent run and one nested run per strategy; register one model, and do what the gate decided.
 
     Called again for the same run id, it goes on with the runs that are there.
     """
@@ -71,13 +72,15 @@ def log_comparison(comparison: Comparison, experiment_id: str, decision: GateDec
     run_id = prepared.run.run_id
     with tracked_run(experiment_id, run_id, parent_identity(run_id)) as parent_id:
         log_orders_input(parent_id, config.name, prepared.location, prepared.version)
-        logged = [_log_strategy(comparison, result, experiment_id, parent_id) for result in comparison.results]
-        runs = dict(zip([result.name for result in comparison.results], [run for run, _ in logged], strict=True))
+        logged = {
+            result.name: _log_strategy(comparison, result, experiment_id, parent_id) for result in comparison.results
+        }
+        runs = {name: run for name, (run, _) in logged.items()}
         log_evidence(parent_id, parent_evidence(comparison, retune_commands(runs, config.tracking.uri)))
         asked = None
         if config.tracking.registered_model is not None and not gate_problems(comparison):
             prepared.run.require_lock()
-            asked = _asked_alias(config.tracking.registered_model, logged[0][1], decision)
+            asked = _asked_alias(config.tracking.registered_model, logged[comparison.best.name][1], decision)
         # Before the alias moves: a run that is killed right after says the same when it is started again.
         log_evidence(parent_id, _kept_gate_evidence(prepared.run, decision, asked))
         registered = None if asked is None else _give_alias(asked, decision)
@@ -94,7 +97,7 @@ def retune_commands(run_ids: Mapping[str, str], uri: str) -> dict[str, str]:
 
 
 def parent_evidence(comparison: Comparison, commands: Mapping[str, str]) -> Evidence:
-    """What the parent run is given: what was asked for, the report, and the numbers of the best strategy.
+    """What the parent run is given: what was asked for, the report, and the numbers of the registered strategy.
 
     Args:
         commands: those of `retune_commands`.
@@ -112,6 +115,7 @@ def parent_evidence(comparison: Comparison, commands: Mapping[str, str]) -> Evid
             "split_seed": config.split.seed,
             "evaluation": prepared.evaluation.method,
             "num_workers": config.training.num_workers,
+            "repeats": config.training.repeats,
             "early_stopping_metric": config.training.early_stopping_metric,
             "severity": prepared.diagnosis.severity,
             "best_strategy": best.name,
@@ -137,9 +141,10 @@ def parent_evidence(comparison: Comparison, commands: Mapping[str, str]) -> Evid
         },
         documents={
             "config.json": masked_settings(dump(config)),
-            "split.json": prepared.split_record,
+            SPLIT_RECORD: prepared.split_record,
             "diagnosis.json": prepared.diagnosis.to_dict(),
             "audit.json": prepared.audit.to_dict(),
+            "advice.json": comparison.advice.to_dict() | {"registered": best.name},
             "quarantine.json": dict(prepared.report.by_rule),
         },
         images={f"plots/{name}.png": image for name, image in images.items()},
@@ -192,10 +197,15 @@ def strategy_evidence(comparison: Comparison, result: StrategyResult) -> Evidenc
     own = _single_documents(comparison, result) if comparison.is_single else _class_documents(comparison, result)
     return Evidence(
         params={"strategy": result.name, **recipe.logged},
-        tags={"ledger": " ".join(s if comparison.is_single else f"{target}: {s}" for target, s in checks.items())},
+        tags={
+            "ledger": " ".join(s if comparison.is_single else f"{target}: {s}" for target, s in checks.items()),
+            "verdict": comparison.advice.verdicts.get(result.name, "plain"),
+        },
         metrics={
             **result.metrics,
             **_interval_ends(result.intervals),
+            **_gain_metrics(comparison, result),
+            **{f"training/{name}/sd": spread for name, spread in comparison.training_spreads(result).items()},
             **_bracket_ends(comparison, result),
             "best_round": booster.best_iteration + 1,
             **_neighbour_metrics(result),
@@ -209,6 +219,7 @@ def strategy_evidence(comparison: Comparison, result: StrategyResult) -> Evidenc
             "calibration.json": result.calibration.to_dict(),
             "intervals.json": {name: _interval_record(interval) for name, interval in result.intervals.items()},
             "segments.json": _segments(comparison, result, logged),
+            **_gain_documents(comparison, result),
             **({"neighbours.json": result.fitted.neighbours} if result.fitted.neighbours else {}),
             **own,
         },
@@ -336,6 +347,22 @@ def _interval_record(interval: Interval) -> dict[str, Any]:
     return asdict(interval) | ends
 
 
+def _gains(comparison: Comparison, result: StrategyResult) -> dict[str, Interval]:
+    """By metric, how much better a strategy is than plain boosting, with joint intervals; of plain boosting nothing."""
+    by_metric = {comparison.names.macro(comparison.config.gate.metric): comparison.gains, COST: comparison.savings}
+    return {f"gain/{name}": gains[result.name] for name, gains in by_metric.items() if result.name in gains}
+
+
+def _gain_metrics(comparison: Comparison, result: StrategyResult) -> dict[str, float]:
+    gains = _gains(comparison, result)
+    return {name: gain.value for name, gain in gains.items()} | _interval_ends(gains)
+
+
+def _gain_documents(comparison: Comparison, result: StrategyResult) -> dict[str, Any]:
+    gains = _gains(comparison, result)
+    return {"gains.json": {name: _interval_record(gain) for name, gain in gains.items()}} if gains else {}
+
+
 def _interval_ends(intervals: Mapping[str, Interval]) -> dict[str, float]:
     """The finite ends of intervals as metrics of their own."""
     ends: dict[str, float] = {}
@@ -399,7 +426,12 @@ def _gate_evidence(decision: GateDecision, registered: Registered | None) -> Evi
     alias = "-" if registered is None else registered.alias
     lines = decision.lines() if registered is None else [*decision.lines(), f"Alias: {alias}. {registered.reason}"]
     return Evidence(
-        tags={"gate.mode": decision.mode, "gate.outcome": decision.outcome, "gate.alias": alias},
+        tags={
+            "gate.mode": decision.mode,
+            "gate.outcome": decision.outcome,
+            "gate.verdict": decision.verdict or "-",
+            "gate.alias": alias,
+        },
         metrics={name: value for name, value in found.items() if math.isfinite(value)},
         texts={"gate.txt": "\n".join(lines)},
         documents={"gate.json": {**decision.to_dict(), "alias": alias}},

@@ -43,7 +43,7 @@ class RunResult:
 
     @property
     def best(self) -> StrategyResult:
-        """The strategy that validation prefers."""
+        """The strategy that is registered: the advised one, or the highest on validation; see `gate.register`."""
         return self.comparison.best
 
     @property
@@ -53,7 +53,7 @@ class RunResult:
 
     @property
     def problems(self) -> list[str]:
-        """Why the best strategy does not meet the config's gate; empty when it does."""
+        """Why the registered strategy does not meet the config's gate; empty when it does."""
         return gate_problems(self.comparison)
 
     @cached_property
@@ -108,7 +108,7 @@ def run(spark: SparkSession, config: RunConfig, orders: DataFrame | None = None,
             folder and read from there; their row count and fingerprint are part of the run id.
         quiet: print no stages to stderr.
     Returns:
-        The comparison, the gate's decision and where they are logged. A best strategy below the config's gate is no
+        The comparison, the gate's decision and where they are logged. A strategy below the config's gate is no
         error: it is not registered, and `problems` says why.
     Raises:
         ImbalanceSparkError: config, data, cluster or MLflow do not allow it.

@@ -11,6 +11,7 @@ from typing import Any
 from pyspark.sql import DataFrame
 
 from imbalance_spark.calibration import (
+    Calibrator,
     ChosenCalibration,
     LedgerCheck,
     MulticlassTemperature,
@@ -29,7 +30,7 @@ from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.grid import FloatArray, LogitGrid
 from imbalance_spark.metrics.spark_counts import count_days
 from imbalance_spark.scoring.boosters import Candidate
-from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.scoring.bundle import SERVED, ModelBundle
 from imbalance_spark.scoring.held_out import (
     CountedModel,
     collect_temperature_losses,
@@ -43,6 +44,9 @@ from imbalance_spark.threshold.class_rules import ChosenClassThresholds, Rule, c
 from imbalance_spark.threshold.decisions import Decisions
 from imbalance_spark.threshold.rule import Fit
 from imbalance_spark.train_only.strategies.fit import FittedStrategy
+
+SERVED_RULE = "served"
+"""Under this name the rule that another run's model of K classes is served by is counted."""
 
 CHOOSE = "choose"
 """The half of validation that checks a calibration which the other half was used for."""
@@ -120,9 +124,11 @@ def candidate_of(fitted: FittedStrategy) -> Candidate:
 
 
 def count_candidate(
-    prepared: PreparedOrders, inputs: DataFrame, bundle: ModelBundle, decisions: Decisions, config: RunConfig
+    prepared: PreparedOrders, inputs: DataFrame, bundle: ModelBundle, config: RunConfig
 ) -> HeldOutCounts:
     """Counts of another run's model on the rows that this run's strategies were counted on; nothing is written.
+
+    Of K classes its decisions are counted, too, by the rule that it is served by.
 
     Passes: one over validation and test.
 
@@ -133,10 +139,36 @@ def count_candidate(
     candidate = Candidate(
         name="champion", model_bytes=bundle.model_bytes, features=features, correction=bundle.correction
     )
+    return _count_one(prepared, inputs, candidate, bundle.calibrator, bundle.rule_of(SERVED), config)
+
+
+def count_strategy(
+    prepared: PreparedOrders,
+    inputs: DataFrame,
+    fitted: FittedStrategy,
+    calibration: ChosenCalibration | ChosenTemperature,
+    rule: Rule,
+    config: RunConfig,
+) -> HeldOutCounts:
+    """Counts of a strategy of this run on some of its validation and test rows, as `count_candidate` counts.
+
+    Passes: one over these rows.
+    """
+    return _count_one(prepared, prepared.scored(inputs), candidate_of(fitted), calibration.calibrator, rule, config)
+
+
+def _count_one(
+    prepared: PreparedOrders,
+    inputs: DataFrame,
+    candidate: Candidate,
+    calibrator: Calibrator,
+    rule: Rule,
+    config: RunConfig,
+) -> HeldOutCounts:
     if len(prepared.classes) == 2:
         return _scan(inputs, [candidate], config)[candidate.name]
-    assert isinstance(bundle.calibrator, MulticlassTemperature), "as of every model of K classes"  # noqa: S101
-    model = CountedModel(correction=bundle.correction, temperature=bundle.calibrator, rules=decisions.fixed)
+    assert isinstance(calibrator, MulticlassTemperature), "as of every model of K classes"  # noqa: S101
+    model = CountedModel(correction=candidate.correction, temperature=calibrator, rules={SERVED_RULE: rule})
     return _count(_margins(inputs, [candidate], config), {candidate.name: model}, config)[candidate.name]
 
 

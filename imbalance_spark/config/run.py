@@ -1,5 +1,6 @@
 """What a run is asked to do: its sections put together, and what does not go together."""
 
+import warnings
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -32,24 +33,45 @@ class ScoringConfig(Section):
     label_delay_days: Annotated[int, Field(ge=0, le=3650)] = 0
 
 
-class GateConfig(Section):
-    """What the best strategy must reach, else exit code 4; and what it is chosen by, on validation.
+DecideBy = Literal["auto", "cost", "average_precision", "roc_auc"]
 
-    Args:
-        mode: of the registry: `enabled` makes the best strategy champion where it beats the present one, `dry_run`
-            says whether it would, `disabled` compares nothing. In each of them its model is registered.
-        metric: by which strategies are ranked, and challenger and champion are compared; of three or more classes
-            its macro average.
-        minimum: value of that metric below which nothing is registered.
-        require_reachable: whether `serve_objective` must be within reach of some threshold.
-        require_ledger: whether the best strategy's probabilities must be right on average.
-    """
+with warnings.catch_warnings():
+    # `register` is a method of the metaclass, which no section and no instance of one has.
+    warnings.filterwarnings("ignore", 'Field name "register"')
 
-    mode: Literal["disabled", "dry_run", "enabled"] = "enabled"
-    metric: Literal["average_precision", "roc_auc"] = "average_precision"
-    minimum: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    require_reachable: bool = False
-    require_ledger: bool = False
+    class GateConfig(Section):
+        """Which strategy is registered, by what models are compared on validation, and what they must reach.
+
+        A strategy that misses `minimum` or a requirement ends the job with exit code 4.
+
+        Args:
+            mode: of the registry: `enabled` makes the registered strategy champion where it is better than the present
+                one, `dry_run` says whether it would, `disabled` compares nothing. In each of them its model is
+                registered.
+            register: `advised` registers the strategy that the advice names, `highest` the first by `metric`, be it by
+                chance.
+            metric: by which strategies are ranked; of three or more classes its macro average.
+            decide_by: what a strategy or a challenger must be better in, beyond chance: `cost` of the serving
+                objective, a ranking metric, or `auto`, the cost where `serve_objective` is one and `metric` elsewhere.
+            equivalence_margin: two models are equivalent where what decides differs by at most this share of what plain
+                boosting, or the champion, has.
+            incomparable: a champion that cannot be compared (other classes, a column that is gone, damaged files, or
+                trained on nearly all of these rows) makes the job `fail` with exit code 5 at its end, is `keep` kept,
+                or is `replace` replaced; whichever it is, the model is registered.
+            minimum: value of `metric` below which nothing is registered.
+            require_reachable: whether `serve_objective` must be within reach of some threshold.
+            require_ledger: whether the registered strategy's probabilities must be right on average.
+        """
+
+        mode: Literal["disabled", "dry_run", "enabled"] = "enabled"
+        register: Literal["advised", "highest"] = "advised"
+        metric: Literal["average_precision", "roc_auc"] = "average_precision"
+        decide_by: DecideBy = "auto"
+        equivalence_margin: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.01
+        incomparable: Literal["fail", "keep", "replace"] = "fail"
+        minimum: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+        require_reachable: bool = False
+        require_ledger: bool = False
 
 
 class SparkConfig(Section):
@@ -121,6 +143,11 @@ class RunConfig(Section):
         classes = self.orders.class_names or TWO_CLASSES
         for strategy in self.strategies:
             problems += strategy.problems(classes, self.orders.numeric, self.orders.categorical)
+        if self.evaluation == "cross_fit" and self.training.repeats > 1:
+            problems.append(
+                f"training.repeats is {self.training.repeats}, but with evaluation: cross_fit each strategy is fitted "
+                "several times already: set repeats to 1, or evaluation to holdout"
+            )
         problems += self._stacking_problems()
         if problems:
             raise ValueError("; ".join(problems))

@@ -70,6 +70,12 @@ class QualityGateError(ImbalanceSparkError):
     exit_code = 4
 
 
+class IncomparableChampionError(ImbalanceSparkError):
+    """A complete run whose model could not be compared with the champion; see `gate.incomparable`."""
+
+    exit_code = 5
+
+
 class TrainingError(ImbalanceSparkError):
     """A fit that failed for a reason other than the config or the data contract."""
 

@@ -310,7 +310,7 @@ def _limits(
         return _limits_of_constant(value, scale, level, groups)
     on_scale = scale if np.isfinite(scale.forward(values)).all() else REAL
     moved = on_scale.forward(without)
-    reach = float(stdtrit(_degrees_of_freedom(moved), 0.5 + level / 2.0)) * jackknife_error(moved)
+    reach = float(stdtrit(degrees_of_freedom(moved), 0.5 + level / 2.0)) * jackknife_error(moved)
     centre = on_scale.forward(np.array([value]))[0]
     low, high = on_scale.inverse(np.array([centre - reach, centre + reach]))
     return max(float(low), scale.low), min(float(high), scale.high), None
@@ -344,7 +344,7 @@ def jackknife_error(without: FloatArray) -> float:
     return math.sqrt((buckets - 1) / buckets * float(np.sum((without - without.mean()) ** 2)))
 
 
-def _degrees_of_freedom(without: FloatArray) -> float:
+def degrees_of_freedom(without: FloatArray) -> float:
     """2 n / (kurtosis - 1): the variance of a sum of squares, matched to a chi-squared one (Satterthwaite, 1946)."""
     buckets, squares = len(without), (without - without.mean()) ** 2
     kurtosis = buckets * float(np.sum(squares**2)) / float(np.sum(squares)) ** 2

@@ -129,7 +129,7 @@ def _version(name: str) -> str:
 _RUN_ID, _STRATEGY = strategy_identity("", "")
 
 
-_PARENT = "mlflow.parentRunId"
+PARENT = "mlflow.parentRunId"
 
 
 _RETUNED_FROM, BUNDLE_SHA256 = "imbalance_spark.retuned_from", "imbalance_spark.bundle_sha256"
@@ -183,12 +183,12 @@ def load_logged_model(uri: str, run_id: str) -> LoggedModel:
         return LoggedModel(
             run_id=run.info.run_id,
             experiment_id=run.info.experiment_id,
-            parent_run_id=run.data.tags.get(_PARENT),
+            parent_run_id=run.data.tags.get(PARENT),
             bundle=bundle,
             documents=_documents(run.info.run_id),
             registered_name=name,
             registered_version=number,
-            orders_per_day=_orders_per_day(MlflowClient(), run.data.tags.get(_PARENT)),
+            orders_per_day=_orders_per_day(MlflowClient(), run.data.tags.get(PARENT)),
         )
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import mlflow
 from mlflow.entities.model_registry import ModelVersion
@@ -11,12 +12,14 @@ from mlflow.tracking import MlflowClient
 
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.scoring.bundle import ModelBundle
-from imbalance_spark.tracking.models import BUNDLE_SHA256, load_bundle, register_version
+from imbalance_spark.tracking.models import BUNDLE_SHA256, PARENT, load_bundle, register_version
 from imbalance_spark.tracking.store import NOT_FOUND, refuse_absent_file, short_waits, store_alone, store_errors
 
 _ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@]+))")
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+SPLIT_RECORD = "split.json"
+"""Of a job's parent run: how its orders were split."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +129,23 @@ def bundle_of_version(version: RegisteredVersion) -> ModelBundle:
         DataContractError: its files do not match its manifest.
     """
     return load_bundle(version.model_id, version.bundle_sha256)
+
+
+def split_record_of(version: RegisteredVersion) -> Mapping[str, Any] | None:
+    """How the orders of the run that trained a version were split, as `SplitPlan.to_dict` has it.
+
+    Returns:
+        None where MLflow has no such record: the run was deleted, or another tool logged the model.
+    """
+    client = MlflowClient()
+    try:
+        parent = client.get_run(version.run_id).data.tags.get(PARENT, version.run_id)
+        names = [file.path for file in client.list_artifacts(parent)]
+    except MlflowException as error:
+        if error.error_code in NOT_FOUND:
+            return None
+        raise
+    return mlflow.artifacts.load_dict(f"runs:/{parent}/{SPLIT_RECORD}") if SPLIT_RECORD in names else None
 
 
 def promote(name: str, version: str, against: str | None, reason: str) -> Registered:

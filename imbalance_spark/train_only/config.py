@@ -44,6 +44,9 @@ class TrainingConfig(Section):
         early_stopping_metric: computed over the rows of all workers; `expected_cost` takes its costs from the first
             objective with constant ones.
         seed: of what a fit draws.
+        repeats: fits of each strategy; those after the first have other seeds and a bootstrap of the training rows
+            (whole groups), so that the spread of training is part of every verdict on strategies. The first serves.
+            With fewer than 5 the spread itself is uncertain, and intervals are very wide.
         stall_limit_s: seconds in which no round ends and no row is loaded, after which a fit is cancelled and begun
             again. Like the two below it has no say in the result, nor in the run id.
         max_fit_attempts: how often a fit is begun that lost a worker or was cancelled, the first time counted.
@@ -56,6 +59,7 @@ class TrainingConfig(Section):
     early_stopping_rounds: Annotated[int, Field(ge=1)] = 20
     early_stopping_metric: Literal["log_loss", "average_precision", "expected_cost"] = "log_loss"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 7
+    repeats: Annotated[int, Field(ge=1, le=100)] = 1
     stall_limit_s: Annotated[float, Field(gt=0.0)] = 600.0
     max_fit_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     slot_wait_s: Annotated[float, Field(ge=0.0)] = 60.0

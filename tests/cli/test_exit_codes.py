@@ -11,7 +11,14 @@ from pyspark.sql import functions as F
 
 from imbalance_spark.cli.exit_codes import run_job
 from imbalance_spark.core.columns import SPLIT
-from imbalance_spark.core.errors import ConfigError, DataContractError, LeakageError, QualityGateError, TrainingError
+from imbalance_spark.core.errors import (
+    ConfigError,
+    DataContractError,
+    IncomparableChampionError,
+    LeakageError,
+    QualityGateError,
+    TrainingError,
+)
 from imbalance_spark.core.spark_errors import describe
 from imbalance_spark.train_only.guard import only_train
 
@@ -24,7 +31,13 @@ def ends(error: Exception) -> tuple[int, str]:
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(ConfigError("c"), 2), (DataContractError("d"), 3), (QualityGateError("q"), 4), (KeyError("k"), 1)],
+    [
+        (ConfigError("c"), 2),
+        (DataContractError("d"), 3),
+        (QualityGateError("q"), 4),
+        (IncomparableChampionError("i"), 5),
+        (KeyError("k"), 1),
+    ],
 )
 def test_each_kind_of_error_has_its_exit_code(
     error: Exception, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -8,7 +8,8 @@ from support.made_up_comparison import CLASSES, COSTS, class_comparison, class_c
 
 from imbalance_spark.comparison import compare
 from imbalance_spark.comparison.compare import require_classes_in_folds
-from imbalance_spark.comparison.evaluate import chosen_thresholds, decision_metrics, gain_over
+from imbalance_spark.comparison.evaluate import chosen_thresholds, decision_metrics
+from imbalance_spark.comparison.gains import paired_gain, ranking_of
 from imbalance_spark.comparison.report.page import html_page
 from imbalance_spark.comparison.report.tables import comparison_table, conclusions
 from imbalance_spark.config.run import RunConfig
@@ -29,11 +30,12 @@ def test_costs_are_paid_by_true_class_and_decision() -> None:
 
 def test_a_model_gains_nothing_over_itself_and_models_of_other_rows_are_refused() -> None:
     _, counts = class_counts(0.5)
-    gain = gain_over(SimpleNamespace(held_out=counts), counts, "average_precision")
+    own = ranking_of(counts, "average_precision")
+    gain = paired_gain(own, own, is_loss=False, level=0.95)
     assert (gain.value, gain.low, gain.high) == (0.0, 0.0, 0.0)
     other = HeldOutCounts(targets=class_counts(1.0)[1].targets[:2])
     with pytest.raises(DataContractError, match="other classes, or their buckets hold different rows"):
-        gain_over(SimpleNamespace(held_out=counts), other, "average_precision")
+        paired_gain(own, ranking_of(other, "average_precision"), is_loss=False, level=0.95)
 
 
 def test_metrics_of_one_target_are_bare_those_of_more_name_class_or_macro() -> None:

@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 from support.mlflow_store import new_store
 from support.small_run import STRONG, config_file
 
+from imbalance_spark.comparison.compare import bundle_of
 from imbalance_spark.comparison.run import RunResult, run
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.config.yaml_file import load_config
@@ -22,7 +23,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def conf(home: Path) -> str:
-    few = {**STRONG, "rounds": 5, "early_stopping_rounds": 5}
+    few = {**STRONG, "rounds": 5, "early_stopping_rounds": 5, "repeats": 2}
     file = Path(config_file(home, "frame", uri=new_store(home), training=few))
     config = yaml.safe_load(file.read_text("utf-8"))
     del config["orders"]["source"]
@@ -58,10 +59,24 @@ def test_other_rows_are_another_run(spark: SparkSession, result: RunResult, conf
 
 
 def test_the_result_shows_itself_and_holds_the_report(result: RunResult) -> None:
-    assert "Best on validation: none." in result._repr_html_()
+    assert "Advised: none." in result._repr_html_()
     assert {"comparison", "thresholds", "cost"} <= set(result.figures)
     assert "<h2>The answer</h2>" in result.report_html
     assert (result.best.name, result.advice.reason, result.problems) == ("none", "alone", [])
+
+
+def test_a_repeated_fit_shows_the_spread_of_training_and_the_first_one_serves(result: RunResult) -> None:
+    fitted = result.best.fitted
+    [again] = fitted.repeats
+    assert again.booster.model_bytes != fitted.booster.model_bytes
+    assert 0.5 < sum(again.fit_rows.values()) / sum(fitted.fit_rows.values()) < 0.75  # 1 - 1/e are drawn
+    found, [second] = result.best.metrics["validation/average_precision"], result.best.repeats
+    other = second.curves("validation")[0].average_precision()
+    assert other is not None
+    spread = result.table["sd of training"].iloc[0]
+    assert spread == pytest.approx(abs(found - other) / 2**0.5)
+    assert "Each strategy was fitted 2 times" in result.text()
+    assert bundle_of(result.comparison, result.best).model_bytes == fitted.booster.model_bytes
 
 
 @pytest.mark.parametrize("options", [[], ["--dry-run"]])

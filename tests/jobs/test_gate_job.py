@@ -1,6 +1,7 @@
 """Who is champion after the main job: the better model on the same validation rows, and only where the gate is on."""
 
 import json
+import re
 from pathlib import Path
 
 import mlflow
@@ -22,9 +23,14 @@ def home(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Path:
 
 
 def trained(
-    home: Path, capsys: pytest.CaptureFixture[str], name: str, training: dict[str, object], mode: str
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    training: dict[str, object],
+    mode: str,
+    **sections: object,
 ) -> dict[str, object]:
-    file = config_file(home, name, uri=new_store(home), training=training, mode=mode)
+    file = config_file(home, name, uri=new_store(home), training=training, mode=mode, **sections)
     assert train.main(["--config", file, "--json"]) == 0
     return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
 
@@ -48,7 +54,8 @@ def test_a_champion_falls_to_a_better_model_alone(home: Path, capsys: pytest.Cap
     assert (dry["gate"]["outcome"], dry["registered"]["alias"]) == ("promote", "challenger")
     assert champion() == first["registered"]["version"]
 
-    better = trained(home, capsys, "better", STRONG, "enabled")
+    by_rank = {"gate": {"mode": "enabled", "decide_by": "average_precision"}}
+    better = trained(home, capsys, "better", STRONG, "enabled", **by_rank)
     gain = better["gate"]["gain"]
     assert 0.0 < gain["low"] <= gain["value"]
     assert champion() == better["registered"]["version"]
@@ -65,13 +72,20 @@ def test_a_champion_falls_to_a_better_model_alone(home: Path, capsys: pytest.Cap
     version = MlflowClient().get_model_version_by_alias("orders", "champion")
     assert version.tags["replaced_version"] == first["registered"]["version"]
 
-    worse = trained(home, capsys, "worse", WEAK, "enabled")
+    # Another seed of the split: most of this run's validation was trained on by the champion, and is left out.
+    worse = trained(home, capsys, "worse", WEAK, "enabled", split={"by": "group", "seed": 8})
     assert worse["gate"]["outcome"] == "keep"
-    assert "not better than chance gives" in worse["registered"]["reason"]
+    assert worse["gate"]["verdict"] in ("worse", "undecided")
+    assert "in cost saved on validation" in worse["registered"]["reason"]
+    left, total = (
+        int(n.replace(",", ""))
+        for n in re.findall(r"on the ([\d,]+) of ([\d,]+) rows", worse["registered"]["reason"])[0]
+    )
+    assert 0.15 * total < left < 0.5 * total  # of the champion's split 30 % are not train
     assert worse["registered"]["alias"] == "challenger"
     assert champion() == better["registered"]["version"]
 
-    again = trained(home, capsys, "better", STRONG, "enabled")
+    again = trained(home, capsys, "better", STRONG, "enabled", **by_rank)
     assert (again["gate"]["outcome"], again["registered"]["alias"]) == ("standing", "champion")
 
 

@@ -108,7 +108,8 @@ def test_the_champion_scores_a_table_as_mlflow_does(
     finished: Path, spark: SparkSession, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs, uri = nested(finished), f"sqlite:///{finished}/mlflow.db"
-    best = runs["metrics.validation/macro_average_precision"].idxmax()
+    parent = MlflowClient().get_run(runs["tags.mlflow.parentRunId"].iloc[0])
+    best = runs["params.strategy"].eq(parent.data.params["best_strategy"]).idxmax()
     version = MlflowClient().get_model_version_by_alias("outcome_orders", "champion")
     assert version.run_id == runs.loc[best, "run_id"]
     job = ["--model", "models:/outcome_orders@champion", "--input", f"{finished}/orders", "--tracking-uri", uri]

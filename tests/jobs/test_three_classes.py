@@ -111,7 +111,7 @@ def test_the_evidence_has_brackets_and_segments_of_each_class(result: RunResult)
 
 def test_a_run_shows_itself_in_a_notebook(result: RunResult) -> None:
     shown = result._repr_html_()
-    assert "Best on validation" in shown
+    assert "Advised: " in shown
     assert "<table" in shown
     assert "comparison" in result.figures
     assert "What errors cost" in result.report_html

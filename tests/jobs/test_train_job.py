@@ -127,9 +127,18 @@ def test_the_parent_run_holds_the_table_the_page_the_plan_and_the_input(finished
     assert (source["path"], run.data.params["orders_version"]) == (str(finished / "orders"), "0")
 
 
-def test_the_champion_is_the_best_on_validation_and_its_threshold_can_be_moved(finished: Path) -> None:
-    nested = runs(finished).dropna(subset=["tags.mlflow.parentRunId"])
-    best = nested.loc[nested["metrics.validation/average_precision"].idxmax()]
+def test_the_champion_is_the_advised_strategy_and_its_threshold_can_be_moved(finished: Path) -> None:
+    found = runs(finished)
+    nested = found.dropna(subset=["tags.mlflow.parentRunId"]).set_index("params.strategy")
+    parent = found[found["tags.mlflow.parentRunId"].isna()].iloc[0]
+    advice = mlflow.artifacts.load_dict(f"runs:/{parent['run_id']}/advice.json")
+    assert advice["registered"] == advice["use"] == parent["params.best_strategy"]
+    verdicts = nested["tags.verdict"].to_dict()
+    assert {**advice["verdicts"], "none": "plain"} == verdicts
+    gains = nested.drop(index="none")["metrics.gain/cost"]
+    costs = nested["metrics.validation/cost"]
+    assert gains.to_dict() == pytest.approx((costs["none"] - costs).drop(index="none").to_dict(), abs=1e-6)
+    best = nested.loc[advice["use"]]
     version = MlflowClient().get_model_version_by_alias("small", "champion")
     assert version.run_id == best["run_id"]
     model = mlflow.pyfunc.load_model("models:/small@champion")

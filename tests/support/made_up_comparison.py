@@ -9,8 +9,9 @@ import numpy as np
 from imbalance_spark.calibration.temperature import ChosenTemperature
 from imbalance_spark.comparison.compare import Comparison, target_names
 from imbalance_spark.comparison.cross_fit import Evaluation
-from imbalance_spark.comparison.evaluate import baseline, evaluate_strategy, gains
+from imbalance_spark.comparison.evaluate import baseline, evaluate_strategy
 from imbalance_spark.comparison.score_strategies import ScoredStrategy, calibrate_and_choose
+from imbalance_spark.config.run import GateConfig
 from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.metrics import ScoreCounts
 from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
@@ -21,6 +22,7 @@ from imbalance_spark.threshold.decisions import Decisions, decisions_of
 
 ODD_NAME = "<script>alert(1)</script>"
 CLASSES = ("ok", "late", "fraud")
+NO_GATE = GateConfig()
 OBJECTIVES = ({"name": "min_cost", "fn": 10, "fp": 1}, {"name": "max_f_beta", "beta": 1.0})
 COSTS = {"ok": {"late": 1, "fraud": 8}, "late": {"ok": 5, "fraud": 8}, "fraud": {"ok": 80, "late": 80}}
 
@@ -53,7 +55,10 @@ def _rows(seed: int, noise: float, size: int = 6000) -> tuple[np.ndarray, np.nda
 
 
 def comparison_of(
-    noises: dict[str, float], objectives: Sequence[Any] = OBJECTIVES, serving: str = "min_cost_fn_10_fp_1"
+    noises: dict[str, float],
+    objectives: Sequence[Any] = OBJECTIVES,
+    serving: str = "min_cost_fn_10_fp_1",
+    gate: GateConfig = NO_GATE,
 ) -> Comparison:
     """Of two classes; a strategy's scores are the true ones and noise of its own."""
     decisions = decisions_of(objectives, serving)
@@ -61,15 +66,15 @@ def comparison_of(
     for name, noise in noises.items():
         folds = {VALIDATION: _rows(1, noise), TEST: _rows(2, noise)}
         scored[name] = calibrate_and_choose(HeldOutCounts(targets=(target_counts(folds),)), decisions)
-    return _comparison(scored, decisions, ("0", "1"))
+    return _comparison(scored, decisions, ("0", "1"), gate)
 
 
-def class_comparison(noises: dict[str, float]) -> Comparison:
+def class_comparison(noises: dict[str, float], gate: GateConfig = NO_GATE) -> Comparison:
     """Of three classes, decided by a cost matrix, by a threshold for each class, or by argmax."""
     objectives = [{"name": "cost_matrix", "costs": COSTS}, {"name": "max_f_beta", "beta": 1.0}]
     decisions = decisions_of(objectives, "cost_matrix", CLASSES)
     scored = {name: _scored_classes(noise, decisions) for name, noise in noises.items()}
-    return _comparison(scored, decisions, CLASSES)
+    return _comparison(scored, decisions, CLASSES, gate)
 
 
 def class_counts(noise: float) -> tuple[dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]], HeldOutCounts]:
@@ -110,7 +115,9 @@ def _class_rows(seed: int, noise: float, size: int = 4000) -> tuple[np.ndarray, 
     return label, moved / moved.sum(axis=1, keepdims=True), draw.integers(0, BUCKETS, size)
 
 
-def _comparison(scored: dict[str, ScoredStrategy], decisions: Decisions, classes: tuple[str, ...]) -> Comparison:
+def _comparison(
+    scored: dict[str, ScoredStrategy], decisions: Decisions, classes: tuple[str, ...], gate: GateConfig
+) -> Comparison:
     names = target_names(classes)
     neighbours = {"1": {"sentence": f"40 rows made for {ODD_NAME}"}}
     results = [
@@ -134,13 +141,12 @@ def _comparison(scored: dict[str, ScoredStrategy], decisions: Decisions, classes
     return Comparison(
         config=SimpleNamespace(
             name=ODD_NAME,
-            gate=SimpleNamespace(metric="average_precision"),
+            gate=gate,
             scoring=SimpleNamespace(entity=None, top_entities=100),
         ),
         prepared=prepared,
         decisions=decisions,
         results=tuple(results),
         plain=plain,
-        gains=gains(results, plain, "average_precision"),
         baseline=baseline(scored[results[0].name], TEST, decisions),
     )

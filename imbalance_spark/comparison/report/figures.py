@@ -30,6 +30,9 @@ def comparison_figures(comparison: Comparison) -> dict[str, Figure]:
     figures = {"comparison": plots.comparison_figure(validation, test, spoken, chance=chance)}
     if comparison.gains:
         figures["gain_over_plain"] = plots.difference_figure(comparison.gains, comparison.plain.name, spoken)
+    if comparison.savings:
+        saved = "cost saved"
+        figures["savings_over_plain"] = plots.difference_figure(comparison.savings, comparison.plain.name, saved)
     if comparison.backtest is not None:
         figures["over_time"] = _over_time_figure(comparison.backtest)
     shown = _single_figures if comparison.is_single else _class_figures

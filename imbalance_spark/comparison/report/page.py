@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from imbalance_spark.comparison.compare import Comparison
 from imbalance_spark.comparison.evaluate import AT_THRESHOLD, StrategyResult, chosen_thresholds
+from imbalance_spark.comparison.gains import signed
 from imbalance_spark.comparison.report.explorer import explorer_data
 from imbalance_spark.comparison.report.tables import (
     class_table,
@@ -30,7 +31,8 @@ from imbalance_spark.metrics.intervals import Interval
 
 _CAPTIONS = {
     "comparison": "How good is each strategy, and how sure is that? Validation decides, test confirms.",
-    "gain_over_plain": "Is it better than plain boosting? Only where the interval leaves 0 out.",
+    "gain_over_plain": "Does it rank better than plain boosting? Only where the interval leaves 0 out.",
+    "savings_over_plain": "Is it cheaper than plain boosting? Only where the interval leaves 0 out.",
     "thresholds": "What moving the best strategy's threshold does, and where each objective puts it.",
     "confusion_matrix": "What the best strategy does at its threshold, counted on test.",
     "cost": "Which strategy is cheapest if a miss costs more, or less, than configured? Lower is better.",
@@ -48,7 +50,7 @@ _CLASS_CAPTIONS = {"confusion_matrix": "True and decided classes, by the best st
 
 
 _SECTIONS = {
-    "strategies": ("comparison", "gain_over_plain"),
+    "strategies": ("comparison", "gain_over_plain", "savings_over_plain"),
     "operating-point": ("thresholds", "confusion_matrix", "cost"),
     "curves": ("precision_recall", "roc", "detection_error_tradeoff", "gain_and_lift"),
     "probabilities": ("reliability", "scores"),
@@ -81,6 +83,8 @@ class Table:
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
+    marked: int | None = None
+    """The row of the strategy that is registered."""
 
 
 def html_page(comparison: Comparison, images: Mapping[str, bytes], commands: Mapping[str, str] | None = None) -> str:
@@ -151,7 +155,7 @@ def _address(png: bytes) -> str:
 
 
 def _ranking(comparison: Comparison) -> Table:
-    """A strategy's average precision, ROC-AUC, gain over plain boosting, and its probabilities."""
+    """A strategy's average precision, ROC-AUC, gains over plain boosting with the verdict, and its probabilities."""
     spoken = {"average_precision": "average precision", "roc_auc": "ROC-AUC"}
     macro, worst = ("", "") if comparison.is_single else ("macro ", "worst ")
     classes = () if comparison.is_single else comparison.classes
@@ -160,7 +164,9 @@ def _ranking(comparison: Comparison) -> Table:
             "strategy",
             *[f"{macro}{spoken[metric]}, {fold}" for metric in RANKING for fold in (VALIDATION, TEST)],
             *[f"AP {name}, test" for name in classes],
-            *["gain", "Brier", "log loss", f"{worst}mean p / rate"],
+            *["gain", "cost saved", "verdict"],
+            *[f"sd of training, {name.replace('_', ' ')}" for name in comparison.training_spreads(comparison.plain)],
+            *["Brier", "log loss", f"{worst}mean p / rate"],
         ],
         rows=[
             [
@@ -168,11 +174,15 @@ def _ranking(comparison: Comparison) -> Table:
                 *[_macro_cell(comparison, result, fold, metric) for metric in RANKING for fold in (VALIDATION, TEST)],
                 *[_target_cell(comparison, result, TEST, "average_precision", k) for k in range(len(classes))],
                 _gain_cell(comparison.gains.get(result.name)),
+                _gain_cell(comparison.savings.get(result.name)),
+                Cell(value=comparison.advice.verdicts.get(result.name, "-")),
+                *[Cell(value=short_text(spread)) for spread in comparison.training_spreads(result).values()],
                 *[Cell(value=short_text(result.metrics.get(f"{TEST}/{name}"))) for name in ("brier", "log_loss")],
                 Cell(value=short_text(furthest_ratio(result))),
             ]
             for result in comparison.results
         ],
+        marked=comparison.results.index(comparison.best),
     )
 
 
@@ -187,7 +197,11 @@ def _operating_points(comparison: Comparison) -> Table:
     last = "majority class" if comparison.is_single else "largest class"
     rows.append([Cell(value=last), *([Cell(value="-")] if comparison.is_single else []), *of_baseline])
     threshold = ["threshold"] if comparison.is_single else []
-    return Table(columns=["strategy", *threshold, *[_DECISION_HEADINGS.get(name, name) for name in names]], rows=rows)
+    return Table(
+        columns=["strategy", *threshold, *[_DECISION_HEADINGS.get(name, name) for name in names]],
+        rows=rows,
+        marked=comparison.results.index(comparison.best),
+    )
 
 
 def _thresholds(comparison: Comparison) -> Table:
@@ -278,7 +292,9 @@ def _cell(result: StrategyResult, metric: str, *intervals: str) -> Cell:
 def _gain_cell(gain: Interval | None) -> Cell:
     if gain is None:
         return Cell(value="-")
-    return Cell(value=f"{gain.value:+.4f}", notes=(f"{100.0 * gain.level:g} %: {gain.low:+.4f} to {gain.high:+.4f}",))
+    return Cell(
+        value=signed(gain.value), notes=(f"{100.0 * gain.level:.4g} %: {signed(gain.low)} to {signed(gain.high)}",)
+    )
 
 
 def _range(interval: Interval | None) -> tuple[str, ...]:

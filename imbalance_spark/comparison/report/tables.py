@@ -148,10 +148,10 @@ def entity_words(comparison: Comparison) -> str:
 
 
 def conclusions(comparison: Comparison) -> list[str]:
-    """Sentences: the best strategy and what its decisions give; which one to use, and whether resampling is needed."""
+    """Sentences: what the registered strategy's decisions give; which one to use, and whether resampling is needed."""
     said = _of_single if comparison.is_single else _of_classes
     best_line, *others = said(comparison)
-    lines = [best_line, *comparison.advice.lines(comparison.metric), *others]
+    lines = [best_line, *comparison.advice.lines(), *_repeats(comparison), *others]
     lines += _out_of_reach(comparison)
     lines += [
         f"{subject(comparison, result, target)}: {check.sentence}"
@@ -200,6 +200,7 @@ def _row(comparison: Comparison, result: StrategyResult) -> dict[str, Any]:
     return {
         "strategy": result.name,
         "AP val": metrics.get(f"{VALIDATION}/average_precision"),
+        **_spread(comparison, result),
         "AP test": metrics.get(f"{TEST}/average_precision"),
         INTERVAL: range_text(result.intervals.get(f"{TEST}/average_precision")),
         "ROC-AUC": metrics.get(f"{TEST}/roc_auc"),
@@ -216,6 +217,7 @@ def _row_of_classes(comparison: Comparison, result: StrategyResult) -> dict[str,
     return {
         "strategy": result.name,
         "macro AP val": metrics.get(f"{VALIDATION}/macro_average_precision"),
+        **_spread(comparison, result),
         "macro AP test": metrics.get(f"{TEST}/macro_average_precision"),
         INTERVAL: range_text(result.intervals.get(f"{TEST}/macro_average_precision")),
         **{f"AP {name}": metrics.get(f"{TEST}/average_precision/{name}") for name in comparison.classes},
@@ -225,13 +227,19 @@ def _row_of_classes(comparison: Comparison, result: StrategyResult) -> dict[str,
     }
 
 
+def _spread(comparison: Comparison, result: StrategyResult) -> dict[str, float]:
+    """The standard deviation over repeated fits of what strategies are ranked by, on validation."""
+    spread = comparison.training_spreads(result).get(comparison.names.macro(comparison.config.gate.metric))
+    return {} if spread is None else {"sd of training": spread}
+
+
 def _of_single(comparison: Comparison) -> Iterator[str]:
-    """The best strategy at its threshold; what the advised one costs; the majority baseline."""
+    """The registered strategy at its threshold; what the advised one costs; the majority baseline."""
     best, serving = comparison.best, comparison.serving
     threshold = best.chosen[serving].by_target[0].threshold
     test = {name: best.metrics.get(f"{TEST}/{serving}/{name}") for name in ("precision", "recall", "cost")}
     yield (
-        f"Best on validation: {best.name}. At threshold {threshold:.6g} ({serving}), test precision is "
+        f"{_registered(comparison)}. At threshold {threshold:.6g} ({serving}), test precision is "
         f"{_number(test['precision'], '.3f')}, recall {_number(test['recall'], '.3f')}, "
         f"cost {_number(test['cost'], ',.0f')} "
         f"against {comparison.baseline['cost']:,.0f} when nothing is flagged."
@@ -244,11 +252,11 @@ def _of_single(comparison: Comparison) -> Iterator[str]:
 
 
 def _of_classes(comparison: Comparison) -> Iterator[str]:
-    """The best strategy under its serving rule, against argmax and against the majority baseline."""
-    best, serving, metrics = comparison.best, comparison.serving, comparison.best.metrics
+    """The registered strategy under its serving rule, against argmax and against the majority baseline."""
+    serving, metrics = comparison.serving, comparison.best.metrics
     recalls = [f"{name} {_number(metrics.get(f'{TEST}/recall/{name}'), '.3f')}" for name in comparison.classes]
     yield (
-        f"Best on validation: {best.name}. Decided by {serving}, test recall is {', '.join(recalls)}"
+        f"{_registered(comparison)}. Decided by {serving}, test recall is {', '.join(recalls)}"
         f"{_cost_of_rule(comparison)}."
     )
     by_argmax, by_serving = (metrics.get(f"{TEST}/{rule}/macro_recall") for rule in (ARGMAX, serving))
@@ -260,6 +268,22 @@ def _of_classes(comparison: Comparison) -> Iterator[str]:
         f"Always naming the largest class: accuracy {comparison.baseline['accuracy']:.5f}, macro recall "
         f"{comparison.baseline['macro_recall']:.3f}."
     )
+
+
+def _repeats(comparison: Comparison) -> Iterator[str]:
+    """What gains mean where each strategy was fitted several times."""
+    fits = 1 + len(comparison.plain.repeats)
+    if fits > 1:
+        yield (
+            f"Each strategy was fitted {fits} times, after the first on bootstraps of the training rows: gains are "
+            "means over the fits, and their intervals hold the spread of training. The first fit is registered."
+        )
+
+
+def _registered(comparison: Comparison) -> str:
+    """Which strategy the sentences are about, and why it."""
+    asked = comparison.config.gate.register
+    return f"{'Advised' if asked == 'advised' else 'Highest on validation'}: {comparison.best.name}"
 
 
 def _cost_of_rule(comparison: Comparison) -> str:

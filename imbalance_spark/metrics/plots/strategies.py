@@ -100,4 +100,4 @@ def _write_beside(axes: Axes, height: float, text: str) -> None:
 
 
 def _level(intervals: Mapping[str, Interval]) -> str:
-    return f"{100.0 * max((interval.level for interval in intervals.values()), default=0.95):g} %"
+    return f"{100.0 * max((interval.level for interval in intervals.values()), default=0.95):.4g} %"

@@ -16,6 +16,7 @@ from imbalance_spark.core.run import Run
 from imbalance_spark.orders.model_inputs import LABEL, ROW_WEIGHT, feature_column
 from imbalance_spark.scoring.boosters import average_boosters
 from imbalance_spark.split import early_stopping_slice
+from imbalance_spark.train_only.bootstrap import bootstrapped
 from imbalance_spark.train_only.guard import only_train
 from imbalance_spark.train_only.learners.layout import laid_out_for
 from imbalance_spark.train_only.learners.xgboost import FittedBooster
@@ -47,6 +48,8 @@ class FittedStrategy:
     """For each class of which rows were made, by its label as text, its `NeighbourReport` and the sentence of it."""
     folds: tuple["FittedStrategy", ...] = ()
     """Of a cross-fit, the strategy as it was fitted without each fold."""
+    repeats: tuple["FittedStrategy", ...] = ()
+    """The strategy as it was fitted again on bootstraps of the training rows; see `training.repeats`."""
 
     @property
     def name(self) -> str:
@@ -54,11 +57,12 @@ class FittedStrategy:
         return self.strategy.name
 
 
-def write_train_table(run: Run, inputs: DataFrame, task: FitTask) -> DataFrame:
+def write_train_table(run: Run, inputs: DataFrame, task: FitTask, *, is_bootstrap: bool = False) -> DataFrame:
     """The training rows with their early-stopping set, written once as one sorted file a worker.
 
     Args:
         inputs: rows of all folds, see `model_inputs`.
+        is_bootstrap: whether the rows to fit on are a bootstrap sample; see `bootstrapped`.
     """
 
     def build() -> DataFrame:
@@ -70,6 +74,8 @@ def write_train_table(run: Run, inputs: DataFrame, task: FitTask) -> DataFrame:
             fraction=task.split.early_stopping_fraction,
             seed=task.split.seed,
         )
+        if is_bootstrap:
+            sliced = bootstrapped(sliced, task.orders.key, task.orders.grouping, task.split.seed)
         return _laid_out(_to_learn_from(sliced, task), task)
 
     return run.table("train", build)
@@ -110,7 +116,7 @@ def _fit_one(run: Run, train: DataFrame, strategy: Strategy, task: FitTask, memb
     before, after = _class_sums(run, "train", train), _class_sums(run, strategy.table, table)
     rows, fit_rows = ({k: int(sums["rows"]) for k, sums in found.items()} for found in (before, after))
     kept = kept_fractions(strategy.name, task.classes, rows, fit_rows)
-    weights = {k: sums["weight"] for k, sums in before.items()} if task.orders.weight else None
+    weights = {k: sums["weight"] for k, sums in before.items()} if ROW_WEIGHT in train.columns else None
     recipe = strategy.resolve(rows, task.training, kept, weights, classes=task.classes)
     booster = _kept_booster(run, recipe.name, lambda: strategy.fit(table, recipe, task, fit_rows))
     step = _neighbours_step(strategy)
@@ -187,7 +193,7 @@ def _kept_booster(run: Run, name: str, fit: Callable[[], FittedBooster]) -> Fitt
 def _to_learn_from(rows: DataFrame, task: FitTask) -> DataFrame:
     # XGBoost reads float32: half the bytes to write once and to read in each fit.
     inputs = [feature_column(i) for i in range(len(task.orders.features))]
-    weight = [ROW_WEIGHT] if task.orders.weight is not None else []
+    weight = [ROW_WEIGHT] if ROW_WEIGHT in rows.columns else []
     others = [col(name) for name in (*task.orders.key, SPLIT, LABEL, *weight, IS_EARLY_STOPPING)]
     return rows.select(*others, *[col(name).cast("float").alias(name) for name in inputs])
 

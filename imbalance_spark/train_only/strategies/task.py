@@ -1,6 +1,7 @@
 """What every strategy of a run is fitted to, and which columns its training tables have."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from imbalance_spark.orders.config import OrdersConfig
 from imbalance_spark.orders.model_inputs import feature_column
@@ -33,6 +34,15 @@ class FitTask:
     training: TrainingConfig
     split: SplitConfig
     costs: Costs | None = None
+
+    def repeated(self, number: int) -> Self:
+        """The task of a further fit, counted from 1: with other seeds."""
+        of_fit, of_rows = ((seed + number) % 2**31 for seed in (self.training.seed, self.split.seed))
+        return replace(
+            self,
+            training=self.training.model_copy(update={"seed": of_fit}),
+            split=self.split.model_copy(update={"seed": of_rows}),
+        )
 
     @property
     def classes(self) -> tuple[str, ...]:

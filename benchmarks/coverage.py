@@ -1,0 +1,109 @@
+"""How often 95 % intervals hold the true value: simulated rows, alone, in groups, and with weights."""
+
+import argparse
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from imbalance_spark.calibration import fit_of
+from imbalance_spark.metrics.bucket_draws import BucketedCurve
+from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
+from imbalance_spark.metrics.counts import ScoreCounts
+from imbalance_spark.metrics.curve import Curve
+from imbalance_spark.metrics.grid import LogitGrid
+from imbalance_spark.metrics.intervals import bucket_intervals, paired_differences
+from imbalance_spark.threshold import MinCost
+from imbalance_spark.threshold.choice import cut_at
+from imbalance_spark.threshold.rule import choose_again
+from imbalance_spark.threshold.uncertainty import threshold_interval
+
+DESIGNS = ("rows", "groups", "weights")
+_OBJECTIVE, _AT = MinCost(fn=10, fp=1), 1.0 / 11.0
+_GRID = LogitGrid(bins=1_024)
+_PER_GROUP = 5
+_FIT = fit_of("platt_prior")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--draws", type=int, default=200, help="samples of each design")
+    parser.add_argument("--rows", type=int, default=6_000, help="rows of a sample, about 3 %% positive")
+    parser.add_argument("--truth", type=int, default=1_000_000, help="rows that the true values are taken from")
+    parser.add_argument("--designs", nargs="+", default=list(DESIGNS), choices=DESIGNS)
+    parser.add_argument("--workers", type=int, default=2, help="processes")
+
+
+def run(args: argparse.Namespace) -> dict[str, object]:
+    found = {}
+    print(f"share of {args.draws} samples of {args.rows:,} rows whose 95 % interval holds the true value")
+    for design in args.designs:
+        true = _numbers(_sample(args.truth, design, 0), args.rows)
+        with ProcessPoolExecutor(args.workers) as workers:
+            held = partial(_held, rows=args.rows, design=design, true=true)
+            each = list(workers.map(held, range(1, args.draws + 1), chunksize=5))
+        found[design] = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
+        print(f"{design:<10}" + "".join(f"  {name} {share:.3f}" for name, share in found[design].items()), flush=True)
+    return {"draws": args.draws, "rows": args.rows, "coverage": found}
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """Rows that two models scored."""
+
+    one: BucketedCurve
+    other: BucketedCurve
+
+
+def _sample(rows: int, design: str, seed: int) -> _Sample:
+    """Rows of one design; the second model has more noise."""
+    draw = np.random.default_rng(seed)
+    logit = draw.normal(-5.5, 2.0, rows)
+    bucket = draw.integers(0, BUCKETS, rows)
+    if design == "groups":  # what the rows of a customer share
+        group = np.arange(rows) // _PER_GROUP
+        shared, of_group = draw.normal(0.0, 1.5, rows), draw.integers(0, BUCKETS, rows)
+        logit, bucket = logit + shared[group], of_group[group]
+    weights = draw.choice([1.0, 4.0], rows, p=[0.8, 0.2]) if design == "weights" else None
+    label = draw.random(rows) < 1.0 / (1.0 + np.exp(-logit))
+
+    def scored(noise: float) -> BucketedCurve:
+        score = 1.0 / (1.0 + np.exp(-logit - noise * draw.normal(size=rows)))
+        counts = ScoreCounts.from_arrays(label, score, weights, exact_limit=0, grid=_GRID)
+        return BucketedCurve(counts.curve(), BucketCounts.from_arrays(bucket, label, score, weights))
+
+    return _Sample(scored(0.5), scored(1.0))
+
+
+def _metrics(curve: Curve) -> dict[str, float]:
+    found = curve.average_precision()
+    return {
+        "average_precision": float("nan") if found is None else found,
+        "cost": float(_OBJECTIVE.values(curve)[cut_at(curve, _AT)]),
+    }
+
+
+def _choose(curve: Curve) -> float:
+    return choose_again(curve, _OBJECTIVE, _FIT)
+
+
+def _numbers(sample: _Sample, rows: int) -> dict[str, float]:
+    """True values, costs per so many rows."""
+    one, other = _metrics(sample.one.curve), _metrics(sample.other.curve)
+    scale = rows / float(sample.one.buckets.rows.sum())
+    return {
+        "average_precision": one["average_precision"],
+        "cost": one["cost"] * scale,
+        "paired average_precision": one["average_precision"] - other["average_precision"],
+        "paired cost": (one["cost"] - other["cost"]) * scale,
+        "threshold": _choose(sample.one.curve),
+    }
+
+
+def _held(seed: int, *, rows: int, design: str, true: dict[str, float]) -> dict[str, float]:
+    sample = _sample(rows, design, seed)
+    intervals = bucket_intervals(sample.one, _metrics)
+    paired = paired_differences(sample.one, sample.other, _metrics)
+    intervals |= {f"paired {name}": interval for name, interval in paired.items()}
+    intervals["threshold"] = threshold_interval(sample.one, _choose, draws=100).threshold
+    return {name: float(intervals[name].low <= value <= intervals[name].high) for name, value in true.items()}
