@@ -1,4 +1,4 @@
-"""The distributed fit on a laid-out Delta table, against native XGBoost on the same rows, rounds and threads."""
+"""The distributed fit on a laid-out Delta table, by both engines, against XGBoost in memory: rows, rounds, threads."""
 
 import argparse
 import math
@@ -12,13 +12,13 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from benchmarks import timing
-from benchmarks.memory import python_workers_mb
+from benchmarks.memory import python_workers_mb, workers_of
 from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.core.columns import IS_EARLY_STOPPING
 from imbalance_spark.core.hashing import key_hash
 from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.orders.model_inputs import LABEL, feature_column
-from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
+from imbalance_spark.train_only.config import BoosterParams, EngineName, TrainingConfig
 from imbalance_spark.train_only.learners.xgboost import fit_booster
 
 SETTINGS = {"spark.driver.memory": "6g", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
@@ -29,21 +29,37 @@ add_arguments = timing.add_model_arguments
 
 def run(args: argparse.Namespace) -> dict[str, object]:
     master = f"local[{args.workers}]"
+    peaks: dict[str, list[float]] = {}
     with spark_session("bench-fit", master, SETTINGS) as spark, tempfile.TemporaryDirectory() as folder:
         rows = make_inputs(spark, args.rows, args.features, args.prevalence)
         table = written(rows, Path(folder) / "train", args.workers)
         matrix, labels, is_slice = as_arrays(table, args.features)
+
+        def fit_with(engine: EngineName) -> None:
+            with workers_of(spark.sparkContext, engine):
+                _fit_ours(table, engine, float(labels[~is_slice].mean()), args)
+            peaks[engine] = python_workers_mb(engine)
+
         sides: dict[str, Callable[[], object]] = {
-            "native XGBoost": lambda: _fit_native(matrix, labels, is_slice, args),
-            "ours: fit_booster": lambda: _fit_ours(table, float(labels[~is_slice].mean()), args),
+            "XGBoost in memory": lambda: _fit_native(matrix, labels, is_slice, args),
+            "ours: engine native": lambda: fit_with("native"),
+            "engine xgboost_spark": lambda: fit_with("xgboost_spark"),
         }
         seconds = timing.alternately(sides, args.repeats)
-        peaks = python_workers_mb()
     timing.show(seconds)
     raw_mb = args.rows * args.features * 4 / 2**20
-    print(f"Python workers, peak: {', '.join(f'{peak:,.0f}' for peak in peaks)} MiB; the rows as float32 {raw_mb:,.0f}")
-    memory = {"peak_memory_mb": round(sum(peaks)), "peak_memory_of_a_worker_mb": round(max(peaks, default=0))}
-    return {**timing.compared(args, seconds), **memory, "rows_as_float32_mb": round(raw_mb)}
+    for engine, workers in peaks.items():
+        print(f"{engine}: Python workers, peak {', '.join(f'{peak:,.0f}' for peak in workers)} MiB")
+    print(f"the rows as float32: {raw_mb:,.0f} MiB")
+    ours, theirs = sum(peaks["native"]), sum(peaks["xgboost_spark"])
+    memory = {"peak_memory_mb": round(ours), "peak_memory_of_xgboost_spark_mb": round(theirs)}
+    memory_ratio = round(ours / theirs, 3) if theirs else None
+    return {
+        **timing.compared(args, seconds),
+        **memory,
+        "memory_ratio": memory_ratio,
+        "rows_as_float32_mb": round(raw_mb),
+    }
 
 
 def make_inputs(spark: SparkSession, rows: int, features: int, prevalence: float) -> DataFrame:
@@ -80,11 +96,14 @@ def as_arrays(table: DataFrame, features: int) -> tuple[np.ndarray, np.ndarray, 
     return matrix, inputs.column(LABEL).to_numpy(), inputs.column(IS_EARLY_STOPPING).to_numpy()
 
 
-def _fit_ours(table: DataFrame, base_score: float, args: argparse.Namespace) -> None:
+def _fit_ours(table: DataFrame, engine: EngineName, base_score: float, args: argparse.Namespace) -> None:
     booster = fit_booster(
         table,
         features=[f"feature_{number}" for number in range(args.features)],
-        training=TrainingConfig(num_workers=args.workers, rounds=args.rounds, early_stopping_rounds=args.rounds),
+        key=["order_id"],
+        training=TrainingConfig(
+            engine=engine, num_workers=args.workers, rounds=args.rounds, early_stopping_rounds=args.rounds
+        ),
         params=BoosterParams(),
         start=(math.log1p(-base_score), math.log(base_score)),
         correction=PriorCorrection.identity(),

@@ -2,20 +2,34 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from pyspark import SparkContext
+
 _WORKER = b"pyspark.daemon"
+_SIDE = "BENCHMARK_SIDE"
 
 
-def python_workers_mb() -> list[float]:
-    """Peak resident memory of each Python worker below this process that still lives, largest first.
+@contextmanager
+def workers_of(context: SparkContext, side: str) -> Iterator[None]:
+    """Jobs of the block have Python workers that no other side uses: Spark shares workers of equal environments."""
+    context.environment[_SIDE] = side
+    try:
+        yield
+    finally:
+        del context.environment[_SIDE]
+
+
+def python_workers_mb(side: str) -> list[float]:
+    """Peak resident memory of each Python worker of a side that still lives, largest first.
 
     Spark keeps a worker for a minute after its task: ask right after a job. Linux only; elsewhere an empty list.
     """
     parents = dict(_parents())
     # The daemon forks its workers: they have its command line, and it for a parent.
     workers = [pid for pid in parents if _is_worker(pid) and _is_worker(parents[pid]) and _is_below(pid, parents)]
-    return sorted(filter(None, map(_peak_mb, workers)), reverse=True)
+    return sorted(filter(None, (_peak_mb(pid) for pid in workers if _is_of(pid, side))), reverse=True)
 
 
 def _parents() -> Iterator[tuple[int, int]]:
@@ -30,6 +44,13 @@ def _parents() -> Iterator[tuple[int, int]]:
 def _is_worker(pid: int) -> bool:
     try:
         return _WORKER in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def _is_of(pid: int, side: str) -> bool:
+    try:
+        return f"{_SIDE}={side}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
         return False
 

@@ -45,7 +45,7 @@ def show(seconds: Seconds) -> None:
 
 def compared(args: argparse.Namespace, seconds: Seconds) -> dict[str, object]:
     """The arguments, and the medians of the peer, which is the first side, and of ours, the second."""
-    peer, ours = (statistics.median(runs) for runs in seconds.values())
+    peer, ours = [statistics.median(runs) for runs in seconds.values()][:2]
     asked = {name: value for name, value in vars(args).items() if name != "name"}
     return {
         **asked, "ours_s": round(ours, 3), "peer_s": round(peer, 3), "ratio": round(ours / peer, 3),

@@ -211,7 +211,7 @@ def _planned(strategy: Strategy, fit_rows: Mapping[Label, int], config: RunConfi
         table=strategy.table,
         rows=strategy.planned_rows(fit_rows),
         precision=strategy.precision,
-        passes=strategy.passes(len(config.orders.features)),
+        passes=strategy.passes(len(config.orders.features), config.training.engine),
     )
 
 

@@ -143,6 +143,7 @@ class RunConfig(Section):
         classes = self.orders.class_names or TWO_CLASSES
         for strategy in self.strategies:
             problems += strategy.problems(classes, self.orders.numeric, self.orders.categorical)
+            problems += strategy.problems_with(self.training.engine)
         if self.evaluation == "cross_fit" and self.training.repeats > 1:
             problems.append(
                 f"training.repeats is {self.training.repeats}, but with evaluation: cross_fit each strategy is fitted "

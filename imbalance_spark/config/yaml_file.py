@@ -19,7 +19,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _LONGEST_FILE = 1_000_000
 _DEEPEST = 12
-_PATIENCE = {"training": {"stall_limit_s", "max_fit_attempts", "slot_wait_s"}}
+_PATIENCE = {"training": {"stall_limit_s", "max_fit_attempts", "slot_wait_s", "peer_timeout_s"}}
 
 
 class _Loader(yaml.SafeLoader):

@@ -171,10 +171,12 @@ def as_own_error(error: BaseException) -> ImbalanceSparkError | None:
     leak = re.search(r"LeakageError: ([^\n]*?)(?: SQLSTATE|\n|$)", str(error))
     if leak:
         return LeakageError(leak.group(1))
-    contract = re.search(
-        r"imbalance_spark\.core\.errors\.(?:DataContractError|MissingColumnsError): ([^\n]*)", str(error)
+    own = re.search(
+        r"imbalance_spark\.core\.errors\.(DataContractError|MissingColumnsError|TrainingError): ([^\n]*)", str(error)
     )
-    return DataContractError(contract.group(1)) if contract else None
+    if own is None:
+        return None
+    return TrainingError(own.group(2)) if own.group(1) == "TrainingError" else DataContractError(own.group(2))
 
 
 def traceback_lines(error: BaseException) -> Iterator[str]:

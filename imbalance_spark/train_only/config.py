@@ -6,6 +6,8 @@ from pydantic import Field
 
 from imbalance_spark.core.section import Section
 
+EngineName = Literal["native", "xgboost_spark"]
+
 
 class BoosterParams(Section):
     """XGBoost's parameters that a run may set: a closed list, since XGBoost ignores a misspelt one.
@@ -38,6 +40,8 @@ class TrainingConfig(Section):
     """The distributed fit.
 
     Args:
+        engine: `native` cuts features into bins that do not depend on the tables' layout, needs less memory and
+            resumes a lost fit from its last checkpoint; `xgboost_spark` is XGBoost's own Spark estimator.
         num_workers: barrier tasks of a fit, which must find free slots at the same time.
         rounds: trees at most.
         early_stopping_rounds: rounds without a better metric after which a fit stops; the best round counts.
@@ -51,9 +55,15 @@ class TrainingConfig(Section):
             again. Like the two below it has no say in the result, nor in the run id.
         max_fit_attempts: how often a fit is begun that lost a worker or was cancelled, the first time counted.
         slot_wait_s: seconds that each attempt waits for the slots of all workers.
+        external_memory: keep the bins of a `native` fit in files on the workers' local disks instead of in memory.
+        checkpoint_rounds: a `native` fit keeps its booster after this many rounds each. With `subsample` or
+            `colsample_bytree` it draws anew from there, and the model depends on this number.
+        peer_timeout_s: seconds that a worker of a `native` fit waits for the others within a round; no say in the
+            result, nor in the run id.
         params: XGBoost's parameters for all strategies.
     """
 
+    engine: EngineName = "xgboost_spark"
     num_workers: Annotated[int, Field(ge=1, le=10_000)] = 2
     rounds: Annotated[int, Field(ge=1, le=100_000)] = 200
     early_stopping_rounds: Annotated[int, Field(ge=1)] = 20
@@ -63,4 +73,7 @@ class TrainingConfig(Section):
     stall_limit_s: Annotated[float, Field(gt=0.0)] = 600.0
     max_fit_attempts: Annotated[int, Field(ge=1, le=100)] = 3
     slot_wait_s: Annotated[float, Field(ge=0.0)] = 60.0
+    external_memory: bool = False
+    checkpoint_rounds: Annotated[int, Field(ge=1)] = 50
+    peer_timeout_s: Annotated[int, Field(ge=1, le=3600)] = 120
     params: BoosterParams = BoosterParams()

@@ -102,11 +102,12 @@ def once_in(fault: Callable[[int], None] | None, worker: int) -> None:
     """Have the fault befall the next fit after its fifth round."""
     ahead = [] if fault is None else [fault]
 
-    def hear(listener: rounds.RoundListener, message: bytes) -> None:
-        heard(listener, message)
+    def hear(listener: rounds.RoundListener, message: bytes) -> int:
+        follows = heard(listener, message)
         if ahead and (listener.last_round or 0) >= ROUND:
             ahead.pop()(worker)
             befallen.append(worker)
+        return follows
 
     rounds.RoundListener.hear = hear
 

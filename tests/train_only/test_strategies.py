@@ -101,6 +101,41 @@ def test_class_weight_power_weighs_by_a_power_of_the_imbalance_on_balanced_cuts(
     assert recipe.prior_shift.correction().logit_shift == pytest.approx(-math.log(effective), abs=1e-12)
 
 
+@pytest.mark.parametrize("power", [0.0, 0.5, 1.0])
+def test_balanced_cuts_that_are_given_need_no_weights_that_cancel(power: float) -> None:
+    native = TRAINING.model_copy(update={"engine": "native"})
+    asked = strategy("class_weight_power", power=power)
+    given, trick = asked.resolve(COUNTS, native), asked.resolve(COUNTS, TRAINING)
+    assert (given.weights, given.scale_pos_weight, given.cuts) == (None, pytest.approx(99.0**power), "balanced")
+    assert given.prior_shift.weights == pytest.approx(trick.prior_shift.weights)
+    assert given.start == pytest.approx(trick.start)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5])
+def test_balanced_cuts_of_three_classes_need_no_weights_either(power: float) -> None:
+    counts, native = {0: 900, 1: 80, 2: 20}, TRAINING.model_copy(update={"engine": "native"})
+    asked = strategy("class_weight_power", power=power)
+    given, trick = (asked.resolve(counts, training, classes=("a", "b", "c")) for training in (native, TRAINING))
+    assert given.weights is None
+    assert (given.loss is None) == (power == 0.0)
+    assert given.prior_shift.weights == pytest.approx(trick.prior_shift.weights)
+    assert given.start == pytest.approx(trick.start)
+
+
+def test_cuts_are_those_asked_for_or_those_of_the_kind() -> None:
+    kinds = {kind: strategy(kind).cut_kind for kind in ("none", "class_weight", "balanced_sketch", "focal", "smote")}
+    assert kinds == {
+        "none": "plain", "class_weight": "balanced", "balanced_sketch": "balanced", "focal": "plain", "smote": "plain",
+    }  # fmt: skip
+    focal = strategy("focal", cuts="balanced")
+    assert focal.resolve(COUNTS, TRAINING.model_copy(update={"engine": "native"})).cuts == "balanced"
+    assert list(focal.problems_with("native")) == []
+    assert list(focal.problems_with("xgboost_spark")) == [
+        "strategy 'focal': training.engine xgboost_spark cannot do cuts 'balanced': leave cuts out, or use "
+        "training.engine: native"
+    ]
+
+
 def test_max_delta_step_is_plain_boosting_with_the_bound() -> None:
     recipe = strategy("max_delta_step", max_delta_step=0.7).resolve(COUNTS, TRAINING)
     assert recipe.params == BoosterParams(max_depth=4, max_delta_step=0.7)

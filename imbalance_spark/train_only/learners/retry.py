@@ -1,4 +1,4 @@
-"""A distributed fit under watch: one that lost a worker or hangs is cancelled and retried from the first round."""
+"""A distributed fit under watch: one that lost a worker or hangs is cancelled and retried from its last checkpoint."""
 
 import logging
 import re
@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from py4j.protocol import Py4JNetworkError
 from pyspark.sql import SparkSession
@@ -15,10 +15,7 @@ from pyspark.sql import SparkSession
 from imbalance_spark.core.errors import TrainingError
 from imbalance_spark.train_only.config import TrainingConfig
 from imbalance_spark.train_only.learners.executors import require_training_slots
-
-if TYPE_CHECKING:
-    from imbalance_spark.train_only.learners.round_reports import RoundListener
-
+from imbalance_spark.train_only.learners.round_reports import RoundListener, RoundReporter, listening
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +42,11 @@ _LOST = (
 
 
 def fit_watched(
-    spark: SparkSession, fit: Callable[[list[Any]], Fitted], training: TrainingConfig, strategy: str
+    spark: SparkSession,
+    fit: Callable[[RoundReporter], Fitted],
+    training: TrainingConfig,
+    strategy: str,
+    keep: Callable[[bytes], object],
 ) -> Fitted:
     """Run a fit; one that a lost or hanging worker ended is run again, up to `training.max_fit_attempts` times.
 
@@ -54,8 +55,10 @@ def fit_watched(
     The same rows on the same workers give the same trees in whichever attempt.
 
     Args:
-        fit: the fit, from its start, given the callbacks that each worker must run. Spark jobs of the calling thread.
+        fit: the fit, from its start or what it has kept, given what its first worker reports with. Spark jobs of the
+            calling thread.
         strategy: name for messages.
+        keep: called on another thread with each checkpoint that the fit hands over.
     Raises:
         SlotsUnavailableError: executors are gone, and for `training.slot_wait_s` no others took their place.
         TrainingError: every attempt lost a worker or hung.
@@ -65,7 +68,7 @@ def fit_watched(
     while len(ends) < training.max_fit_attempts:
         require_training_slots(spark, training.num_workers, slot_wait_s=training.slot_wait_s)
         try:
-            return _attempt(spark, fit, training)
+            return _attempt(spark, fit, training, keep)
         except _Ended as end:
             ends.append(end)
         tried = f"attempt {len(ends)} of {training.max_fit_attempts}"
@@ -81,14 +84,17 @@ class _Ended(Exception):  # noqa: N818  # caught here, not an error that anyone 
     """An attempt that is worth another one."""
 
 
-def _attempt(spark: SparkSession, fit: Callable[[list[Any]], Fitted], training: TrainingConfig) -> Fitted:
-    from imbalance_spark.train_only.learners.round_reports import listening  # importing this package needs no xgboost
-
-    with _tagged_jobs(spark) as tag, listening(spark) as listener:
+def _attempt(
+    spark: SparkSession,
+    fit: Callable[[RoundReporter], Fitted],
+    training: TrainingConfig,
+    keep: Callable[[bytes], object],
+) -> Fitted:
+    with _tagged_jobs(spark) as tag, listening(spark, keep) as listener:
         watch = _Watch(spark, tag, listener, training.stall_limit_s)
         watch.start()
         try:
-            return fit([listener.reporter])
+            return fit(listener.reporter)
         except Exception as error:
             watch.end()
             if (reason := watch.verdict or _lost_worker(error)) is None:
@@ -118,7 +124,7 @@ def _lost_worker(error: Exception) -> str | None:
 class _Watch(threading.Thread):
     """Cancels the tagged jobs when they get nowhere; `verdict` then says so."""
 
-    def __init__(self, spark: SparkSession, tag: str, listener: "RoundListener", limit_s: float) -> None:
+    def __init__(self, spark: SparkSession, tag: str, listener: RoundListener, limit_s: float) -> None:
         super().__init__(name=tag, daemon=True)
         self.verdict: str | None = None
         self._spark, self._tag, self._listener, self._limit_s = spark, tag, listener, limit_s

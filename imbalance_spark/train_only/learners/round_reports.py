@@ -6,70 +6,92 @@ import secrets
 import socket
 import socketserver
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from pyspark.sql import SparkSession
-from xgboost import collective
-from xgboost.callback import TrainingCallback
 
 logger = logging.getLogger(__name__)
 
 
 _SEND_LIMIT_S = 5.0
+_HAND_OVER_LIMIT_S = 60.0
 
 
 _LONGEST_MESSAGE = 128
+_LARGEST_CHECKPOINT = 1 << 31
 
 
-class RoundReporter(TrainingCallback):
-    """Runs on every worker of a fit; the first one tells the driver of each round, and the model is left as it is.
+class RoundReporter:
+    """Used by the first worker of a fit, which tells the driver of each round; the model is left as it is.
 
     One is enough: no worker gets further than the sum of a round that another one owes. A report that cannot be
     delivered is no error of the fit. Whoever listens hears nothing then, and has to decide.
     """
 
     def __init__(self, host: str, port: int, token: str) -> None:
-        super().__init__()
         self._address = (host, port)
         self._token = token
 
-    def after_iteration(self, model: Any, epoch: int, evals_log: Any) -> bool:
-        """Tell of the round; never ends the fit."""
-        if collective.get_rank() == 0:
-            try:
-                with socket.create_connection(self._address, timeout=_SEND_LIMIT_S) as connection:
-                    connection.sendall(f"{self._token} {epoch}\n".encode())
-            except OSError as error:
-                logger.warning("round %d: the driver at %s:%d was not told: %s", epoch, *self._address, error)
-        return False
+    def tell(self, round_number: int) -> None:
+        """Tell of a round, from 0, that has ended."""
+        self._send(f"{self._token} round {round_number}\n".encode(), _SEND_LIMIT_S)
+
+    def hand_over(self, checkpoint: bytes) -> None:
+        """Have the driver keep a checkpoint: its folder may be out of this worker's reach."""
+        self._send(f"{self._token} checkpoint {len(checkpoint)}\n".encode() + checkpoint, _HAND_OVER_LIMIT_S)
+
+    def _send(self, message: bytes, limit_s: float) -> None:
+        try:
+            with socket.create_connection(self._address, timeout=limit_s) as connection:
+                connection.sendall(message)
+        except OSError as error:
+            logger.warning("the driver at %s:%d was not told of a round: %s", *self._address, error)
 
 
 class RoundListener:
-    """What the driver has heard of one fit; `reporter` is the callback to give to that fit."""
+    """What the driver has heard of one fit; `reporter` is what that fit's first worker reports with.
 
-    def __init__(self, host: str, port: int) -> None:
+    Args:
+        keep: called with each checkpoint that came in whole, on another thread.
+    """
+
+    def __init__(self, host: str, port: int, keep: Callable[[bytes], object]) -> None:
         self._token = secrets.token_hex(16)
+        self._keep = keep
         self.reporter = RoundReporter(host, port, self._token)
         self.last_round: int | None = None
         """The last round that ended, from 0."""
 
-    def hear(self, message: bytes) -> None:
-        """Take a report; whatever does not hold this fit's token is none, such as one of an earlier attempt."""
-        token, _, number = message.decode("ascii", "replace").strip().partition(" ")
-        if hmac.compare_digest(token.encode(), self._token.encode()) and number.isdigit():
+    def hear(self, message: bytes) -> int:
+        """Take a report, and say how many bytes of a checkpoint follow.
+
+        Whatever does not hold this fit's token is none, such as one of an earlier attempt.
+        """
+        token, _, report = message.decode("ascii", "replace").strip().partition(" ")
+        subject, _, number = report.partition(" ")
+        if not hmac.compare_digest(token.encode(), self._token.encode()) or not number.isdigit():
+            return 0
+        if subject == "round":
             self.last_round = int(number)
+        return min(int(number), _LARGEST_CHECKPOINT) if subject == "checkpoint" else 0
+
+    def keep(self, checkpoint: bytes) -> None:
+        """Keep a checkpoint; where that fails the fit goes on, and would be resumed from an earlier one."""
+        try:
+            self._keep(checkpoint)
+        except Exception as error:
+            logger.warning("a checkpoint of %d bytes was not kept: %s", len(checkpoint), type(error).__name__)
 
 
 @contextmanager
-def listening(spark: SparkSession) -> Iterator[RoundListener]:
+def listening(spark: SparkSession, keep: Callable[[bytes], object]) -> Iterator[RoundListener]:
     """A listener at the driver's address, which executors reach anyway; it closes with the block."""
     conf = spark.sparkContext.getConf()
     host = conf.get("spark.driver.host", "127.0.0.1")
     with socketserver.TCPServer((conf.get("spark.driver.bindAddress", host), 0), _Handler) as server:
-        listener = RoundListener(host, server.server_address[1])
-        server.hear = listener.hear  # type: ignore[attr-defined]
+        listener = RoundListener(host, server.server_address[1], keep)
+        server.listener = listener  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, args=(0.1,), name="rounds-of-a-fit", daemon=True)
         thread.start()
         try:
@@ -83,8 +105,11 @@ class _Handler(socketserver.StreamRequestHandler):
     timeout = _SEND_LIMIT_S
 
     def handle(self) -> None:
+        listener: RoundListener = self.server.listener  # type: ignore[attr-defined]
         try:
-            message = self.rfile.readline(_LONGEST_MESSAGE)
+            size = listener.hear(self.rfile.readline(_LONGEST_MESSAGE))
+            checkpoint = self.rfile.read(size)
         except OSError:  # someone who connects and says nothing
             return
-        self.server.hear(message)  # type: ignore[attr-defined]
+        if size and len(checkpoint) == size:
+            listener.keep(checkpoint)

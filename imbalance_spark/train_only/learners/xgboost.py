@@ -1,32 +1,24 @@
 """Distributed XGBoost on a materialised table: one barrier stage, stopped early by rows that are not fitted on."""
 
-import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+from pyspark.sql import DataFrame
 
 from imbalance_spark.calibration import PriorCorrection
-from imbalance_spark.core.columns import IS_EARLY_STOPPING, col, require_columns
+from imbalance_spark.core.columns import IS_EARLY_STOPPING, require_columns
 from imbalance_spark.core.errors import ConfigError, TrainingError
+from imbalance_spark.core.files import Folder
 from imbalance_spark.core.spark_errors import training_error
 from imbalance_spark.orders.model_inputs import LABEL, feature_column
-from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
-from imbalance_spark.train_only.learners.layout import one_file_a_worker
+from imbalance_spark.train_only.config import BoosterParams, EngineName, TrainingConfig
+from imbalance_spark.train_only.learners.cuts import CutKind
+from imbalance_spark.train_only.learners.engine import BoostedRounds, FitRequest
 from imbalance_spark.train_only.learners.losses import FocalLoss
-from imbalance_spark.train_only.learners.retry import fit_watched
 from imbalance_spark.train_only.learners.stopping import Costs, StoppingMetric, stopping_metric
-
-_MARGIN = "start_margin"
-
-FIRST_FEATURE = "values"
-# XGBoost 3.2 looks this column up in each Arrow batch that has no row of the slice, or none to fit on, and fails
-# with a KeyError where features come as columns of other names. Nothing but the lookup depends on the name.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +61,10 @@ def fit_booster(
     scale_pos_weight: float = 1.0,
     loss: FocalLoss | None = None,
     costs: Costs | None = None,
+    cuts: CutKind = "plain",
+    key: Sequence[str] = (),
+    fit_rows: Mapping[int, int] | None = None,
+    checkpoints: Folder | None = None,
 ) -> FittedBooster:
     """Fit on the rows outside the early-stopping set; keep the trees up to its best round.
 
@@ -80,11 +76,11 @@ def fit_booster(
     of the set start from a margin moved by the correction's logit shift, and XGBoost's own log loss is that metric.
     Trees are not affected, since no gradient comes from the set.
 
-    Passes over `table`: one. A table with exactly one file per worker is read without a shuffle; any other is
-    repartitioned. Which worker has which row follows from the table's layout, and the trees differ with layout and
-    `num_workers`, not between runs on the same table; `layout.laid_out_for` makes both follow from the key. A worker
-    with one class is allowed: every metric is that of the rows of all workers. A custom loss, or a metric other than
-    log loss, is evaluated by numpy on one thread a worker.
+    Passes over `table`: see the engine. A table with exactly one file per worker is read without a shuffle; any other
+    is repartitioned. By the `native` engine the same rows give the same splits in any layout; by `xgboost_spark` they
+    differ with layout and `num_workers`, and `layout.laid_out_for` makes both follow from the key. A worker with one
+    class is allowed: every metric is that of the rows of all workers. A custom loss, or a metric other than log loss,
+    is evaluated by numpy on one thread a worker.
 
     Args:
         table: `x_0..` (double, null is missing), `y` (class number from 0), `is_early_stopping`; each class has rows
@@ -99,6 +95,10 @@ def fit_booster(
         scale_pos_weight: XGBoost's, for two classes without a loss of their own.
         loss: instead of XGBoost's; it has class weights of its own.
         costs: where `training.early_stopping_metric` asks for them, see `StoppingMetric`.
+        cuts: see `collect_cuts`; the `xgboost_spark` engine has only those of its own sketch.
+        key: columns that identify a row; needed by the `native` engine beyond some 100,000 rows of a class.
+        fit_rows: rows of each class outside the early-stopping set; counted if not given.
+        checkpoints: folder in which the `native` engine keeps its rounds, so that another driver can resume the fit.
     Returns:
         The booster of the best round, with the metric of each round.
     Raises:
@@ -109,24 +109,44 @@ def fit_booster(
     """
     _check_start(start, correction.classes, scale_pos_weight, strategy, loss)
     # Only two classes have a single margin that a shift can move.
-    shift = correction.logit_shift if correction.classes == 2 and loss is None else 0.0
-    stops_on = PriorCorrection.identity() if correction.classes == 2 and loss is None else correction
+    is_shifted = correction.classes == 2 and loss is None
+    stops_on = PriorCorrection.identity() if is_shifted else correction
     metric = stopping_metric(training.early_stopping_metric, stops_on, is_margin=loss is not None, costs=costs)
-    inputs = [feature_column(i) for i in range(len(features))]
+    inputs = tuple(feature_column(i) for i in range(len(features)))
     weights = [] if weight_col is None else [weight_col]
     require_columns(table, [*inputs, LABEL, IS_EARLY_STOPPING, *weights], "fit_booster")
-    fit_names = [FIRST_FEATURE, *inputs[1:]]
-    columns = [col(name).cast("float").alias(alias) for name, alias in zip(inputs, fit_names, strict=True)]
-    columns += [col(name) for name in (LABEL, IS_EARLY_STOPPING, *weights)]
-    if shift != 0.0:
-        columns.append(_start_margin(start[1] - start[0], shift))
-    settings = _settings(training, params, start, scale_pos_weight)
-    roles = {"features_col": fit_names, "weight_col": weight_col, "base_margin_col": _MARGIN if shift != 0.0 else None}
-    objective = _objective(correction.classes, loss, metric)
-    with one_file_a_worker(table, training.num_workers) as is_laid_out:
-        asked = {**settings, **roles, **objective, "force_repartition": not is_laid_out}
-        model = fit_estimator(table.select(*columns), asked, training, strategy)
-    return export_booster(model, features, settings, training, strategy)
+    request = FitRequest(
+        table=table,
+        inputs=inputs,
+        weight_col=weight_col,
+        params={**_params(params, start, scale_pos_weight), **_objective(correction.classes, metric)},
+        loss=loss,
+        metric=metric,
+        start=start[1] - start[0],
+        shift=correction.logit_shift if is_shifted else 0.0,
+        training=training,
+        cuts=cuts,
+        key=key,
+        fit_rows=fit_rows,
+        checkpoints=checkpoints,
+        strategy=strategy,
+    )
+    try:
+        boosted = _engine(training.engine)(request)
+    except Exception as error:
+        raise training_error(error, strategy) from error
+    return _exported(boosted, features, request)
+
+
+def _engine(name: EngineName) -> Callable[[FitRequest], BoostedRounds]:
+    # Importing this package needs no xgboost.
+    if name == "native":
+        from imbalance_spark.train_only.learners.native import fit_native
+
+        return fit_native
+    from imbalance_spark.train_only.learners.xgboost_spark import fit_with_xgboost_spark
+
+    return fit_with_xgboost_spark
 
 
 def _check_start(
@@ -152,35 +172,17 @@ def _check_start(
         raise ConfigError.of_all(problems)
 
 
-def _start_margin(start: float, shift: float) -> Column:
-    # A margin replaces the base score of its row, in the fit only: the model itself starts from base_score.
-    return (F.lit(start) + F.when(col(IS_EARLY_STOPPING), shift).otherwise(0.0)).alias(_MARGIN)
-
-
-def _objective(classes: int, loss: FocalLoss | None, metric: StoppingMetric | None) -> dict[str, Any]:
-    """Objective and metric; the callables XGBoost's Spark estimator passes on to `xgboost.train` on each worker, though
-    it documents neither."""
+def _objective(classes: int, metric: StoppingMetric | None) -> dict[str, Any]:
     found: dict[str, Any] = {"objective": "binary:logistic"}
     if classes > 2:
         found = {"objective": "multi:softprob", "num_class": classes}
-    if loss is not None:
-        found["obj"] = loss
-    if metric is None:
-        # Distributed auc and aucpr are means over workers, and NaN where one has no positive.
-        return found | {"eval_metric": "logloss" if classes == 2 else "mlogloss"}
-    return found | {"custom_metric": metric, "maximize": metric.is_maximised, "disable_default_eval_metric": 1}
+    # XGBoost's distributed auc and aucpr are means over workers, and NaN where one has no positive.
+    of_xgboost = {"eval_metric": "logloss" if classes == 2 else "mlogloss"}
+    return found | (of_xgboost if metric is None else {"disable_default_eval_metric": 1})
 
 
-def _settings(
-    training: TrainingConfig, params: BoosterParams, start: Sequence[float], scale_pos_weight: float
-) -> dict[str, Any]:
-    found = {
-        **params.model_dump(),
-        "n_estimators": training.rounds,
-        "early_stopping_rounds": training.early_stopping_rounds,
-        "random_state": training.seed,
-        "tree_method": "hist",
-    }
+def _params(params: BoosterParams, start: Sequence[float], scale_pos_weight: float) -> dict[str, Any]:
+    found = {**params.model_dump(), "tree_method": "hist"}
     if len(start) > 2:
         return found | {"base_score": list(start)}
     # XGBoost wants a probability, and keeps it as float32.
@@ -188,72 +190,27 @@ def _settings(
     return found | {"base_score": base_score, "scale_pos_weight": scale_pos_weight}
 
 
-def fit_estimator(rows: DataFrame, settings: Mapping[str, Any], training: TrainingConfig, strategy: str) -> Any:
-    """XGBoost's Spark estimator, fitted quietly; a failure says which strategy's, in one line."""
-    from xgboost.spark import SparkXGBClassifier, SparkXGBRegressor  # importing this package needs no xgboost
+def _exported(boosted: BoostedRounds, features: Sequence[str], request: FitRequest) -> FittedBooster:
+    """The trees up to the best round; a metric that is not a number in some round is refused."""
+    import xgboost
 
-    # The classifier counts classes in a pass of its own; the regressor takes a classifier's objective, and does not.
-    kind = SparkXGBRegressor if "objective" in settings else SparkXGBClassifier
-
-    def fit(callbacks: list[Any]) -> Any:
-        # A new estimator for each attempt, and with it a tracker that no earlier worker knows.
-        estimator = kind(
-            label_col=LABEL,
-            validation_indicator_col=IS_EARLY_STOPPING,
-            num_workers=training.num_workers,
-            missing=math.nan,
-            device="cpu",
-            verbosity=0,
-            verbose=False,
-            callbacks=callbacks,
-            **settings,
-        )
-        return estimator.fit(rows)
-
-    with _quiet():
-        try:
-            return fit_watched(rows.sparkSession, fit, training, strategy)
-        except Exception as error:
-            raise training_error(error, strategy) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    # XGBoost gives its own logger a handler and prints each fit's settings.
-    logger = logging.getLogger("XGBoost-PySpark")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def export_booster(
-    model: Any, features: Sequence[str], settings: Mapping[str, Any], training: TrainingConfig, strategy: str
-) -> FittedBooster:
-    """A fitted estimator's trees up to the best round; a metric that is not a number in some round is refused."""
-    history = model.training_summary
-    [training_curve], [validation_curve] = (
-        part.values() for part in (history.train_objective_history, history.validation_objective_history)
-    )
-    curve = {"training": tuple(training_curve), "validation": tuple(validation_curve)}
+    training, curve = request.training, {"training": boosted.training, "validation": boosted.validation}
     if bad := [part for part, losses in curve.items() if not all(map(math.isfinite, losses))]:
         raise TrainingError(
-            f"training of strategy {strategy!r}: {training.early_stopping_metric} on {bad} is not finite in some "
-            "round. Check that the early-stopping set has rows and that weights are moderate, or lower learning_rate."
+            f"training of strategy {request.strategy!r}: {training.early_stopping_metric} on {bad} is not finite in "
+            "some round. Check that the early-stopping set has rows and that weights are moderate, or lower "
+            "learning_rate."
         )
-    booster = model.get_booster()
-    best = booster[: booster.best_iteration + 1]
+    best = xgboost.Booster(model_file=bytearray(boosted.model))[: boosted.best_round + 1]
     best.feature_names = booster_names(features)
     return FittedBooster(
         model_bytes=bytes(best.save_raw("ubj")),
         features=tuple(features),
-        best_iteration=booster.best_iteration,
-        rounds_run=booster.num_boosted_rounds(),
+        best_iteration=boosted.best_round,
+        rounds_run=len(boosted.validation),
         learning_curve=curve,
         num_workers=training.num_workers,
-        params=dict(settings),
+        params={**request.params, "rounds": training.rounds, "seed": training.seed, **boosted.notes},
         metric=training.early_stopping_metric,
     )
 

@@ -16,8 +16,9 @@ from imbalance_spark.core.columns import CLASS_WEIGHT, IS_EARLY_STOPPING, col, r
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.core.section import Name, Section
 from imbalance_spark.orders.model_inputs import LABEL, ROW_WEIGHT
-from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
+from imbalance_spark.train_only.config import BoosterParams, EngineName, TrainingConfig
 from imbalance_spark.train_only.guard import only_train
+from imbalance_spark.train_only.learners.cuts import CutKind
 from imbalance_spark.train_only.learners.losses import FocalLoss
 from imbalance_spark.train_only.sampling.base import with_sampling_weight
 from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport
@@ -74,6 +75,8 @@ class Recipe:
     """None is XGBoost's own."""
     params: BoosterParams
     prior_shift: PriorShift
+    cuts: CutKind
+    """Of which rows the histogram cuts are quantiles."""
     has_row_weight: bool
     """Whether rows have a business weight, which multiplies the class weight."""
     logged: Mapping[str, Any] = field(default_factory=dict)
@@ -157,11 +160,11 @@ class Strategy(Section, ABC):
         """
         return dict(counts)
 
-    def passes(self, features: int) -> int:
+    def passes(self, features: int, engine: EngineName) -> int:
         """Passes over its table: those of the fit, and two that count a table of its own, by row and by class."""
-        return self._passes_of_fit(features) + 2 * (self.table != "train")
+        return self._passes_of_fit(features, engine) + 2 * (self.table != "train")
 
-    def _passes_of_fit(self, features: int) -> int:
+    def _passes_of_fit(self, features: int, engine: EngineName) -> int:
         return 1
 
     def sample(self, to_fit: DataFrame, roles: Roles, seed: int, *, member: int = 0, tell: Tell = dict) -> DataFrame:
@@ -196,6 +199,19 @@ class Strategy(Section, ABC):
         """XGBoost's parameters that differ from `training.params`."""
         return {}
 
+    def problems_with(self, engine: EngineName) -> Iterator[str]:
+        """What `training.engine` cannot do of it, each with what to use instead."""
+        yield from ()
+
+    def for_engine(self, engine: EngineName) -> "Strategy":
+        """What this engine is asked for, to do what the strategy means."""
+        return self
+
+    @property
+    def cut_kind(self) -> CutKind:
+        """Of which rows the histogram cuts are quantiles."""
+        return "plain"
+
     def notes(self) -> dict[str, str]:
         """Remarks for the record."""
         return {}
@@ -224,12 +240,12 @@ class Strategy(Section, ABC):
         require_rows(fit_counts, classes, self.name)
         if kept is None and self.table != "train":
             raise ConfigError(f"strategy {self.name!r} samples rows: pass kept, rows per class in its table / before.")
-        numbers = range(len(classes))
-        weights, loss = self.class_weights(fit_counts), self.loss(fit_counts)
-        factor = self.positive_factor(fit_counts)
+        numbers, done = range(len(classes)), self.for_engine(training.engine)
+        weights, loss = done.class_weights(fit_counts), done.loss(fit_counts)
+        factor = done.positive_factor(fit_counts)
         shift = PriorShift(
             kept_fractions=tuple(float(1.0 if kept is None else kept[k]) for k in numbers),
-            weights=self.gradient_weights(fit_counts),
+            weights=done.gradient_weights(fit_counts),
             gammas=() if loss is None else loss.gammas,
             is_exact=self.is_exact,
         )
@@ -243,6 +259,7 @@ class Strategy(Section, ABC):
             loss=loss,
             params=BoosterParams.model_validate({**training.params.model_dump(), **self.booster_params()}),
             prior_shift=shift,
+            cuts=self.cut_kind,
             has_row_weight=row_weights is not None,
             logged=self._logged(classes, weights, factor, loss),
         )
@@ -263,6 +280,10 @@ class Strategy(Section, ABC):
             scale_pos_weight=recipe.scale_pos_weight,
             loss=recipe.loss,
             costs=task.costs,
+            cuts=recipe.cuts,
+            key=task.orders.key,
+            fit_rows=fit_rows,
+            checkpoints=task.checkpoints,
         )
 
     def _logged(

@@ -8,7 +8,8 @@ from pydantic import Field, field_validator, model_validator
 from imbalance_spark.core.class_counts import Label
 from imbalance_spark.core.errors import nearest
 from imbalance_spark.core.section import Share
-from imbalance_spark.train_only.config import BoosterParams
+from imbalance_spark.train_only.config import BoosterParams, EngineName
+from imbalance_spark.train_only.learners.cuts import CutKind
 from imbalance_spark.train_only.learners.losses import FocalLoss
 from imbalance_spark.train_only.strategies.base import Strategy
 from imbalance_spark.train_only.weights import class_weights, scale_pos_weight
@@ -27,9 +28,16 @@ class Boosted(Strategy):
 
     Args:
         params: XGBoost parameters that differ from `training.params`.
+        cuts: of which rows the histogram cuts are quantiles: of all (`plain`), or of a mixture to which each class
+            contributes alike (`balanced`), which tells rare rows apart in a thin region. By default `plain`; `balanced`
+            where class weights are in a weight column. `training.engine: native` has both for every strategy,
+            `xgboost_spark` the default alone.
     """
 
     params: dict[str, Any] = {}
+    cuts: CutKind | None = None
+
+    default_cuts: ClassVar[CutKind] = "plain"
 
     @field_validator("params")
     @classmethod
@@ -43,6 +51,23 @@ class Boosted(Strategy):
     def booster_params(self) -> dict[str, Any]:
         """XGBoost's parameters that differ from `training.params`."""
         return dict(self.params)
+
+    @property
+    def cut_kind(self) -> CutKind:
+        """Those asked for, or the default."""
+        return self.cuts or self.default_cuts
+
+    def _passes_of_fit(self, features: int, engine: EngineName) -> int:
+        # The native engine takes its cuts first.
+        return 2 if engine == "native" else 1
+
+    def problems_with(self, engine: EngineName) -> Iterator[str]:
+        """Cuts that XGBoost's own sketch does not find."""
+        if engine == "xgboost_spark" and self.cut_kind != self.default_cuts:
+            yield (
+                f"strategy {self.name!r}: training.engine xgboost_spark cannot do cuts {self.cuts!r}: leave cuts out, "
+                "or use training.engine: native"
+            )
 
 
 class Plain(Boosted):
@@ -83,13 +108,14 @@ class Weighed(Strategy):
 
 
 class ClassWeight(Weighed, Boosted):
-    """Weigh the rows of each class, in the gradient and in the quantile sketch of the features."""
+    """Weigh the rows of each class, in the gradient and in the histogram cuts of the features."""
 
     kind: Literal["class_weight"] = "class_weight"
+    default_cuts: ClassVar[CutKind] = "balanced"
 
 
 class ScalePosWeight(Boosted):
-    """Weigh the gradient of rare classes, not the quantile sketch of the features.
+    """Weigh the gradient of rare classes, not the histogram cuts of the features.
 
     Args:
         scale_pos_weight: 'balanced' (n_neg / n_pos; of more classes n_max / n_k for each), or for two classes a number
@@ -122,13 +148,19 @@ class ScalePosWeight(Boosted):
 
 
 class BalancedSketch(Boosted):
-    """Quantile sketches of balanced classes; in the gradient the weights cancel, so scores need no correction.
+    """Histogram cuts of balanced classes, and plain boosting on them: scores need no correction.
 
-    The weight column has balanced weights, which the sketch sees; the gradient divides them out by `scale_pos_weight`,
-    or by the loss of more than two classes.
+    The `native` engine is given the cuts. XGBoost's own sketch is made to find them: the weight column has balanced
+    weights, which the sketch sees, and the gradient divides them out by `scale_pos_weight`, or by the loss of more than
+    two classes.
     """
 
     kind: Literal["balanced_sketch"] = "balanced_sketch"
+    default_cuts: ClassVar[CutKind] = "balanced"
+
+    def for_engine(self, engine: EngineName) -> Strategy:
+        """Without weights to divide out where cuts can be given."""
+        return _OnGivenCuts(power=self.gradient_power) if engine == "native" else self
 
     @property
     def gradient_power(self) -> float:
@@ -161,8 +193,28 @@ class BalancedSketch(Boosted):
         return tuple(weights[k] ** self.gradient_power for k in sorted(weights))
 
 
+class _OnGivenCuts(Boosted):
+    """A power of balanced class weights in the gradient, whatever the cuts."""
+
+    kind: Literal["given_cuts"] = "given_cuts"
+    power: float
+
+    def positive_factor(self, counts: Mapping[int, int]) -> float:
+        """(n_neg / n_pos)^power."""
+        return scale_pos_weight(_by_label(counts)) ** self.power if len(counts) == 2 else 1.0
+
+    def loss(self, counts: Mapping[int, int]) -> FocalLoss | None:
+        """Of more than two classes, cross-entropy in which they weigh (n / (K n_k))^power; XGBoost's own for 0."""
+        if len(counts) == 2 or self.power == 0.0:
+            return None
+        weights = _class_weights(counts, "balanced")
+        return FocalLoss(
+            weights=tuple(weights[k] ** self.power for k in sorted(weights)), hessian_scale=_XGBOOSTS_HESSIAN
+        )
+
+
 class ClassWeightPower(BalancedSketch):
-    """Quantile sketches of balanced classes, and in the gradient a power of the balanced class weights.
+    """Histogram cuts of balanced classes, and in the gradient a power of the balanced class weights.
 
     Args:
         power: of two classes the positive one weighs (n_neg / n_pos)^power; 0 is `balanced_sketch`.

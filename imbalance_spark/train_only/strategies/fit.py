@@ -31,6 +31,8 @@ from imbalance_spark.train_only.strategies.task import FitTask
 
 _MODEL_SHA256 = "model_sha256"
 """In the log of a fit: of the bytes that the learner gave."""
+_CHECKPOINTS = "checkpoints"
+"""Folder of fits that have not ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +120,8 @@ def _fit_one(run: Run, train: DataFrame, strategy: Strategy, task: FitTask, memb
     kept = kept_fractions(strategy.name, task.classes, rows, fit_rows)
     weights = {k: sums["weight"] for k, sums in before.items()} if ROW_WEIGHT in train.columns else None
     recipe = strategy.resolve(rows, task.training, kept, weights, classes=task.classes)
-    booster = _kept_booster(run, recipe.name, lambda: strategy.fit(table, recipe, task, fit_rows))
+    resumable = replace(task, checkpoints=run.folder.below(_CHECKPOINTS))
+    booster = _kept_booster(run, recipe.name, lambda: strategy.fit(table, recipe, resumable, fit_rows))
     step = _neighbours_step(strategy)
     neighbours = run.read_document(step) if run.is_done(step) else {}
     return FittedStrategy(strategy=strategy, recipe=recipe, booster=booster, fit_rows=fit_rows, neighbours=neighbours)
@@ -187,6 +190,7 @@ def _kept_booster(run: Run, name: str, fit: Callable[[], FittedBooster]) -> Fitt
         raise PinDamagedError(
             f"run {run.run_id!r}: {file} is not the model that was fitted (sha256 {found}). Start a new run_id."
         )
+    run.folder.below(_CHECKPOINTS).delete(name)
     return FittedBooster.from_record(record, model_bytes)
 
 

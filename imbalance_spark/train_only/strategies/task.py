@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Self
 
+from imbalance_spark.core.files import Folder
 from imbalance_spark.orders.config import OrdersConfig
 from imbalance_spark.orders.model_inputs import feature_column
 from imbalance_spark.split.config import SplitConfig
@@ -28,12 +29,14 @@ class FitTask:
 
     Args:
         costs: where `training.early_stopping_metric` is `expected_cost`, see `StoppingMetric`.
+        checkpoints: folder in which fits keep their rounds, see `fit_booster`.
     """
 
     orders: OrdersConfig
     training: TrainingConfig
     split: SplitConfig
     costs: Costs | None = None
+    checkpoints: Folder | None = None
 
     def repeated(self, number: int) -> Self:
         """The task of a further fit, counted from 1: with other seeds."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 from pyspark.sql import DataFrame
 
+from imbalance_spark.train_only.config import EngineName
 from imbalance_spark.train_only.strategies.base import Recipe, Strategy, with_recipe_weight
 from imbalance_spark.train_only.strategies.boosting import Weighed
 from imbalance_spark.train_only.strategies.task import FitTask
@@ -27,7 +28,7 @@ class LogisticClassWeight(Weighed):
     reg_param: Annotated[float, Field(ge=0.0, le=1e6)] = 1e-4
     max_iter: Annotated[int, Field(ge=1, le=100_000)] = 100
 
-    def _passes_of_fit(self, features: int) -> int:
+    def _passes_of_fit(self, features: int, engine: EngineName) -> int:
         from imbalance_spark.train_only.learners.logistic import passes_of_fit
 
         return passes_of_fit(features)

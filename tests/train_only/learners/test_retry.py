@@ -1,7 +1,7 @@
 """When a fit is tried again, and when it is not; what workers lost on a real cluster do is in tests/cluster."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pandas as pd
@@ -13,29 +13,33 @@ from imbalance_spark.config.yaml_file import config_hash
 from imbalance_spark.core.errors import TrainingError
 from imbalance_spark.train_only.config import TrainingConfig
 from imbalance_spark.train_only.learners.retry import fit_watched, work_done
-from imbalance_spark.train_only.learners.round_reports import RoundListener, listening
+from imbalance_spark.train_only.learners.round_reports import RoundListener, RoundReporter, listening
 
 TRAINING = TrainingConfig(num_workers=1, max_fit_attempts=2, stall_limit_s=0.5)
+
+
+def watched(spark: SparkSession, fit: Callable[[RoundReporter], Any], training: TrainingConfig) -> Any:
+    return fit_watched(spark, fit, training, "none", keep=bool)
 
 
 def test_a_fit_that_gets_nowhere_is_cancelled_and_begun_again(spark: SparkSession) -> None:
     attempts: list[int] = []
 
-    def fit(_: list[Any]) -> int:
+    def fit(_: RoundReporter) -> int:
         attempts.append(1)
         return 3 if len(attempts) == 2 else hang(spark)
 
-    assert fit_watched(spark, fit, TRAINING, "none") == 3
+    assert watched(spark, fit, TRAINING) == 3
     assert len(attempts) == 2
 
 
 def test_a_job_that_starts_after_the_verdict_is_cancelled_too(spark: SparkSession) -> None:
-    def fit(_: list[Any]) -> int:
+    def fit(_: RoundReporter) -> int:
         time.sleep(1.5)
         return hang(spark)
 
     with pytest.raises(TrainingError, match=r"no progress for 0\.5 s"):
-        fit_watched(spark, fit, TRAINING.model_copy(update={"max_fit_attempts": 1}), "none")
+        watched(spark, fit, TRAINING.model_copy(update={"max_fit_attempts": 1}))
 
 
 def hang(spark: SparkSession) -> int:
@@ -48,40 +52,40 @@ def hang(spark: SparkSession) -> int:
 
 
 def test_attempts_that_all_hang_end_with_one_error(spark: SparkSession) -> None:
-    def fit(_: list[Any]) -> int:
+    def fit(_: RoundReporter) -> int:
         return hang(spark)
 
     with pytest.raises(TrainingError, match=r"'none': 1 attempts .*no progress for 0.5 s .* before the first round"):
-        fit_watched(spark, fit, TRAINING.model_copy(update={"max_fit_attempts": 1}), "none")
+        watched(spark, fit, TRAINING.model_copy(update={"max_fit_attempts": 1}))
 
 
 def test_rounds_that_are_told_keep_a_slow_fit_alive(spark: SparkSession) -> None:
-    def fit(callbacks: list[Any]) -> str:
+    def fit(reporter: RoundReporter) -> str:
         for number in range(12):
             time.sleep(0.25)
-            callbacks[0].after_iteration(None, number, {})
+            reporter.tell(number)
         return "done"
 
-    assert fit_watched(spark, fit, TRAINING.model_copy(update={"stall_limit_s": 2.0}), "none") == "done"
+    assert watched(spark, fit, TRAINING.model_copy(update={"stall_limit_s": 2.0})) == "done"
 
 
 def test_an_error_of_the_fit_itself_is_not_tried_again(spark: SparkSession) -> None:
     attempts: list[int] = []
 
-    def fit(_: list[Any]) -> None:
+    def fit(_: RoundReporter) -> None:
         attempts.append(1)
         raise ValueError("labels must be 0 or 1")
 
     with pytest.raises(ValueError, match="labels must be"):
-        fit_watched(spark, fit, TRAINING, "none")
+        watched(spark, fit, TRAINING)
     assert attempts == [1]
 
 
 def test_the_callers_jobs_carry_no_tag_afterwards(spark: SparkSession) -> None:
-    def fit(_: list[Any]) -> set[str]:
+    def fit(_: RoundReporter) -> set[str]:
         return set(spark.sparkContext.getJobTags())
 
-    [tag] = fit_watched(spark, fit, TRAINING, "none")
+    [tag] = watched(spark, fit, TRAINING)
     assert tag.startswith("fit-")
     assert not len(spark.sparkContext.getJobTags())
 
@@ -100,25 +104,60 @@ def test_the_work_of_tagged_jobs_is_seen_and_no_other(spark: SparkSession) -> No
 
 
 def test_a_report_counts_with_the_token_of_its_fit_alone() -> None:
-    earlier, listener = RoundListener("127.0.0.1", 1), RoundListener("127.0.0.1", 1)
+    earlier, listener = (RoundListener("127.0.0.1", 1, keep=bool) for _ in range(2))
     for message in (
         b"",
         b"3",
-        b"\xff\xfe 3",
-        b"token 3",
-        f"{earlier._token} 3".encode(),
-        f"{listener._token} x".encode(),
+        b"\xff\xfe round 3",
+        b"token round 3",
+        f"{earlier._token} round 3".encode(),
+        f"{earlier._token} checkpoint 3".encode(),
+        f"{listener._token} round x".encode(),
+        f"{listener._token} checkpoint -3".encode(),
     ):
-        listener.hear(message)
+        assert listener.hear(message) == 0
     assert listener.last_round is None
-    listener.hear(f"{listener._token} 3\n".encode())
+    assert listener.hear(f"{listener._token} round 3\n".encode()) == 0
     assert listener.last_round == 3
+    assert listener.hear(f"{listener._token} checkpoint 12\n".encode()) == 12
+
+
+def test_a_checkpoint_reaches_the_driver_whole(spark: SparkSession) -> None:
+    kept: list[bytes] = []
+    content = bytes(range(256)) * 5000
+    with listening(spark, kept.append) as listener:
+        listener.reporter.tell(0)
+        listener.reporter.hand_over(content)
+        listener.reporter.hand_over(b"\nsecond\n")
+        wait_until(lambda: len(kept) == 2)
+    assert kept == [content, b"\nsecond\n"]
+    assert listener.last_round == 0
+
+
+def test_a_checkpoint_that_cannot_be_kept_ends_no_fit(spark: SparkSession, caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(_: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    with listening(spark, refuse) as listener:
+        listener.reporter.hand_over(b"model")
+        wait_until(lambda: caplog.messages)
+        listener.reporter.tell(1)
+        wait_until(lambda: listener.last_round == 1)
+    assert caplog.messages == ["a checkpoint of 5 bytes was not kept: OSError"]
+
+
+def wait_until(is_so: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20.0
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_driver_that_does_not_listen_ends_no_round(spark: SparkSession) -> None:
-    with listening(spark) as listener:
+    with listening(spark, bool) as listener:
         reporter = listener.reporter
-    assert reporter.after_iteration(None, 0, {}) is False
+    reporter.tell(0)
+    reporter.hand_over(b"model")
     assert listener.last_round is None
 
 

@@ -1,0 +1,128 @@
+"""Our own engine: a barrier job of workers that bin rows by given cuts and boost together, resumed if one is lost."""
+
+import json
+import logging
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from xgboost.core import XGBoostError
+from xgboost.tracker import RabitTracker
+
+from imbalance_spark.core.columns import IS_EARLY_STOPPING, col
+from imbalance_spark.orders.model_inputs import LABEL
+from imbalance_spark.train_only.learners.boosting import BoostingPlan, Progress
+from imbalance_spark.train_only.learners.checkpoints import Checkpoint
+from imbalance_spark.train_only.learners.cuts import FeatureCuts, collect_cuts
+from imbalance_spark.train_only.learners.engine import BoostedRounds, FitRequest
+from imbalance_spark.train_only.learners.layout import one_file_a_worker
+from imbalance_spark.train_only.learners.retry import fit_watched
+from imbalance_spark.train_only.learners.round_reports import RoundReporter
+from imbalance_spark.train_only.learners.worker import OUTPUT, Worker
+
+logger = logging.getLogger(__name__)
+
+
+def fit_native(request: FitRequest) -> BoostedRounds:
+    """The rounds of workers that we start ourselves; a lost fit goes on from its last checkpoint.
+
+    Reads the table twice: a sample for the cuts, then all rows; and counts its classes where `fit_rows` is not given.
+    The cuts are those of the rows, whatever their layout, so the same rows give the same splits on any number of
+    files and workers, up to the rounding of sums.
+    """
+    training = request.training
+    cuts = collect_cuts(
+        request.table,
+        features=len(request.inputs),
+        fit_rows=request.fit_rows or _count_fit_rows(request.table),
+        key=request.key,
+        seed=training.seed,
+        max_bin=request.params["max_bin"],
+        kind=request.cuts,
+    )
+    plan = BoostingPlan(
+        params={**request.params, "max_bin": cuts.max_bin, "seed": training.seed},
+        rounds=training.rounds,
+        early_stopping_rounds=training.early_stopping_rounds,
+        checkpoint_rounds=training.checkpoint_rounds,
+        loss=request.loss,
+        metric=request.metric,
+        stopping_margin=request.start + request.shift if request.shift != 0.0 else None,
+        cuts=cuts.digest,
+    )
+    progress = _boosted(request, plan, cuts)
+    return BoostedRounds(
+        model=progress.model,
+        training=progress.training,
+        validation=progress.validation,
+        best_round=progress.best_round(is_maximised=plan.is_maximised),
+        notes={"cuts": request.cuts, "cuts_sha256": cuts.digest},
+    )
+
+
+def _boosted(request: FitRequest, plan: BoostingPlan, cuts: FeatureCuts) -> Progress:
+    training, table = request.training, request.table
+    checkpoint = Checkpoint(name=request.strategy, folder=request.checkpoints)
+    with one_file_a_worker(table, training.num_workers) as is_laid_out:
+        rows = _as_workers_read(request)
+        if not is_laid_out:
+            rows = rows.repartition(training.num_workers)
+
+        def fit(reporter: RoundReporter) -> Progress:
+            kept = checkpoint.load()
+            resumed = None if kept is None else Progress.from_checkpoint(kept, plan)
+            if resumed is not None:
+                logger.info("strategy %r: goes on after round %d", request.strategy, resumed.rounds)
+            with _tracker(table.sparkSession, training.num_workers) as address:
+                worker = Worker(
+                    plan=plan, cuts=cuts, inputs=request.inputs, weight=request.weight_col,
+                    num_workers=training.num_workers, tracker={**address, "dmlc_timeout": training.peer_timeout_s},
+                    resumed=resumed, reporter=reporter, is_on_disk=training.external_memory,
+                )  # fmt: skip
+                return _collected(rows, worker, request.strategy)
+
+        return fit_watched(table.sparkSession, fit, training, request.strategy, keep=checkpoint.keep)
+
+
+def _collected(rows: DataFrame, worker: Worker, strategy: str) -> Progress:
+    """Run the job; a row a worker comes back."""
+    found = rows.mapInArrow(worker, OUTPUT, barrier=True).collect()
+    records = {row["worker"]: json.loads(row["record"]) for row in found}
+    [model] = [row["model"] for row in found if row["model"] is not None]
+    for number, record in sorted(records.items()):
+        logger.info(
+            "strategy %r, worker %d: %d rows, %d MiB on local disk, seconds %s",
+            strategy, number, record["rows"], record["spilled_bytes"] >> 20, record["seconds"],
+        )  # fmt: skip
+    curves = {part: tuple(records[0][part]) for part in ("training", "validation")}
+    return Progress(model=bytes(model), rows=records[0]["fingerprint"], **curves)
+
+
+def _as_workers_read(request: FitRequest) -> DataFrame:
+    # A null becomes NaN here, so that each Arrow column is handed over as it lies.
+    inputs = [F.coalesce(col(name).cast("float"), F.lit(np.nan).cast("float")).alias(name) for name in request.inputs]
+    weights = [] if request.weight_col is None else [col(request.weight_col).cast("float").alias(request.weight_col)]
+    return request.table.select(*inputs, col(LABEL), *weights, col(IS_EARLY_STOPPING))
+
+
+def _count_fit_rows(table: DataFrame) -> Mapping[int, int]:
+    counts = table.where(~col(IS_EARLY_STOPPING)).groupBy(LABEL).count().collect()
+    return {int(row[LABEL]): int(row["count"]) for row in counts}
+
+
+@contextmanager
+def _tracker(spark: SparkSession, num_workers: int) -> Iterator[Mapping[str, Any]]:
+    """Where the workers of one attempt find each other: on the driver, as long as the block lasts."""
+    host = spark.sparkContext.getConf().get("spark.driver.host") or "127.0.0.1"
+    tracker = RabitTracker(num_workers, socket.gethostbyname(host), sortby="task")
+    try:
+        tracker.start()
+        yield tracker.worker_args()
+    finally:
+        # Else each failed fit leaves a thread behind. That workers died is told by the job, not by their tracker.
+        with suppress(XGBoostError):
+            tracker.free()

@@ -1,0 +1,155 @@
+"""One worker of a distributed fit: a barrier task that takes its rows to local disk, and boosts with its peers."""
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from pyspark import BarrierTaskContext
+
+from imbalance_spark.core.errors import DataContractError, TrainingError
+from imbalance_spark.train_only.learners.boosting import BoostingPlan, Progress, boost
+from imbalance_spark.train_only.learners.cuts import FeatureCuts
+from imbalance_spark.train_only.learners.round_reports import RoundReporter
+
+if TYPE_CHECKING:
+    from imbalance_spark.train_only.learners.spill import SpilledRows
+
+OUTPUT = "worker int, record string, model binary"
+"""Schema of what `Worker` yields: a row a worker, the first one's with the booster of all rounds run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """What each task does with its rows; for `mapInArrow(barrier=True)`.
+
+    Args:
+        inputs: names of the feature columns.
+        weight: name of the weight column.
+        tracker: where workers find each other, as arguments of XGBoost's communicator.
+        resumed: what an earlier attempt has done.
+        reporter: tells the driver of rounds and checkpoints.
+        is_on_disk: whether the bins of the rows to fit on are kept in files, instead of memory.
+    """
+
+    plan: BoostingPlan
+    cuts: FeatureCuts
+    inputs: tuple[str, ...]
+    weight: str | None
+    num_workers: int
+    tracker: Mapping[str, Any]
+    resumed: Progress | None
+    reporter: RoundReporter
+    is_on_disk: bool
+
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """A row about this worker; the batches are read once."""
+        context = BarrierTaskContext.get()
+        self._require_peers(len(context.getTaskInfos()))
+        threads = context.cpus()
+        if threads > 1:
+            # OpenMP's threads spin for a core otherwise, beside processes that need it; read when XGBoost is loaded.
+            os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+        record, model = self._fit(batches, context, threads)
+        columns = [[context.partitionId()], [json.dumps(record)], [model if context.partitionId() == 0 else None]]
+        yield pa.RecordBatch.from_arrays(
+            [pa.array(columns[0], pa.int32()), pa.array(columns[1], pa.string()), pa.array(columns[2], pa.binary())],
+            names=["worker", "record", "model"],
+        )
+
+    def _require_peers(self, tasks: int) -> None:
+        if tasks != self.num_workers:
+            raise TrainingError(
+                f"the barrier stage has {tasks} tasks for {self.num_workers} workers, which would wait for each other. "
+                "Report this plan as a bug."
+            )
+
+    def _fit(
+        self, batches: Iterable[pa.RecordBatch], context: BarrierTaskContext, threads: int
+    ) -> tuple[dict[str, Any], bytes]:
+        import xgboost  # importing this package needs no xgboost
+
+        from imbalance_spark.train_only.learners import spill
+
+        folder, clock = spill.local_folder(), _Clock()
+        with ExitStack() as stack:
+            stack.enter_context(xgboost.config_context(verbosity=0))
+            to_fit, stopping = spill.spilled(batches, self.inputs, self.weight, folder)
+            stack.callback(to_fit.file.close)
+            stack.callback(stopping.file.close)
+            clock.lap("spill")
+            pages = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder))) if self.is_on_disk else None
+            progress = self._boosted(to_fit, stopping, pages, context, threads, clock)
+        record = {
+            "rows": to_fit.rows + stopping.rows, "spilled_bytes": to_fit.bytes + stopping.bytes, "seconds": clock.laps,
+            "fingerprint": progress.rows, "training": progress.training, "validation": progress.validation,
+        }  # fmt: skip
+        return record, progress.model
+
+    def _boosted(
+        self,
+        to_fit: "SpilledRows",
+        stopping: "SpilledRows",
+        pages: Path | None,
+        context: BarrierTaskContext,
+        threads: int,
+        clock: "_Clock",
+    ) -> Progress:
+        from xgboost import collective
+
+        from imbalance_spark.train_only.learners.spill import quantile_matrix
+
+        bins, margin = self.cuts.max_bin, self.plan.stopping_margin
+        train = quantile_matrix(to_fit, ref=self.cuts.as_matrix(), max_bin=bins, threads=threads, pages=pages)
+        held_back = quantile_matrix(stopping, ref=train, max_bin=bins, threads=threads, margin=margin)
+        clock.lap("build")
+        # Nobody waits in the communicator for a peer that is still loading: its timeout is for rounds alone.
+        context.barrier()
+        with collective.CommunicatorContext(**self.tracker, dmlc_task_id=f"{context.partitionId():06}"):
+            is_first = collective.get_rank() == 0
+            progress = self._started(to_fit.fingerprint, stopping.fingerprint)
+            done = boost(
+                self.plan, train, held_back, progress, threads=threads,
+                tell=self.reporter.tell if is_first else _say_nothing,
+                keep=self.reporter.hand_over if is_first else _say_nothing,
+            )  # fmt: skip
+        clock.lap("boost")
+        return done
+
+    def _started(self, to_fit: int, stopping: int) -> Progress:
+        """What there is to go on from; every worker finds the same."""
+        from xgboost import collective
+
+        sums = collective.allreduce(np.array([to_fit, stopping], dtype=np.uint64), collective.Op.SUM)
+        rows = int(sums[0]) ^ (int(sums[1]) << 1)
+        if self.resumed is None:
+            return Progress(rows=rows)
+        if self.resumed.rows != rows:
+            raise DataContractError(
+                "a checkpoint of this fit was made on other rows. Start a new run_id, or delete the checkpoint to "
+                "begin at the first round."
+            )
+        return self.resumed
+
+
+class _Clock:
+    """Seconds between laps."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.laps[name], self._last = round(now - self._last, 3), now
+
+
+def _say_nothing(_: object) -> None:
+    pass
