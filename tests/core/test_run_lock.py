@@ -126,7 +126,9 @@ def test_in_200_races_of_three_processes_one_gets_the_run(tmp_path: Path) -> Non
     assert ended.stdout == "True\n", ended.stderr[-2000:]
 
 
-@pytest.mark.parametrize("left_over", [None, GONE.mark, ELSEWHERE.mark, "", "host:12:34"])
+@pytest.mark.parametrize(
+    "left_over", [None, GONE.mark, ELSEWHERE.mark, "", "host:12:34"], ids=["none", "gone", "elsewhere", "empty", "old"]
+)
 def test_a_run_that_nobody_renews_is_taken(folder: Folder, left_over: str | None) -> None:
     if left_over is not None:
         folder.create(LOCK, left_over.encode())
