@@ -109,9 +109,8 @@ def test_the_champion_scores_a_table_as_mlflow_does(
 ) -> None:
     runs, uri = nested(finished), f"sqlite:///{finished}/mlflow.db"
     parent = MlflowClient().get_run(runs["tags.mlflow.parentRunId"].iloc[0])
-    best = runs["params.strategy"].eq(parent.data.params["best_strategy"]).idxmax()
     version = MlflowClient().get_model_version_by_alias("outcome_orders", "champion")
-    assert version.run_id == runs.loc[best, "run_id"]
+    assert version.run_id == runs.loc[parent.data.params["best_strategy"], "run_id"]
     job = ["--model", "models:/outcome_orders@champion", "--input", f"{finished}/orders", "--tracking-uri", uri]
     assert score.main([*job, "--output", f"{finished}/scored", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["decided_by"] == "cost_matrix"
