@@ -141,8 +141,10 @@ def test_a_champion_that_knows_the_classes_otherwise_is_not_compared_and_stays(
     turned = [OUTCOMES[0], *reversed(OUTCOMES[1:])]
     changes = [f"orders.classes=[{', '.join(turned)}]", "strategies=[none]", "training.rounds=1", "run_id=turned"]
     settings = [word for change in changes for word in ("--set", change)]
-    assert train.main(["--config", written(finished), "--json", *settings]) == 0
-    gate = json.loads(capsys.readouterr().out)["gate"]
+    assert train.main(["--config", written(finished), "--json", *settings]) == 5
+    said = capsys.readouterr()
+    assert "gate.incomparable: replace" in said.err.splitlines()[-1]
+    gate = json.loads(said.out)["gate"]
     assert gate["outcome"] == "keep"
     assert f"cannot be compared on these rows: it knows the classes {list(OUTCOMES)}" in gate["reasons"][0]
     uri = f"sqlite:///{finished}/mlflow.db"
@@ -183,6 +185,7 @@ def test_other_costs_decide_and_what_they_change_is_said_to_be_unknown(
 def test_a_threshold_of_a_class_that_has_none_is_refused(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_id = nested(finished)["run_id"].iloc[0]
     asked = ["--run", run_id, "--tracking-uri", f"sqlite:///{finished}/mlflow.db", "--objective", "max_mcc"]
+    asked += ["--register", "retuned"]
     assert retune.main(asked) == 2
     assert "Name the class whose threshold is to move" in capsys.readouterr().err
     assert retune.main([*asked, "--class", "stolen"]) == 2
