@@ -57,7 +57,7 @@ class TrainingConfig(Section):
         slot_wait_s: seconds that each attempt waits for the slots of all workers.
         external_memory: keep the bins of a `native` fit in files on the workers' local disks instead of in memory.
         checkpoint_rounds: a `native` fit keeps its booster after this many rounds each. With `subsample` or
-            `colsample_bytree` it draws anew from there, and the model depends on this number.
+            `colsample_bytree` it draws afresh from there, and the model depends on this number.
         peer_timeout_s: seconds that a worker of a `native` fit waits for the others within a round; no say in the
             result, nor in the run id.
         params: XGBoost's parameters for all strategies.

@@ -189,7 +189,7 @@ def scored(seed: int, noises: dict[str, float], intercept: float, size: int) -> 
 
 
 def advised(held_out: dict[str, HeldOutCounts]) -> Advice:
-    results = [SimpleNamespace(name=name, held_out=found) for name, found in held_out.items()]
+    results = [SimpleNamespace(name=name, held_out=found, repeats=()) for name, found in held_out.items()]
     [plain] = [result for result in results if result.name == "none"]
     gains = gains_over(results, plain, METRIC, None)
     margin = 0.01 * of_strategy(plain, METRIC, None).value

@@ -84,7 +84,7 @@ class Progress:
         return int(np.argmax(self.validation) if is_maximised else np.argmin(self.validation))
 
     def is_over(self, plan: BoostingPlan) -> bool:
-        """Whether no round is left, none got better for long enough, or the metric is no number."""
+        """Whether no round is left, none got better for long enough, or the metric is not a number."""
         if not self.rounds:
             return False
         waited = self.rounds - 1 - self.best_round(is_maximised=plan.is_maximised)
@@ -132,7 +132,7 @@ def boost(
 ) -> Progress:
     """The rounds that are left; from a checkpoint the booster is the one that a fit without interruption gives.
 
-    Where trees are grown on samples, the booster starts anew at each checkpoint of every fit, with a seed of its own:
+    Where trees are grown on samples, the booster restarts at each checkpoint of every fit, with a seed of its own:
     only so does an interruption leave no trace.
 
     Args:

@@ -76,7 +76,7 @@ def collect_cuts(
 ) -> FeatureCuts:
     """Cuts at the quantiles of the rows to fit on, from all of them or a share of each class that the key's hash draws.
 
-    Reads `table` once. At most 400,000 rows come to the driver, and no more than 64 million values.
+    Reads `table` once. It collects at most 400,000 rows, and at most 64 million values.
 
     Args:
         table: `x_0..` (null is missing), `y`, `is_early_stopping`.

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 def fit_native(request: FitRequest) -> BoostedRounds:
-    """The rounds of workers that we start ourselves; a lost fit goes on from its last checkpoint.
+    """The rounds of workers that we start ourselves; a lost fit resumes from its last checkpoint.
 
     Reads the table twice: a sample for the cuts, then all rows; and counts its classes where `fit_rows` is not given.
     The cuts are those of the rows, whatever their layout, so the same rows give the same splits on any number of
@@ -123,6 +123,6 @@ def _tracker(spark: SparkSession, num_workers: int) -> Iterator[Mapping[str, Any
         tracker.start()
         yield tracker.worker_args()
     finally:
-        # Else each failed fit leaves a thread behind. That workers died is told by the job, not by their tracker.
+        # Else each failed fit leaves a thread behind. The job says that workers died, not their tracker.
         with suppress(XGBoostError):
             tracker.free()

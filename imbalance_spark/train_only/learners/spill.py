@@ -55,7 +55,7 @@ class SpilledRows:
         self.fingerprint = (self.fingerprint + _sum_of_hashes(rows)) % (1 << 64)
 
     def chunk(self, first: int) -> Values:
-        """Rows from `first` on, some 32 MiB of them."""
+        """Rows from `first` on, about 32 MiB of them."""
         most = max(1, _CHUNK_BYTES // (self._width * 4))
         rows = min(most, self.rows - first)
         self.file.flush()  # NumPy reads past Python's buffer

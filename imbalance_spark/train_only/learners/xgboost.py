@@ -96,7 +96,7 @@ def fit_booster(
         loss: instead of XGBoost's; it has class weights of its own.
         costs: where `training.early_stopping_metric` asks for them, see `StoppingMetric`.
         cuts: see `collect_cuts`; the `xgboost_spark` engine has only those of its own sketch.
-        key: columns that identify a row; needed by the `native` engine beyond some 100,000 rows of a class.
+        key: columns that identify a row; needed by the `native` engine beyond about 100,000 rows of a class.
         fit_rows: rows of each class outside the early-stopping set; counted if not given.
         checkpoints: folder in which the `native` engine keeps its rounds, so that another driver can resume the fit.
     Returns:
