@@ -175,7 +175,7 @@ def test_two_strategies_are_compared_by_params_metrics_and_curves(pages: Pages) 
         box.click()
     pages.wait_for("button", "Compare")[0].click()
     pages.wait_for("h1, h2", "Comparing 2 Runs")
-    pages.wait_for("a", "learning/validation")
+    pages.wait_for(".ReactVirtualized__Grid a")
     pages.picture("compare")
     compared = _compared_metrics(pages)
     for metric in DECIDING:
@@ -184,9 +184,10 @@ def test_two_strategies_are_compared_by_params_metrics_and_curves(pages: Pages) 
     text = pages.browser.find_element(By.TAG_NAME, "body").text
     assert f"kind {' '.join(run.data.params['kind'] for run in pages.runs[:2])}" in text
     pages.browser.refresh()  # the names do not follow when the values jump back to the top
-    curve = pages.wait_for(".ReactVirtualized__Grid a", "learning/validation")[0]
+    pages.wait_for(".ReactVirtualized__Grid a")
     heading = next(element for element in pages.wait_for("[role=button]") if element.text == "Metrics")
     pages.browser.execute_script("arguments[0].scrollIntoView()", heading)
+    curve = pages.browser.execute_async_script(_SCROLL_TO, "learning/validation")
     pages.picture("compare_metrics")
     curve.click()
     pages.wait_for(".js-plotly-plot .trace")
@@ -206,6 +207,19 @@ def _compared_metrics(pages: Pages) -> dict[str, list[str]]:
     rows = pages.browser.execute_async_script(_SCROLL_AND_READ)
     named = [([cells[place] for place in sorted(cells, key=float)]) for cells in rows]
     return {name: values for name, *values in named}
+
+
+_SCROLL_TO = """
+const [name, done] = arguments, values = [...document.querySelectorAll('.ReactVirtualized__Grid')][1];
+const link = () => [...document.querySelectorAll('.ReactVirtualized__Grid a')].find(a => a.innerText.trim() === name);
+(async () => {
+    for (let top = 0; !link() && top < values.scrollHeight; top += 150) {
+        values.scrollTop = top;
+        await new Promise(ready => setTimeout(ready, 60));
+    }
+    done(link());
+})();
+"""
 
 
 _SCROLL_AND_READ = """
