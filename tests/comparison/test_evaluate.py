@@ -91,7 +91,8 @@ def test_too_few_rows_are_refused_before_anything_is_fitted(
 ) -> None:
     one, full = {0: 90, 1: 20, 2: 1}, {0: 900, 1: 200, 2: 10}
     by_split = {"train": full, "validation": one, "test": full}
-    prepared = SimpleNamespace(diagnosis=SimpleNamespace(by_split=by_split), classes=CLASSES)
+    held_out = SimpleNamespace(is_cross_fit=False)
+    prepared = SimpleNamespace(diagnosis=SimpleNamespace(by_split=by_split), classes=CLASSES, evaluation=held_out)
     orders = {"key": ("order_id",), "label": "outcome", "numeric": ("amount",), "classes": CLASSES}
     config = RunConfig(
         name="few", output="output", orders=orders, strategies=("none",), objectives=objectives, serve_objective=serving
