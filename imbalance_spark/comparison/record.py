@@ -31,7 +31,7 @@ from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.evaluate import evaluate
 from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.metrics.plots import pngs
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.scoring.held_out_counts import SMALLEST_CELL, HeldOutCounts
 from imbalance_spark.threshold.class_rules import rule_to_dict
 from imbalance_spark.tracking.models import log_bundle, register_version
 from imbalance_spark.tracking.registry import CHALLENGER, CHAMPION, SPLIT_RECORD, Registered, challenge, promote
@@ -47,9 +47,6 @@ from imbalance_spark.tracking.view import save_view
 
 _GATE = "gate"
 """The step whose log keeps what the gate found."""
-
-_SMALLEST_CELL = 10
-"""Segments of fewer rows are not logged: their numbers would be about single orders."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,9 +186,9 @@ def _log_strategy(
 def strategy_evidence(comparison: Comparison, result: StrategyResult) -> Evidence:
     """What a strategy's nested run is given; its counts are what a later retuning reads.
 
-    Values of a segment column with fewer than `_SMALLEST_CELL` rows are counted as one.
+    Values of a segment column with fewer than `SMALLEST_CELL` rows are counted as one.
     """
-    logged = result.held_out.with_small_segments_merged(_SMALLEST_CELL)
+    logged = result.held_out.with_small_segments_merged(SMALLEST_CELL)
     recipe, booster = result.fitted.recipe, result.fitted.booster
     checks = {target: check.sentence for target, check in result.ledger.items()}
     own = _single_documents(comparison, result) if comparison.is_single else _class_documents(comparison, result)
@@ -318,7 +315,7 @@ def _precision_recall(result: StrategyResult) -> Mapping[str, Any]:
 
 
 def _segments(comparison: Comparison, result: StrategyResult, held_out: HeldOutCounts) -> Mapping[str, Any]:
-    """Metrics on test by segment, of the counts that are logged; none of fewer than `_SMALLEST_CELL` rows.
+    """Metrics on test by segment, of the counts that are logged; none of fewer than `SMALLEST_CELL` rows.
 
     Of a single target at the serving threshold. Decisions between K classes are not counted by segment: of each class
     against the rest there are the metrics that need no threshold.
@@ -329,7 +326,7 @@ def _segments(comparison: Comparison, result: StrategyResult, held_out: HeldOutC
     found: dict[str, dict[str, dict[str, float]]] = {}
     for number, target in enumerate(held_out.targets):
         for column in target.segments.get(TEST, {}):
-            shown = {v: c for v, c in target.by_segment(TEST, column).items() if _rows(c) >= _SMALLEST_CELL}
+            shown = {v: c for v, c in target.by_segment(TEST, column).items() if _rows(c) >= SMALLEST_CELL}
             for value, counts in shown.items():
                 metrics = evaluate(counts.curve(through), threshold)
                 cell = found.setdefault(column, {}).setdefault(value or "(null)", {})

@@ -22,6 +22,10 @@ _OF_FOLD = {fold: slice(number * BUCKETS, (number + 1) * BUCKETS) for number, fo
 """Which entries of an array by fold and bucket are a fold's."""
 
 
+SMALLEST_CELL = 10
+"""Segments of fewer rows are neither logged nor shown: their numbers would be about single orders."""
+
+
 OTHER = "(other)"
 """The value of a segment column that stands for all that few rows have."""
 

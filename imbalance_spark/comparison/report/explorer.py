@@ -13,15 +13,13 @@ from imbalance_spark.core.columns import VALIDATION
 from imbalance_spark.metrics.bucket_draws import BucketedCurve
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.rate_errors import rate_errors
-from imbalance_spark.scoring.held_out_counts import TargetCounts
+from imbalance_spark.scoring.held_out_counts import SMALLEST_CELL, TargetCounts
 from imbalance_spark.threshold.choice import cut_at
 
 _POSITIONS = 400
 """Thresholds of a strategy, evenly spaced in log-odds: more make the page heavy, and a step is below 0.1 already."""
 _SEGMENTS = 20
 """Values of segment columns, the largest first: a reader compares no more."""
-_SMALLEST_SEGMENT = 10
-"""Numbers of fewer rows would be about single orders."""
 
 
 def explorer_data(comparison: Comparison, commands: Mapping[str, str]) -> dict[str, Any] | None:
@@ -49,7 +47,7 @@ def _strategy(result: StrategyResult, command: str) -> dict[str, Any]:
     chosen = {name: found.by_target[0].threshold for name, found in result.chosen.items()}
     thresholds, cuts = _positions(sample.curve, chosen)
     place = {threshold: number for number, threshold in enumerate(thresholds.tolist())}
-    merged = result.held_out.target.with_small_segments_merged(_SMALLEST_SEGMENT)
+    merged = result.held_out.target.with_small_segments_merged(SMALLEST_CELL)
     return {
         "name": result.name,
         "command": command,
@@ -107,7 +105,7 @@ def _segments(target: TargetCounts, result: StrategyResult, cuts: IntArray) -> S
         (column, "(null)" if value is None else str(value), counts.curve(through))
         for column in target.segments.get(VALIDATION, {})
         for value, counts in target.by_segment(VALIDATION, column).items()
-        if int(counts.positives.sum() + counts.negatives.sum()) >= _SMALLEST_SEGMENT
+        if int(counts.positives.sum() + counts.negatives.sum()) >= SMALLEST_CELL
     ]
     curves.sort(key=lambda found: -found[2].flagged_rows[-1])
     return [
