@@ -27,8 +27,9 @@ from imbalance_spark.threshold.objectives import OBJECTIVES, MinCost, first_cons
 from imbalance_spark.tracking.models import LoggedModel, load_logged_model
 from imbalance_spark.tracking.registry import RegisteredModel
 
-_SETTINGS = sorted({field.name for kind in OBJECTIVES.values() for field in fields(kind)} - {"days"})
-"""Every setting that some objective has; days follow from --orders-per-day."""
+_NO_SETTINGS = {"days", "single_threshold"}  # days follow from --orders-per-day; logged counts know thresholds alone
+_SETTINGS = sorted({field.name for kind in OBJECTIVES.values() for field in fields(kind)} - _NO_SETTINGS)
+"""Every setting that some objective has."""
 
 
 def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -36,7 +36,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="jobs/score.py",
         description=__doc__,
         epilog="The output is a Delta table to which each run appends: the orders' columns, then probability, "
-        "decision and threshold (for K classes probability_<class>, decision and decided_by), model_version, "
+        "decision and threshold, and expected_cost where costs depend on the order's amount (for K classes "
+        "probability_<class>, decision and decided_by), model_version, "
         "scored_at, bundle_sha256 and batch. The same version of the orders and of the model is in it "
         "once, whatever is run again. Rows with a number that no model can read, an infinite one or one beyond "
         "float32, go to the quarantine with their reasons; too many of them end the job with exit code 3.",

@@ -17,6 +17,7 @@ from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.bucket_draws import BucketedCurve
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.entries import ScoreEntries
+from imbalance_spark.metrics.intervals import ratio_error
 
 _EPS = 2.0**-53
 
@@ -96,14 +97,16 @@ class ChosenCalibration:
         }
 
 
-def choose_calibrator(fit_on: ScoreCounts, judge_on: ScoreCounts) -> ChosenCalibration:
+def choose_calibrator(fit_on: ScoreCounts, judge_on: ScoreCounts | BucketedCurve) -> ChosenCalibration:
     """Choose the simplest method whose log loss on held-out rows is within one standard error of the best.
 
     The one-standard-error rule (Breiman et al., 1984): a smaller gain of a more flexible method may be noise. The
     methods are identity, intercept, temperature, Platt, beta and isotonic.
 
     Args:
-        fit_on, judge_on: counts of the same scores on two sets of rows without common groups, such as customers.
+        fit_on, judge_on: counts of the same scores on two sets of rows without common groups, such as customers. With
+            the hash buckets of `judge_on` the standard error is over them; without, rows must be independent and of
+            one weight.
     Returns:
         The fitted calibrator, the results of each method on `judge_on`, and why others were skipped.
 
@@ -118,10 +121,14 @@ def choose_calibrator(fit_on: ScoreCounts, judge_on: ScoreCounts) -> ChosenCalib
         ('temperature', 0.526)
     """
     fitted, skipped = _fit_all(fit_on)
-    losses = {name: _losses(calibrator, judge_on) for name, calibrator in fitted.items()}
-    best = min(losses, key=lambda name: _mean(losses[name], judge_on))
-    judged = {name: _judged(calibrator, losses[name], losses[best], judge_on) for name, calibrator in fitted.items()}
-    chosen = next(name for name, found in judged.items() if found.worse_by <= found.standard_error)
+    sample = judge_on if isinstance(judge_on, BucketedCurve) else None
+    counts = judge_on.curve.counts if isinstance(judge_on, BucketedCurve) else judge_on
+    losses = {name: _losses(calibrator, counts) for name, calibrator in fitted.items()}
+    best = min(losses, key=lambda name: _mean(losses[name], counts))
+    judged = {
+        name: _judged(calibrator, losses[name], losses[best], counts, sample) for name, calibrator in fitted.items()
+    }
+    chosen = next(name for name, found in judged.items() if not found.worse_by > found.standard_error)
     return ChosenCalibration(
         calibrator=fitted[chosen], judged=judged, skipped=skipped, sentence=_sentence(chosen, best, judged)
     )
@@ -203,15 +210,12 @@ def _cross_fitted(sample: BucketedCurve, method: str) -> FloatArray:
 def _judged_by_bucket(sums: FloatArray, reference: FloatArray) -> JudgedCalibration:
     weight, loss, square, p, label = sums.sum(axis=0).tolist()
     more = sums[:, 1] - reference[:, 1]
-    worse_by = float(more.sum()) / weight
-    occupied = int(np.count_nonzero(sums[:, 0]))
-    spread = float(np.sum((more - worse_by * sums[:, 0]) ** 2)) * occupied / max(occupied - 1, 1)
     return JudgedCalibration(
         log_loss=loss / weight,
         brier=square / weight,
         mean_over_base_rate=p / label if label > 0.0 else math.nan,
-        worse_by=worse_by,
-        standard_error=math.sqrt(spread) / weight,
+        worse_by=float(more.sum()) / weight,
+        standard_error=ratio_error(more, sums[:, 0]),
     )
 
 
@@ -243,13 +247,13 @@ def _fit_all(counts: ScoreCounts) -> tuple[dict[str, Calibrator], dict[str, str]
     return fitted, skipped
 
 
-def _losses(calibrator: Calibrator, counts: ScoreCounts) -> tuple[FloatArray, FloatArray]:
+def _losses(calibrator: Calibrator, counts: ScoreEntries) -> tuple[FloatArray, FloatArray]:
     """Log loss of a positive and of a negative row, for each entry."""
     p = np.clip(calibrator.apply(counts.score), _EPS, 1.0 - _EPS)
     return -np.log(p), -np.log1p(-p)
 
 
-def _mean(losses: tuple[FloatArray, FloatArray], counts: ScoreCounts) -> float:
+def _mean(losses: tuple[FloatArray, FloatArray], counts: ScoreEntries) -> float:
     total = float(counts.positive_weight.sum() + counts.negative_weight.sum())
     return float(counts.positive_weight @ losses[0] + counts.negative_weight @ losses[1]) / total
 
@@ -258,12 +262,17 @@ def _judged(
     calibrator: Calibrator,
     losses: tuple[FloatArray, FloatArray],
     best: tuple[FloatArray, FloatArray],
-    counts: ScoreCounts,
+    counts: ScoreEntries,
+    sample: BucketedCurve | None,
 ) -> JudgedCalibration:
     more = (losses[0] - best[0], losses[1] - best[1])
     worse_by = _mean(more, counts)
-    squares = _mean(((more[0] - worse_by) ** 2, (more[1] - worse_by) ** 2), counts)
-    rows = int(counts.positives.sum() + counts.negatives.sum())
+    if sample is None:
+        squares = _mean(((more[0] - worse_by) ** 2, (more[1] - worse_by) ** 2), counts)
+        error = math.sqrt(squares / int(counts.positives.sum() + counts.negatives.sum()))
+    else:
+        means, weight = sample.pattern.coarse_mean(np.stack(more[::-1], axis=1)), sample.buckets.weight
+        error = ratio_error(np.tensordot(weight, means, axes=2), weight.sum(axis=(1, 2)))
     p, rate = calibrator.apply(counts.score), _mean((np.ones_like(counts.score), np.zeros_like(counts.score)), counts)
     mean = _mean((p, p), counts)
     return JudgedCalibration(
@@ -271,7 +280,7 @@ def _judged(
         brier=_mean(((1.0 - p) ** 2, p**2), counts),
         mean_over_base_rate=mean / rate if rate > 0.0 else math.nan,
         worse_by=worse_by,
-        standard_error=math.sqrt(squares / rows),
+        standard_error=error,
     )
 
 

@@ -1,6 +1,5 @@
 """Temperature scaling for K classes: fitted on rows, or chosen from sums of losses at every step of a grid."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Self
@@ -12,6 +11,8 @@ from scipy.optimize import minimize_scalar
 from imbalance_spark.calibration.correction import PriorCorrection
 from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.errors import ConfigError, DataContractError
+from imbalance_spark.metrics.buckets import BUCKETS
+from imbalance_spark.metrics.intervals import ratio_error
 
 MOST_ROWS = 1_000_000
 
@@ -26,7 +27,7 @@ TEMPERATURES = tuple(float(2.0 ** (step / 12.0)) for step in range(-24, 25))
 """A quarter to 4 in steps of 6 %: the loss is flat around its least, so that no finer step is worth a pass."""
 
 
-LOSS_SUMS = ("n", "weight", "loss", "more", "square")
+LOSS_SUMS = ("n", "weight", "loss", "more")
 """What `loss_sums` gives at each temperature."""
 
 
@@ -114,32 +115,30 @@ class ChosenTemperature:
         return asdict(self)
 
 
-def loss_sums(logs: FloatArray, label: IntArray, half: IntArray, weight: FloatArray) -> FloatArray:
-    """Sums of the log loss at each temperature of the grid, by half of validation: shape (2, 49, 5).
+def loss_sums(logs: FloatArray, label: IntArray, bucket: IntArray, weight: FloatArray) -> FloatArray:
+    """Sums of the log loss at each temperature of the grid, by hash bucket: shape (64, 49, 4).
 
     Args:
-        logs: ln p before calibration, rows by classes. label: class numbers. half: 0 calibrates, 1 chooses thresholds.
+        logs: ln p before calibration, rows by classes. label: class numbers. bucket: 0 to 63.
     Returns:
-        By half and step the sums named in LOSS_SUMS: rows, their weight, and, weighted, the loss, what it is more than
-        without calibration, and the square of that.
+        By bucket and step the sums named in LOSS_SUMS: rows, their weight, and, weighted, the loss and what it is more
+        than without calibration.
     """
-    row, sums = np.arange(len(label)), np.zeros((2, len(TEMPERATURES), len(LOSS_SUMS)))
-    unchanged = -logs[row, label]
+    row, sums = np.arange(len(label)), np.zeros((BUCKETS, len(TEMPERATURES), len(LOSS_SUMS)))
+    unchanged, n = -logs[row, label], np.ones(len(label))
     for step, temperature in enumerate(TEMPERATURES):
         calibrator = MulticlassTemperature(temperature=temperature)
         loss = unchanged if step == _UNCHANGED else -calibrator.apply_logs(logs)[row, label]
-        more = loss - unchanged
-        for side in (0, 1):
-            w = weight * (half == side)
-            sums[side, step] = [np.sum(half == side), w.sum(), w @ loss, w @ more, w @ more**2]
+        for number, values in enumerate((n, weight, weight * loss, weight * (loss - unchanged))):
+            sums[:, step, number] = np.bincount(bucket, values, minlength=BUCKETS)
     return sums
 
 
 def choose_temperatures(losses: Mapping[str, FloatArray]) -> dict[str, ChosenTemperature]:
     """For each model, the temperature of least log loss on one half of validation, if the other half confirms it.
 
-    1, which changes nothing, stays unless the other half is better by more than one standard error: what is gained by
-    less may be noise.
+    1, which changes nothing, stays unless the other half is better by more than one standard error over its hash
+    buckets, whose rows may depend on each other: what is gained by less may be noise. The even buckets calibrate.
 
     Args:
         losses: by model, what `loss_sums` gives, summed over all rows of validation.
@@ -150,17 +149,18 @@ def choose_temperatures(losses: Mapping[str, FloatArray]) -> dict[str, ChosenTem
 
 
 def _chosen(sums: FloatArray) -> ChosenTemperature:
-    calibrate, choose = sums
+    calibrate, confirm = sums[::2].sum(axis=0), sums[1::2]
+    choose = confirm.sum(axis=0)
     if not (calibrate[0, 0] > 0 and choose[0, 0] > 0):
         raise DataContractError(
             "calibration: a half of validation has no row. A fold is halved by the hash of the group, or of the key "
             "where rows have no group: give the fold more of them."
         )
     best = int(np.argmin(calibrate[:, 2]))
-    rows, weight, loss, more, square = choose[best]
+    _, weight, loss, more = choose[best]
     before, gain = float(choose[_UNCHANGED, 2] / weight), -float(more / weight)
-    error = math.sqrt(max(square / weight - gain**2, 0.0) / rows)
-    if best == _UNCHANGED or gain <= error:
+    error = ratio_error(confirm[:, best, 3], confirm[:, best, 1])
+    if best == _UNCHANGED or not gain > error:
         return ChosenTemperature(
             temperature=1.0, log_loss=before, log_loss_before=before,
             sentence=f"Not calibrated: temperature {TEMPERATURES[best]:.3g} would change the log loss by {-gain:+.2g}, "

@@ -24,8 +24,8 @@ from imbalance_spark.comparison.prepare import CLASS_NUMBER, TRAINED
 from imbalance_spark.comparison.score_strategies import (
     SERVED_RULE,
     calibrate_and_choose,
-    count_candidate,
-    count_strategy,
+    candidate_of,
+    count_served,
 )
 from imbalance_spark.core.columns import SPLIT, TEST, TRAIN, VALIDATION, col
 from imbalance_spark.core.errors import DataContractError, MissingColumnsError
@@ -34,10 +34,13 @@ from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.model_inputs import model_inputs
 from imbalance_spark.orders.schema import check_features
-from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.scoring.boosters import Candidate
+from imbalance_spark.scoring.bundle import SERVED, ModelBundle
+from imbalance_spark.scoring.held_out import DecidingModel
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.split import SplitPlan
 from imbalance_spark.threshold.choice import cut_at
+from imbalance_spark.threshold.order_costs import OrderRule
 from imbalance_spark.threshold.rule import DECIDED_AT
 from imbalance_spark.tracking.registry import RegisteredVersion, bundle_of_version, split_record_of
 
@@ -111,6 +114,7 @@ class _Pair:
         if not _knows_same_classes(bundle.classes, prepared.classes):
             raise DataContractError(f"it knows the classes {list(bundle.classes)}, here are {list(prepared.classes)}.")
         check_features(prepared.orders, bundle.numeric, bundle.categorical)
+        self._check_amount()
         if not self._leaves_out:
             return
         few = {prepared.classes[k]: n for k, n in self._unseen.items() if n < FEWEST_POSITIVES}
@@ -119,6 +123,14 @@ class _Pair:
             raise DataContractError(
                 f"its split put nearly all of these validation rows into its train: {left} are left, and "
                 f"{FEWEST_POSITIVES} are needed. Use its split.seed ({self._plan_seed}), or newer orders."
+            )
+
+    def _check_amount(self) -> None:
+        rule, amount = self.bundle.rule_of(SERVED), self.comparison.config.orders.amount
+        if isinstance(rule, OrderRule) and rule.column != amount:
+            raise DataContractError(
+                f"it decides by the amount in {rule.column!r}, and orders.amount is {amount!r} here. "
+                f"Name {rule.column!r} as orders.amount."
             )
 
     @property
@@ -138,52 +150,74 @@ class _Pair:
     def own(self) -> Jackknifed:
         """What decides, of the run's strategy."""
         comparison, best = self.comparison, self.comparison.best
-        metric, decisions = comparison.deciding, comparison.decisions
+        metric, decisions, serving = comparison.deciding, comparison.decisions, comparison.serving
         if not self._leaves_out:
-            return of_strategy(best, metric, decisions)
-
-        def counted() -> HeldOutCounts:
-            orders = comparison.config.orders
-            return count_strategy(
-                comparison.prepared,
-                self._inputs(orders.numeric, orders.categorical, comparison.prepared.categories),
-                best.fitted,
-                best.calibration,
-                best.rules[comparison.serving],
-                comparison.config,
-            )
-
-        counts = self._kept(f"counts_{best.name}_beside_{self.version.model_id}", counted)
-        if metric != COST:
-            return ranking_of(counts, metric)
-        if not comparison.is_single:
-            return class_cost_of(counts, SERVED_RULE, decisions)
-        serving = {comparison.serving: decisions.swept[comparison.serving]}
-        chosen = calibrate_and_choose(counts, replace(decisions, swept=serving)).chosen[comparison.serving]
-        of_halves = chosen.by_target[0].decided
-        assert of_halves is not None, "as of every threshold that halves chose"  # noqa: S101  # for the type checker
-        return cost_of(of_halves, decisions.cost_objective, DECIDED_AT)
+            return of_strategy(best.scored, metric, decisions)
+        orders = comparison.config.orders
+        model = DecidingModel(
+            candidate=candidate_of(best.fitted),
+            calibrators=best.scored.cross_fitted,
+            rules={SERVED_RULE: best.rules[serving]},
+        )
+        features = (orders.numeric, orders.categorical, comparison.prepared.categories)
+        counts = self._counts_of(f"counts_{best.name}_beside_{self.version.model_id}", model, *features)
+        if metric != COST or not comparison.is_single or self._by_order(model):
+            return self._deciding(counts)
+        chosen = calibrate_and_choose(counts, replace(decisions, swept={serving: decisions.swept[serving]}))
+        return of_strategy(chosen, metric, decisions)
 
     def champion(self) -> Jackknifed:
         """What decides, of the champion as it is served."""
         comparison, bundle = self.comparison, self.bundle
-
-        def counted() -> HeldOutCounts:
-            inputs = self._inputs(bundle.numeric, bundle.categorical, bundle.categories)
-            return count_candidate(comparison.prepared, inputs, bundle, comparison.config)
-
-        counts = self._kept(f"counts_champion_{self.version.model_id}", counted)
-        if comparison.deciding != COST:
-            return ranking_of(counts, comparison.deciding)
-        if not comparison.is_single:
-            return class_cost_of(counts, SERVED_RULE, comparison.decisions)
+        model = DecidingModel(
+            candidate=Candidate(
+                name="champion",
+                model_bytes=bundle.model_bytes,
+                features=bundle.numeric + bundle.categorical,
+                correction=bundle.correction,
+            ),
+            calibrators=(bundle.calibrator,) * 3,
+            rules={SERVED_RULE: bundle.rule_of(SERVED)},
+        )
+        features = (bundle.numeric, bundle.categorical, bundle.categories)
+        counts = self._counts_of(f"counts_champion_{self.version.model_id}", model, *features)
+        if comparison.deciding != COST or not comparison.is_single or self._by_order(model):
+            return self._deciding(counts)
         parts = [counts.target.bucketed(half, bundle.probabilities) for half in ("calibrate", "choose")]
         served = decided([(part, cut_at(part.curve, bundle.threshold)) for part in parts])
         return cost_of(served, comparison.decisions.cost_objective, DECIDED_AT)
 
-    def _kept(self, step: str, count: Any) -> HeldOutCounts:
-        """Counts from the step log, else from a scan."""
-        return HeldOutCounts.from_records(self.comparison.prepared.run.document(step, lambda: count().to_records()))
+    def _counts_of(
+        self,
+        step: str,
+        model: DecidingModel,
+        numeric: tuple[str, ...],
+        categorical: tuple[str, ...],
+        categories: CategoryEncoding,
+    ) -> HeldOutCounts:
+        """Counts of a model with these features: from the step log, else from a scan."""
+        comparison = self.comparison
+        prepared = comparison.prepared
+
+        def counted() -> Any:
+            inputs = self._inputs(numeric, categorical, categories)
+            decides = self._by_order(model)
+            return count_served(prepared, inputs, model, comparison.config, decides=decides).to_records()
+
+        return HeldOutCounts.from_records(prepared.run.document(step, counted))
+
+    def _by_order(self, model: DecidingModel) -> bool:
+        """Whether what decides is a cost, and the model decides order by order."""
+        return self.comparison.deciding == COST and isinstance(model.rules[SERVED_RULE], OrderRule)
+
+    def _deciding(self, counts: HeldOutCounts) -> Jackknifed:
+        """What decides, from counts of scores, of decisions order by order, or of decisions between K classes."""
+        metric, decisions = self.comparison.deciding, self.comparison.decisions
+        if metric != COST:
+            return ranking_of(counts, metric)
+        if not self.comparison.is_single:
+            return class_cost_of(counts, SERVED_RULE, decisions)
+        return cost_of(counts.target.bucketed(VALIDATION), decisions.cost_objective, DECIDED_AT)
 
     def _inputs(
         self, numeric: tuple[str, ...], categorical: tuple[str, ...], categories: CategoryEncoding

@@ -127,7 +127,7 @@ class Comparison:
     def advice(self) -> Advice:
         """Which strategy to use, and whether any beats plain boosting beyond chance."""
         metric, by_name = self.deciding, {COST: self.savings, self.config.gate.metric: self.gains}
-        plain = of_strategy(self.plain, metric, self.decisions)
+        plain = of_strategy(self.plain.scored, metric, self.decisions)
         found = by_name.get(metric)
         return Advice(
             plain=self.plain.name,
@@ -173,6 +173,7 @@ def asked_decisions(config: RunConfig) -> Decisions:
         config.serve_objective,
         config.orders.class_names,
         has_time=config.orders.time is not None,
+        has_amount=config.orders.amount is not None,
         stops_by_cost=config.training.early_stopping_metric == "expected_cost",
     )
     deciding_metric(config.gate.decide_by, config.gate.metric, decisions)
@@ -256,11 +257,14 @@ def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Prog
             for number, (run, _, _) in enumerate(repeats)
         ]
         entities = entity_metrics(prepared, fitted, config)
-        step.says(
-            f"{len(fitted)} strategies in one scan" + (f" for each of {len(repeats) + 1} fits" if repeats else "")
-        )
+        scans = "two scans" if any(found.counted_decisions for found in scored.values()) else "one scan"
+        step.says(f"{len(fitted)} strategies in {scans}" + (f" for each of {len(repeats) + 1} fits" if repeats else ""))
     with progress.step("evaluate") as step:
-        evaluated = [evaluate_strategy(s, scored[s.name], decisions, names) for s in fitted]
+        per_day, full = prepared.report.orders_per_day, config.metrics == "full"
+        evaluated = [
+            evaluate_strategy(s, scored[s.name], decisions, names, orders_per_day=per_day, every_metric=full)
+            for s in fitted
+        ]
         results = [
             replace(
                 one,

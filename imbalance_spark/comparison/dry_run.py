@@ -221,8 +221,9 @@ def _passes_over_orders(inspected: InspectedOrders, evaluation: Evaluation, conf
     One more where a search for the split's bounds has to be repeated. The gate's passes are for a champion of another
     run, which may not be there; one more where it was trained on rows of this validation.
     """
-    orders, report, source = config.orders, inspected.report, inspected.source
+    orders, report, source, asked = config.orders, inspected.report, inspected.source, asked_decisions(config)
     compares_champion = config.tracking.registered_model is not None and config.gate.mode != "disabled"
+    counts_decisions = bool(asked.by_order or config.scoring.segments) and not orders.classes
     return {
         "read": (source.format == "csv") + 2 * (source.version is None),
         "validate": _parts(len(orders.features)) + 1 + (report.by_rule.get(DUPLICATE_KEY, 0) > 0),
@@ -233,7 +234,7 @@ def _passes_over_orders(inspected: InspectedOrders, evaluation: Evaluation, conf
         "audit": 1 + _parts(len(report.large_integers)) + _parts(len(orders.numeric)) * (config.split.by == "time"),
         "training rows": (evaluation.fits + config.training.repeats - 1)
         * (_cut_off_passes(_trained_counts(inspected, evaluation), config) + 1),
-        "score": config.training.repeats + asked_decisions(config).needs_days,
+        "score": config.training.repeats * (1 + counts_decisions) + asked.needs_days,
         "gate": 2 * compares_champion,
     }
 

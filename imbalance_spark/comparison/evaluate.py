@@ -16,6 +16,7 @@ from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.evaluate import (
     TargetNames,
+    deciding,
     evaluate,
     evaluate_multiclass,
     majority_baseline,
@@ -25,21 +26,32 @@ from imbalance_spark.metrics.evaluate import (
 )
 from imbalance_spark.metrics.intervals import (
     Interval,
+    bucket_intervals,
     jackknife_interval,
     rarest_of,
     scale_of,
     target_intervals,
 )
+from imbalance_spark.metrics.operations import operating_metrics
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.threshold import ChosenThreshold, Objective
 from imbalance_spark.threshold.choice import cut_at
 from imbalance_spark.threshold.class_rules import ChosenClassThresholds, Rule
 from imbalance_spark.threshold.decisions import Decisions
-from imbalance_spark.threshold.rule import DECIDED_AT, choose_again
+from imbalance_spark.threshold.order_costs import OrderRule
+from imbalance_spark.threshold.rule import choose_again
 from imbalance_spark.threshold.uncertainty import ThresholdUncertainty, threshold_interval
 from imbalance_spark.train_only.strategies.fit import FittedStrategy
 
-AT_THRESHOLD = ("precision", "recall", "f1", "f2", "f0_5", "mcc", "cost")
+AT_SINGLE_THRESHOLD = "cost_at_single_threshold"
+"""What the best single threshold costs where orders are decided one by one."""
+
+
+OPERATING = ("cost_saved", "value_detection_rate", "alerts_per_day", "false_positives_per_hit", "capacity_used")
+"""What decisions on a single target mean for a team, see `operating_metrics`; and what they save, in money."""
+
+
+AT_THRESHOLD = ("precision", "recall", "f1", "f2", "f0_5", "mcc", "cost", AT_SINGLE_THRESHOLD, *OPERATING)
 """What a threshold gives of a single target."""
 
 
@@ -47,7 +59,7 @@ DECIDED = ("macro_f1", "macro_recall", "macro_precision", "mcc", "accuracy", "co
 """What a rule of decision between K classes gives."""
 
 
-_WITH_INTERVAL = ("precision", "recall", "f1", "cost", "macro_f1", "macro_recall")
+_WITH_INTERVAL = ("precision", "recall", "f1", "cost", "macro_f1", "macro_recall", "value_detection_rate")
 
 
 _DRAWS = 200
@@ -63,18 +75,15 @@ class StrategyResult:
     another one. `intervals` are those of some of them, under the same names.
 
     Args:
+        scored: its counts, calibration and rules.
         curves: by fold, of calibrated probabilities, one for each target.
-        rules: by name; `chosen` are the thresholds of those that were chosen on data.
         uncertainty: by target, of the serving thresholds where they were chosen on data.
         ledger: calibration in the large by target, on the half of validation that the check does not calibrate on.
     """
 
     fitted: FittedStrategy
-    held_out: HeldOutCounts
-    calibration: ChosenCalibration | ChosenTemperature
+    scored: ScoredStrategy
     curves: Mapping[str, Sequence[Curve]]
-    rules: Mapping[str, Rule]
-    chosen: Mapping[str, ChosenClassThresholds]
     uncertainty: Mapping[str, ThresholdUncertainty]
     ledger: Mapping[str, LedgerCheck]
     metrics: Mapping[str, float]
@@ -86,6 +95,31 @@ class StrategyResult:
     def name(self) -> str:
         """The strategy's name in the config."""
         return self.fitted.name
+
+    @property
+    def held_out(self) -> HeldOutCounts:
+        """Its counts on validation and test."""
+        return self.scored.held_out
+
+    @property
+    def calibration(self) -> ChosenCalibration | ChosenTemperature:
+        """How its probabilities are calibrated."""
+        return self.scored.calibration
+
+    @property
+    def rules(self) -> Mapping[str, Rule]:
+        """Its rules of decision, by name."""
+        return self.scored.rules
+
+    @property
+    def chosen(self) -> Mapping[str, ChosenClassThresholds]:
+        """The thresholds of the rules that were chosen on data."""
+        return self.scored.chosen
+
+    @property
+    def counted_decisions(self) -> Mapping[str, HeldOutCounts]:
+        """What rules decide row by row, by name."""
+        return self.scored.counted_decisions
 
     @property
     def ledger_passed(self) -> bool:
@@ -103,28 +137,40 @@ def chosen_thresholds(chosen: ChosenClassThresholds, names: TargetNames) -> dict
 
 
 def evaluate_strategy(
-    fitted: FittedStrategy, scored: ScoredStrategy, decisions: Decisions, names: TargetNames
+    fitted: FittedStrategy,
+    scored: ScoredStrategy,
+    decisions: Decisions,
+    names: TargetNames,
+    *,
+    orders_per_day: float | None = None,
+    every_metric: bool = False,
 ) -> StrategyResult:
-    """Every number of one strategy, on the driver: no pass over rows."""
+    """Every number of one strategy, on the driver: no pass over rows.
+
+    Args:
+        orders_per_day: of the log; None where it has no time.
+        every_metric: also those that decide nothing, see `deciding`.
+    """
     curves = {fold: scored.curves(fold) for fold in HELD_OUT_FOLDS}
-    checks = zip(names.targets, scored.ledger_checks(), strict=True)
-    ledger = {target: check for target, check in checks if check is not None}
+    single, samples = len(names.targets) == 1, dict(zip(names.targets, scored.ledger_samples(), strict=True))
+    ledger = {target: ledger_check(sample) for target, sample in samples.items() if single or sample.positives}
     metrics = _calibration_metrics(scored, ledger, names)
     for rule, chosen in scored.chosen.items():
         for number in range(len(names.targets)):
             metrics[names.of(f"threshold/{rule}", number)] = _threshold_of(chosen, number)
     intervals: dict[str, Interval] = {}
+    for number, sample in enumerate(samples.values()):
+        found_ratio = bucket_intervals(sample, _mean_over_rate)
+        intervals |= {names.of(f"ledger/{name}", number): one for name, one in found_ratio.items()}
     for fold in HELD_OUT_FOLDS:
-        decided = _Decided(scored, fold, decisions, names)
-        metrics |= {f"{fold}/{name}": value for name, value in decided.metrics().items()}
+        decided = _Decided(scored, fold, decisions, names, orders_per_day)
+        found = decided.metrics() if every_metric else deciding(decided.metrics())
+        metrics |= {f"{fold}/{name}": value for name, value in found.items()}
         intervals |= {f"{fold}/{name}": interval for name, interval in decided.intervals().items()}
     return StrategyResult(
         fitted=fitted,
-        held_out=scored.held_out,
-        calibration=scored.calibration,
+        scored=scored,
         curves=curves,
-        rules=scored.rules,
-        chosen=scored.chosen,
         uncertainty=_uncertainty(scored, decisions, names),
         ledger=ledger,
         metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
@@ -152,11 +198,14 @@ def baseline(scored: ScoredStrategy, fold: str, decisions: Decisions) -> dict[st
 
 
 def _costs_at(curve: Curve, cut: int, objective: Objective) -> dict[str, float]:
-    """What a cut of the curve costs by the objective's own costs, amounts and gains included, and what it saves."""
+    """What a cut of the curve costs by the objective's own costs, amounts and gains included, and what it saves.
+
+    Saved is against the cheaper of flagging nobody and everybody: `savings` as a share, `cost_saved` in money.
+    """
     costs = objective.values(curve)
-    trivial = float(min(costs[0], costs[-1]))
-    savings = {"savings": 1.0 - float(costs[cut]) / trivial} if trivial > 0.0 else {}
-    return {"cost": float(costs[cut]), **savings}
+    cost, trivial = float(costs[cut]), float(min(costs[0], costs[-1]))
+    savings = {"savings": 1.0 - cost / trivial} if trivial > 0.0 else {}
+    return {"cost": cost, "cost_saved": trivial - cost, **savings}
 
 
 def decision_metrics(confusion: MulticlassConfusion, costs: Sequence[Sequence[float]] | None) -> dict[str, float]:
@@ -182,8 +231,16 @@ class _Decided:
     Of a single target the curve says what each threshold does. Decisions between K classes were counted row by row.
     """
 
-    def __init__(self, scored: ScoredStrategy, fold: str, decisions: Decisions, names: TargetNames) -> None:
+    def __init__(
+        self,
+        scored: ScoredStrategy,
+        fold: str,
+        decisions: Decisions,
+        names: TargetNames,
+        orders_per_day: float | None = None,
+    ) -> None:
         self._scored, self._fold, self._decisions, self._names = scored, fold, decisions, names
+        self._orders_per_day = orders_per_day
         self._serving = decisions.serve_objective
         self._is_single = len(names.targets) == 1
 
@@ -200,7 +257,7 @@ class _Decided:
         """Of the ranking and of what the serving rule gives; of K classes the latter as `<rule>/<metric>`."""
         samples = self._scored.bucketed(self._fold)
         if self._is_single:
-            sample, threshold = self._decided_by(self._serving)
+            sample, threshold = self._scored.decided(self._serving, self._fold)
             at_threshold = target_intervals([sample], lambda curves: self._at_threshold(curves[0], threshold))
             return target_intervals(samples, self._ranked) | at_threshold
         decided = self._decision_intervals(rarest=rarest_of(samples))
@@ -223,25 +280,27 @@ class _Decided:
 
     def _of_threshold(self, rule: str) -> dict[str, float]:
         """What the threshold of a rule gives; costs are those of the rule, where it is one, else the reported ones."""
-        sample, threshold = self._decided_by(rule)
+        sample, threshold = self._scored.decided(rule, self._fold)
         asked = self._decisions.swept[rule]
         costs = asked if asked.is_loss else self._decisions.cost_objective
-        found = threshold_metrics(sample.curve, threshold)
-        return found | _costs_at(sample.curve, cut_at(sample.curve, threshold), costs)
+        found, cut = threshold_metrics(sample.curve, threshold), cut_at(sample.curve, threshold)
+        found |= _costs_at(sample.curve, cut, costs) | self._for_a_team(sample.curve, cut)
+        if isinstance(self._scored.rules[rule], OrderRule):
+            single, at = self._scored.decided_by_threshold(rule, self._fold)
+            found[AT_SINGLE_THRESHOLD] = float(costs.values(single.curve)[cut_at(single.curve, at)])
+        return found
 
-    def _decided_by(self, rule: str) -> tuple[BucketedCurve, float]:
-        """Rows and the threshold that decides them: on validation cross-fitted, since it was chosen there."""
-        chosen = self._scored.chosen[rule].by_target[0]
-        if self._fold == VALIDATION and chosen.decided is not None:
-            return chosen.decided, DECIDED_AT
-        return self._scored.bucketed(self._fold)[0], chosen.threshold
+    def _for_a_team(self, curve: Curve, cut: int) -> dict[str, float]:
+        capacity = self._decisions.alerts_per_day
+        return operating_metrics(curve, cut, orders_per_day=self._orders_per_day, capacity=capacity)
 
     def _ranked(self, curves: Sequence[Curve]) -> dict[str, float]:
         return ranking_metrics(curves, self._names)
 
     def _at_threshold(self, curve: Curve, threshold: float) -> dict[str, float]:
         found = matrix_metrics(curve.at(threshold))
-        found |= _costs_at(curve, cut_at(curve, threshold), self._decisions.cost_objective)
+        cut = cut_at(curve, threshold)
+        found |= _costs_at(curve, cut, self._decisions.cost_objective) | self._for_a_team(curve, cut)
         return {name: value for name, value in found.items() if name in _WITH_INTERVAL}
 
     def _decision_intervals(self, rarest: BucketedCurve) -> dict[str, Interval]:
@@ -260,6 +319,11 @@ class _Decided:
             for name, value in values.items()
             if name in _WITH_INTERVAL
         }
+
+
+def _mean_over_rate(curve: Curve) -> dict[str, float]:
+    rate = curve.prevalence()
+    return {"mean_over_base_rate": curve.mean_score() / rate if rate > 0.0 else math.nan}
 
 
 def _calibration_metrics(

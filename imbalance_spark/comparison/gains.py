@@ -23,7 +23,6 @@ from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.threshold import Objective
 from imbalance_spark.threshold.choice import cut_at
 from imbalance_spark.threshold.decisions import Decisions
-from imbalance_spark.threshold.rule import DECIDED_AT
 
 COST = "cost"
 CONFIDENCE = 0.95
@@ -71,17 +70,14 @@ def knows_costs(decisions: Decisions) -> bool:
     )
 
 
-def of_strategy(result: StrategyResult | ScoredStrategy, metric: str, decisions: Decisions) -> Jackknifed:
+def of_strategy(scored: ScoredStrategy, metric: str, decisions: Decisions) -> Jackknifed:
     """The deciding metric of a strategy; its cost is that of the serving rule, cross-fitted on validation."""
     if metric != COST:
-        return ranking_of(result.held_out, metric)
-    if len(result.held_out.targets) > 1:
-        return class_cost_of(result.held_out, decisions.serve_objective, decisions)
-    chosen = result.chosen[decisions.serve_objective].by_target[0]
-    if chosen.decided is not None:
-        return cost_of(chosen.decided, decisions.cost_objective, DECIDED_AT)
-    sample = result.held_out.target.bucketed(VALIDATION, result.calibration.calibrator.apply)
-    return cost_of(sample, decisions.cost_objective, chosen.threshold)
+        return ranking_of(scored.held_out, metric)
+    if len(scored.held_out.targets) > 1:
+        return class_cost_of(scored.held_out, decisions.serve_objective, decisions)
+    sample, threshold = scored.decided(decisions.serve_objective, VALIDATION)
+    return cost_of(sample, decisions.cost_objective, threshold)
 
 
 def ranking_of(counts: HeldOutCounts, metric: str) -> Jackknifed:
@@ -244,8 +240,7 @@ def _serves_cost(decisions: Decisions) -> bool:
 
 def _all_fits(result: StrategyResult, metric: str, decisions: Decisions) -> list[Jackknifed]:
     """The number of a strategy that serves, then those of its further fits."""
-    again = [of_strategy(one, metric, decisions) for one in result.repeats]
-    return [of_strategy(result, metric, decisions), *again]
+    return [of_strategy(one, metric, decisions) for one in (result.scored, *result.repeats)]
 
 
 def _mean(fits: Sequence[Jackknifed]) -> Jackknifed:

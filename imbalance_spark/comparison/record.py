@@ -28,11 +28,12 @@ from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.core.masking import masked_settings, masked_uri
 from imbalance_spark.core.run import Run
 from imbalance_spark.metrics.counts import ScoreCounts
-from imbalance_spark.metrics.evaluate import evaluate
+from imbalance_spark.metrics.evaluate import evaluate, threshold_metrics
 from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.metrics.plots import pngs
-from imbalance_spark.scoring.held_out_counts import SMALLEST_CELL, HeldOutCounts
+from imbalance_spark.scoring.held_out_counts import SMALLEST_CELL, HeldOutCounts, TargetCounts
 from imbalance_spark.threshold.class_rules import rule_to_dict
+from imbalance_spark.threshold.rule import DECIDED_AT
 from imbalance_spark.tracking.models import log_bundle, register_version
 from imbalance_spark.tracking.registry import CHALLENGER, CHAMPION, SPLIT_RECORD, Registered, challenge, promote
 from imbalance_spark.tracking.runs import (
@@ -317,21 +318,27 @@ def _precision_recall(result: StrategyResult) -> Mapping[str, Any]:
 def _segments(comparison: Comparison, result: StrategyResult, held_out: HeldOutCounts) -> Mapping[str, Any]:
     """Metrics on test by segment, of the counts that are logged; none of fewer than `SMALLEST_CELL` rows.
 
-    Of a single target at the serving threshold. Decisions between K classes are not counted by segment: of each class
-    against the rest there are the metrics that need no threshold.
+    Of a single target those of the serving rule, too, whose decisions were counted row by row: coarse bins would
+    not tell which rows of a segment reach a threshold. Decisions between K classes are not counted by segment.
     """
-    single = comparison.is_single
-    through = result.calibration.calibrator.apply if single else None
-    threshold = result.chosen[comparison.serving].by_target[0].threshold if single else None
+    through = result.calibration.calibrator.apply if comparison.is_single else None
     found: dict[str, dict[str, dict[str, float]]] = {}
     for number, target in enumerate(held_out.targets):
         for column in target.segments.get(TEST, {}):
-            shown = {v: c for v, c in target.by_segment(TEST, column).items() if _rows(c) >= SMALLEST_CELL}
-            for value, counts in shown.items():
-                metrics = evaluate(counts.curve(through), threshold)
+            for value, counts in _shown_segments(target, column).items():
                 cell = found.setdefault(column, {}).setdefault(value or "(null)", {})
+                metrics = evaluate(counts.curve(through))
                 cell |= {comparison.names.of(name, number): one for name, one in metrics.items()}
+    if comparison.is_single and comparison.serving in result.counted_decisions:
+        counted = result.counted_decisions[comparison.serving].with_small_segments_merged(SMALLEST_CELL)
+        for column, cells in found.items():
+            for value, counts in _shown_segments(counted.target, column).items():
+                cells[value or "(null)"] |= threshold_metrics(counts.curve(), DECIDED_AT)
     return found
+
+
+def _shown_segments(target: TargetCounts, column: str) -> dict[str | None, ScoreCounts]:
+    return {v: c for v, c in target.by_segment(TEST, column).items() if _rows(c) >= SMALLEST_CELL}
 
 
 def _rows(counts: ScoreCounts) -> int:

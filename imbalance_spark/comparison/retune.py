@@ -16,9 +16,10 @@ from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
 from imbalance_spark.threshold.base_rate import EstimatedBaseRate, at_base_rate
 from imbalance_spark.threshold.change import ThresholdChange, ThresholdOutcome, change_threshold, outcome_at
 from imbalance_spark.threshold.choice import cut_at
-from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix
+from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix, Rule
 from imbalance_spark.threshold.decisions import COST_MATRIX
 from imbalance_spark.threshold.objective import Objective, require_number
+from imbalance_spark.threshold.order_costs import OrderRule
 from imbalance_spark.threshold.rule import design_effect
 from imbalance_spark.tracking.models import LoggedModel, log_retuned
 from imbalance_spark.tracking.registry import RegisteredModel, register_bundle
@@ -46,6 +47,8 @@ class RetuneResult:
             threshold, against the rest.
         base_rate: the share of positives that was asked for; None for that of the counts.
         old_rate: that of all of validation, which probabilities move from; None where no other was asked for.
+        decides_by_order: of costs by amount, whether the new model decides each order by its own; else None.
+        decided_by_order: whether the old model does.
     """
 
     bundle: ModelBundle
@@ -54,6 +57,8 @@ class RetuneResult:
     folds: Mapping[str, BeforeAfter] = field(default_factory=dict)
     base_rate: float | None = None
     old_rate: EstimatedBaseRate | None = None
+    decides_by_order: bool | None = None
+    decided_by_order: bool = False
 
     @property
     def rule(self) -> str:
@@ -94,6 +99,11 @@ class RetuneResult:
             yield f"{fold + ' after':<20}" + _cells(found.after)
         if self.target:
             yield f"Counted are rows that reach the threshold of {self.target}, against all others. {_ONE_LABEL}"
+        if self.decides_by_order is False:
+            yield "One threshold decides: the logged model does not know the column of amounts. Train with these costs."
+        if self.decides_by_order or self.decided_by_order:
+            before, after = (_HOW[bool(one)] for one in (self.decided_by_order, self.decides_by_order))
+            yield f"Decided {before} before, {after} from now on; counted are the single thresholds alone."
         if self._is_dearer:
             yield (
                 "The new threshold costs more on validation than the old one: it follows the probabilities, and what "
@@ -138,6 +148,9 @@ class RetuneResult:
         rows = rule.by_true if isinstance(rule, CostMatrix) else ()
         names = self.bundle.classes
         return {true: dict(zip(names, row, strict=True)) for true, row in zip(names, rows, strict=True)}
+
+
+_HOW = {True: "order by order", False: "by one threshold"}
 
 
 _ONE_LABEL = (
@@ -186,12 +199,12 @@ def retune(
     number = _number_of(bundle, target, base_rate)
     counts, through = held_out.targets[number], bundle.calibrator.apply if not target else None
     sample = counts.bucketed(VALIDATION, through)
-    thresholds = _old_rule(bundle, target)
+    thresholds = _old_rule(bundle, target) if target else None
     old_rate = None if base_rate is None else EstimatedBaseRate.of(counts.validation)
     change = change_threshold(
         sample.curve,
         objective,
-        old_threshold=thresholds.thresholds[number] if target else _at_rate_of_counts(bundle),
+        old_threshold=_at_rate_of_counts(bundle) if thresholds is None else thresholds.thresholds[number],
         base_rate=base_rate,
         cost=cost,
         days=_days(sample.curve, orders_per_day),
@@ -209,8 +222,10 @@ def retune(
         return BeforeAfter(before=before, after=after)
 
     return RetuneResult(
-        bundle=_retuned(bundle, thresholds, target, number, change, base_rate),
+        bundle=_retuned(bundle, thresholds, target, number, change, objective, base_rate),
         target=target,
+        decides_by_order=None if objective.by_order is None else _amount_column(bundle) is not None,
+        decided_by_order=bundle.order_rule is not None,
         change=change,
         folds={fold: outcomes(found.curve(through)) for fold, found in counts.by_fold.items()},
         base_rate=base_rate,
@@ -349,23 +364,32 @@ def _old_rule(bundle: ModelBundle, target: str) -> ClassThresholds:
 
 def _retuned(
     bundle: ModelBundle,
-    old: ClassThresholds,
+    old: ClassThresholds | None,
     target: str,
     number: int,
     change: ThresholdChange,
+    objective: Objective,
     base_rate: float | None,
 ) -> ModelBundle:
-    chosen = change.chosen
-    if target:
+    chosen, costs, column = change.chosen, objective.by_order, _amount_column(bundle)
+    if old is not None:
         thresholds = tuple(chosen.threshold if k == number else value for k, value in enumerate(old.thresholds))
         name = f"{chosen.objective} of {target}"
         return replace(bundle, rules={**bundle.rules, name: replace(old, thresholds=thresholds)}, serve_objective=name)
+    rule: Rule = ClassThresholds.of_threshold(chosen.threshold)
+    if costs is not None and column is not None:
+        rule = OrderRule(costs=costs, column=column, threshold=chosen.threshold)
     return replace(
         bundle,
-        rules={chosen.objective: ClassThresholds.of_threshold(chosen.threshold)},
+        rules={chosen.objective: rule},
         serve_objective=chosen.objective,
         base_rate_shift=None if base_rate is None else change.correction,
     )
+
+
+def _amount_column(bundle: ModelBundle) -> str | None:
+    """The orders' column of amounts, as far as a rule of the model tells it."""
+    return next((rule.column for rule in bundle.rules.values() if isinstance(rule, OrderRule)), None)
 
 
 def _at_rate_of_counts(bundle: ModelBundle) -> float:

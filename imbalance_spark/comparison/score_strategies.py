@@ -5,7 +5,7 @@ and count are one scan. With K, a temperature mixes the classes, so margins are 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -30,19 +30,25 @@ from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.grid import FloatArray, LogitGrid
 from imbalance_spark.metrics.spark_counts import count_days
 from imbalance_spark.scoring.boosters import Candidate
-from imbalance_spark.scoring.bundle import SERVED, ModelBundle
-from imbalance_spark.scoring.held_out import (
+from imbalance_spark.scoring.class_margins import (
     CountedModel,
     collect_temperature_losses,
     count_classes,
     count_decisions,
     held_out_margins,
-    scan_held_out,
 )
+from imbalance_spark.scoring.held_out import DecidingModel, scan_decisions, scan_held_out
 from imbalance_spark.scoring.held_out_counts import Confusions, HeldOutCounts, TargetCounts, confusions_from_records
-from imbalance_spark.threshold.class_rules import ChosenClassThresholds, Rule, choose_thresholds
+from imbalance_spark.threshold.class_rules import (
+    ChosenClassThresholds,
+    ClassThresholds,
+    Rule,
+    checked_on_decisions,
+    choose_thresholds,
+)
 from imbalance_spark.threshold.decisions import Decisions
-from imbalance_spark.threshold.rule import Fit
+from imbalance_spark.threshold.order_costs import OrderRule
+from imbalance_spark.threshold.rule import DECIDED_AT, Fit
 from imbalance_spark.train_only.strategies.fit import FittedStrategy
 
 SERVED_RULE = "served"
@@ -59,12 +65,14 @@ class ScoredStrategy:
     Args:
         held_out: of two classes of corrected probabilities, of K of calibrated ones.
         rules: by name; `chosen` are those whose thresholds were chosen on data.
+        counted_decisions: by name, what rules decide row by row, where scores do not tell; see `scan_decisions`.
     """
 
     held_out: HeldOutCounts
     calibration: ChosenCalibration | ChosenTemperature
     rules: Mapping[str, Rule]
     chosen: Mapping[str, ChosenClassThresholds]
+    counted_decisions: Mapping[str, HeldOutCounts] = field(default_factory=dict)
 
     def bucketed(self, part: str) -> list[BucketedCurve]:
         """The curve of each target, of calibrated probabilities, with its buckets; see `TargetCounts.bucketed`."""
@@ -74,20 +82,47 @@ class ScoredStrategy:
         """The curve of each target on a fold, of calibrated probabilities."""
         return self.held_out.curves(fold, self.through)
 
+    def decided(self, rule: str, fold: str) -> tuple[BucketedCurve, float]:
+        """Of a single target: rows of a fold, and the threshold on their scores by which a rule decides them.
+
+        On validation thresholds and calibration are cross-fitted, since they were chosen there.
+        """
+        if isinstance(self.rules[rule], OrderRule):
+            return self.counted_decisions[rule].target.bucketed(fold), DECIDED_AT
+        return self.decided_by_threshold(rule, fold)
+
+    def decided_by_threshold(self, rule: str, fold: str) -> tuple[BucketedCurve, float]:
+        """The same by the rule's one threshold, also where orders are decided one by one."""
+        [chosen] = self.chosen[rule].by_target
+        if fold == VALIDATION and chosen.decided is not None:
+            return chosen.decided, DECIDED_AT
+        [sample] = self.bucketed(fold)
+        return sample, chosen.threshold
+
     @property
     def fit(self) -> Fit:
         """How other rows of a single target would be calibrated; counts of K classes are of calibrated scores."""
         return fit_of(self.calibration.calibrator.method if len(self.held_out.targets) == 1 else "identity")
 
-    def ledger_checks(self) -> list[LedgerCheck | None]:
-        """Whether each target's probabilities are right on average; None of one without positive rows.
+    @property
+    def cross_fitted(self) -> tuple[Calibrator, Calibrator, Calibrator]:
+        """How rows of the even buckets of validation are calibrated, those of the odd ones, and those of test.
 
-        On the half of validation that they are not calibrated on: of a single target the other half calibrates.
+        Of K classes one temperature serves all.
+        """
+        if len(self.held_out.targets) > 1:
+            return (self.calibration.calibrator,) * 3
+        even, odd = (self.fit(half.curve.counts) for half in self.held_out.target.halved.halves)
+        return odd, even, self.calibration.calibrator
+
+    def ledger_samples(self) -> list[BucketedCurve]:
+        """Each target's probabilities on the half of validation that they are not calibrated on.
+
+        Of a single target the other half calibrates.
         """
         if len(self.held_out.targets) == 1:
-            return [check_ledger(self.held_out.target, self.fit)]
-        samples = self.held_out.bucketed(CHOOSE)
-        return [ledger_check(sample) if sample.positives else None for sample in samples]
+            return [_unseen_by_calibration(self.held_out.target, self.fit)]
+        return self.held_out.bucketed(CHOOSE)
 
     @property
     def through(self) -> Callable[[FloatArray], FloatArray] | None:
@@ -100,8 +135,10 @@ def score_strategies(
 ) -> dict[str, ScoredStrategy]:
     """Every strategy's counts, calibration and rules, by name; what the run has already is read back.
 
-    Passes: with two classes, one scan of validation and test. With K, that scan writes margins; then, over that
-    narrow table, one of validation to calibrate, one to count classes, one to count chosen decisions.
+    Passes: with two classes, one scan of validation and test, and a second one where costs are decided order by order,
+    or where there are segments: such decisions need the calibration, and are counted row by row. With K, that scan
+    writes margins; then, over that narrow table, one of validation to calibrate, one to count classes, one to count
+    chosen decisions.
 
     Raises:
         DataContractError: a half of validation lacks rows, or a class that a threshold is to be chosen for.
@@ -123,53 +160,28 @@ def candidate_of(fitted: FittedStrategy) -> Candidate:
     )
 
 
-def count_candidate(
-    prepared: PreparedOrders, inputs: DataFrame, bundle: ModelBundle, config: RunConfig
+def count_served(
+    prepared: PreparedOrders, inputs: DataFrame, model: DecidingModel, config: RunConfig, *, decides: bool
 ) -> HeldOutCounts:
-    """Counts of another run's model on the rows that this run's strategies were counted on; nothing is written.
+    """Counts of one model on validation and test rows that this run's strategies were counted on; nothing is written.
 
-    Of K classes its decisions are counted, too, by the rule that it is served by.
-
-    Passes: one over validation and test.
+    Passes: one over these rows.
 
     Args:
         inputs: of `prepared.orders`, with the model's own features.
+        model: with the one rule that it is served by. Of K classes its decisions are counted as `SERVED_RULE`.
+        decides: of two classes, whether to count what the rule decides order by order instead of scores.
     """
-    inputs, features = prepared.scored(inputs), bundle.numeric + bundle.categorical
-    candidate = Candidate(
-        name="champion", model_bytes=bundle.model_bytes, features=features, correction=bundle.correction
-    )
-    return _count_one(prepared, inputs, candidate, bundle.calibrator, bundle.rule_of(SERVED), config)
-
-
-def count_strategy(
-    prepared: PreparedOrders,
-    inputs: DataFrame,
-    fitted: FittedStrategy,
-    calibration: ChosenCalibration | ChosenTemperature,
-    rule: Rule,
-    config: RunConfig,
-) -> HeldOutCounts:
-    """Counts of a strategy of this run on some of its validation and test rows, as `count_candidate` counts.
-
-    Passes: one over these rows.
-    """
-    return _count_one(prepared, prepared.scored(inputs), candidate_of(fitted), calibration.calibrator, rule, config)
-
-
-def _count_one(
-    prepared: PreparedOrders,
-    inputs: DataFrame,
-    candidate: Candidate,
-    calibrator: Calibrator,
-    rule: Rule,
-    config: RunConfig,
-) -> HeldOutCounts:
+    inputs, candidate, [rule] = prepared.scored(inputs), model.candidate, model.rules.values()
     if len(prepared.classes) == 2:
+        if decides:
+            return _scan_decisions(inputs, [model], config, segments=())[candidate.name][SERVED_RULE]
         return _scan(inputs, [candidate], config)[candidate.name]
+    calibrator = model.calibrators[-1]
     assert isinstance(calibrator, MulticlassTemperature), "as of every model of K classes"  # noqa: S101
-    model = CountedModel(correction=candidate.correction, temperature=calibrator, rules={SERVED_RULE: rule})
-    return _count(_margins(inputs, [candidate], config), {candidate.name: model}, config)[candidate.name]
+    assert not isinstance(rule, OrderRule), "whose costs are those of two classes"  # noqa: S101
+    counted = CountedModel(correction=candidate.correction, temperature=calibrator, rules={SERVED_RULE: rule})
+    return _count(_margins(inputs, [candidate], config), {candidate.name: counted}, config)[candidate.name]
 
 
 def with_days(decisions: Decisions, prepared: PreparedOrders, config: RunConfig) -> Decisions:
@@ -189,7 +201,52 @@ def _score_target(
 ) -> dict[str, ScoredStrategy]:
     names, inputs = [candidate.name for candidate in candidates], prepared.scored(prepared.inputs)
     counted = _kept_counts(prepared, names, lambda: _scan(inputs, candidates, config))
-    return {name: calibrate_and_choose(counts, decisions) for name, counts in counted.items()}
+    scored = {name: calibrate_and_choose(counts, decisions) for name, counts in counted.items()}
+    rules = {name: _counted_rules(found, decisions, config) for name, found in scored.items()}
+    return _with_decisions(prepared, candidates, scored, rules, config) if any(rules.values()) else scored
+
+
+def _counted_rules(
+    scored: ScoredStrategy, decisions: Decisions, config: RunConfig
+) -> dict[str, ClassThresholds | OrderRule]:
+    """Rules whose decisions are counted row by row: those by order, and the serving one where there are segments."""
+    found: dict[str, ClassThresholds | OrderRule] = {}
+    for name, chosen in scored.chosen.items():
+        costs, column = decisions.by_order.get(name), config.orders.amount
+        if costs is not None and column is not None:
+            found[name] = OrderRule(costs=costs, column=column, threshold=chosen.rule.threshold)
+        elif name == decisions.serve_objective and config.scoring.segments:
+            found[name] = chosen.rule
+    return found
+
+
+def _with_decisions(
+    prepared: PreparedOrders,
+    candidates: Sequence[Candidate],
+    scored: Mapping[str, ScoredStrategy],
+    rules: Mapping[str, Mapping[str, ClassThresholds | OrderRule]],
+    config: RunConfig,
+) -> dict[str, ScoredStrategy]:
+    """The strategies with these rules and what they decide; one scan of validation and test."""
+
+    def counted() -> Any:
+        models = [
+            DecidingModel(candidate=one, calibrators=scored[one.name].cross_fitted, rules=rules[one.name])
+            for one in candidates
+        ]
+        inputs = prepared.scored(prepared.inputs)
+        found = _scan_decisions(inputs, models, config, segments=config.scoring.segments)
+        return {name: {rule: c.to_records() for rule, c in by_rule.items()} for name, by_rule in found.items()}
+
+    records = prepared.run.document("counted_decisions", counted)
+    return {
+        name: replace(
+            found,
+            rules={**found.rules, **rules[name]},
+            counted_decisions={rule: HeldOutCounts.from_records(record) for rule, record in records[name].items()},
+        )
+        for name, found in scored.items()
+    }
 
 
 def calibrate_and_choose(counts: HeldOutCounts, decisions: Decisions) -> ScoredStrategy:
@@ -211,7 +268,11 @@ def calibrate_and_choose(counts: HeldOutCounts, decisions: Decisions) -> ScoredS
 
 def check_ledger(target: TargetCounts, fit: Fit) -> LedgerCheck:
     """Whether probabilities are right on average, on the half of validation that they were not calibrated on."""
-    return ledger_check(target.bucketed(CHOOSE, fit(target.calibrate).apply))
+    return ledger_check(_unseen_by_calibration(target, fit))
+
+
+def _unseen_by_calibration(target: TargetCounts, fit: Fit) -> BucketedCurve:
+    return target.bucketed(CHOOSE, fit(target.calibrate).apply)
 
 
 def _score_classes(
@@ -239,6 +300,13 @@ def _score_classes(
     counted = _kept_counts(prepared, list(models), lambda: _count(margins, models, config))
     chosen = {name: _choose(counts, decisions, prepared.classes) for name, counts in counted.items()}
     confusions = _decided(run, margins, models, chosen, has_weight)
+    chosen = {
+        name: {
+            rule: checked_on_decisions(found, decisions.swept[rule], confusions[name][rule].of(VALIDATION))
+            for rule, found in by_rule.items()
+        }
+        for name, by_rule in chosen.items()
+    }
     return {
         name: ScoredStrategy(
             held_out=counts.with_confusions(confusions[name]),
@@ -269,6 +337,20 @@ def _scan(inputs: DataFrame, candidates: Sequence[Candidate], config: RunConfig)
         group=config.orders.grouping,
         segments=config.scoring.segments,
         grid=LogitGrid(bins=config.scoring.bins),
+        has_weight=config.orders.weight is not None,
+        has_amount=config.orders.amount is not None,
+    )
+
+
+def _scan_decisions(
+    inputs: DataFrame, models: Sequence[DecidingModel], config: RunConfig, *, segments: Sequence[str]
+) -> dict[str, dict[str, HeldOutCounts]]:
+    return scan_decisions(
+        inputs.where(col(SPLIT).isin(*HELD_OUT_FOLDS)),
+        models,
+        key=config.orders.key,
+        group=config.orders.grouping,
+        segments=segments,
         has_weight=config.orders.weight is not None,
         has_amount=config.orders.amount is not None,
     )

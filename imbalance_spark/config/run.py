@@ -103,6 +103,8 @@ class RunConfig(Section):
             with `cross_fit` those of train and validation, each scored by a model fitted without it, which takes
             `split.cross_fit_folds` more fits of each strategy; `auto` cross-fits where validation has fewer than 100
             rows of the rarest class.
+        metrics: what is logged: `short` has what decides (ranking, calibration, costs, precision, recall), `full` also
+            the H-measure, PR gain, kappa, G-mean, index of balanced accuracy, calibration errors ...
         scoring: how held-out rows are scored.
         gate: what the best strategy must reach.
         tracking: where MLflow is.
@@ -124,6 +126,7 @@ class RunConfig(Section):
     )
     serve_objective: str = "min_cost_fn_10_fp_1"
     evaluation: Literal["holdout", "cross_fit", "auto"] = "auto"
+    metrics: Literal["short", "full"] = "short"
     scoring: ScoringConfig = ScoringConfig()
     gate: GateConfig = GateConfig()
     tracking: TrackingConfig = TrackingConfig()

@@ -86,6 +86,18 @@ class Curve:
         amount = self.counts.positive_amount
         return None if amount is None else np.concatenate([np.cumsum(amount[::-1])[::-1], [0.0]])
 
+    @cached_property
+    def caught_amount(self) -> FloatArray | None:
+        """Amount of the flagged positives at each threshold; None if the counts have no amounts."""
+        amount = self.counts.positive_amount
+        return None if amount is None else _running(amount)
+
+    @cached_property
+    def false_alarm_amount(self) -> FloatArray | None:
+        """Amount of the flagged negatives at each threshold; None if the counts have no amounts."""
+        amount = self.counts.negative_amount
+        return None if amount is None else _running(amount)
+
     @property
     def positives(self) -> float:
         """Weight of all positive rows."""

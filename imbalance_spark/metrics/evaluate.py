@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.areas import h_measure, partial_roc_auc, pr_auc_trapezoid, pr_gain_auc, top_share
 from imbalance_spark.metrics.confusion import ConfusionMatrix
+from imbalance_spark.metrics.corp import brier_parts
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.multiclass_counts import MulticlassCounts
 from imbalance_spark.metrics.probability import (
@@ -26,6 +27,7 @@ TOP_SHARES = {"0.1_percent": 0.001, "1_percent": 0.01}
 
 NEEDS_BOTH_CLASSES = (
     *("average_precision", "roc_auc", "calibration_intercept", "calibration_slope", "brier_skill", "h_measure"),
+    *("miscalibration", "discrimination"),
     *("pr_auc_trapezoid", "partial_roc_auc", "pr_gain_auc"),
     *(f"{name}_at_{share}" for share in TOP_SHARES for name in ("precision", "recall", "lift")),
     *("precision", "recall", "specificity", "f1", "f2", "f0_5", "mcc", "kappa", "balanced_accuracy", "g_mean", "iba"),
@@ -113,6 +115,24 @@ def threshold_metrics(curve: Curve, threshold: float, *, fn: float = 1.0, fp: fl
     return _defined(matrix_metrics(curve.at(threshold), fn=fn, fp=fp), _meaningless(curve, threshold))
 
 
+_SELDOM = frozenset(
+    {
+        *("partial_roc_auc", "pr_auc_trapezoid", "pr_gain_auc", "h_measure", "brier_skill", "ece_equal_width"),
+        *("ece_equal_mass", "kappa", "balanced_accuracy", "g_mean", "iba", "specificity", "accuracy", "f0_5"),
+        *("micro_precision", "micro_recall", "micro_f1"),
+    }
+)
+"""Metrics that people look up, and that decide nothing here."""
+
+
+def deciding(values: Mapping[str, float]) -> dict[str, float]:
+    """The metrics of `evaluate` or `evaluate_multiclass` without those that decide nothing: what a run logs by default.
+
+    Averages over classes, and costs, ranking, calibration, precision and recall all stay.
+    """
+    return {name: value for name, value in values.items() if name.split("/")[0] not in _SELDOM}
+
+
 def _defined(values: Mapping[str, float], absent: Mapping[str, str]) -> dict[str, float]:
     return {name: value for name, value in values.items() if name not in absent and not math.isnan(value)}
 
@@ -134,6 +154,7 @@ def undefined(curve: Curve, threshold: float | None = None) -> dict[str, str]:
 
 def curve_metrics(curve: Curve) -> dict[str, float]:
     """Metrics of the scores themselves; NaN where undefined."""
+    parts = brier_parts(curve)
     values = {
         "average_precision": curve.average_precision(),
         "roc_auc": curve.roc_auc(),
@@ -143,6 +164,8 @@ def curve_metrics(curve: Curve) -> dict[str, float]:
         "h_measure": h_measure(curve),
         "brier": curve.brier(),
         "brier_skill": brier_skill(curve),
+        "miscalibration": None if parts is None else parts.miscalibration,
+        "discrimination": None if parts is None else parts.discrimination,
         "log_loss": curve.log_loss(),
         "mean_score": curve.mean_score(),
         "prevalence": curve.prevalence(),

@@ -65,11 +65,11 @@ COST = Scale(low=-math.inf, high=math.inf, forward=REAL.forward, inverse=REAL.in
 _RATES = (
     *("average_precision", "roc_auc", "partial_roc_auc", "pr_auc_trapezoid", "h_measure", "brier"),
     *("ece_equal_width", "ece_equal_mass", "mean_score", "prevalence", "precision", "recall", "specificity"),
-    *("accuracy", "balanced_accuracy", "g_mean"),
+    *("accuracy", "balanced_accuracy", "g_mean", "value_detection_rate"),
 )
 
 
-_POSITIVE = ("log_loss", "lift", "mean_over_base_rate", "tp", "fp", "tn", "fn")
+_POSITIVE = ("log_loss", "lift", "mean_over_base_rate", "tp", "fp", "tn", "fn", "false_positives_per_hit")
 
 
 _COSTS = ("cost", "expected_cost")
@@ -342,6 +342,21 @@ def jackknife_error(without: FloatArray) -> float:
     if buckets < 2:
         return math.nan
     return math.sqrt((buckets - 1) / buckets * float(np.sum((without - without.mean()) ** 2)))
+
+
+def ratio_error(sums: FloatArray, weights: FloatArray) -> float:
+    """Standard error of sums / weights, both added up over independent hash buckets; NaN of fewer than two.
+
+    Linearized: the spread of what each bucket is above its share (Cochran, 1977, chapter 6).
+
+    Args:
+        sums, weights: one for each bucket; a bucket of weight 0 has no rows.
+    """
+    occupied, total = int(np.count_nonzero(weights)), float(weights.sum())
+    if occupied < 2:
+        return math.nan
+    above = sums - float(sums.sum()) / total * weights
+    return math.sqrt(float(above @ above) * occupied / (occupied - 1)) / total
 
 
 def degrees_of_freedom(without: FloatArray) -> float:

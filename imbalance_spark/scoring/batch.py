@@ -119,7 +119,7 @@ def plan_batch(
 
 def _checked(orders: DataFrame, bundle: ModelBundle) -> Mapping[str, Column]:
     """The rules by which rows are set aside, of orders whose columns the model can read."""
-    check_features(orders, bundle.numeric, bundle.categorical, (*added_columns(bundle), *STAMPS))
+    check_features(orders, bundle.numbers, bundle.categorical, (*added_columns(bundle), *STAMPS))
     return feature_rules(orders, bundle.numeric)
 
 

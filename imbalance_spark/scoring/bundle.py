@@ -14,6 +14,7 @@ from imbalance_spark.orders.labels import LabelEncoding
 from imbalance_spark.scoring.boosters import LinearModel
 from imbalance_spark.scoring.bundle_files import BOOSTER, LINEAR, encode_parts, read_parts, sha256_of, write_parts
 from imbalance_spark.threshold.class_rules import ClassThresholds, Rule, rule_from_dict, rule_to_dict
+from imbalance_spark.threshold.order_costs import OrderRule
 
 _FORMAT, _TWO_CLASSES, _CLASSES = 4, 2, 3
 """The format that is written; formats 2 (two classes) and 3 (K classes) can be read, too."""
@@ -21,6 +22,10 @@ _FORMAT, _TWO_CLASSES, _CLASSES = 4, 2, 3
 
 PROBABILITY, DECISION, THRESHOLD, DECIDED_BY = "probability", "decision", "threshold", "decided_by"
 """Columns of scored orders. Of K classes there is a `probability_<class>` for each."""
+
+
+EXPECTED_COST = "expected_cost"
+"""Column of orders that are decided by what each is worth."""
 
 
 NO_THRESHOLD = -1.0
@@ -73,6 +78,18 @@ class ModelBundle:
         return 1 if len(self.classes) == 2 else len(self.classes)
 
     @property
+    def order_rule(self) -> OrderRule | None:
+        """The rule that decides, where it looks at the order's own amount; else None."""
+        rule = self.rules[self.serve_objective]
+        return rule if isinstance(rule, OrderRule) else None
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """The columns that are read as numbers: the numeric features, then the amount where decisions need it."""
+        rule = self.order_rule
+        return self.numeric if rule is None or rule.column in self.numeric else (*self.numeric, rule.column)
+
+    @property
     def thresholds(self) -> dict[str, float]:
         """By objective, of rules with one threshold, that is of two classes: predict class 1 at or above it."""
         rules = {} if self.targets > 1 else self.rules
@@ -100,15 +117,20 @@ class ModelBundle:
         return self.rules[name]
 
     def threshold_of(self, objective: str) -> float:
-        """Of two classes the threshold of an objective; raises as `threshold` and `rule_of` do."""
+        """Of two classes the threshold of an objective, or that of orders whose amount is missing.
+
+        Raises: as `threshold` and `rule_of`.
+        """
         rule = self.rule_of(objective)
-        if not isinstance(rule, ClassThresholds):
+        if not isinstance(rule, ClassThresholds | OrderRule):
             raise ConfigError(f"objective {objective or self.serve_objective!r} decides by costs, not by a threshold.")
         return rule.threshold
 
     @property
     def decides(self) -> str:
         """How it decides, in words."""
+        if self.order_rule is not None:
+            return f"{self.serve_objective}, order by order; threshold {self.threshold:.6g} where an amount is missing"
         if self.targets == 1:
             return f"threshold {self.threshold:.6g}"
         return f"{len(self.classes)} classes, decided by {self.serve_objective}"
@@ -129,7 +151,8 @@ class ModelBundle:
         """What scoring a frame gives, with MLflow's names of the types."""
         probabilities = dict.fromkeys(self.probability_columns, "double")
         if self.targets == 1:
-            return {**probabilities, DECISION: "long", THRESHOLD: "double"}
+            of_order = {} if self.order_rule is None else {EXPECTED_COST: "double"}
+            return {**probabilities, DECISION: "long", THRESHOLD: "double", **of_order}
         return {**probabilities, DECISION: "string", DECIDED_BY: "string"}
 
     @property

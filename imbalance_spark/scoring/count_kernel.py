@@ -14,7 +14,7 @@ from imbalance_spark.core.columns import HELD_OUT_FOLDS
 from imbalance_spark.metrics.binning import invalid_code
 from imbalance_spark.metrics.buckets import BUCKETS, COARSE_GRID
 from imbalance_spark.metrics.grid import INVALID_AMOUNT, LogitGrid
-from imbalance_spark.threshold.class_rules import Rule
+from imbalance_spark.threshold.class_rules import ClassRule
 
 CALIBRATION_SET, THRESHOLD_SET, TEST_SET = range(3)
 """Parts of the rows in fine counts: the half of validation that calibrates, the half that chooses thresholds, test."""
@@ -97,7 +97,7 @@ class ModelSums:
         rules: of K classes, whose decisions are counted.
     """
 
-    def __init__(self, *, targets: int, grid: LogitGrid | None, segments: int, rules: Mapping[str, Rule]) -> None:
+    def __init__(self, *, targets: int, grid: LogitGrid | None, segments: int, rules: Mapping[str, ClassRule]) -> None:
         self._targets = [] if grid is None else [_TargetSums(grid, segments) for _ in range(targets)]
         self._decisions = None if targets == 1 else _DecisionSums(rules, targets)
         self._classes = targets
@@ -163,7 +163,7 @@ class _TargetSums:
 class _DecisionSums:
     """Confusions of one model's rules, and its losses."""
 
-    def __init__(self, rules: Mapping[str, Rule], classes: int) -> None:
+    def __init__(self, rules: Mapping[str, ClassRule], classes: int) -> None:
         self._rules, self._classes = rules, classes
         parts = len(HELD_OUT_FOLDS) * BUCKETS
         self._confusions = {name: _Sums(parts * classes**2) for name in rules}

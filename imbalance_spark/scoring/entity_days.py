@@ -13,7 +13,7 @@ from imbalance_spark.core.hashing import key_hash
 from imbalance_spark.metrics.entities import EntityDays
 from imbalance_spark.orders.model_inputs import LABEL
 from imbalance_spark.scoring.boosters import Candidate, common_features
-from imbalance_spark.scoring.held_out import FOLD, held_out_rows, scores_of_features
+from imbalance_spark.scoring.held_out_rows import FOLD, held_out_rows, scores_of_features
 
 DAY, ENTITY, IS_COMPROMISED = "day", "entity", "is_compromised"
 """Columns of entity-days: days since 1970, a hash of the entity, whether a row of the day is positive."""

@@ -13,8 +13,8 @@ from pyspark.sql import types as T
 from imbalance_spark.core.columns import col
 from imbalance_spark.orders.schema import check_features
 from imbalance_spark.scoring.boosters import ArrowFunction, matrix_of
-from imbalance_spark.scoring.bundle import DECIDED_BY, DECISION, THRESHOLD, ModelBundle
-from imbalance_spark.scoring.scorer import Scorer
+from imbalance_spark.scoring.bundle import DECIDED_BY, DECISION, EXPECTED_COST, THRESHOLD, ModelBundle
+from imbalance_spark.scoring.scorer import Scorer, decided_by_order
 
 _MARK = "imbalance_spark.core.errors.DataContractError: "
 """How a failed job tells which error of this package it means."""
@@ -38,7 +38,9 @@ def score_orders(orders: DataFrame, bundle: ModelBundle, *, model_version: str, 
 
     Returns:
         All columns of the orders. Then, of two classes, `probability` (double, in [0, 1], corrected to the real class
-        shares and calibrated), `decision` (bigint, 1 where probability >= threshold) and `threshold` (double); of K
+        shares and calibrated), `decision` (bigint, 1 where probability >= threshold) and `threshold` (double), which
+        is the order's own where costs depend on its amount, with `expected_cost` (double, of the decision, in the unit
+        of the costs; null where the amount is missing); of K
         classes a `probability_<class>` (double; a row sums to 1) for each, `decision` (string, the class's name) and
         `decided_by` (string, the objective). At last `model_version` (string) and `scored_at` (timestamp).
 
@@ -47,11 +49,13 @@ def score_orders(orders: DataFrame, bundle: ModelBundle, *, model_version: str, 
             is read: a numeric feature holds infinities; or, of K classes, the orders have the label, with a class
             that the model does not know.
     """
-    check_features(orders, bundle.numeric, bundle.categorical, added_columns(bundle))
+    check_features(orders, bundle.numbers, bundle.categorical, added_columns(bundle))
     features = _model_features(bundle)
     if bundle.targets > 1:
         features[0] = _unless_unknown_class(orders, bundle, features[0])
-    named = [feature.alias(f"_feature_{i}") for i, feature in enumerate(features)]
+    rule = bundle.order_rule
+    amount = [] if rule is None else [col(rule.column).cast("double")]
+    named = [value.alias(f"_feature_{i}") for i, value in enumerate([*features, *amount])]
     rows = orders.select(*named, *[col(name) for name in orders.columns])
     # The plan is lazy and may run long after this call: the model lives as long as the frame does.
     model = orders.sparkSession.sparkContext.broadcast(bundle)
@@ -68,6 +72,9 @@ def _scored_schema(orders: DataFrame, bundle: ModelBundle) -> T.StructType:
     fields = [T.StructField(name, T.DoubleType()) for name in bundle.probability_columns]
     if bundle.targets > 1:
         fields.append(T.StructField(DECISION, T.StringType()))
+    if bundle.order_rule is not None:
+        fields.append(T.StructField(DECISION, T.LongType()))
+        fields += [T.StructField(name, T.DoubleType()) for name in (THRESHOLD, EXPECTED_COST)]
     return T.StructType([*orders.schema.fields, *fields])
 
 
@@ -75,6 +82,8 @@ def _decision_columns(bundle: ModelBundle) -> list[Column]:
     """What follows from the probabilities: of two classes the decision too, so that Python need not send it."""
     if bundle.targets > 1:
         return [F.lit(bundle.serve_objective).alias(DECIDED_BY)]
+    if bundle.order_rule is not None:
+        return []
     [probability] = bundle.probability_columns
     is_positive = (col(probability) >= bundle.threshold).cast("bigint")
     return [is_positive.alias(DECISION), F.lit(bundle.threshold).alias(THRESHOLD)]
@@ -103,14 +112,19 @@ def _unless_unknown_class(orders: DataFrame, bundle: ModelBundle, feature: Colum
 
 def _score_partition(model: Any, width: int) -> ArrowFunction:
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        scorer = Scorer(model.value)
+        scorer, rule = Scorer(model.value), model.value.order_rule
         bundle, names = scorer.bundle, np.array(scorer.bundle.classes, dtype=object)
         for batch in batches:
             p = scorer.probabilities(matrix_of(batch, width))
             columns = dict(zip(bundle.probability_columns, map(pa.array, map(np.ascontiguousarray, p.T)), strict=True))
             if bundle.targets > 1:
                 columns[DECISION] = pa.array(names[scorer.decide(p)].tolist(), pa.string())
-            values = [*batch.columns[width:], *columns.values()]
-            yield pa.RecordBatch.from_arrays(values, names=[*batch.schema.names[width:], *columns])
+            if rule is not None:
+                amounts = batch.column(width).to_numpy(zero_copy_only=False)
+                decided = decided_by_order(rule, p[:, 0], amounts)
+                columns |= {name: pa.array(values, from_pandas=True) for name, values in decided.items()}
+            own = width + (rule is not None)
+            values = [*batch.columns[own:], *columns.values()]
+            yield pa.RecordBatch.from_arrays(values, names=[*batch.schema.names[own:], *columns])
 
     return score

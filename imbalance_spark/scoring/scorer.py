@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,16 @@ from imbalance_spark.calibration import MulticlassTemperature
 from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.errors import ConfigError, DataContractError, MissingColumnsError
 from imbalance_spark.scoring.boosters import load_booster, margins_of_matrix, probabilities
-from imbalance_spark.scoring.bundle import DECIDED_BY, DECISION, NO_THRESHOLD, SERVED, THRESHOLD, ModelBundle
+from imbalance_spark.scoring.bundle import (
+    DECIDED_BY,
+    DECISION,
+    EXPECTED_COST,
+    NO_THRESHOLD,
+    SERVED,
+    THRESHOLD,
+    ModelBundle,
+)
+from imbalance_spark.threshold.order_costs import OrderRule
 
 
 class Scorer:
@@ -41,14 +51,14 @@ class Scorer:
         return bundle.probabilities(probabilities(self._booster, matrix, bundle.correction))[:, np.newaxis]
 
     def decide(self, probabilities: FloatArray, objective: str = SERVED) -> IntArray:
-        """The number of the class that an objective's rule decides on, for each row of `probabilities`.
+        """Of K classes, the number of the one that an objective's rule decides on, for each row of `probabilities`.
 
         Raises:
             ConfigError: there is no such rule.
         """
-        if self.bundle.targets > 1:
-            return self.bundle.rule_of(objective).decide(probabilities)
-        return (probabilities[:, 0] >= self.bundle.threshold_of(objective)).astype(np.int64)
+        rule = self.bundle.rule_of(objective)
+        assert not isinstance(rule, OrderRule), "such rules are of two classes"  # noqa: S101  # for the type checker
+        return rule.decide(probabilities)
 
     def predict(self, orders: pd.DataFrame, parameters: Mapping[str, Any]) -> pd.DataFrame:
         """`score`, with what `parameters` may name: the threshold of two classes, the objective of more."""
@@ -67,7 +77,8 @@ class Scorer:
 
         Returns:
             On the index of `orders`. Of two classes `probability` (float64, corrected to the real class shares and
-            calibrated), `decision` (int, 1 where probability >= threshold) and `threshold`. Of K classes
+            calibrated), `decision` (int, 1 where probability >= threshold) and `threshold`; decided order by order
+            also `expected_cost`, see `decided_by_order`. Of K classes
             a `probability_<class>` (float64; a row sums to 1) for each, `decision` (the class's name) and `decided_by`
             (the objective).
 
@@ -79,7 +90,9 @@ class Scorer:
         cut = None if threshold is None else _valid_threshold(threshold)
         bundle, p = self.bundle, self.probabilities(order_matrix(orders, self.bundle))
         columns: dict[str, Any] = dict(zip(bundle.probability_columns, p.T, strict=True))
-        if bundle.targets == 1:
+        if bundle.targets == 1 and bundle.order_rule is not None and objective == SERVED:
+            columns |= decided_by_order(bundle.order_rule, p[:, 0], amounts_of(orders, bundle.order_rule), cut)
+        elif bundle.targets == 1:
             at = bundle.threshold_of(objective) if cut is None else cut
             columns |= {DECISION: (p[:, 0] >= at).astype(np.int64), THRESHOLD: at}
         else:
@@ -95,6 +108,34 @@ class Scorer:
         if isinstance(calibrator, MulticlassTemperature):
             return np.exp(calibrator.apply_logs(logs))
         return calibrator.apply(np.exp(logs))
+
+
+def decided_by_order(
+    rule: OrderRule, probabilities: FloatArray, amounts: FloatArray, threshold: float | None = None
+) -> dict[str, Any]:
+    """What an order's amount makes of its probability, by output column.
+
+    `decision`; `threshold`, the order's own; `expected_cost`, of the decision, NaN where the amount is missing.
+
+    Args:
+        amounts: NaN where they are missing.
+        threshold: decides instead of the rule, for all orders.
+    """
+    rule = rule if threshold is None else replace(rule, threshold=threshold)
+    decided = rule.decide(probabilities, amounts, by_threshold=threshold is not None)
+    return {DECISION: decided.flagged, THRESHOLD: decided.threshold, EXPECTED_COST: decided.expected_cost}
+
+
+def amounts_of(orders: pd.DataFrame, rule: OrderRule) -> FloatArray:
+    """The amount of each order; NaN where it is missing.
+
+    Raises:
+        MissingColumnsError: the orders have no such column.
+        DataContractError: it holds text.
+    """
+    if rule.column not in orders:
+        raise MissingColumnsError.of("scoring", {rule.column}, [str(name) for name in orders.columns])
+    return _numbers(orders[rule.column], rule.column)
 
 
 def order_matrix(orders: pd.DataFrame, bundle: ModelBundle) -> npt.NDArray[np.float32]:

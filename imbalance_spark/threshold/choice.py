@@ -141,9 +141,11 @@ def _is_cut(curve: Curve) -> BoolArray:
 
 
 def _sentence(name: str, value: float, threshold: float, matrix: ConfusionMatrix, reachable: bool) -> str:
+    # Without a flagged row there is no precision, here as in the metrics.
+    precision = f"precision {matrix.precision:.4g}" if matrix.flagged > 0.0 else "no precision"
     outcome = (
         f"threshold {threshold:.6g} flags {matrix.flagged:.6g} of {matrix.total:.6g} rows "
-        f"with precision {matrix.precision:.4g} and recall {matrix.recall:.4g}"
+        f"with {precision} and recall {matrix.recall:.4g}"
     )
     if reachable:
         return f"{name} is {value:.6g}: {outcome}."

@@ -13,9 +13,11 @@ from imbalance_spark.calibration import fit_of
 from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics.bucket_draws import HalvedCurve
+from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.curve import FLAG_NOBODY, Curve
 from imbalance_spark.threshold.choice import ChosenThreshold, sweep
 from imbalance_spark.threshold.objective import Objective, require_number
+from imbalance_spark.threshold.order_costs import OrderRule
 from imbalance_spark.threshold.rule import Fit, choose_threshold
 
 if TYPE_CHECKING:
@@ -162,8 +164,11 @@ class ClassThresholds:
         return F.when(~_is_unknown(p), reached)
 
 
-Rule = CostMatrix | ClassThresholds
-"""How probabilities become a class."""
+ClassRule = CostMatrix | ClassThresholds
+"""How probabilities alone become a class."""
+
+Rule = ClassRule | OrderRule
+"""How an order's probabilities become a class; of two classes also by what the order is worth."""
 
 
 def rule_to_dict(rule: Rule) -> dict[str, Any]:
@@ -171,11 +176,15 @@ def rule_to_dict(rule: Rule) -> dict[str, Any]:
     if isinstance(rule, CostMatrix):
         # 1 and 1.0 are one cost, and must be one text: a bundle is found again by the hash of its files.
         return {"costs": [[float(cost) for cost in row] for row in rule.costs]}
+    if isinstance(rule, OrderRule):
+        return rule.to_dict()
     return {"thresholds": list(rule.thresholds), "default_class": rule.default_class}
 
 
 def rule_from_dict(record: Mapping[str, Any]) -> Rule:
     """What `rule_to_dict` wrote."""
+    if "order_costs" in record:
+        return OrderRule.from_dict(record)
     if "costs" in record:
         return CostMatrix(costs=tuple(tuple(row) for row in record["costs"]))
     return ClassThresholds(thresholds=tuple(record["thresholds"]), default_class=record["default_class"])
@@ -239,6 +248,31 @@ def choose_thresholds(
     each = _of_classes(by_class, largest)
     thresholds = tuple(FLAG_NOBODY if k == largest else value for k, value in enumerate(each.rule.thresholds))
     return replace(each, rule=replace(each.rule, thresholds=thresholds))
+
+
+def checked_on_decisions(
+    chosen: ChosenClassThresholds, objective: Objective, decided: MulticlassConfusion
+) -> ChosenClassThresholds:
+    """The choice, with what the served decision between all classes misses of the objective's constraint.
+
+    Each threshold was chosen for its class against the rest. A row that reaches several gets one label, so that a
+    constraint that holds for each class alone may not hold for what is served.
+
+    Args:
+        decided: rows of validation by true class and by what the rule decides.
+    """
+
+    def checked(number: int, one: ChosenThreshold) -> ChosenThreshold:
+        broken = None if number == chosen.rule.default_class else objective.broken_by(decided.per_class[number])
+        if broken is None:
+            return one
+        sentence = (
+            f"{one.objective} is not kept by the decision between all classes: on validation its {broken}. Rows that "
+            "reach several thresholds get one label."
+        )
+        return replace(one, reachable=False, sentence=sentence, warning=None)
+
+    return replace(chosen, by_target=tuple(checked(number, one) for number, one in enumerate(chosen.by_target)))
 
 
 def _of_classes(by_class: tuple[ChosenThreshold, ...], default_class: int) -> ChosenClassThresholds:

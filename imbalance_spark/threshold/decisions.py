@@ -15,6 +15,7 @@ from imbalance_spark.threshold.objectives import (
     first_constant_costs,
     objective_from_config,
 )
+from imbalance_spark.threshold.order_costs import OrderCosts
 
 COST_MATRIX, ARGMAX = "cost_matrix", "argmax"
 """Names of the rules that need no data: the cheapest class, and the most probable one."""
@@ -56,9 +57,21 @@ class Decisions:
         return serving if serving in losses and serving is not None else next(iter(losses), MinCost(fn=1.0, fp=1.0))
 
     @property
+    def alerts_per_day(self) -> float | None:
+        """How many alerts a day can be reviewed, by the serving objective or the first one that says it; else None."""
+        serving = [self.swept[self.serve_objective]] if self.serve_objective in self.swept else []
+        budgets = [asked for asked in (*serving, *self.swept.values()) if isinstance(asked, AlertBudget)]
+        return budgets[0].per_day if budgets else None
+
+    @property
     def needs_days(self) -> bool:
         """Whether an objective counts alerts a day and was not given the days."""
         return any(isinstance(objective, AlertBudget) and objective.days is None for objective in self.swept.values())
+
+    @property
+    def by_order(self) -> dict[str, OrderCosts]:
+        """Costs that decide two classes order by order, by name of the rule."""
+        return {name: asked.by_order for name, asked in self.swept.items() if asked.by_order is not None}
 
     def with_days(self, days: float) -> Self:
         """The same for counts that cover `days` days."""
@@ -71,6 +84,7 @@ def decisions_of(
     classes: Sequence[str] = (),
     *,
     has_time: bool = True,
+    has_amount: bool = True,
     stops_by_cost: bool = False,
 ) -> Decisions:
     """The decisions that a config asks for, checked before Spark starts.
@@ -80,6 +94,7 @@ def decisions_of(
         serve_objective: name of the rule that decides.
         classes: names of three classes or more; empty for two classes.
         has_time: whether the orders have a time column, which alerts a day need.
+        has_amount: whether the orders have an amount, which costs may depend on.
         stops_by_cost: whether boosting stops by the expected cost, which needs constant costs.
 
     Raises:
@@ -100,6 +115,8 @@ def decisions_of(
     decisions = Decisions(fixed=fixed, swept=swept, serve_objective=served, costs=costs)
     if decisions.needs_days and not has_time:
         problems.append("objectives: alert_budget counts alerts a day. Name orders.time, or give its days.")
+    if not has_amount and (reading := [name for name, asked in swept.items() if asked.reads_amount]):
+        problems.append(f"objectives: {reading} read the order's amount. Name its column as orders.amount.")
     if stops_by_cost and costs is None:
         wanted = COST_MATRIX if classes else "min_cost or bayes_cost with numbers for fn and fp"
         problems.append(

@@ -12,10 +12,12 @@ import numpy.typing as npt
 
 from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.errors import ConfigError
+from imbalance_spark.metrics.confusion import ConfusionMatrix
 from imbalance_spark.metrics.curve import Curve
 
 if TYPE_CHECKING:
     from imbalance_spark.calibration import LedgerCheck
+    from imbalance_spark.threshold.order_costs import OrderCosts
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -51,6 +53,16 @@ class Objective(ABC):
         """The threshold of least expected cost on calibrated probabilities (Elkan, 2001); None if it is no constant."""
         return None
 
+    @property
+    def by_order(self) -> "OrderCosts | None":
+        """What decisions cost, where the jobs decide by it order by order; None where a threshold decides."""
+        return None
+
+    @property
+    def reads_amount(self) -> bool:
+        """Whether it needs counts with amounts."""
+        return False
+
     @abstractmethod
     def values(self, curve: Curve) -> FloatArray:
         """The objective's value at each threshold of the curve."""
@@ -65,6 +77,10 @@ class Objective(ABC):
 
     def out_of_reach(self, curve: Curve, design_effect: float) -> str | None:
         """Why nobody is flagged where no threshold is safe, and what would do; None to take the nearest threshold."""
+        return None
+
+    def broken_by(self, decided: ConfusionMatrix) -> str | None:
+        """What decisions miss of the constraint, as a clause; None if they keep it."""
         return None
 
     def closeness(self, curve: Curve) -> FloatArray:

@@ -3,22 +3,23 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from scipy.stats import norm
 
 from imbalance_spark.core.errors import ConfigError, nearest
+from imbalance_spark.core.expression import Line
+from imbalance_spark.metrics.confusion import ConfusionMatrix
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.grid import FloatArray
 from imbalance_spark.metrics.intervals import wilson_interval
 from imbalance_spark.threshold.objective import SAME, BoolArray, Objective, number_text, require_number
+from imbalance_spark.threshold.order_costs import AMOUNT, CELLS, OrderCosts
 
 if TYPE_CHECKING:
     from imbalance_spark.calibration import LedgerCheck
-
-AMOUNT = "amount"
-"""The value of `MinCost.fn` that makes the cost of a false negative the row's own amount."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,12 @@ class MaxRecall(Objective):
         would_do = math.ceil(positives * more)
         return f"{said} If that is its precision, some {would_do} positive rows would show it; there are {positives}."
 
+    def broken_by(self, decided: ConfusionMatrix) -> str | None:
+        """The precision, where it is below the target; of no decision there is none."""
+        if decided.flagged <= 0.0 or decided.precision >= self.precision * (1.0 - SAME):
+            return None
+        return f"precision is {decided.precision:.4g}, below {self.precision:g}"
+
     def closeness(self, curve: Curve) -> FloatArray:
         """Precision: the highest is closest to the target."""
         return curve.precision
@@ -174,6 +181,12 @@ class MaxPrecision(Objective):
         """Whether the recall is reached."""
         return curve.recall >= self.recall * (1.0 - SAME)
 
+    def broken_by(self, decided: ConfusionMatrix) -> str | None:
+        """The recall, where it is below the target."""
+        if decided.recall >= self.recall * (1.0 - SAME):
+            return None
+        return f"recall is {decided.recall:.4g}, below {self.recall:g}"
+
 
 @dataclass(frozen=True)
 class MaxMCC(Objective):
@@ -216,55 +229,97 @@ class Youden(Objective):
 
 @dataclass(frozen=True, kw_only=True)
 class MinCost(Objective):
-    """Minimize the total cost of false negatives and false positives; only the ratio of the costs matters.
+    """Minimize the total cost of decisions.
+
+    A cost is a number, or an expression of the order's amount: `amount`, `amount * 0.8 + 15`. The jobs decide two
+    classes by such costs order by order, see `OrderRule`; where one threshold decides, it is the best one for all.
 
     Args:
-        fn: cost of a false negative, >= 0, or "amount" for the row's own amount.
-        fp: cost of a false positive, >= 0; not both are 0.
+        fn: cost of a false negative, >= 0, or an expression such as "amount" for the row's own amount.
+        fp: cost of a false positive, >= 0, or an expression.
+        tp, tn: cost of a correct decision, or an expression; a gain is negative.
+        single_threshold: whether one threshold decides although costs depend on the amount.
     Raises:
-        ConfigError: a cost is out of range, or both are 0.
+        ConfigError: a cost is out of range, no line in the amount, or no error costs more than the correct decision.
 
     Examples:
-        >>> MinCost(fn=10, fp=1).name, MinCost(fn="amount", fp=5).name
-        ('min_cost_fn_10_fp_1', 'min_cost_fn_amount_fp_5')
+        >>> MinCost(fn=10, fp=1).name, MinCost(fn="amount * 0.8 + 15", fp=5).name
+        ('min_cost_fn_10_fp_1', 'min_cost_fn_0.8_amount_plus_15_fp_5')
     """
 
     key: ClassVar[str] = "min_cost"
     is_loss: ClassVar[bool] = True
     fn: float | str
-    fp: float
+    fp: float | str
+    tp: float | str = 0.0
+    tn: float | str = 0.0
+    single_threshold: bool = False
 
     def __post_init__(self) -> None:
-        if self.fn != AMOUNT:
-            require_number("min_cost.fn", self.fn, least=0.0, hint='It is a cost, or "amount" for the order\'s own.')
-        require_number("min_cost.fp", self.fp, least=0.0, hint="It is the cost of a false positive.")
-        if self.fn == 0 and self.fp == 0:
+        for cell in CELLS:
+            value, least = getattr(self, cell), 0.0 if cell in ("fn", "fp") else -math.inf
+            if not isinstance(value, str):
+                hint = 'It is a cost, or an expression of the order\'s amount, such as "amount" or "amount * 0.8 + 15".'
+                require_number(f"min_cost.{cell}", value, least=least, hint=hint)
+        if not isinstance(self.single_threshold, bool):
+            raise ConfigError(f"min_cost.single_threshold must be true or false, got {self.single_threshold!r}.")
+        costs = self.costs
+        if costs.depend_on_amount:
+            return
+        if costs.fn == costs.tp and costs.fp == costs.tn:
             raise ConfigError(
-                "min_cost.fn and min_cost.fp are both 0, so every threshold costs the same. Set at least one."
+                "min_cost.fn and min_cost.fp are both 0, or what the correct decision costs, so every threshold costs "
+                "the same. Set at least one."
             )
+        if costs.fn.constant < costs.tp.constant or costs.fp.constant < costs.tn.constant:
+            raise ConfigError(
+                f"min_cost: an error must not cost less than the correct decision, got fn {self.fn} and tp {self.tp}, "
+                f"fp {self.fp} and tn {self.tn}. Otherwise one class is always the cheaper decision."
+            )
+
+    @cached_property
+    def costs(self) -> OrderCosts:
+        """The four costs as lines in the amount."""
+        return OrderCosts.of({cell: getattr(self, cell) for cell in CELLS}, "min_cost")
+
+    @property
+    def by_order(self) -> OrderCosts | None:
+        """The costs, where they decide order by order."""
+        return self.costs if self.costs.depend_on_amount and not self.single_threshold else None
+
+    @property
+    def reads_amount(self) -> bool:
+        """Whether its costs depend on the amount."""
+        return self.costs.depend_on_amount
 
     @property
     def name(self) -> str:
-        """`min_cost_fn_10_fp_1`."""
-        fn = self.fn if isinstance(self.fn, str) else number_text(self.fn)
-        return f"min_cost_fn_{fn}_fp_{number_text(self.fp)}"
+        """`min_cost_fn_10_fp_1`; correct decisions are named if they cost something."""
+        lines = {cell: getattr(self.costs, cell) for cell in CELLS}
+        told = [f"{cell}_{_line_text(line)}" for cell, line in lines.items() if cell in ("fn", "fp") or line != _FREE]
+        return "_".join(["min_cost", *told, *(["single_threshold"] if self.single_threshold else [])])
 
     @property
     def bayes_threshold(self) -> float | None:
-        """fp / (fp + fn); None where the cost depends on the row."""
-        return None if isinstance(self.fn, str) else self.fp / (self.fp + self.fn)
+        """(fp - tn) / (fp - tn + fn - tp); None where a cost depends on the row."""
+        return None if self.costs.depend_on_amount else self.costs.threshold
 
     def values(self, curve: Curve) -> FloatArray:
-        """Cost at each threshold.
+        """Cost at each threshold."""
+        return self.costs.totals(curve)
 
-        Raises:
-            ConfigError: `fn` is "amount", and the counts have no amounts.
-        """
-        if not isinstance(self.fn, str):
-            return self.fn * (curve.positives - curve.tp) + self.fp * curve.fp
-        if curve.missed_amount is None:
-            raise ConfigError('min_cost.fn is "amount", but the counts have no amounts. Count with an amount column.')
-        return curve.missed_amount + self.fp * curve.fp
+
+_FREE = Line(0.0, 0.0)
+
+
+def _line_text(line: Line) -> str:
+    """A cost inside a name: `10`, `amount`, `0.8_amount_plus_15`."""
+    if line.slope == 0.0:
+        return number_text(line.constant)
+    amount = AMOUNT if line.slope == 1.0 else f"{number_text(line.slope)}_{AMOUNT}"
+    if line.constant == 0.0:
+        return amount
+    return f"{amount}_{'plus' if line.constant > 0.0 else 'minus'}_{number_text(abs(line.constant))}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,13 +371,16 @@ class BayesCost(Objective):
     @property
     def closed_form(self) -> float:
         """t*, in (0, 1)."""
-        of_positive, of_negative = self.fp - self.tn, self.fn - self.tp
-        return of_positive / (of_positive + of_negative)
+        return self.costs.threshold
+
+    @property
+    def costs(self) -> OrderCosts:
+        """The four costs."""
+        return OrderCosts.of({cell: getattr(self, cell) for cell in CELLS}, "bayes_cost")
 
     def values(self, curve: Curve) -> FloatArray:
         """Cost at each threshold."""
-        tn, fn = curve.negatives - curve.fp, curve.positives - curve.tp
-        return self.fn * fn + self.fp * curve.fp + self.tp * curve.tp + self.tn * tn
+        return self.costs.totals(curve)
 
     def warning(self, flagged_rows: int, ledger: "LedgerCheck | None") -> str | None:
         """A warning if it flags nobody, and unless the scores are calibrated in the large."""
@@ -335,10 +393,14 @@ class BayesCost(Objective):
 
 
 def first_constant_costs(objectives: Sequence[Objective]) -> tuple[float, float] | None:
-    """The costs (fn, fp) of the first objective that has them as numbers; None if there is none."""
+    """What errors cost, (fn, fp), of the first objective whose costs are constant; None if there is none.
+
+    Above the correct decision: costs of tp and tn are taken off, which changes no decision (Elkan, 2001).
+    """
     for objective in objectives:
-        if isinstance(objective, MinCost | BayesCost) and not isinstance(objective.fn, str):
-            return float(objective.fn), float(objective.fp)
+        if isinstance(objective, MinCost | BayesCost) and not objective.costs.depend_on_amount:
+            costs = objective.costs
+            return costs.fn.constant - costs.tp.constant, costs.fp.constant - costs.tn.constant
     return None
 
 

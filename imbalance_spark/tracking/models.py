@@ -92,7 +92,7 @@ def signature(bundle: ModelBundle) -> ModelSignature:
     kinds = {float: DataType.double, str: DataType.string}
     params = [ParamSpec(name, kinds[type(value)], value) for name, value in bundle.predict_parameters.items()]
     return ModelSignature(
-        inputs=Schema([ColSpec(any_type, name) for name in bundle.numeric + bundle.categorical]),
+        inputs=Schema([ColSpec(any_type, name) for name in bundle.numbers + bundle.categorical]),
         outputs=Schema([ColSpec(kind, name) for name, kind in bundle.output_columns.items()]),
         params=ParamSchema(params),
     )

@@ -21,6 +21,8 @@ from imbalance_spark.calibration import (
 from imbalance_spark.calibration.isotonic import TIE_BREAK
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics import ScoreCounts
+from imbalance_spark.metrics.bucket_draws import BucketedCurve
+from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
 
 METHODS = ["identity", "intercept", "temperature", "platt", "beta", "isotonic"]
 
@@ -187,6 +189,22 @@ def test_a_model_off_by_slope_and_shift_is_right_on_fresh_rows_after_the_choice(
 def test_right_probabilities_are_left_alone() -> None:
     chosen = choose_calibrator(*[ScoreCounts.from_arrays(*rows(20_000, seed)[:2]) for seed in (13, 14)])
     assert chosen.calibrator.method in ("identity", "intercept")
+
+
+@pytest.mark.parametrize("repeated", [1, 9])
+def test_the_error_of_a_judgement_is_over_buckets_where_rows_depend_on_each_other(repeated: int) -> None:
+    label, score, _ = rows(20_000, 14)
+    bucket = np.random.default_rng(1).integers(0, BUCKETS, len(label))
+    again = [np.repeat(column, repeated) for column in (label, score, bucket)]
+    counts = ScoreCounts.from_arrays(*again[:2])
+    sample = BucketedCurve(counts.curve(), BucketCounts.from_arrays(again[2], *again[:2]))
+    fit_on = ScoreCounts.from_arrays(*rows(20_000, 13)[:2])
+    by_row, by_bucket = choose_calibrator(fit_on, counts).judged, choose_calibrator(fit_on, sample).judged
+    for name, found in by_bucket.items():
+        assert found.worse_by == by_row[name].worse_by
+        if found.worse_by > 0.0:
+            # A row that comes nine times says no more than once: its error is three times that of nine rows.
+            assert found.standard_error == pytest.approx(by_row[name].standard_error * repeated**0.5, rel=0.4)
 
 
 def test_thirty_positives_do_not_choose_a_free_form() -> None:

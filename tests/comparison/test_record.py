@@ -49,7 +49,7 @@ def test_a_segment_of_few_rows_is_logged_nowhere_and_the_counts_still_add_up() -
         counts = BucketCounts.from_arrays(group, label, np.full(len(label), 0.5), size=3)
         segments[fold] = {"country": SegmentCounts(values=("AT", "MT", "DE"), counts=counts)}
     held_out = HeldOutCounts(targets=(replace(target, segments=segments),))
-    documents = evidence_of(comparison, replace(result, held_out=held_out)).documents
+    documents = evidence_of(comparison, replace(result, scored=replace(result.scored, held_out=held_out))).documents
     assert "MT" not in json.dumps(documents)
     assert list(documents["segments.json"]["country"]) == ["DE", "(other)"]
     again = HeldOutCounts.from_records(documents["counts.json"]).target

@@ -1,5 +1,7 @@
 """A new threshold from counts: right for the objective, at the base rate, and on every fold."""
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -12,12 +14,15 @@ from support.made_up_comparison import CLASSES, class_counts
 from imbalance_spark.calibration import LogOddsCalibration, MulticlassTemperature, PriorCorrection
 from imbalance_spark.comparison.retune import retune, retune_costs
 from imbalance_spark.core.errors import ConfigError
+from imbalance_spark.metrics.buckets import BucketCounts
+from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
 from imbalance_spark.scoring.bundle import ModelBundle
-from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
 from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix, choose_thresholds
 from imbalance_spark.threshold.objectives import AlertBudget, BayesCost, MaxFBeta, MaxRecall, MinCost
+from imbalance_spark.threshold.order_costs import OrderRule
 
 CALIBRATOR = LogOddsCalibration(method="platt", a=1.3, b=1.3, c=0.4)
 
@@ -65,6 +70,32 @@ def test_a_cost_has_its_closed_form_and_f1_the_best_expected_one_of_all_rows(fn:
     values = [2.0 * p[:k].sum() / (k + p.sum()) for k in range(len(p) + 1)]
     found = retune(_bundle(), held_out, MaxFBeta(beta=1.0)).bundle.threshold
     assert (p >= found).sum() == int(np.argmax(values))
+
+
+def _with_amounts(*folds: Rows) -> HeldOutCounts:
+    """Each order is worth 200 times its score."""
+    label, score = together(*folds[:2])
+    bucket = 2 * (np.arange(len(label)) % 32) + np.repeat([0, 1], [len(folds[0][0]), len(folds[1][0])])
+    counts = [ScoreCounts.from_arrays(label, score, None, 200.0 * score) for label, score in folds]
+    buckets = {"validation": BucketCounts.from_arrays(bucket, label, score, None, 200.0 * score)}
+    target = TargetCounts(calibrate=counts[0], choose=counts[1], test=counts[2], buckets=buckets, segments={})
+    return HeldOutCounts(targets=(target,))
+
+
+def test_costs_by_amount_decide_by_order_where_the_model_knows_the_amount() -> None:
+    held_out, asked = _with_amounts(_rows(1), _rows(2), _rows(3)), MinCost(fn="amount * 0.5", fp=4.0)
+    by_threshold = retune(_bundle(), held_out, asked)
+    assert by_threshold.bundle.order_rule is None
+    assert any("does not know the column of amounts" in line for line in by_threshold.lines())
+    before = MinCost(fn="amount", fp=4.0)
+    rule = OrderRule(costs=before.costs, column="price", threshold=0.3)
+    old = replace(_bundle(), rules={before.name: rule}, serve_objective=before.name)
+    by_order = retune(old, held_out, asked)
+    assert by_order.bundle.order_rule == OrderRule(
+        costs=asked.costs, column="price", threshold=by_threshold.bundle.threshold
+    )
+    said = "Decided order by order before, order by order from now on; counted are the single thresholds alone."
+    assert said in list(by_order.lines())
 
 
 def test_each_fold_is_told_before_and_after_as_counted_by_hand() -> None:

@@ -1,10 +1,12 @@
 """A comparison of a DataFrame that somebody already has: one call, and what it gives back."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 from support.mlflow_store import new_store
 from support.small_run import STRONG, config_file
 
@@ -13,7 +15,10 @@ from imbalance_spark.comparison.run import RunResult, run
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.config.yaml_file import load_config
 from imbalance_spark.orders.datasets.synthetic import generate_orders
+from imbalance_spark.scoring.score_orders import score_orders
 from jobs import diagnose, train
+
+BY_AMOUNT = "min_cost_fn_0.8_amount_plus_15_fp_20"
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +32,10 @@ def conf(home: Path) -> str:
     file = Path(config_file(home, "frame", uri=new_store(home), training=few))
     config = yaml.safe_load(file.read_text("utf-8"))
     del config["orders"]["source"]
+    config["orders"]["amount"] = "amount"
+    config["objectives"] = [{"name": "min_cost", "fn": "amount * 0.8 + 15", "fp": 20.0}]
+    config["serve_objective"] = BY_AMOUNT
+    config["scoring"] = {"segments": ["country"]}
     file.write_text(yaml.safe_dump(config), "utf-8")
     return str(file)
 
@@ -51,6 +60,24 @@ def test_a_dataframe_is_written_once_and_then_treated_as_any_source(
     assert again.comparison.prepared.run.run_id == prepared.run.run_id
     assert again.to_dict()["strategies"] == result.to_dict()["strategies"]
     assert again.decision.outcome == "standing"
+
+
+def test_what_costs_by_amount_give_on_test_is_what_the_served_decisions_cost(
+    spark: SparkSession, result: RunResult
+) -> None:
+    prepared, bundle = result.comparison.prepared, bundle_of(result.comparison, result.best)
+    test = prepared.orders.where("split = 'test'")
+    decided = score_orders(test, bundle, model_version="1", scored_at=datetime(2024, 5, 1, tzinfo=UTC))
+    missed = F.when(F.col("is_fraud") == 1, F.col("amount") * 0.8 + 15).otherwise(0.0)
+    cost = F.when(F.col("decision") == 0, missed).otherwise(20.0 * (F.col("is_fraud") == 0).cast("int"))
+    [row] = decided.agg(F.sum(cost), F.sum("decision"), F.sum("expected_cost"), F.sum(F.lit(1))).collect()
+    metrics = result.best.metrics
+    assert metrics[f"test/{BY_AMOUNT}/cost"] == pytest.approx(row[0])
+    assert metrics["test/tp"] + metrics["test/fp"] == row[1]
+    assert 0 < row[1] < row[3]
+    assert row[2] == pytest.approx(row[0], rel=0.5)
+    assert "Each order is decided by its own amount. One threshold for all" in result._repr_html_()
+    assert metrics[f"test/{BY_AMOUNT}/cost_at_single_threshold"] != metrics[f"test/{BY_AMOUNT}/cost"]
 
 
 def test_other_rows_are_another_run(spark: SparkSession, result: RunResult, conf: str, orders: DataFrame) -> None:

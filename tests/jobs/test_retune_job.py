@@ -289,7 +289,7 @@ def test_an_objective_out_of_reach_is_code_4_and_registers_nothing(
         (MIN_COST, "0" * 32, "the MLflow store has no such run"),
         (("--objective", "min_cost", "--fn", "25"), None, r"min_cost needs ['fp']"),
         (("--objective", "max_mcc", "--beta", "2"), None, r"max_mcc has no setting ['beta']"),
-        (("--objective", "min_cost", "--fn", "much", "--fp", "1"), None, "min_cost.fn must be a number"),
+        (("--objective", "min_cost", "--fn", "much", "--fp", "1"), None, "min_cost.fn: 'much' reads ['much']"),
         ((*MIN_COST, "--base-rate", "4"), None, "base rate"),
     ],
 )

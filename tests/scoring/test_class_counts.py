@@ -19,7 +19,7 @@ from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.evaluate import TargetNames, ranking_metrics
 from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.scoring.boosters import Candidate
-from imbalance_spark.scoring.held_out import (
+from imbalance_spark.scoring.class_margins import (
     CountedModel,
     collect_temperature_losses,
     count_classes,

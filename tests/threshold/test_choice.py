@@ -293,3 +293,10 @@ def test_an_objective_that_cannot_be_is_refused_in_words(text: str, config: obje
     with pytest.raises(ConfigError) as error:
         objective_from_config(config)  # type: ignore[arg-type]
     assert text in str(error.value)
+
+
+def test_a_threshold_that_flags_nobody_has_no_precision_in_words_either() -> None:
+    curve = ScoreCounts.from_arrays([1, 0, 0], [0.4, 0.9, 0.8]).curve()
+    chosen = sweep(curve, MinCost(fn=1, fp=10))
+    assert chosen.sentence.endswith("flags 0 of 3 rows with no precision and recall 0.")
+    assert "flags nobody" in str(chosen.warning)

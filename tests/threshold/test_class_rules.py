@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,8 +9,9 @@ from pyspark.sql import functions as F
 
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics import FLAG_NOBODY, ScoreCounts
-from imbalance_spark.threshold import MaxFBeta, MinCost, sweep
-from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix, sweep_classes
+from imbalance_spark.metrics.confusion import MulticlassConfusion
+from imbalance_spark.threshold import MaxFBeta, MaxPrecision, MaxRecall, MinCost, sweep
+from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix, checked_on_decisions, sweep_classes
 
 CLASSES = 3
 COST = st.integers(-5, 50).map(float)
@@ -143,3 +146,25 @@ def test_a_class_without_rows_has_no_threshold() -> None:
     curves = [ScoreCounts.from_arrays([k == 0, k == 0], [0.5, 0.4]).curve() for k in range(2)]
     with pytest.raises(DataContractError, match="no negative row"):
         sweep_classes(curves, MaxFBeta(1))
+
+
+def test_a_constraint_of_each_class_is_checked_on_the_served_decision() -> None:
+    # By class 0 to 2. Half of class 1 reaches the threshold of class 2 as well, and goes there.
+    label = np.repeat([0, 1, 1, 2], [600, 100, 100, 40])
+    p = np.repeat([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.5, 0.4], [0.1, 0.4, 0.5]], [600, 100, 100, 40], axis=0)
+    objective = MaxPrecision(recall=1.0)
+    curves = [ScoreCounts.from_arrays(label == k, p[:, k]).curve() for k in range(3)]
+    chosen = sweep_classes(curves, objective)
+    assert chosen.rule.thresholds == (0.8, 0.5, 0.5)
+    chosen = replace(chosen, rule=replace(chosen.rule, thresholds=(FLAG_NOBODY, 0.5, 0.39)))
+    weight = np.zeros((3, 3))
+    np.add.at(weight, (label, chosen.rule.decide(p)), 1.0)
+    assert weight[1].tolist() == [0.0, 100.0, 100.0]
+    checked = checked_on_decisions(chosen, objective, MulticlassConfusion(weight=weight))
+    assert [one.reachable for one in checked.by_target] == [True, False, True]
+    assert "its recall is 0.5, below 1. Rows that reach several" in checked.by_target[1].sentence
+    assert not checked.reachable
+    # A precision of 40 in 140 for class 2 breaks another promise; nobody asks for that of the default class.
+    promise = MaxRecall(precision=0.5)
+    checked = checked_on_decisions(chosen, promise, MulticlassConfusion(weight=weight))
+    assert [one.reachable for one in checked.by_target] == [True, True, False]

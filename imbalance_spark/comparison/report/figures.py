@@ -10,6 +10,7 @@ from imbalance_spark.comparison.compare import Comparison
 from imbalance_spark.comparison.evaluate import StrategyResult, error_costs
 from imbalance_spark.core.columns import HELD_OUT_FOLDS, TEST, VALIDATION
 from imbalance_spark.metrics import plots
+from imbalance_spark.metrics.confusion import ConfusionMatrix
 from imbalance_spark.metrics.evaluate import mean_of_defined
 from imbalance_spark.metrics.intervals import Interval
 
@@ -59,7 +60,7 @@ def strategy_figures(comparison: Comparison, result: StrategyResult) -> dict[str
         "roc": plots.roc_figure(curves, _title(result, "ROC on test")),
         "detection_error_tradeoff": plots.det_figure(curves, _title(result, "detection error trade-off on test")),
         "gain_and_lift": plots.gain_figure(curves, _title(result, "gain and lift on test")),
-        "reliability": plots.reliability_figure(curves, _title(result, "reliability on test")),
+        "reliability": plots.reliability_figure(curves, _title(result, "reliability on test"), band_of=result.name),
         "scores": plots.score_histogram_figure(test, _title(result, "scores on test by class")),
     }
 
@@ -83,7 +84,7 @@ def _single_figures(comparison: Comparison) -> dict[str, Figure]:
         "roc": plots.roc_figure(curves, "ROC on test"),
         "detection_error_tradeoff": plots.det_figure(curves, "Detection error trade-off on test"),
         "gain_and_lift": plots.gain_figure(curves, "Gain and lift on test"),
-        "reliability": plots.reliability_figure(curves, "Reliability on test"),
+        "reliability": plots.reliability_figure(curves, "Reliability on test", band_of=best.name),
         "scores": plots.score_histogram_figure(best.curves[TEST][0], _title(best, "scores on test")),
     }
 
@@ -110,8 +111,8 @@ def _over_time_figure(backtest: Backtest) -> Figure:
 
 def _confusion_figure(comparison: Comparison, result: StrategyResult) -> Figure:
     if comparison.is_single:
-        threshold = result.chosen[comparison.serving].by_target[0].threshold
-        return plots.confusion_figure(result.curves[TEST][0].at(threshold), f"{result.name} on test")
+        cells = {cell: result.metrics[f"{TEST}/{cell}"] for cell in ("tp", "fp", "tn", "fn")}
+        return plots.confusion_figure(ConfusionMatrix(**cells), f"{result.name} on test")
     confusion = result.held_out.confusions[comparison.serving].of(TEST)
     title = f"{result.name} on test, by {comparison.serving}"
     return plots.class_confusion_figure(confusion, comparison.classes, title)

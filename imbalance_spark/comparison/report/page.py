@@ -11,7 +11,13 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from imbalance_spark.comparison.compare import Comparison
-from imbalance_spark.comparison.evaluate import AT_THRESHOLD, StrategyResult, chosen_thresholds
+from imbalance_spark.comparison.evaluate import (
+    AT_SINGLE_THRESHOLD,
+    AT_THRESHOLD,
+    OPERATING,
+    StrategyResult,
+    chosen_thresholds,
+)
 from imbalance_spark.comparison.gains import signed
 from imbalance_spark.comparison.report.explorer import explorer_data
 from imbalance_spark.comparison.report.tables import (
@@ -23,6 +29,7 @@ from imbalance_spark.comparison.report.tables import (
     for_people,
     furthest_ratio,
     short_text,
+    threshold_cell,
 )
 from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.metrics.bounds import Bracket
@@ -40,7 +47,7 @@ _CAPTIONS = {
     "roc": "The share of positives found, for each false positive rate.",
     "detection_error_tradeoff": "False negative against false positive rate, small rates spread. Lower left is better.",
     "gain_and_lift": "What is found, and how many times more often than by chance, if the highest scores are flagged.",
-    "reliability": "Do predicted probabilities come true? On the dotted line they do.",
+    "reliability": "Do predicted probabilities come true? On the dotted line they do; within the grey band, by chance.",
     "over_time": "Does it last? Each window is judged by fits on the days before it; on the dotted line p is right.",
     "scores": "How the best strategy's scores separate the classes.",
 }
@@ -65,7 +72,9 @@ _OF_CLASS = ("precision_recall", "reliability")
 
 _DECISION_HEADINGS = {
     "macro_f1": "macro F1", "macro_recall": "macro recall", "macro_precision": "macro precision", "f1": "F1",
-    "f2": "F2", "mcc": "MCC",
+    "f2": "F2", "mcc": "MCC", "value_detection_rate": "value found", "cost_saved": "saved",
+    "alerts_per_day": "alerts a day", "false_positives_per_hit": "false positives a hit",
+    "capacity_used": "capacity used",
 }  # fmt: skip
 
 
@@ -178,7 +187,10 @@ def _ranking(comparison: Comparison) -> Table:
                 Cell(value=comparison.advice.verdicts.get(result.name, "-")),
                 *[Cell(value=short_text(spread)) for spread in comparison.training_spreads(result).values()],
                 *[Cell(value=short_text(result.metrics.get(f"{TEST}/{name}"))) for name in ("brier", "log_loss")],
-                Cell(value=short_text(furthest_ratio(result))),
+                Cell(
+                    value=short_text(furthest_ratio(result)),
+                    notes=_range(result.intervals.get("ledger/mean_over_base_rate")),
+                ),
             ]
             for result in comparison.results
         ],
@@ -188,12 +200,12 @@ def _ranking(comparison: Comparison) -> Table:
 
 def _operating_points(comparison: Comparison) -> Table:
     """What a strategy's serving rule gives on test; last, what the largest class for every row gives."""
-    serving, names = comparison.serving, [name for name in _shown_metrics(comparison) if name in comparison.baseline]
+    serving, names = comparison.serving, _shown_metrics(comparison)
     rows = []
     for result in comparison.results:
         cells = [_cell(result, f"{TEST}/{serving}/{n}", f"{TEST}/{n}", f"{TEST}/{serving}/{n}") for n in names]
         rows.append([Cell(value=result.name), *_threshold_cells(comparison, result), *cells])
-    of_baseline = [Cell(value=short_text(comparison.baseline[name])) for name in names]
+    of_baseline = [Cell(value=short_text(comparison.baseline.get(name))) for name in names]
     last = "majority class" if comparison.is_single else "largest class"
     rows.append([Cell(value=last), *([Cell(value="-")] if comparison.is_single else []), *of_baseline])
     threshold = ["threshold"] if comparison.is_single else []
@@ -233,7 +245,9 @@ def _rules(comparison: Comparison) -> Table:
 
 def _shown_metrics(comparison: Comparison) -> list[str]:
     if comparison.is_single:
-        return [name for name in AT_THRESHOLD if name != "f0_5"]
+        hidden = {"f0_5", AT_SINGLE_THRESHOLD}
+        hidden |= {n for n in OPERATING if f"{TEST}/{comparison.serving}/{n}" not in comparison.best.metrics}
+        return [name for name in AT_THRESHOLD if name not in hidden]
     costs = [] if comparison.decisions.costs is None else ["cost"]
     return ["macro_f1", "macro_recall", "macro_precision", "mcc", *costs]
 
@@ -281,7 +295,9 @@ def _threshold_cells(comparison: Comparison, result: StrategyResult) -> list[Cel
         return []
     [target] = comparison.names.targets
     chosen = result.chosen[comparison.serving].by_target[0]
-    return [Cell(value=short_text(chosen.threshold), notes=_range(result.uncertainty[target].threshold))]
+    if isinstance(at := threshold_cell(result, comparison.serving), str):
+        return [Cell(value=at, notes=(f"one for all: {short_text(chosen.threshold)}",))]
+    return [Cell(value=short_text(at), notes=_range(result.uncertainty[target].threshold))]
 
 
 def _cell(result: StrategyResult, metric: str, *intervals: str) -> Cell:

@@ -9,23 +9,35 @@ import pandas as pd
 
 from imbalance_spark.comparison.compare import Comparison
 from imbalance_spark.comparison.entities import ENTITIES
-from imbalance_spark.comparison.evaluate import StrategyResult, chosen_thresholds
+from imbalance_spark.comparison.evaluate import AT_SINGLE_THRESHOLD, StrategyResult, chosen_thresholds
 from imbalance_spark.comparison.gate import subject
 from imbalance_spark.core.columns import HELD_OUT_FOLDS, TEST, VALIDATION
 from imbalance_spark.metrics.curve import FLAG_NOBODY
 from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.threshold import ChosenThreshold
 from imbalance_spark.threshold.decisions import ARGMAX
+from imbalance_spark.threshold.order_costs import OrderRule
 
 INTERVAL = "95 % of it"
 """The column of the 95 % confidence interval of the average precision on test, as CSV and JSON call it."""
 
 
-_HEADINGS = {INTERVAL: "95 % CI"}
+OF_RATIO = "95 % of the ratio"
+"""The column of the interval of mean probability / rate."""
+
+
+_HEADINGS = {INTERVAL: "95 % CI", OF_RATIO: "95 % CI of it"}
 """How people read a column."""
 
 
 _AT_THRESHOLD = ("precision", "recall", "f1", "f2", "mcc", "cost")
+
+
+_FOR_A_TEAM = {
+    "value found": "value_detection_rate", "saved": "cost_saved", "alerts a day": "alerts_per_day",
+    "false positives a hit": "false_positives_per_hit", "capacity used": "capacity_used",
+}  # fmt: skip
+"""Columns for those who review alerts; one that no strategy has is left out."""
 
 
 _AT_DECISION = {
@@ -50,7 +62,8 @@ def comparison_table(comparison: Comparison) -> pd.DataFrame:
     rows = [row(comparison, result) for result in comparison.results]
     if comparison.is_single:
         last: dict[str, Any] = {"strategy": "majority class", "threshold": None}
-        return pd.DataFrame([*rows, last | {name: comparison.baseline[name] for name in _AT_THRESHOLD}])
+        table = pd.DataFrame([*rows, last | {name: comparison.baseline[name] for name in _AT_THRESHOLD}])
+        return table.drop(columns=[title for title in _FOR_A_TEAM if table[title].isna().all()])
     last = {"strategy": "largest class"} | {t: comparison.baseline.get(name) for t, name in _AT_DECISION.items()}
     return pd.DataFrame([*rows, last]).dropna(axis="columns", how="all")
 
@@ -195,6 +208,12 @@ def furthest_ratio(result: StrategyResult) -> float | None:
     return max(ratios, key=lambda ratio: abs(math.log(ratio)), default=None)
 
 
+def threshold_cell(result: StrategyResult, rule: str) -> float | str:
+    """The threshold of a rule of a single target; in words where each order has its own."""
+    by_order = isinstance(result.rules[rule], OrderRule)
+    return "by order" if by_order else result.chosen[rule].by_target[0].threshold
+
+
 def _row(comparison: Comparison, result: StrategyResult) -> dict[str, Any]:
     metrics, serving = result.metrics, comparison.serving
     return {
@@ -207,8 +226,10 @@ def _row(comparison: Comparison, result: StrategyResult) -> dict[str, Any]:
         "Brier": metrics.get(f"{TEST}/brier"),
         "log loss": metrics.get(f"{TEST}/log_loss"),
         "mean p / rate": metrics.get("ledger/mean_over_base_rate"),
-        "threshold": result.chosen[serving].by_target[0].threshold,
+        OF_RATIO: range_text(result.intervals.get("ledger/mean_over_base_rate")),
+        "threshold": threshold_cell(result, serving),
         **{name: metrics.get(f"{TEST}/{serving}/{name}") for name in _AT_THRESHOLD},
+        **{title: metrics.get(f"{TEST}/{serving}/{name}") for title, name in _FOR_A_TEAM.items()},
     }
 
 
@@ -236,14 +257,16 @@ def _spread(comparison: Comparison, result: StrategyResult) -> dict[str, float]:
 def _of_single(comparison: Comparison) -> Iterator[str]:
     """The registered strategy at its threshold; what the advised one costs; the majority baseline."""
     best, serving = comparison.best, comparison.serving
-    threshold = best.chosen[serving].by_target[0].threshold
+    at = threshold_cell(best, serving)
+    decided = f"Decided {at}" if isinstance(at, str) else f"At threshold {at:.6g}"
     test = {name: best.metrics.get(f"{TEST}/{serving}/{name}") for name in ("precision", "recall", "cost")}
     yield (
-        f"{_registered(comparison)}. At threshold {threshold:.6g} ({serving}), test precision is "
+        f"{_registered(comparison)}. {decided} ({serving}), test precision is "
         f"{_number(test['precision'], '.3f')}, recall {_number(test['recall'], '.3f')}, "
         f"cost {_number(test['cost'], ',.0f')} "
         f"against {comparison.baseline['cost']:,.0f} when nothing is flagged."
     )
+    yield from _lost_by_single_threshold(comparison)
     yield from _costs_at_thresholds(comparison)
     yield (
         f"Majority baseline: accuracy {comparison.baseline['accuracy']:.5f}, "
@@ -295,6 +318,20 @@ def _cost_of_rule(comparison: Comparison) -> str:
     return (
         f", cost {cost:,.0f} against {comparison.baseline['cost']:,.0f} when every order is taken for the largest class"
         + ("" if argmax is None or serving == ARGMAX else f" and {argmax:,.0f} by argmax")
+    )
+
+
+def _lost_by_single_threshold(comparison: Comparison) -> Iterator[str]:
+    """What one threshold for all orders would cost on test, where each order is decided by its own amount."""
+    best, serving = comparison.best, comparison.serving
+    cost, single = (best.metrics.get(f"{TEST}/{serving}/{name}") for name in ("cost", AT_SINGLE_THRESHOLD))
+    if cost is None or single is None:
+        return
+    threshold = best.chosen[serving].by_target[0].threshold
+    more = f", {single / cost - 1.0:+.1%}" if cost > 0.0 else ""
+    yield (
+        f"Each order is decided by its own amount. One threshold for all, {threshold:.6g}, would cost {single:,.0f} "
+        f"on test instead of {cost:,.0f}{more}."
     )
 
 

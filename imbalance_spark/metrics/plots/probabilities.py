@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from imbalance_spark.core.arrays import FloatArray
+from imbalance_spark.metrics.corp import reliability_band
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.intervals import wilson_interval
 from imbalance_spark.metrics.logistic import Reliability
@@ -25,15 +26,19 @@ from imbalance_spark.metrics.plots.style import (
 _POSITIVE, _NEGATIVE = "#D55E00", "#0072B2"
 
 
-def reliability_figure(curves: Mapping[str, Curve], title: str = "Reliability") -> Figure:
+def reliability_figure(
+    curves: Mapping[str, Curve], title: str = "Reliability", *, band_of: str | None = None
+) -> Figure:
     """Observed rate against mean probability on log scales, and below it the number of positives of each point.
 
     Points are groups of neighbouring scores that each predict as many positives. Bars are Wilson's 95 % intervals, of
     rows without weights. A group without positives, whose rate a log scale cannot show, hangs as a triangle from the
-    upper end of its interval.
+    upper end of its interval. The grey band is where the rising curve of one model would lie in 90 % of samples if its
+    probabilities were right (consistency band; Bröcker and Smith, 2007; Dimitriadis and others, 2021).
 
     Args:
         curves: of each strategy, by its name. title: of the figure.
+        band_of: the strategy whose band is drawn; none by default.
     Returns:
         The figure, not shown.
     """
@@ -55,6 +60,9 @@ def reliability_figure(curves: Mapping[str, Curve], title: str = "Reliability") 
     most = min(max(shown, default=1.0) * 1.5, 1.0)
     upper.plot((least, most), (least, most), color=MUTED, linestyle=":", linewidth=1.2, label="calibrated")
     upper.set(xscale="log", yscale="log", xlim=(least, most), ylim=(least, most))
+    if band_of is not None and (band := reliability_band(curves[band_of])) is not None:
+        label = f"90 % by chance, {plain(band_of)}"
+        upper.fill_between(band.score, band.low, band.high, color=MUTED, alpha=0.2, linewidth=0, label=label)
     lower.set(yscale="log")
     lower.set_ylim(bottom=0.7)
     draw_legend(upper)

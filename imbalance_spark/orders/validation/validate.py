@@ -61,6 +61,11 @@ class ValidationReport:
     label: LabelEncoding
     days: int | None
 
+    @property
+    def orders_per_day(self) -> float | None:
+        """Valid orders a day, over the days of the log."""
+        return None if self.days is None else (self.rows - self.quarantined) / self.days
+
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON values."""
         return asdict(self) | {"label": self.label.to_dict()}
