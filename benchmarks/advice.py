@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 from pyspark.sql import SparkSession
@@ -17,9 +16,9 @@ from pyspark.sql import functions as F
 from sklearn.metrics import average_precision_score
 
 from benchmarks.native import fit_strategy_native
-from imbalance_spark.calibration import fit_of
 from imbalance_spark.comparison.advice import Advice
 from imbalance_spark.comparison.gains import COST, gains_over, of_strategy
+from imbalance_spark.comparison.score_strategies import ScoredStrategy, calibrate_and_choose
 from imbalance_spark.core.arrays import sigmoid
 from imbalance_spark.core.columns import TRUE_PROBABILITY, VALIDATION
 from imbalance_spark.core.spark_session import spark_session
@@ -27,7 +26,6 @@ from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.orders.datasets.synthetic import generate_orders
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
-from imbalance_spark.threshold.class_rules import choose_thresholds
 from imbalance_spark.threshold.decisions import decisions_of
 from imbalance_spark.train_only.strategies import Strategy, strategy_from_config
 
@@ -70,10 +68,9 @@ class _Orders:
 
 @dataclass(frozen=True, kw_only=True)
 class _Fit:
-    """One fit: its validation counts, how it would be served, and what it is truly worth."""
+    """One fit: what is known of it from validation, and what it is truly worth."""
 
-    held_out: HeldOutCounts
-    chosen: dict[str, Any]
+    scored: ScoredStrategy
     true: dict[str, float]
 
 
@@ -182,12 +179,12 @@ def _advised(
 
 def _advise(fits: dict[str, list[_Fit]], metric: str, number: int) -> _Advised:
     results = [
-        SimpleNamespace(name=name, repeats=tuple(found[1:number]), held_out=found[0].held_out, chosen=found[0].chosen)
+        SimpleNamespace(name=name, scored=found[0].scored, repeats=tuple(one.scored for one in found[1:number]))
         for name, found in fits.items()
     ]
     plain = next(result for result in results if result.name == "none")
     gains = gains_over(results, plain, metric, _DECISIONS)  # type: ignore[arg-type]  # it reads these fields alone
-    value = of_strategy(plain, metric, _DECISIONS).value  # type: ignore[arg-type]
+    value = of_strategy(plain.scored, metric, _DECISIONS).value
     advice = Advice(plain="none", words=metric, gains=gains, margin=_MARGIN * value, share=_MARGIN)
     highest = max({"none": 0.0, **{name: gain.value for name, gain in gains.items()}}.items(), key=lambda one: one[1])
     true = {name: found[0].true[metric] for name, found in fits.items()}
@@ -202,14 +199,13 @@ def _fit(train: _Orders, validation: _Orders, truth: _Orders, strategy: Strategy
         return sigmoid(correction.logit(booster.inplace_predict(orders.inputs, predict_type="margin")))
 
     held_out, true_scores = _held_out(validation.label, scores(validation)), scores(truth)
-    fit = fit_of("platt_prior")
-    chosen = choose_thresholds(_DECISIONS.swept[_SERVING], [held_out.target.halved], fit)
-    flagged = fit(held_out.target.validation).apply(true_scores) >= chosen.rule.threshold
+    scored = calibrate_and_choose(held_out, _DECISIONS)
+    calibrated = scored.calibration.calibrator.apply(true_scores)
+    flagged = calibrated >= scored.chosen[_SERVING].by_target[0].threshold
     p = truth.probability
     expected, label = np.concatenate([p, 1.0 - p]), np.repeat([1, 0], len(p))
     return _Fit(
-        held_out=held_out,
-        chosen={_SERVING: chosen},
+        scored=scored,
         true={
             "average_precision": float(average_precision_score(label, np.tile(true_scores, 2), sample_weight=expected)),
             COST: float(np.where(flagged, 1.0 - p, 10.0 * p).sum()),

@@ -8,15 +8,14 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from imbalance_spark.calibration import fit_of
 from imbalance_spark.comparison.advice import Advice
 from imbalance_spark.comparison.gains import COST, gains_over, joint_level, of_strategy, paired_gain, verdict_of
+from imbalance_spark.comparison.score_strategies import ScoredStrategy, calibrate_and_choose
 from imbalance_spark.core.columns import VALIDATION
 from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
-from imbalance_spark.threshold.class_rules import choose_thresholds
 from imbalance_spark.threshold.decisions import Decisions, decisions_of
 
 _CASES = ("equal", "plain-worse", "training")
@@ -79,16 +78,14 @@ def _claims(
     logit = draw.normal(_INTERCEPT, _SPREAD, _ROWS)
     label, bucket = draw.random(_ROWS) < 1 / (1 + np.exp(-logit)), draw.integers(0, BUCKETS, _ROWS)
 
-    def fit(noise: float) -> SimpleNamespace:
+    def fit(noise: float) -> ScoredStrategy:
         own = noise * np.exp(spread * draw.normal())
         score = 1 / (1 + np.exp(-logit - own * draw.normal(size=_ROWS)))
-        counts = _held_out(label, score, bucket)
-        chosen = choose_thresholds(decisions.swept[_SERVING], [counts.target.halved], fit_of("platt_prior"))
-        return SimpleNamespace(held_out=counts, chosen={_SERVING: chosen})
+        return calibrate_and_choose(_held_out(label, score, bucket), decisions)
 
     def strategy(name: str, noise: float) -> SimpleNamespace:
         first, *others = [fit(noise) for _ in range(repeats)]
-        return SimpleNamespace(name=name, repeats=tuple(others), **vars(first))
+        return SimpleNamespace(name=name, scored=first, repeats=tuple(others))
 
     plain = strategy("none", 3.0 if plain_is_worse else 1.0)
     results = [plain, *[strategy(f"s{number}", 1.0) for number in range(strategies)]]
@@ -102,16 +99,16 @@ _SERVING = "min_cost_fn_10_fp_1"
 def _claimed(
     results: Sequence[SimpleNamespace],
     plain: SimpleNamespace,
-    champion: SimpleNamespace,
+    champion: ScoredStrategy,
     metric: str,
     decisions: Decisions,
     positives: int,
 ) -> dict[str, float]:
     gains = gains_over(results, plain, metric, decisions)  # type: ignore[arg-type]  # it reads these fields alone
-    margin = _MARGIN * of_strategy(plain, metric, decisions).value  # type: ignore[arg-type]
+    margin = _MARGIN * of_strategy(plain.scored, metric, decisions).value
     advice = Advice(plain="none", words=metric, gains=gains, margin=margin, share=_MARGIN)
     advised = next(one for one in results if one.name == advice.use)
-    own, other = (of_strategy(one, metric, decisions) for one in (advised, champion))  # type: ignore[arg-type]
+    own, other = (of_strategy(one, metric, decisions) for one in (advised.scored, champion))
     gain = paired_gain(own, other, is_loss=metric == COST, level=joint_level(len(results)))
     return {
         "positives": float(positives),

@@ -221,7 +221,7 @@ _DECIDED = LogitGrid(bins=2)
 
 def _is_flagged(rule: Rule, probabilities: FloatArray, amounts: FloatArray) -> npt.NDArray[np.bool_]:
     if isinstance(rule, OrderRule):
-        return rule.decide(probabilities, amounts).flagged == 1
+        return np.asarray(rule.decide(probabilities, amounts).flagged == 1)
     assert isinstance(rule, ClassThresholds), "as of every rule of two classes but those by order"  # noqa: S101
     return np.asarray(probabilities >= rule.threshold)
 

@@ -189,10 +189,13 @@ def scored(seed: int, noises: dict[str, float], intercept: float, size: int) -> 
 
 
 def advised(held_out: dict[str, HeldOutCounts]) -> Advice:
-    results = [SimpleNamespace(name=name, held_out=found, repeats=()) for name, found in held_out.items()]
+    results = [
+        SimpleNamespace(name=name, scored=SimpleNamespace(held_out=found), repeats=())
+        for name, found in held_out.items()
+    ]
     [plain] = [result for result in results if result.name == "none"]
     gains = gains_over(results, plain, METRIC, None)
-    margin = 0.01 * of_strategy(plain, METRIC, None).value
+    margin = 0.01 * of_strategy(plain.scored, METRIC, None).value
     return Advice(plain="none", words=METRIC, gains=gains, margin=margin, share=0.01)
 
 

@@ -14,6 +14,8 @@ from imbalance_spark.comparison.compare import Comparison
 from imbalance_spark.config.run import GateConfig
 from imbalance_spark.core.errors import DataContractError, MissingColumnsError
 from imbalance_spark.split import SplitPlan, fit_split
+from imbalance_spark.threshold import MinCost
+from imbalance_spark.threshold.order_costs import OrderRule
 from imbalance_spark.tracking.registry import RegisteredVersion
 
 CHAMPION = RegisteredVersion(name="orders", version="3", run_id="r", model_id="m", bundle_sha256=None)
@@ -55,13 +57,15 @@ def test_a_champion_of_unknown_split_is_compared_as_served_and_that_is_said(monk
     bundle = SimpleNamespace(
         classes=("no", "1"), numeric=(), categorical=(), categories=None,
         probabilities=former.calibration.calibrator.apply, threshold=former.rules[found.serving].threshold,
+        model_bytes=b"", correction=None, calibrator=former.calibration.calibrator,
+        rule_of=lambda _: former.rules[found.serving],
     )  # fmt: skip
     vars(found.prepared).update(orders=None, report=SimpleNamespace(label=None), passed_columns=())
     vars(found.prepared.run)["document"] = lambda step, build: build()
-    vars(found.config)["orders"] = SimpleNamespace(model_copy=lambda update: None)
+    vars(found.config)["orders"] = SimpleNamespace(model_copy=lambda update: None, amount=None)
     for name, result in {
         "bundle_of_version": bundle, "split_record_of": None, "check_features": None, "model_inputs": None,
-        "count_candidate": former.held_out,
+        "count_served": former.held_out,
     }.items():  # fmt: skip
         monkeypatch.setattr(champion, name, lambda *_, result=result, **__: result)
     compared = compare_with_champion(found, CHAMPION)
@@ -73,6 +77,11 @@ def test_a_champion_of_unknown_split_is_compared_as_served_and_that_is_said(monk
     assert "it may have been trained on some of these rows" in compared.rows
     monkeypatch.setattr(champion, "bundle_of_version", lambda _: SimpleNamespace(**vars(bundle) | {"classes": "ab"}))
     with pytest.raises(DataContractError, match="it knows the classes"):
+        compare_with_champion(found, CHAMPION)
+    by_order = OrderRule(costs=MinCost(fn="amount", fp=1).costs, column="price", threshold=0.5)
+    by_price = SimpleNamespace(**vars(bundle) | {"rule_of": lambda _: by_order})
+    monkeypatch.setattr(champion, "bundle_of_version", lambda _: by_price)
+    with pytest.raises(DataContractError, match=r"it decides by the amount in 'price', and orders\.amount is None"):
         compare_with_champion(found, CHAMPION)
 
 

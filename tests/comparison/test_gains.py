@@ -30,10 +30,7 @@ def comparison() -> Comparison:
 
 def again(fits: Comparison, name: str) -> ScoredStrategy:
     """A strategy of another comparison as a further fit."""
-    result = next(one for one in fits.results if one.name == name)
-    return ScoredStrategy(
-        held_out=result.held_out, calibration=result.calibration, rules=result.rules, chosen=result.chosen
-    )
+    return next(one.scored for one in fits.results if one.name == name)
 
 
 def numbers(value: float, like: Jackknifed, seed: int) -> Jackknifed:
@@ -64,7 +61,7 @@ def test_a_further_fit_is_paired_with_that_of_plain_boosting(comparison: Compari
 
 
 def test_the_spread_of_training_widens_the_interval_by_its_own_degrees_of_freedom(comparison: Comparison) -> None:
-    like = of_strategy(comparison.plain, AP, comparison.decisions)
+    like = of_strategy(comparison.plain.scored, AP, comparison.decisions)
     ones = [numbers(value, like, 1) for value in (0.50, 0.56, 0.53)]
     others = [numbers(value, like, 2) for value in (0.49, 0.50, 0.48)]
     alone = paired_gain(ones[0], others[0], is_loss=False, level=0.95)

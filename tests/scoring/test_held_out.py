@@ -16,8 +16,9 @@ from imbalance_spark.metrics.buckets import COARSE_GRID
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.scoring.boosters import Candidate, load_booster, probabilities
-from imbalance_spark.scoring.held_out import bucket_hash, scan_folds, scan_held_out
+from imbalance_spark.scoring.held_out import scan_folds, scan_held_out
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
+from imbalance_spark.scoring.held_out_rows import bucket_hash
 
 GRID = LogitGrid(bins=2048)
 FOLDS = ("validation", "test")

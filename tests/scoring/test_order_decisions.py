@@ -15,7 +15,8 @@ from imbalance_spark.calibration import LogOddsCalibration, PriorCorrection
 from imbalance_spark.core.errors import DataContractError, MissingColumnsError
 from imbalance_spark.scoring.boosters import Candidate
 from imbalance_spark.scoring.bundle import ModelBundle
-from imbalance_spark.scoring.held_out import DecidingModel, bucket_hash, scan_decisions
+from imbalance_spark.scoring.held_out import DecidingModel, scan_decisions
+from imbalance_spark.scoring.held_out_rows import bucket_hash
 from imbalance_spark.scoring.scorer import Scorer
 from imbalance_spark.threshold import MinCost
 from imbalance_spark.threshold.class_rules import ClassThresholds
