@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from imbalance_spark.threshold import MaxPrecision as MaxPrecision
     from imbalance_spark.threshold import MaxRecall as MaxRecall
     from imbalance_spark.threshold import MinCost as MinCost
+    from imbalance_spark.threshold import TopEntities as TopEntities
     from imbalance_spark.threshold import Youden as Youden
     from imbalance_spark.threshold import choose_again as choose_again
     from imbalance_spark.threshold import choose_threshold as choose_threshold
@@ -122,7 +123,8 @@ _NAMES = {
     "split": ("SplitPlan", "count_splits", "early_stopping_slice", "fit_split", "stratified_split"),
     "threshold": (
         *("AlertBudget", "BayesCost", "ChosenThreshold", "MaxFBeta", "MaxKappa", "MaxMCC", "MaxPrecision"),
-        *("MaxRecall", "MinCost", "Youden", "choose_again", "choose_threshold", "sweep", "sweep_segments"),
+        *("MaxRecall", "MinCost", "TopEntities", "Youden", "choose_again", "choose_threshold", "sweep"),
+        "sweep_segments",
     ),
     "threshold.uncertainty": ("threshold_interval",),
     "threshold.class_rules": ("ClassThresholds", "CostMatrix", "sweep_classes"),

@@ -163,7 +163,7 @@ class _Pair:
         counts = self._counts_of(f"counts_{best.name}_beside_{self.version.model_id}", model, *features)
         if metric != COST or not comparison.is_single or self._by_order(model):
             return self._deciding(counts)
-        chosen = calibrate_and_choose(counts, replace(decisions, swept={serving: decisions.swept[serving]}))
+        chosen = calibrate_and_choose(counts, replace(decisions, swept={serving: best.scored.objectives[serving]}))
         return of_strategy(chosen, metric, decisions)
 
     def champion(self) -> Jackknifed:

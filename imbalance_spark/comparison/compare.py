@@ -21,7 +21,7 @@ from imbalance_spark.comparison.gains import (
 )
 from imbalance_spark.comparison.prepare import STAGES as PREPARE_STAGES
 from imbalance_spark.comparison.prepare import PreparedOrders, prepare
-from imbalance_spark.comparison.score_strategies import score_strategies, with_days
+from imbalance_spark.comparison.score_strategies import candidate_of, score_strategies, with_days
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.columns import FOLDS, TEST, VALIDATION
 from imbalance_spark.core.errors import DataContractError
@@ -174,6 +174,7 @@ def asked_decisions(config: RunConfig) -> Decisions:
         config.orders.class_names,
         has_time=config.orders.time is not None,
         has_amount=config.orders.amount is not None,
+        has_entity=config.scoring.entity is not None,
         stops_by_cost=config.training.early_stopping_metric == "expected_cost",
     )
     deciding_metric(config.gate.decide_by, config.gate.metric, decisions)
@@ -256,7 +257,7 @@ def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Prog
             score_strategies(replace(prepared, run=run), [one.repeats[number] for one in fitted], decisions, config)
             for number, (run, _, _) in enumerate(repeats)
         ]
-        entities = entity_metrics(prepared, fitted, config)
+        entities = entity_metrics(prepared, [candidate_of(one) for one in fitted], config)
         scans = "two scans" if any(found.counted_decisions for found in scored.values()) else "one scan"
         step.says(f"{len(fitted)} strategies in {scans}" + (f" for each of {len(repeats) + 1} fits" if repeats else ""))
     with progress.step("evaluate") as step:

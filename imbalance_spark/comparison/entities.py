@@ -5,39 +5,40 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from imbalance_spark.comparison.prepare import PreparedOrders
-from imbalance_spark.comparison.score_strategies import candidate_of
 from imbalance_spark.config.run import RunConfig
+from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.entities import top_entities
-from imbalance_spark.scoring.entity_days import collect_top, entity_days
-from imbalance_spark.train_only.strategies.fit import FittedStrategy
+from imbalance_spark.metrics.grid import LogitGrid
+from imbalance_spark.metrics.spark_counts import collect_score_counts_by
+from imbalance_spark.scoring.boosters import Candidate
+from imbalance_spark.scoring.entity_days import IS_COMPROMISED, by_model, collect_top, entity_days
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.scoring.held_out_rows import FOLD
+from imbalance_spark.threshold import AlertBudget, TopEntities
+from imbalance_spark.threshold.choice import cut_at
 
 ENTITIES = "entities"
 """Group of these metrics, such as `validation/entities/precision`."""
 
 
 def entity_metrics(
-    prepared: PreparedOrders, fitted: Sequence[FittedStrategy], config: RunConfig
+    prepared: PreparedOrders, candidates: Sequence[Candidate], config: RunConfig
 ) -> dict[str, Mapping[str, float]]:
     """By strategy the metrics of `TopEntities` on validation and test; nothing where the config names no entity.
 
     Passes: one over validation and test, which writes a row for each entity and day; two over that table.
     """
-    entity, time = config.scoring.entity, config.orders.time
-    if entity is None or time is None:
+    if config.scoring.entity is None:
         return {}
-    candidates, run = [candidate_of(one) for one in fitted], prepared.run
-
-    def scored() -> DataFrame:
-        inputs = prepared.scored(prepared.inputs)
-        return entity_days(inputs, candidates, key=config.orders.key, entity=entity, time=time)
-
-    days = run.table("entity_days", scored)
+    days = _entity_days(prepared, candidates, config)
 
     def found() -> Any:
-        scoring, names = config.scoring, [one.name for one in fitted]
+        scoring, names = config.scoring, [one.name for one in candidates]
         by_fold = collect_top(days, names, per_day=scoring.top_entities)
         metrics: dict[str, dict[str, float]] = {name: {} for name in names}
         for fold, by_name in by_fold.items():
@@ -48,4 +49,59 @@ def entity_metrics(
                 metrics[name] |= {f"{fold}/{ENTITIES}/{metric}": v for metric, v in values.items() if math.isfinite(v)}
         return metrics
 
-    return dict(run.document("entities", found))
+    return dict(prepared.run.document("entities", found))
+
+
+def orders_per_entity(
+    prepared: PreparedOrders,
+    candidates: Sequence[Candidate],
+    counts: Mapping[str, HeldOutCounts],
+    budgets: Mapping[str, TopEntities],
+    config: RunConfig,
+) -> dict[str, dict[str, float]]:
+    """By strategy, then budget: how many orders the top entities of validation have, for each of them and day.
+
+    The budget is the lowest score that at most `per_day` entities reach a day, on average over the days; the orders
+    are those that reach it.
+
+    Passes: one over validation and test, unless `entity_metrics` has written the entity-days; one over these.
+
+    Args:
+        counts: of the strategies, with the days that validation amounts to in `budgets`.
+    """
+
+    def found() -> Any:
+        days = _entity_days(prepared, candidates, config)
+        scores = by_model([candidate.name for candidate in candidates])
+        long = days.where(F.col(FOLD) == 0).select(IS_COMPROMISED, scores)
+        grid = LogitGrid(bins=config.scoring.bins)
+        entities = collect_score_counts_by(long, ["model"], score="score", label=IS_COMPROMISED, grid=grid)
+        return {
+            one.name: {
+                name: _per_entity(entities[(one.name,)].curve(), counts[one.name].target.validation.curve(), budget)
+                for name, budget in budgets.items()
+            }
+            for one in candidates
+        }
+
+    return dict(prepared.run.document("orders_per_entity", found))
+
+
+def _per_entity(entities: Curve, orders: Curve, budget: TopEntities) -> float:
+    """Orders for each entity, at the lowest threshold that the budget of entities allows."""
+    allowed = AlertBudget(per_day=budget.per_day, days=budget.days).is_allowed(entities)
+    lowest = int(np.flatnonzero(allowed)[-1])
+    flagged = orders.alerts[cut_at(orders, float(entities.threshold[lowest]))]
+    return float(max(flagged, 1.0) / max(entities.alerts[lowest], 1.0))
+
+
+def _entity_days(prepared: PreparedOrders, candidates: Sequence[Candidate], config: RunConfig) -> DataFrame:
+    entity, time = config.scoring.entity, config.orders.time
+    assert entity is not None, "decisions_of and RunConfig have seen to it"  # noqa: S101  # for the type checker
+    assert time is not None, "RunConfig has seen to it"  # noqa: S101  # for the type checker
+
+    def scored() -> DataFrame:
+        inputs = prepared.scored(prepared.inputs)
+        return entity_days(inputs, candidates, key=config.orders.key, entity=entity, time=time)
+
+    return prepared.run.table("entity_days", scored)

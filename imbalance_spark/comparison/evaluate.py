@@ -34,7 +34,7 @@ from imbalance_spark.metrics.intervals import (
 )
 from imbalance_spark.metrics.operations import operating_metrics
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
-from imbalance_spark.threshold import ChosenThreshold, Objective
+from imbalance_spark.threshold import ChosenThreshold, Objective, TopEntities
 from imbalance_spark.threshold.choice import cut_at
 from imbalance_spark.threshold.class_rules import ChosenClassThresholds, Rule
 from imbalance_spark.threshold.decisions import Decisions
@@ -57,6 +57,10 @@ AT_THRESHOLD = ("precision", "recall", "f1", "f2", "f0_5", "mcc", "cost", AT_SIN
 
 DECIDED = ("macro_f1", "macro_recall", "macro_precision", "mcc", "accuracy", "cost")
 """What a rule of decision between K classes gives."""
+
+
+ORDERS_PER_ENTITY = "entities/orders_per_entity"
+"""How many flagged orders a flagged entity has a day, see `TopEntities`."""
 
 
 _WITH_INTERVAL = ("precision", "recall", "f1", "cost", "macro_f1", "macro_recall", "value_detection_rate")
@@ -158,6 +162,9 @@ def evaluate_strategy(
     for rule, chosen in scored.chosen.items():
         for number in range(len(names.targets)):
             metrics[names.of(f"threshold/{rule}", number)] = _threshold_of(chosen, number)
+    for asked in scored.objectives.values():
+        if isinstance(asked, TopEntities) and asked.orders_per_entity is not None:
+            metrics[f"{VALIDATION}/{ORDERS_PER_ENTITY}"] = asked.orders_per_entity
     intervals: dict[str, Interval] = {}
     for number, sample in enumerate(samples.values()):
         found_ratio = bucket_intervals(sample, _mean_over_rate)
@@ -348,7 +355,7 @@ def _threshold_of(chosen: ChosenClassThresholds, number: int) -> float:
 
 def _uncertainty(scored: ScoredStrategy, decisions: Decisions, names: TargetNames) -> dict[str, ThresholdUncertainty]:
     """Of the serving thresholds, where they were chosen on data."""
-    objective = decisions.swept.get(decisions.serve_objective)
+    objective = scored.objectives.get(decisions.serve_objective)
     if objective is None:
         return {}
     # Under a constraint the lowest loss is not what the objective looks for, so there is no regret to report.

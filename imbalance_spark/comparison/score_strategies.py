@@ -20,6 +20,7 @@ from imbalance_spark.calibration import (
     ledger_check,
 )
 from imbalance_spark.calibration.temperature import ChosenTemperature, choose_temperatures
+from imbalance_spark.comparison.entities import orders_per_entity
 from imbalance_spark.comparison.prepare import PreparedOrders
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.columns import HELD_OUT_FOLDS, SPLIT, VALIDATION, col
@@ -47,6 +48,7 @@ from imbalance_spark.threshold.class_rules import (
     choose_thresholds,
 )
 from imbalance_spark.threshold.decisions import Decisions
+from imbalance_spark.threshold.objective import Objective
 from imbalance_spark.threshold.order_costs import OrderRule
 from imbalance_spark.threshold.rule import DECIDED_AT, Fit
 from imbalance_spark.train_only.strategies.fit import FittedStrategy
@@ -64,7 +66,7 @@ class ScoredStrategy:
 
     Args:
         held_out: of two classes of corrected probabilities, of K of calibrated ones.
-        rules: by name; `chosen` are those whose thresholds were chosen on data.
+        rules: by name; `chosen` are those whose thresholds were chosen on data, for `objectives`.
         counted_decisions: by name, what rules decide row by row, where scores do not tell; see `scan_decisions`.
     """
 
@@ -72,6 +74,7 @@ class ScoredStrategy:
     calibration: ChosenCalibration | ChosenTemperature
     rules: Mapping[str, Rule]
     chosen: Mapping[str, ChosenClassThresholds]
+    objectives: Mapping[str, Objective]
     counted_decisions: Mapping[str, HeldOutCounts] = field(default_factory=dict)
 
     def bucketed(self, part: str) -> list[BucketedCurve]:
@@ -201,7 +204,11 @@ def _score_target(
 ) -> dict[str, ScoredStrategy]:
     names, inputs = [candidate.name for candidate in candidates], prepared.scored(prepared.inputs)
     counted = _kept_counts(prepared, names, lambda: _scan(inputs, candidates, config))
-    scored = {name: calibrate_and_choose(counts, decisions) for name, counts in counted.items()}
+    asked = dict.fromkeys(names, decisions)
+    if budgets := decisions.entities_per_day:
+        of_entities = orders_per_entity(prepared, candidates, counted, budgets, config)
+        asked = {name: decisions.with_orders_per_entity(of_entities[name]) for name in names}
+    scored = {name: calibrate_and_choose(counts, asked[name]) for name, counts in counted.items()}
     rules = {name: _counted_rules(found, decisions, config) for name, found in scored.items()}
     return _with_decisions(prepared, candidates, scored, rules, config) if any(rules.values()) else scored
 
@@ -263,7 +270,9 @@ def calibrate_and_choose(counts: HeldOutCounts, decisions: Decisions) -> ScoredS
         name: choose_thresholds(objective, [sample], fit, ledger=ledger) for name, objective in decisions.swept.items()
     }
     rules: dict[str, Rule] = {name: found.rule for name, found in chosen.items()}
-    return ScoredStrategy(held_out=counts, calibration=calibration, rules=rules, chosen=chosen)
+    return ScoredStrategy(
+        held_out=counts, calibration=calibration, rules=rules, chosen=chosen, objectives=decisions.swept
+    )
 
 
 def check_ledger(target: TargetCounts, fit: Fit) -> LedgerCheck:
@@ -313,6 +322,7 @@ def _score_classes(
             calibration=temperatures[name],
             rules={**decisions.fixed, **{rule: found.rule for rule, found in chosen[name].items()}},
             chosen=chosen[name],
+            objectives=decisions.swept,
         )
         for name, counts in counted.items()
     }

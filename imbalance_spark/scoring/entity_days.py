@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 from pyspark.sql.window import WindowSpec
 
@@ -72,8 +72,8 @@ def collect_top(days: DataFrame, names: Sequence[str], *, per_day: int) -> dict[
     totals = {row[FOLD]: row for row in _totals(days).collect()}
     most = {fold: per_day + min(per_day * row["days"], row["compromised"]) for fold, row in totals.items()}
     positive_days = F.array_sort(F.collect_set(F.when(F.col(IS_COMPROMISED), F.col(DAY))).over(_of_entity()))
-    scores = F.array(*[F.struct(F.lit(n).alias("model"), F.col(_score(n)).alias("score")) for n in range(len(names))])
-    long = days.select(FOLD, DAY, ENTITY, IS_COMPROMISED, positive_days.alias("positive_days"), F.inline(scores))
+    scores = by_model(range(len(names)))
+    long = days.select(FOLD, DAY, ENTITY, IS_COMPROMISED, positive_days.alias("positive_days"), scores)
     rank = F.row_number().over(Window.partitionBy(FOLD, "model", DAY).orderBy(F.desc("score"), ENTITY))
     limit = F.lit(max(most.values(), default=0))
     top = long.select("*", rank.alias("rank")).where(F.col("rank") <= limit)
@@ -108,6 +108,15 @@ def _totals(days: DataFrame) -> DataFrame:
 
 def _of_entity() -> WindowSpec:
     return Window.partitionBy(FOLD, ENTITY).rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
+
+
+def by_model(models: Sequence[int | str]) -> Column:
+    """A row for each model with its name, `model`, and `score`, in the order of the columns of scores."""
+    scores = [
+        F.struct(F.lit(model).alias("model"), F.col(_score(number)).alias("score"))
+        for number, model in enumerate(models)
+    ]
+    return F.inline(F.array(*scores))
 
 
 def _score(number: int) -> str:

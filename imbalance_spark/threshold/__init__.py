@@ -15,6 +15,7 @@ from imbalance_spark.threshold.objectives import (
     MaxPrecision,
     MaxRecall,
     MinCost,
+    TopEntities,
     Youden,
     objective_from_config,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "SegmentThresholds",
     "ThresholdChange",
     "ThresholdOutcome",
+    "TopEntities",
     "Youden",
     "at_base_rate",
     "base_rate_correction",

@@ -12,6 +12,7 @@ from imbalance_spark.threshold.objectives import (
     AlertBudget,
     BayesCost,
     MinCost,
+    TopEntities,
     first_constant_costs,
     objective_from_config,
 )
@@ -60,13 +61,30 @@ class Decisions:
     def alerts_per_day(self) -> float | None:
         """How many alerts a day can be reviewed, by the serving objective or the first one that says it; else None."""
         serving = [self.swept[self.serve_objective]] if self.serve_objective in self.swept else []
-        budgets = [asked for asked in (*serving, *self.swept.values()) if isinstance(asked, AlertBudget)]
+        asked = (*serving, *self.swept.values())
+        budgets = [one for one in asked if isinstance(one, AlertBudget) and not isinstance(one, TopEntities)]
         return budgets[0].per_day if budgets else None
 
     @property
     def needs_days(self) -> bool:
         """Whether an objective counts alerts a day and was not given the days."""
         return any(isinstance(objective, AlertBudget) and objective.days is None for objective in self.swept.values())
+
+    @property
+    def entities_per_day(self) -> dict[str, TopEntities]:
+        """The objectives that count entities and do not know yet how many orders those have, by name."""
+        budgets = {name: asked for name, asked in self.swept.items() if isinstance(asked, TopEntities)}
+        return {name: asked for name, asked in budgets.items() if asked.orders_per_entity is None}
+
+    def with_orders_per_entity(self, found: Mapping[str, float]) -> Self:
+        """The same for a strategy whose flagged entities have so many flagged orders, by name of the objective."""
+        swept = {
+            name: replace(asked, orders_per_entity=found[name])
+            if isinstance(asked, TopEntities) and name in found
+            else asked
+            for name, asked in self.swept.items()
+        }
+        return replace(self, swept=swept)
 
     @property
     def by_order(self) -> dict[str, OrderCosts]:
@@ -85,6 +103,7 @@ def decisions_of(
     *,
     has_time: bool = True,
     has_amount: bool = True,
+    has_entity: bool = True,
     stops_by_cost: bool = False,
 ) -> Decisions:
     """The decisions that a config asks for, checked before Spark starts.
@@ -95,6 +114,7 @@ def decisions_of(
         classes: names of three classes or more; empty for two classes.
         has_time: whether the orders have a time column, which alerts a day need.
         has_amount: whether the orders have an amount, which costs may depend on.
+        has_entity: whether the config names what is followed up as a whole, which `top_entities` needs.
         stops_by_cost: whether boosting stops by the expected cost, which needs constant costs.
 
     Raises:
@@ -117,6 +137,8 @@ def decisions_of(
         problems.append("objectives: alert_budget counts alerts a day. Name orders.time, or give its days.")
     if not has_amount and (reading := [name for name, asked in swept.items() if asked.reads_amount]):
         problems.append(f"objectives: {reading} read the order's amount. Name its column as orders.amount.")
+    if decisions.entities_per_day and not has_entity:
+        problems.append("objectives: top_entities counts entities, such as cards. Name their column: scoring.entity.")
     if stops_by_cost and costs is None:
         wanted = COST_MATRIX if classes else "min_cost or bayes_cost with numbers for fn and fp"
         problems.append(

@@ -428,11 +428,9 @@ class AlertBudget(Objective):
     days: float | None = None
 
     def __post_init__(self) -> None:
-        require_number(
-            "alert_budget.per_day", self.per_day, above=0.0, hint="It is the number of alerts that a team can review."
-        )
+        require_number(f"{self.key}.per_day", self.per_day, above=0.0, hint="It is how many a team can review a day.")
         if self.days is not None:
-            require_number("alert_budget.days", self.days, above=0.0, hint="It is the days the counted rows amount to.")
+            require_number(f"{self.key}.days", self.days, above=0.0, hint="It is the days the counted rows amount to.")
 
     @property
     def name(self) -> str:
@@ -455,7 +453,7 @@ class AlertBudget(Objective):
         """
         if self.days is None:
             raise ConfigError(
-                "alert_budget.days is unknown: the number of days that the counted rows amount to. "
+                f"{self.key}.days is unknown: the number of days that the counted rows amount to. "
                 "Name a time column in the orders, or set days in the objective."
             )
         return curve.alerts <= self.per_day * self.days * (1.0 + SAME)
@@ -471,7 +469,55 @@ class AlertBudget(Objective):
         return self if self.days is None else replace(self, days=self.days * share)
 
 
-_KINDS = (MaxFBeta, MaxRecall, MaxPrecision, MinCost, BayesCost, AlertBudget, MaxMCC, MaxKappa, Youden)
+@dataclass(frozen=True, kw_only=True)
+class TopEntities(AlertBudget):
+    """Maximize recall among thresholds that flag orders of at most `per_day` entities per day, such as cards.
+
+    An entity counts once a day, by its highest score. The jobs count how many orders the top entities of validation
+    have, with `scoring.entity`; an entity that was found on an earlier day is still counted here.
+
+    Args:
+        per_day: entities per day, > 0.
+        days: as of `AlertBudget`.
+        orders_per_entity: flagged orders for each flagged entity and day, > 0; None leaves it to the jobs, which log it
+            as `validation/entities/orders_per_entity`.
+    Raises:
+        ConfigError: a setting is out of range.
+
+    Examples:
+        >>> TopEntities(per_day=100).name
+        'top_entities_100_per_day'
+    """
+
+    key: ClassVar[str] = "top_entities"
+    orders_per_entity: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.orders_per_entity is not None:
+            hint = "It is the number of flagged orders for each flagged entity and day."
+            require_number("top_entities.orders_per_entity", self.orders_per_entity, above=0.0, hint=hint)
+
+    @property
+    def name(self) -> str:
+        """`top_entities_100_per_day`."""
+        return f"top_entities_{number_text(self.per_day)}_per_day"
+
+    def is_allowed(self, curve: Curve) -> BoolArray:
+        """Whether the orders are not more than the top entities have.
+
+        Raises:
+            ConfigError: `days` or `orders_per_entity` is None.
+        """
+        if self.orders_per_entity is None:
+            raise ConfigError(
+                "top_entities.orders_per_entity is unknown: how many flagged orders a flagged entity has a day. "
+                "Take validation/entities/orders_per_entity of the run."
+            )
+        return AlertBudget(per_day=self.per_day * self.orders_per_entity, days=self.days).is_allowed(curve)
+
+
+_KINDS = (MaxFBeta, MaxRecall, MaxPrecision, MinCost, BayesCost, AlertBudget, TopEntities, MaxMCC, MaxKappa, Youden)
 
 
 OBJECTIVES: dict[str, type[Objective]] = {kind.key: kind for kind in _KINDS}

@@ -1,6 +1,7 @@
 """The backtest: which days its windows are, what they say of the strategies, and a run that has one."""
 
 import math
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ from scipy.stats import kendalltau
 from support.mlflow_store import new_store
 
 from imbalance_spark.comparison.backtest import Backtest, WindowScore
+from imbalance_spark.comparison.compare import bundle_of
 from imbalance_spark.comparison.report.page import html_page
-from imbalance_spark.comparison.run import run
+from imbalance_spark.comparison.run import RunResult, run
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.config.yaml_file import parse
 from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.metrics.plots import over_time_figure
+from imbalance_spark.scoring.score_orders import score_orders
 from imbalance_spark.split import SplitPlan
 from imbalance_spark.split.config import BacktestConfig, SplitConfig
 from imbalance_spark.split.folds import backtest_folds
@@ -88,6 +91,22 @@ def test_the_picture_has_a_line_for_each_strategy_and_leaves_out_what_is_undefin
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["none", "focal"]
 
 
+def check_budget_of_cards(spark: SparkSession, result: RunResult) -> None:
+    """On validation no more than two cards a day are flagged on average, and one order more would be too many."""
+    prepared, bundle = result.comparison.prepared, bundle_of(result.comparison, result.best)
+    rows = prepared.orders.where("split = 'validation'")
+    scores = score_orders(rows, bundle, model_version="1", scored_at=datetime(2024, 5, 1, tzinfo=UTC)).toPandas()
+    scores["day"] = pd.to_datetime(scores.ordered_at).dt.date
+    highest = scores.groupby(["day", "card_id"]).probability.max().sort_values(ascending=False)
+    budget = result.best.scored.objectives["top_entities_2_per_day"]
+    entities = int(budget.per_day * budget.days)
+    threshold = result.best.chosen["top_entities_2_per_day"].by_target[0].threshold
+    assert highest.iloc[entities] < threshold <= highest.iloc[entities - 1]
+    orders = int((scores.probability >= threshold).sum())
+    assert budget.orders_per_entity == pytest.approx(orders / int((highest >= threshold).sum()))
+    assert result.best.metrics["validation/entities/orders_per_entity"] == budget.orders_per_entity
+
+
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("backtest")
@@ -113,6 +132,10 @@ def test_a_run_tells_and_logs_what_each_window_and_the_top_cards_gave(spark: Spa
             "training": {"num_workers": 1, "rounds": 4, "early_stopping_rounds": 4, "params": {"max_depth": 2}},
             "strategies": ("none",),
             "scoring": {"bins": 2048, "entity": "card_id", "top_entities": 2, "label_delay_days": 3},
+            "objectives": (
+                {"name": "min_cost", "fn": 10, "fp": 1},
+                {"name": "top_entities", "per_day": 2},
+            ),
             "tracking": {"uri": new_store(home), "experiment": "drift"},
         },
         RunConfig,
@@ -132,6 +155,7 @@ def test_a_run_tells_and_logs_what_each_window_and_the_top_cards_gave(spark: Spa
     assert backtest.windows[0] in result.text()
     test = {name: result.best.metrics[f"test/entities/{name}"] for name in ("precision", "recall", "caught")}
     assert all(0.0 < value <= 1.0 for value in test.values())
+    check_budget_of_cards(spark, result)
     assert "Flagging the top 2 by card_id of each day:" in result.text()
     page = html_page(result.comparison, {})
     assert all(f"<h2>{title}</h2>" in page for title in ("Over time", "Entities"))

@@ -102,7 +102,11 @@ def _scored_classes(noise: float, decisions: Decisions) -> ScoredStrategy:
         confusions[name] = Confusions.of_cells(cell, np.ones(len(cell)), np.ones(len(cell)), 3)
     calibration = ChosenTemperature(temperature=1.0, log_loss=0.1, log_loss_before=0.1, sentence="Not calibrated.")
     return ScoredStrategy(
-        held_out=counts.with_confusions(confusions), calibration=calibration, rules=rules, chosen=chosen
+        held_out=counts.with_confusions(confusions),
+        calibration=calibration,
+        rules=rules,
+        chosen=chosen,
+        objectives=decisions.swept,
     )
 
 

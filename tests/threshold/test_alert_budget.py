@@ -6,7 +6,8 @@ from pyspark.sql import functions as F
 
 from imbalance_spark.core.errors import ConfigError, DataContractError, MissingColumnsError
 from imbalance_spark.metrics import FLAG_NOBODY, ScoreCounts
-from imbalance_spark.threshold import AlertBudget, MaxFBeta, count_days, objective_from_config, sweep
+from imbalance_spark.threshold import AlertBudget, MaxFBeta, TopEntities, count_days, objective_from_config, sweep
+from imbalance_spark.threshold.decisions import decisions_of
 
 CURVE = ScoreCounts.from_arrays([1, 0, 1, 0, 1], [0.9, 0.8, 0.7, 0.6, 0.5]).curve()
 
@@ -68,3 +69,23 @@ def test_what_cannot_be_counted_is_said(orders: DataFrame) -> None:
         count_days(orders, time="when", is_counted=F.lit(True))
     with pytest.raises(DataContractError, match="no counted row has a time"):
         count_days(orders, time="ordered_at", is_counted=F.lit(False))
+
+
+def test_a_budget_of_entities_is_one_of_the_orders_that_they_have() -> None:
+    curve = ScoreCounts.from_arrays([1, 0, 1, 0, 1, 0], [0.9, 0.8, 0.7, 0.6, 0.5, 0.4]).curve()
+    budget = TopEntities(per_day=1, days=2, orders_per_entity=1.5)
+    assert sweep(curve, budget).threshold == sweep(curve, AlertBudget(per_day=1.5, days=2)).threshold == 0.7
+    with pytest.raises(ConfigError, match=r"top_entities.orders_per_entity is unknown.*orders_per_entity of the run"):
+        sweep(curve, TopEntities(per_day=1, days=2))
+
+
+def test_entities_need_their_column_and_are_given_their_orders() -> None:
+    entries = [{"name": "top_entities", "per_day": 2}, "max_mcc"]
+    with pytest.raises(ConfigError, match=r"top_entities counts entities.*scoring.entity"):
+        decisions_of(entries, "max_mcc", has_entity=False)
+    found = decisions_of(entries, "top_entities_2_per_day")
+    assert (found.needs_days, found.alerts_per_day) == (True, None)
+    assert list(found.entities_per_day) == ["top_entities_2_per_day"]
+    known = found.with_days(3.0).with_orders_per_entity({"top_entities_2_per_day": 1.5})
+    assert not known.entities_per_day
+    assert known.swept["top_entities_2_per_day"] == TopEntities(per_day=2, days=3.0, orders_per_entity=1.5)

@@ -255,6 +255,7 @@ NAMED = {
     "bayes_cost_fn_10_fp_1_tp_-2.5": {"name": "bayes_cost", "fn": 10, "fp": 1, "tp": -2.5},
     "alert_budget_100_per_day": {"name": "alert_budget", "per_day": 100, "days": 30},
     "alert_budget_50_per_day": {"name": "alert_budget", "per_day": 50},
+    "top_entities_20_per_day": {"name": "top_entities", "per_day": 20, "days": 30, "orders_per_entity": 1.5},
     "max_mcc": "max_mcc",
     "max_kappa": "max_kappa",
     "youden": {"name": "youden"},
@@ -272,11 +273,13 @@ def test_every_objective_is_known_to_the_config() -> None:
 
 BAD = {
     "above 0": [{"name": "max_f_beta", "beta": beta} for beta in (0, -1, math.nan)],
-    "got 'x'": [{"name": "max_f_beta", "beta": "x"}, {"name": "min_cost", "fn": "x", "fp": 1}],
+    "got 'x'": [{"name": "max_f_beta", "beta": "x"}],
+    "reads ['x']": [{"name": "min_cost", "fn": "x", "fp": 1}],
     "at most 1": [{"name": "max_recall", "precision": 1.1}, {"name": "max_precision", "recall": 0}],
     "both 0": [{"name": "min_cost", "fn": 0, "fp": 0}],
     "0 or more": [{"name": "min_cost", "fn": -1, "fp": 1}, {"name": "min_cost", "fn": 1, "fp": math.inf}],
     "per_day must": [{"name": "alert_budget", "per_day": 0, "days": 1}],
+    "orders_per_entity must": [{"name": "top_entities", "per_day": 1, "orders_per_entity": 0}],
     "days must": [{"name": "alert_budget", "per_day": 1, "days": True}],
     "Did you mean 'max_mcc'": ["max_mc"],
     "Did you mean 'precision'": [{"name": "max_recall", "precisoin": 0.9}],
