@@ -38,13 +38,16 @@ class RoundReporter:
         self._send(f"{self._token} round {round_number}\n".encode(), _SEND_LIMIT_S)
 
     def hand_over(self, checkpoint: bytes) -> None:
-        """Have the driver keep a checkpoint: its folder may be out of this worker's reach."""
-        self._send(f"{self._token} checkpoint {len(checkpoint)}\n".encode() + checkpoint, _HAND_OVER_LIMIT_S)
+        """Have the driver keep a checkpoint: its folder may be out of this worker's reach. Returns when it is kept."""
+        header = f"{self._token} checkpoint {len(checkpoint)}\n".encode()
+        self._send(header + checkpoint, _HAND_OVER_LIMIT_S, waits=True)
 
-    def _send(self, message: bytes, limit_s: float) -> None:
+    def _send(self, message: bytes, limit_s: float, *, waits: bool = False) -> None:
         try:
             with socket.create_connection(self._address, timeout=limit_s) as connection:
                 connection.sendall(message)
+                if waits:
+                    connection.recv(1)  # the driver closes when it has heard and kept all
         except OSError as error:
             logger.warning("the driver at %s:%d was not told of a round: %s", *self._address, error)
 
