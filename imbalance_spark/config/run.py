@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from imbalance_spark.core.section import AnyPath, Name, Section
+from imbalance_spark.monitoring.config import MonitoringConfig
 from imbalance_spark.orders.config import OrdersConfig, repeated
 from imbalance_spark.split.config import SplitConfig
 from imbalance_spark.tracking.config import TrackingConfig
@@ -108,6 +109,7 @@ class RunConfig(Section):
         scoring: how held-out rows are scored.
         gate: what the best strategy must reach.
         tracking: where MLflow is.
+        monitoring: what `jobs/monitor.py` reads; null where scored orders are not monitored.
         spark: settings of a session that the job starts itself.
     """
 
@@ -130,6 +132,7 @@ class RunConfig(Section):
     scoring: ScoringConfig = ScoringConfig()
     gate: GateConfig = GateConfig()
     tracking: TrackingConfig = TrackingConfig()
+    monitoring: MonitoringConfig | None = None
     spark: SparkConfig = SparkConfig()
 
     @model_validator(mode="after")

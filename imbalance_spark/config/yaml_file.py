@@ -19,7 +19,10 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _LONGEST_FILE = 1_000_000
 _DEEPEST = 12
-_PATIENCE = {"training": {"stall_limit_s", "max_fit_attempts", "slot_wait_s", "peer_timeout_s"}}
+_NOT_OF_THE_RESULT: dict[str, Any] = {
+    "training": {"stall_limit_s", "max_fit_attempts", "slot_wait_s", "peer_timeout_s"},
+    "monitoring": True,
+}
 
 
 class _Loader(yaml.SafeLoader):
@@ -141,9 +144,9 @@ def dump(config: Section) -> dict[str, Any]:
 def config_hash(config: Section) -> str:
     """A hash of all settings that affect the result, defaults included, whatever the order of keys.
 
-    Timeouts and retry counts are left out: a run may be resumed with others.
+    Timeouts, retry counts and what is monitored later are left out: a run may be resumed with others.
     """
-    asked = config.model_dump(mode="json", exclude=_PATIENCE)
+    asked = config.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT)
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
 
 
