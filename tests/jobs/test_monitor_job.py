@@ -1,9 +1,10 @@
 """The monitor job on three weeks of orders, the last with four times the fraud: counts, labels, page, alarms."""
 
 import contextlib
+import io
 import json
 import shlex
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -36,17 +37,15 @@ QUIET, LOUD = FIRST + timedelta(days=13), FIRST + timedelta(days=DAYS - 1)
 
 @pytest.fixture(scope="module")
 def home(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with version 1 as champion, `scored` in two batches, `labels`, and the config `monitor.yaml`."""
+    """A store with version 1 as champion, `scored` with the first batch of two, `labels`, and `monitor.yaml`."""
     folder, random = tmp_path_factory.mktemp("monitor"), np.random.default_rng(3)
     model = Model.fitted(random, 60_000)
     _register(folder, model, random)
     orders = _scored(model, random)
-    for half, at in ((orders.iloc[: 14 * ORDERS_A_DAY], 14), (orders.iloc[14 * ORDERS_A_DAY :], 21)):
-        columns = half.drop(columns=["is_fraud", "known_at"]).assign(scored_at=_noon(FIRST + timedelta(days=at)))
-        spark.createDataFrame(columns).write.format("delta").mode("append").save(f"{folder}/scored")
+    orders.to_parquet(folder / "orders.parquet")
+    _append_batch(spark, folder, QUIET)
     labels = orders[["order_id", "is_fraud", "known_at"]]
     spark.createDataFrame(labels).write.format("delta").save(f"{folder}/labels")
-    orders.to_parquet(folder / "orders.parquet")
     (folder / "monitor.yaml").write_text(yaml.safe_dump(_config(folder)), "utf-8")
     return folder
 
@@ -113,8 +112,45 @@ def _config(folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _run(home: Path, *more: str) -> int:
-    return monitor.main(["--config", f"{home}/monitor.yaml", "--json", *more])
+def _append_batch(spark: SparkSession, home: Path, last: date) -> None:
+    """Score the orders of the days to `last` that are not in the table yet."""
+    days = 14 if last == QUIET else DAYS - 14
+    orders = _orders(home, last, days).drop(columns=["is_fraud", "known_at"])
+    batch = spark.createDataFrame(orders.assign(scored_at=_noon(last + timedelta(days=1))))
+    batch.write.format("delta").mode("append").save(f"{home}/scored")
+
+
+@dataclass(frozen=True)
+class Said:
+    """How a run of the job ended."""
+
+    code: int
+    out: str
+    err: str
+    counted: int
+    """Rows of the daily counts after it."""
+
+    @property
+    def printed(self) -> dict[str, Any]:
+        return json.loads(self.out.strip().splitlines()[-1])
+
+
+def _run(spark: SparkSession, home: Path, *more: str) -> Said:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = monitor.main(["--config", f"{home}/monitor.yaml", "--json", *more])
+    path = f"{home}/counts/daily_counts"
+    counted = spark.read.format("delta").load(path).count() if Path(path).exists() else 0
+    return Said(code, out.getvalue(), err.getvalue(), counted)
+
+
+@pytest.fixture(scope="module")
+def said(spark: SparkSession, home: Path) -> dict[str, Said]:
+    """The runs of three weeks: the second batch is scored after the quiet day, and the loud day is run twice."""
+    found = {"first plan": _run(spark, home, "--dry-run"), "quiet": _run(spark, home, "--day", QUIET.isoformat())}
+    _append_batch(spark, home, LOUD)
+    found |= {"second plan": _run(spark, home, "--dry-run"), "loud": _run(spark, home)}
+    return {**found, "again": _run(spark, home, "--day", LOUD.isoformat())}
 
 
 def _orders(home: Path, last: date, days: int) -> pd.DataFrame:
@@ -123,18 +159,16 @@ def _orders(home: Path, last: date, days: int) -> pd.DataFrame:
     return orders[(age >= 0) & (age < days)]
 
 
-def test_a_dry_run_lists_the_batches_and_writes_nothing(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run(home, "--dry-run") == 0
-    batches = printed(capsys)["batches"]
-    assert [one["rows"] for one in batches] == [14 * ORDERS_A_DAY, 7 * ORDERS_A_DAY]
-    assert not (home / "counts").exists()
+def test_a_dry_run_lists_the_batches_to_count_and_writes_nothing(said: dict[str, Said]) -> None:
+    for name, rows, counted in (("first plan", 14, 0), ("second plan", 7, said["quiet"].counted)):
+        assert said[name].code == 0
+        assert [one["rows"] for one in said[name].printed["batches"]] == [rows * ORDERS_A_DAY]
+        assert said[name].counted == counted
 
 
-def test_days_are_counted_once_and_alarms_end_the_job_with_code_4(
-    spark: SparkSession, home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert _run(home, "--day", QUIET.isoformat()) == 0
-    quiet = printed(capsys)
+def test_the_estimates_of_a_quiet_day_are_sums_over_its_orders(home: Path, said: dict[str, Said]) -> None:
+    assert said["quiet"].code == 0
+    quiet = said["quiet"].printed
     [version] = quiet["versions"]
     week = _orders(home, QUIET, 7)
     flagged = week[week["decision"] == 1]
@@ -150,19 +184,28 @@ def test_days_are_counted_once_and_alarms_end_the_job_with_code_4(
     assert quiet["known_after_days"][-1] == 1.0
     assert quiet["known_after_days"][0] == quiet["known_after_days"][1] < 1.0
 
-    counted = spark.read.format("delta").load(f"{home}/counts/daily_counts")
-    before = counted.count()
-    assert _run(home) == 4
-    said = capsys.readouterr()
-    loud = json.loads(said.out.strip().splitlines()[-1])
+
+def test_a_batch_is_counted_once(spark: SparkSession, home: Path, said: dict[str, Said]) -> None:
+    assert said["quiet"].counted < said["loud"].counted == said["again"].counted
+    counts = spark.read.format("delta").load(f"{home}/counts/daily_counts").where("kind = 'score'")
+    assert counts.groupBy().sum("n").first()[0] == DAYS * ORDERS_A_DAY
+
+
+def test_alarms_end_the_job_with_code_4_and_say_what_moved(home: Path, said: dict[str, Said]) -> None:
+    assert (said["loud"].code, said["again"].code) == (4, 4)
+    loud = said["loud"].printed
     assert loud["day"] == LOUD.isoformat()
     assert {alarm["name"] for alarm in loud["alarms"]} == {"base_rate", "max_psi"}
-    assert said.err.strip().splitlines()[-1].startswith("ERROR 4: ")
+    assert said["loud"].err.strip().splitlines()[-1].startswith("ERROR 4: ")
     drifted = [drift["name"] for drift in loud["drift"] if drift["q_value"] is not None and drift["q_value"] < 1e-6]
     assert set(drifted) == {"amount", "top 1 %"}
-    assert counted.count() == before
+    assert said["again"].printed == loud
 
-    [version] = loud["versions"]
+
+def test_the_base_rate_and_the_command_for_it_are_those_of_the_loud_week(
+    home: Path, said: dict[str, Said], capsys: pytest.CaptureFixture[str]
+) -> None:
+    [version] = said["loud"].printed["versions"]
     truth = _orders(home, LOUD, 7)["is_fraud"]
     for way in ("em", "bbse"):
         assert version["base_rate"][way]["low"] <= truth.mean() <= version["base_rate"][way]["high"]
@@ -176,10 +219,8 @@ def test_days_are_counted_once_and_alarms_end_the_job_with_code_4(
     assert version["new_threshold"] == pytest.approx(THRESHOLD)  # of costs, on probabilities at the new base rate
 
 
-def test_a_day_is_one_mlflow_run_with_an_escaped_page(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for _ in range(2):
-        _run(home, "--day", LOUD.isoformat())
-    capsys.readouterr()
+def test_a_day_is_one_mlflow_run_with_an_escaped_page(home: Path, said: dict[str, Said]) -> None:
+    assert said["again"].code == 4
     client = MlflowClient(new_store(home))
     experiment = client.get_experiment_by_name("monitor")
     assert experiment is not None
@@ -193,9 +234,10 @@ def test_a_day_is_one_mlflow_run_with_an_escaped_page(home: Path, capsys: pytest
     assert "http" not in page.replace("http-equiv", "")
 
 
-def test_a_day_without_scored_orders_is_refused_in_words(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run(home, "--day", "2023-01-01") == 2
-    assert "--day 2023-01-01: no order of that day was scored" in capsys.readouterr().err
+def test_a_day_without_scored_orders_is_refused_in_words(spark: SparkSession, home: Path) -> None:
+    refused = _run(spark, home, "--day", "2023-01-01")
+    assert refused.code == 2
+    assert "--day 2023-01-01: no order of that day was scored" in refused.err
 
 
 def test_a_config_without_the_section_is_refused_in_words(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
