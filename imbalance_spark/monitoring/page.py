@@ -6,6 +6,7 @@ from importlib import resources
 
 from jinja2 import Environment
 
+from imbalance_spark.core.page_style import page_style
 from imbalance_spark.monitoring.drift import Drift
 from imbalance_spark.monitoring.expected import METRICS, Estimate
 from imbalance_spark.monitoring.report import MonitorReport, VersionReport
@@ -37,6 +38,7 @@ def html_page(report: MonitorReport) -> str:
         Environment(autoescape=True)
         .from_string(template)
         .render(
+            style=page_style(),
             title=f"{report.name}: {report.day}",
             report=report,
             conclusions=list(report.conclusions()),

@@ -13,6 +13,7 @@ from support.orders_to_score import NUMERIC, bundle
 from benchmarks.shifted_days import BASE_RATE, COSTS, THRESHOLD, Model, Orders, label_shifted, raw_scores, unshifted
 from imbalance_spark.comparison.retune import retune
 from imbalance_spark.core.columns import TEST, VALIDATION
+from imbalance_spark.core.page_style import page_style
 from imbalance_spark.metrics.buckets import BUCKETS
 from imbalance_spark.monitoring.cells import GRID
 from imbalance_spark.monitoring.config import AlarmsConfig, MonitoringConfig
@@ -163,3 +164,4 @@ def test_the_page_is_one_file_in_which_names_are_escaped(scores: Model, model: M
     assert "&lt;script&gt;" in page
     assert "src=" not in page
     assert "3 (champion)" in page
+    assert f"<style>{page_style()}</style>" in page

@@ -32,6 +32,7 @@ from imbalance_spark.comparison.report.tables import (
     threshold_cell,
 )
 from imbalance_spark.core.columns import TEST, VALIDATION
+from imbalance_spark.core.page_style import page_style
 from imbalance_spark.metrics.bounds import Bracket
 from imbalance_spark.metrics.evaluate import RANKING
 from imbalance_spark.metrics.intervals import Interval
@@ -115,7 +116,7 @@ def html_page(comparison: Comparison, images: Mapping[str, bytes], commands: Map
         Environment(autoescape=True)
         .from_string(_file("page.html.j2"))
         .render(
-            style=Markup(_file("page.css")),  # noqa: S704  # our own file
+            style=page_style(),
             explorer=_explorer(comparison, commands or {}),
             title=f"{comparison.config.name}: {comparison.prepared.run.run_id}",
             comparison=comparison,
