@@ -18,6 +18,7 @@ from imbalance_spark.core.progress import Progress
 from imbalance_spark.core.section import expanded
 from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.scoring.batch import PlannedBatch, plan_batch, score_batch
+from imbalance_spark.scoring.control_sample import ControlSample
 from imbalance_spark.scoring.scored_table import BatchOrders, ScoredBatch, read_batch
 from imbalance_spark.tracking.registry import RegisteredModel, load_registered_model
 
@@ -27,6 +28,7 @@ _ARGUMENTS = {
     "orders.source.format": "--format",
     "orders.source.version": "--input-version",
     "orders.max_quarantined": "--max-quarantined",
+    "control sample:": "--key:",
 }
 
 
@@ -40,7 +42,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "probability_<class>, decision and decided_by), model_version, "
         "scored_at, bundle_sha256 and batch. The same version of the orders and of the model is in it "
         "once, whatever is run again. Rows with a number that no model can read, an infinite one or one beyond "
-        "float32, go to the quarantine with their reasons; too many of them end the job with exit code 3.",
+        "float32, go to the quarantine with their reasons; too many of them end the job with exit code 3. With "
+        "--control-share there are for_review and review_propensity, too.",
     )
     parser.add_argument("--model", required=True, metavar="URI", help="models:/NAME@ALIAS or models:/NAME/VERSION")
     source = parser.add_mutually_exclusive_group(required=True)
@@ -59,6 +62,15 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         metavar="SHARE",
         help="of rows to set aside at most (%(default)s)",
     )
+    parser.add_argument(
+        "--control-share",
+        type=float,
+        metavar="SHARE",
+        help="of the orders that are not flagged to mark for review, so that missed positives are seen (none)",
+    )
+    parser.add_argument(
+        "--key", default="order_id", metavar="NAMES", help="columns that --control-share draws by (%(default)s)"
+    )
     parser.add_argument("--tracking-uri", default="sqlite:///mlflow.db", help="MLflow store (%(default)s)")
     parser.add_argument("--master", help="Spark master when not set by spark-submit (local[*])")
     parser.add_argument("--dry-run", action="store_true", help="check all, print what would be added; write nothing")
@@ -69,6 +81,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         args.quarantine = f"{args.output.rstrip('/')}_quarantined"
     if not 0.0 <= args.max_quarantined <= 1.0:
         parser.error(f"--max-quarantined must be a share in [0, 1], got {args.max_quarantined:g}")
+    if args.control_share is not None and not 0.0 < args.control_share <= 1.0:
+        parser.error(f"--control-share must be a share in (0, 1], got {args.control_share:g}")
     return args
 
 
@@ -104,6 +118,7 @@ def _run(args: argparse.Namespace) -> int:
                 max_quarantined=args.max_quarantined,
                 model_version=model.version,
                 scored_at=datetime.now(UTC),
+                control=_control(args),
             )
             step.says(_outcome(written))
     record = _record(args, orders, model, written)
@@ -115,7 +130,7 @@ def _plan(args: argparse.Namespace, model: RegisteredModel, orders: BatchOrders,
     with progress.step("plan") as step:
         planned = plan_batch(
             orders.frame, model.bundle, orders.batch, output=args.output, max_quarantined=args.max_quarantined,
-            model_version=model.version,
+            model_version=model.version, control=_control(args),
         )  # fmt: skip
         step.says(f"{planned.counted.rows:,} -> {planned.rows:,} rows")
     print(json.dumps(_planned_record(args, orders, model, planned)) if args.json else "\n".join(_lines(args, planned)))
@@ -143,6 +158,12 @@ def _read(spark: SparkSession, args: argparse.Namespace, model: RegisteredModel)
     return read_batch(
         spark, model.label, path=args.input, table=args.input_table, file_format=args.format, version=args.input_version
     )
+
+
+def _control(args: argparse.Namespace) -> ControlSample | None:
+    if args.control_share is None:
+        return None
+    return ControlSample(share=args.control_share, key=[name.strip() for name in args.key.split(",")])
 
 
 def _outcome(written: ScoredBatch) -> str:
@@ -189,6 +210,7 @@ def _asked(args: argparse.Namespace, orders: BatchOrders, model: RegisteredModel
         "input_version": orders.version,
         "output": args.output,
         "quarantine": args.quarantine,
+        "control_share": args.control_share,
     }
 
 

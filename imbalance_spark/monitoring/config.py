@@ -12,7 +12,7 @@ class AlarmsConfig(Section):
 
     Args:
         min_precision: of the served model's alerts, that the whole interval of the estimate lies below.
-        min_recall: of the served model, in the same way.
+        min_recall: of the served model, in the same way; of a control sample, too, where orders have one.
         base_rate: whether another base rate is an alarm.
         unexplained: whether scores that no base rate explains, and labels that contradict the probabilities, are one.
         max_psi: population stability index of a feature or segment whose drift is beyond chance.

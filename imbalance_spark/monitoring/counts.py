@@ -18,6 +18,7 @@ from imbalance_spark.monitoring.columns import ColumnValues
 from imbalance_spark.monitoring.config import MonitoringConfig
 from imbalance_spark.orders.labels import LabelEncoding
 from imbalance_spark.scoring.bundle import DECISION, PROBABILITY
+from imbalance_spark.scoring.control_sample import FOR_REVIEW, REVIEW_PROPENSITY
 
 DAILY_COUNTS, LABEL_COUNTS = "daily_counts", "label_counts"
 _VERSION, _SCORED_AT, _DAY = "model_version", "scored_at", "day"
@@ -147,8 +148,9 @@ def write_label_counts(
     """Count each day's orders by class, again as long as labels may come; one scan of the days of the last
     `label_delay_days` and of what was younger than that at the last run, joined with the labels.
 
-    The table has day, model_version, bin, flagged, label (int; null is unknown), known_days (int, from the day to
-    `known_at`; null without), n, p, variance, and final (boolean): whether the day's labels are complete.
+    The table has day, model_version, bin, flagged, weight (double: orders that a labelled one stands for, 0 for
+    one that was not for review; 1 without a control sample), label (int; null is unknown), known_days (int, from the
+    day to `known_at`; null without), n, p, variance, and final (boolean): whether the day's labels are complete.
 
     Raises:
         ConfigError: there is no table of labels.
@@ -164,13 +166,16 @@ def write_label_counts(
         known = F.when(known.isNull() & is_final, F.lit(0)).otherwise(known)
     p = col(PROBABILITY)
     counted = (
-        rows.select(*map(col, key), _DAY, _VERSION, p.alias("p"), (col(DECISION) == 1).alias("flagged"))
+        rows.select(
+            *map(col, key), _DAY, _VERSION, p.alias("p"), (col(DECISION) == 1).alias("flagged"),
+            _weight(rows).alias("weight"),
+        )
         .join(labels, on=list(key), how="left")
         .select(
-            _DAY, _VERSION, "p", "flagged", GRID.bin_column(F.col("p")).alias("bin"), known.alias("label"),
+            _DAY, _VERSION, "p", "flagged", "weight", GRID.bin_column(F.col("p")).alias("bin"), known.alias("label"),
             F.datediff("known_at", F.col(_DAY)).alias("known_days"), is_final.alias("final"),
         )
-        .groupBy(_DAY, _VERSION, "bin", "flagged", "label", "known_days", "final")
+        .groupBy(_DAY, _VERSION, "bin", "flagged", "weight", "label", "known_days", "final")
         .agg(
             F.count(F.lit(1)).alias("n"), F.sum("p").alias("p"),
             F.sum(F.col("p") * (1.0 - F.col("p"))).alias("variance"),
@@ -198,11 +203,23 @@ def collect_labels(spark: SparkSession, config: MonitoringConfig) -> pd.DataFram
 def collect_labelled_cells(
     spark: SparkSession, config: MonitoringConfig, days: Sequence[date], version: str
 ) -> pd.DataFrame:
-    """Labelled orders of some days and one version by `bin` and `flagged`: `n`, `positives`, `p`, `variance`."""
+    """All orders of some days and one version by `bin`, `flagged`, `weight` and `is_labelled`: `n`, `positives`, `p`,
+    `variance`. At most 8,192 rows for each share of a control sample that the days have.
+    """
     table = spark.read.format("delta").load(f"{config.output}/{LABEL_COUNTS}")
-    asked = table.where(F.col(_DAY).isin(*days) & (F.col(_VERSION) == version) & F.col("label").isNotNull())
+    asked = table.where(F.col(_DAY).isin(*days) & (F.col(_VERSION) == version))
     sums = [F.sum(name).alias(name) for name in ("n", "p", "variance")]
-    return asked.groupBy("bin", "flagged").agg(*sums, F.sum(F.col("n") * F.col("label")).alias("positives")).toPandas()
+    positives = F.sum(F.col("n") * F.coalesce("label", F.lit(0))).alias("positives")
+    is_labelled = F.col("label").isNotNull().alias("is_labelled")
+    return asked.groupBy("bin", "flagged", "weight", is_labelled).agg(*sums, positives).toPandas()
+
+
+def _weight(scored: DataFrame) -> Column:
+    """Orders that a row stands for once its label is known; one scored before a control sample stands for itself."""
+    if REVIEW_PROPENSITY not in scored.columns:
+        return F.lit(1.0)
+    weight = F.when(col(FOR_REVIEW), 1.0 / col(REVIEW_PROPENSITY)).otherwise(0.0)
+    return F.when(col(REVIEW_PROPENSITY).isNull(), 1.0).otherwise(weight)
 
 
 def _first_open_day(spark: SparkSession, config: MonitoringConfig) -> date | None:

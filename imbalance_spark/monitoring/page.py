@@ -70,7 +70,14 @@ def _labelled(versions: Sequence[VersionReport]) -> Table | None:
         if (labelled := version.labelled) is None:
             continue
         place = [Cell(value=version.label, note=f"{labelled.first} to {labelled.last}")]
-        rows.append([*place, Cell(value="labels"), *[Cell(value=_text(labelled.found[name])) for name in METRICS]])
+        note = f"of {labelled.orders:,.0f} orders" if not labelled.control else (
+            f"of {labelled.orders:,.0f} reviewed orders, {labelled.control_orders:,.0f} of them not flagged"
+        )  # fmt: skip
+        values = [
+            _cell(labelled.control[name]) if name in labelled.control else Cell(value=_text(labelled.found[name]))
+            for name in METRICS
+        ]
+        rows.append([*place, Cell(value="labels", note=note), *values])
         for name, found, p in (
             ("estimated", labelled.unmoved, labelled.p_unmoved),
             ("at the new base rate", labelled.moved, labelled.p_moved),

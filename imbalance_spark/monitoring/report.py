@@ -14,6 +14,7 @@ from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.monitoring.alerts import Forecast
 from imbalance_spark.monitoring.cells import GRID, LabelledCells, ScoreCells
 from imbalance_spark.monitoring.config import MonitoringConfig
+from imbalance_spark.monitoring.control import ReviewedOrders
 from imbalance_spark.monitoring.drift import Drift, column_drift, controlled, psi, tail_p
 from imbalance_spark.monitoring.expected import Costs, Estimate, as_numbers, contradiction, expected, realised
 from imbalance_spark.monitoring.label_delay import DelayCurve
@@ -30,10 +31,13 @@ class Labelled:
 
     Args:
         first, last: days, both included.
-        orders: with a known label.
-        found: None where undefined.
-        unmoved, moved: estimates of the same orders at the base rate of validation and at the one estimated.
+        orders: with a known label; with a control sample those that were for review.
+        found: None where undefined. With a control sample, of all orders: reviewed ones stand for the others.
+        unmoved, moved: estimates of the orders that `found` is of, at the base rate of validation and at the one
+            estimated.
         p_unmoved, p_moved: p-values of the labels being what these probabilities expect.
+        control: `base_rate`, `positives` and `recall` with the uncertainty of the control sample; empty without one.
+        control_orders: reviewed orders that were not flagged.
     """
 
     first: date
@@ -44,6 +48,8 @@ class Labelled:
     moved: Mapping[str, Estimate]
     p_unmoved: float | None
     p_moved: float | None
+    control: Mapping[str, Estimate] = field(default_factory=dict)
+    control_orders: float = 0.0
 
     def contradicts(self, level: float) -> bool:
         """Whether neither covariate nor label shift explains the labels: concept shift."""
@@ -158,6 +164,7 @@ class MonitorReport:
             found |= {f"{prefix}/orders": version.orders, f"{prefix}/alerts": version.alerts}
             labels = version.labelled.found if version.labelled is not None else {}
             found |= {f"{prefix}/labelled_{name}": value for name, value in labels.items() if value is not None}
+            found |= as_numbers({} if version.labelled is None else version.labelled.control, f"{prefix}/reviewed")
         # MLflow takes letters, digits and some signs.
         psis = {re.sub(r"[^\w./ -]", "_", f"psi/{drift.kind}_{drift.name}"): drift.psi for drift in self.drift}
         return found | psis
@@ -192,6 +199,8 @@ def _version_record(version: VersionReport) -> dict[str, Any]:
         "labelled": None if labelled is None else {
             "first": labelled.first.isoformat(), "last": labelled.last.isoformat(), "orders": labelled.orders,
             "found": dict(labelled.found), "p_unmoved": labelled.p_unmoved, "p_moved": labelled.p_moved,
+            "control": {name: vars(found) for name, found in labelled.control.items()},
+            "control_orders": labelled.control_orders,
         },
     }  # fmt: skip
 
@@ -215,21 +224,45 @@ def _sums(cells: pd.DataFrame) -> tuple[FloatArray, FloatArray, FloatArray]:
 
 
 def labelled_report(cells: pd.DataFrame, model: MonitoredModel, costs: Costs, days: Sequence[date]) -> Labelled | None:
-    """What the labels of some days say; None where no order has one."""
-    if cells.empty:
+    """What the labels of some days say; None where no order has one that counts.
+
+    Args:
+        cells: of `counts.collect_labelled_cells`.
+    """
+    counting = cells[cells["is_labelled"] & (cells["weight"] > 0.0)]
+    if counting.empty:
         return None
-    known = labelled_cells(cells)
-    move = estimate_shift(known.cells, model.reference).move
+    known = labelled_cells(counting)
+    has_control = bool((cells["weight"] != 1.0).any())
+    shown, positives = (known.cells, known.positives) if not has_control else _standing_for_all(counting)
+    compared = score_cells(cells) if has_control else known.cells
+    move = estimate_shift(compared, model.reference).move
+    reviewed = _reviewed(counting)
     return Labelled(
         first=days[0],
         last=days[-1],
         orders=known.cells.total,
-        found=realised(known.cells, known.positives, costs),
-        unmoved=expected(known.cells, model.reference, costs),
-        moved=expected(known.cells, model.reference, costs, move=move),
+        found=realised(shown, positives, costs),
+        unmoved=expected(compared, model.reference, costs),
+        moved=expected(compared, model.reference, costs, move=move),
         p_unmoved=contradiction(known, model.reference),
         p_moved=contradiction(known, model.reference, move=move),
+        control=reviewed.estimates(compared.total) if has_control else {},
+        control_orders=reviewed.control_rows if has_control else 0.0,
     )
+
+
+def _reviewed(cells: pd.DataFrame) -> ReviewedOrders:
+    rows, positives, weight = (cells[name].to_numpy(dtype=np.float64) for name in ("n", "positives", "weight"))
+    return ReviewedOrders(rows=rows, positives=positives, weight=weight, flagged=cells["flagged"].to_numpy(dtype=bool))
+
+
+def _standing_for_all(cells: pd.DataFrame) -> tuple[ScoreCells, FloatArray]:
+    """Reviewed orders, each as often as it stands for one; the decisions of a control sample are known for all."""
+    names = ["n", "p", "variance", "positives"]
+    weighted = cells.assign(**{name: cells[name] * cells["weight"] for name in names})
+    known = labelled_cells(weighted)
+    return known.cells, known.positives
 
 
 def drift_report(before: pd.DataFrame, after: pd.DataFrame, model: MonitoredModel) -> list[Drift]:
@@ -282,6 +315,18 @@ def alarms_of(report: MonitorReport, config: MonitoringConfig) -> list[Alarm]:
         for name, least in (("precision", limits.min_precision), ("recall", limits.min_recall))
         if least is not None and (high := served.best[name].high) is not None and high < least
     ]  # fmt: skip
+    recall = None if served.labelled is None else served.labelled.control.get("recall")
+    most = None if recall is None else recall.high
+    if limits.min_recall is not None and most is not None and most < limits.min_recall:
+        found.append(
+            Alarm(
+                name="reviewed_recall",
+                sentence=(
+                    f"By the control sample, the recall of version {served.label} is at most {most:.3g}, "
+                    f"below {limits.min_recall:.3g}."
+                ),
+            )
+        )
     if limits.base_rate and served.verdict == "label":
         found.append(Alarm(name="base_rate", sentence=f"The base rate moved. {served.sentence}"))
     if limits.unexplained and served.verdict == "other":

@@ -8,6 +8,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from imbalance_spark.core.columns import refuse_columns
+from imbalance_spark.core.hashing import check_key
 from imbalance_spark.orders.schema import check_features
 from imbalance_spark.orders.validation.rules import (
     BrokenRows,
@@ -18,6 +19,7 @@ from imbalance_spark.orders.validation.rules import (
     refuse_too_many,
 )
 from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.scoring.control_sample import CONTROL_COLUMNS, ControlSample, mark_for_review, refuse_classes
 from imbalance_spark.scoring.score_orders import added_columns, score_orders
 from imbalance_spark.scoring.scored_table import (
     STAMPS,
@@ -43,6 +45,7 @@ def score_batch(
     max_quarantined: float,
     model_version: str,
     scored_at: datetime,
+    control: ControlSample | None = None,
 ) -> ScoredBatch:
     """Score the orders and append them to `output`, unless this batch stands there already.
 
@@ -56,16 +59,18 @@ def score_batch(
     Args:
         orders: one row per order, see `score_orders`.
         max_quarantined: share of rows (0 to 1) that may be set aside.
+        control: orders to review that are not flagged; adds `for_review` and `review_propensity`, see
+            `mark_for_review`.
 
     Raises:
         DataContractError: the orders are not what the model was trained on; too many rows to set aside, or all;
             other columns than those of a table that is there. Nothing is written then.
-        ConfigError: something else than a Delta table is at `output`.
+        ConfigError: something else than a Delta table is at `output`; a control sample of three or more classes.
     """
     batch = replace(batch, bundle_sha256=bundle.sha256)
     if (found := find_batch(orders.sparkSession, output, batch)) is not None:
         return found
-    rules = _checked(orders, bundle)
+    rules = _checked(orders, bundle, control)
     broken = count_broken(orders, rules) if rules else BrokenRows(rows=0)
     valid = orders
     if broken.broken > 0:
@@ -76,7 +81,8 @@ def score_batch(
         # Before the scored rows, which say that the batch is done: after a kill in between, this write is skipped.
         write_once(aside, quarantine, batch)
         valid = orders.where(~is_broken)
-    scored = _stamped(score_orders(valid, bundle, model_version=model_version, scored_at=scored_at), batch)
+    scored = score_orders(valid, bundle, model_version=model_version, scored_at=scored_at)
+    scored = _stamped(scored if control is None else mark_for_review(scored, control), batch)
     return write_batch(scored, output, batch, broken)
 
 
@@ -101,25 +107,32 @@ class PlannedBatch:
 
 
 def plan_batch(
-    orders: DataFrame, bundle: ModelBundle, batch: Batch, *, output: str, max_quarantined: float, model_version: str
-) -> PlannedBatch:
+    orders: DataFrame, bundle: ModelBundle, batch: Batch, *, output: str, max_quarantined: float, model_version: str,
+    control: ControlSample | None = None,
+) -> PlannedBatch:  # fmt: skip
     """All checks of `score_batch` and its counts; one pass over the orders, nothing is written.
 
     Raises: as `score_batch`.
     """
     batch = replace(batch, bundle_sha256=bundle.sha256)
     done = find_batch(orders.sparkSession, output, batch)
-    counted = count_broken(orders, _checked(orders, bundle))
+    counted = count_broken(orders, _checked(orders, bundle, control))
     if counted.broken > 0:
         _check_aside(orders, counted, max_quarantined)
-    scored = _stamped(score_orders(orders, bundle, model_version=model_version, scored_at=datetime.now(UTC)), batch)
+    scored = score_orders(orders, bundle, model_version=model_version, scored_at=datetime.now(UTC))
+    scored = _stamped(scored if control is None else mark_for_review(scored, control), batch)
     check_output(scored, output)
     return PlannedBatch(done=done, counted=counted, columns=tuple(scored.columns))
 
 
-def _checked(orders: DataFrame, bundle: ModelBundle) -> Mapping[str, Column]:
-    """The rules by which rows are set aside, of orders whose columns the model can read."""
-    check_features(orders, bundle.numbers, bundle.categorical, (*added_columns(bundle), *STAMPS))
+def _checked(orders: DataFrame, bundle: ModelBundle, control: ControlSample | None) -> Mapping[str, Column]:
+    """The rules by which rows are set aside, of orders whose columns the model and the control sample can read."""
+    added = (*added_columns(bundle), *STAMPS)
+    if control is not None:
+        refuse_classes(bundle)
+        check_key(orders, control.key, "control sample")
+        added = (*added, *CONTROL_COLUMNS)
+    check_features(orders, bundle.numbers, bundle.categorical, added)
     return feature_rules(orders, bundle.numeric)
 
 

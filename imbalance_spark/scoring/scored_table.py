@@ -24,6 +24,7 @@ from imbalance_spark.core.masking import masked_uri
 from imbalance_spark.orders.config import SourceConfig
 from imbalance_spark.orders.read import SourceOrders, read_orders
 from imbalance_spark.orders.validation.rules import BrokenRows
+from imbalance_spark.scoring.control_sample import CONTROL_COLUMNS
 
 STAMPS = ("bundle_sha256", "batch")
 """What each scored row says besides `model_version` and `scored_at`: by which bundle, and in which batch."""
@@ -202,7 +203,7 @@ def write_once(rows: DataFrame, output: str, batch: Batch, note: Mapping[str, An
             (
                 rows.write.format("delta")
                 .mode("append")
-                .option("mergeSchema", True)  # a table of an earlier version lacks `STAMPS`
+                .option("mergeSchema", True)  # a table may lack `STAMPS` or `CONTROL_COLUMNS`, see below
                 .option("txnAppId", batch.identity)
                 .option("txnVersion", 1)
                 .option("userMetadata", json.dumps({"batch": batch.identity, **asdict(batch), **(note or {})}))
@@ -244,8 +245,10 @@ def _refuse_other_columns(rows: DataFrame, table: DataFrame, output: str) -> Non
     asked = {field.name: field.dataType.simpleString() for field in rows.schema.fields}
     there = {field.name: field.dataType.simpleString() for field in table.schema.fields}
     names = asked.keys() | there.keys()
-    if not set(STAMPS) & there.keys():
-        names -= set(STAMPS)
+    # A table of an earlier version, or one that was begun without a control sample, gets them from now on.
+    for late in (STAMPS, CONTROL_COLUMNS):
+        if not set(late) & there.keys():
+            names -= set(late)
     if differing := sorted(name for name in names if asked.get(name) != there.get(name)):
         raise DataContractError(
             f"the table at {output!r} has other columns than these scored orders: {differing[:20]} are absent on one "

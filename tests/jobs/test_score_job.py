@@ -119,6 +119,20 @@ def test_new_orders_are_added_and_a_version_can_be_pinned(
     assert printed(capsys)["rows"] == 10
 
 
+def test_a_share_of_the_orders_that_are_not_flagged_is_marked_for_review(
+    spark: SparkSession, scoring_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, control = tmp_path / "scored", ("--control-share", "0.25")
+    assert score.main(arguments(scoring_home, output, *control)) == 0
+    assert printed(capsys)["control_share"] == 0.25
+    marked = table(spark, output).select("decision", "for_review", "review_propensity").toPandas()
+    assert marked.loc[marked["decision"] == 1, "for_review"].all()
+    assert marked.loc[marked["decision"] == 0, "for_review"].mean() == pytest.approx(0.25, abs=0.12)
+    assert set(map(tuple, marked[["decision", "review_propensity"]].to_numpy())) == {(1.0, 1.0), (0.0, 0.25)}
+    assert score.main(arguments(scoring_home, output, *control, "--key", "amount", "--dry-run")) == 3
+    assert "--key: key columns {'amount': 'double'}" in ending(capsys, 3)
+
+
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
 def test_files_without_versions_are_known_by_what_they_are(
     spark: SparkSession, scoring_home: Path, tmp_path: Path, kind: str

@@ -112,13 +112,46 @@ def test_an_alarm_that_is_switched_off_is_silent(scores: Model, model: Monitored
 def test_labels_that_contradict_the_probabilities_are_an_alarm(scores: Model, model: MonitoredModel) -> None:
     day = scores.count(unshifted(np.random.default_rng(6), 20_000))
     columns = {"n": day.cells.rows, "p": day.cells.rows * day.cells.probability, "variance": day.cells.variance}
-    cells = pd.DataFrame({**columns, "flagged": day.cells.flagged, "positives": day.positives})
+    cells = pd.DataFrame(
+        {**columns, "flagged": day.cells.flagged, "positives": day.positives, "weight": 1.0, "is_labelled": True}
+    )
     version = _version(model, _counts(scores, unshifted(np.random.default_rng(7), 20_000)))
     for positives, names in ((day.positives, []), (day.positives[::-1] * 0.0 + cells["n"] * BASE_RATE, ["labels"])):
         labelled = labelled_report(cells.assign(positives=positives), model, COSTS, DAYS)
         report = _report(replace(version, labelled=labelled))
         assert [alarm.name for alarm in alarms_of(report, CONFIG)] == names
     assert labelled_report(cells.iloc[:0], model, COSTS, DAYS) is None
+
+
+def test_reviewed_orders_of_a_control_sample_stand_for_all(scores: Model, model: MonitoredModel) -> None:
+    random = np.random.default_rng(11)
+    orders = unshifted(random, 40_000)
+    p = scores.score(orders)
+    rows = pd.DataFrame({"bin": GRID.bin_of(p), "flagged": p >= THRESHOLD, "p": p, "variance": p * (1 - p), "n": 1})
+    rows["is_labelled"] = rows["flagged"] | (random.random(len(p)) < 0.1)
+    rows["weight"] = np.where(rows["flagged"], 1.0, np.where(rows["is_labelled"], 10.0, 0.0))
+    rows["positives"] = np.where(rows["is_labelled"], orders.label, 0.0)
+    keys = ["bin", "flagged", "weight", "is_labelled"]
+    cells = rows.groupby(keys, as_index=False)[["n", "p", "variance", "positives"]].sum()
+    labelled = labelled_report(cells, model, COSTS, DAYS)
+    assert labelled is not None
+
+    caught, found = rows["positives"] @ rows["flagged"], rows["positives"] @ rows["weight"]
+    assert labelled.found["recall"] == pytest.approx(caught / found)
+    assert labelled.control["recall"].value == pytest.approx(caught / found)
+    assert labelled.found["precision"] == pytest.approx(caught / rows["flagged"].sum())
+    true_recall = orders.label @ rows["flagged"] / orders.label.sum()
+    assert labelled.control["recall"].holds(true_recall)
+    assert labelled.unmoved["positives"].value == pytest.approx(p.sum())
+    assert labelled.p_unmoved is not None
+    assert labelled.p_unmoved > 0.01
+    assert labelled.control_orders == np.sum(rows["is_labelled"] & ~rows["flagged"])
+
+    report = _report(replace(_version(model, _counts(scores, orders)), labelled=labelled))
+    limits = CONFIG.model_copy(update={"alarms": AlarmsConfig(min_recall=0.99)})
+    assert "reviewed_recall" in [alarm.name for alarm in alarms_of(report, limits)]
+    assert "of them not flagged" in html_page(report)
+    assert report.metrics()["version_3/reviewed/recall_low"] == labelled.control["recall"].low
 
 
 @pytest.mark.parametrize("shifted", [False, True])

@@ -21,6 +21,7 @@ from imbalance_spark.orders.labels import LabelEncoding
 from imbalance_spark.scoring.boosters import LinearMargin, LinearModel
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.class_margins import CountedModel
+from imbalance_spark.scoring.control_sample import refuse_classes
 from imbalance_spark.scoring.score_orders import score_orders
 from imbalance_spark.scoring.scorer import Scorer
 from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix
@@ -96,6 +97,11 @@ def test_columns_have_plain_names_whatever_the_classes_are_called(bundle: ModelB
     }
     changed = replace(bundle, label=LabelEncoding(classes=tuple(named)))
     assert changed.probability_columns == tuple(named.values())
+
+
+def test_a_model_of_classes_has_no_control_sample(bundle: ModelBundle) -> None:
+    with pytest.raises(ConfigError, match="the model decides between 3 classes"):
+        refuse_classes(bundle)
 
 
 def test_a_model_of_classes_has_no_threshold_and_no_threshold_changes_it(bundle: ModelBundle) -> None:
