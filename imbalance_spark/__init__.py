@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from imbalance_spark.metrics import score_counts as score_counts
     from imbalance_spark.orders.config import OrdersConfig as OrdersConfig
     from imbalance_spark.orders.config import SourceConfig as SourceConfig
+    from imbalance_spark.orders.datasets import OrderShift as OrderShift
     from imbalance_spark.orders.datasets import generate_orders as generate_orders
     from imbalance_spark.orders.datasets import generate_outcomes as generate_outcomes
     from imbalance_spark.scoring.batch import score_batch as score_batch
@@ -113,7 +114,7 @@ _NAMES = {
         *("collect_multiclass_counts", "collect_score_counts", "evaluate", "evaluate_multiclass", "majority_baseline"),
         *("matrix_metrics", "score_counts"),
     ),
-    "orders.datasets": ("generate_orders", "generate_outcomes"),
+    "orders.datasets": ("OrderShift", "generate_orders", "generate_outcomes"),
     "orders.config": ("OrdersConfig", "SourceConfig"),
     "scoring.batch": ("score_batch",),
     "scoring.score_orders": ("score_orders",),

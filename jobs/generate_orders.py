@@ -12,12 +12,14 @@ from pyspark.sql import SparkSession
 from imbalance_spark.cli.arguments import parser, set_up_logging
 from imbalance_spark.cli.exit_codes import run_job
 from imbalance_spark.core.class_counts import Label
+from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.core.section import expanded
 from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.orders.datasets.order_log import OrderLog
 from imbalance_spark.orders.datasets.population import OUTCOMES
 from imbalance_spark.orders.datasets.synthetic import OUTCOME_SHARES
+from imbalance_spark.orders.datasets.synthetic_plan import OrderShift
 
 _PREVALENCE = 0.005
 
@@ -28,7 +30,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "generate_orders",
         __doc__ or "",
         shared=("--master", "--dry-run"),
-        epilog="The rows depend only on seed, prevalence or outcomes, start and days: any cluster generates the same. "
+        epilog="The rows depend only on seed, prevalence or outcomes, start, days and shift: any cluster generates the "
+        "same. "
         "Run again with the same arguments, the job finds its table and leaves it as it is.",
     )
     made.add_argument("--rows", required=True, type=_whole_number, help="orders to generate, such as 300000 or 1e8")
@@ -46,6 +49,13 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     made.add_argument("--seed", type=int, default=7, help="another seed gives an independent log (%(default)s)")
     made.add_argument("--start", default="2024-01-01", help="first day, UTC (%(default)s)")
     made.add_argument("--days", type=_whole_number, default=365, help="length of the log (%(default)s)")
+    made.add_argument(
+        "--shift",
+        type=_shift,
+        metavar="KIND=SIZE",
+        help="how the log departs from the one without it, for tests of monitoring: covariate=2, twice as many unusual "
+        "orders; label=2, twice as much fraud; concept=0.6, the features tell less of it",
+    )
     made.add_argument("--output", type=expanded, required=True, help="path of the Delta table")
     made.add_argument("--overwrite", action="store_true", help="replace a table with other contents")
     made.add_argument("--quiet", action="store_true", help="do not print progress")
@@ -86,7 +96,8 @@ def _plan(spark: SparkSession, log: OrderLog, args: argparse.Namespace) -> int:
         print(json.dumps({**record, "columns": columns}))
         return 0
     print(f"{args.output}: " + ("would be written in one scan." if is_new else "is there already, nothing to write."))
-    print(f"{args.rows:,} orders, about " + ", ".join(f"{n:,} {name}" for name, n in expected.items()) + ".")
+    counts = ", ".join(f"{n:,} {name}" for name, n in expected.items())
+    print(f"{args.rows:,} orders, about {counts}." if counts else f"{args.rows:,} orders, shifted by {log.shift}.")
     print(f"Columns: {', '.join(columns)}.")
     print("Dry run: nothing was written.")
     return 0
@@ -109,6 +120,13 @@ def _shares(text: str) -> dict[str, float]:
         return {name.strip(): float(share) for name, share in pairs}
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} does not read NAME=SHARE,NAME=SHARE") from None
+
+
+def _shift(text: str) -> OrderShift:
+    try:
+        return OrderShift.parse(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _whole_number(text: str) -> int:

@@ -8,6 +8,7 @@ from imbalance_spark.orders.datasets.flights import prepare_flights
 from imbalance_spark.orders.datasets.population import CATEGORICAL_FEATURES, NUMERIC_FEATURES, OUTCOMES
 from imbalance_spark.orders.datasets.retail import prepare_retail
 from imbalance_spark.orders.datasets.synthetic import OUTCOME_SHARES, generate_orders, generate_outcomes
+from imbalance_spark.orders.datasets.synthetic_plan import OrderShift
 
 __all__ = [
     "CATEGORICAL_FEATURES",
@@ -15,6 +16,7 @@ __all__ = [
     "OUTCOMES",
     "OUTCOME_SHARES",
     "PREPARATIONS",
+    "OrderShift",
     "generate_orders",
     "generate_outcomes",
     "prepare_flights",

@@ -12,6 +12,7 @@ from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.orders.datasets.distributions import RECIPE
 from imbalance_spark.orders.datasets.population import OUTCOMES
 from imbalance_spark.orders.datasets.synthetic import generate_orders, generate_outcomes
+from imbalance_spark.orders.datasets.synthetic_plan import OrderShift
 
 _GENERATOR = "imbalance_spark.generate"
 
@@ -27,6 +28,7 @@ class OrderLog:
         seed: another seed gives an independent log.
         start: first day, UTC.
         days: length of the log.
+        shift: of a log of fraud or not, against the one without it.
     """
 
     rows: int
@@ -35,6 +37,13 @@ class OrderLog:
     seed: int
     start: str
     days: int
+    shift: OrderShift | None = None
+
+    def __post_init__(self) -> None:
+        if self.shift is not None and self.outcomes is not None:
+            raise ConfigError(
+                f"generate_orders: --shift {self.shift} is of logs of fraud or not. Leave out --outcomes or --shift."
+            )
 
     @property
     def label(self) -> str:
@@ -48,12 +57,16 @@ class OrderLog:
                 spark, rows=self.rows, shares=self.outcomes, seed=self.seed, start=self.start, days=self.days
             )
         return generate_orders(
-            spark, rows=self.rows, prevalence=self.prevalence, seed=self.seed, start=self.start, days=self.days
-        )
+            spark, rows=self.rows, prevalence=self.prevalence, seed=self.seed, start=self.start, days=self.days,
+            shift=self.shift,
+        )  # fmt: skip
 
     def expected_counts(self) -> dict[str, int]:
-        """Expected rows per class; the actual counts are random."""
-        shares = {"fraud": self.prevalence} if self.outcomes is None else self.outcomes
+        """Expected rows per class, {} where a shift leaves them open; the actual counts are random."""
+        if self.shift is not None and self.shift.kind != "label":
+            return {}
+        rate = self.prevalence * (1.0 if self.shift is None else self.shift.size)
+        shares = {"fraud": rate} if self.outcomes is None else self.outcomes
         rare = {name: round(self.rows * share) for name, share in shares.items()}
         return {"honest" if self.outcomes is None else OUTCOMES[0]: self.rows - sum(rare.values()), **rare}
 
@@ -93,7 +106,9 @@ class OrderLog:
     def _description(self) -> dict[str, object]:
         """What the rows depend on, as JSON values."""
         shares = {"prevalence": self.prevalence} if self.outcomes is None else {"outcomes": dict(self.outcomes)}
-        rest = {"rows": self.rows, "seed": self.seed, "start": self.start, "days": self.days}
+        rest: dict[str, object] = {"rows": self.rows, "seed": self.seed, "start": self.start, "days": self.days}
+        if self.shift is not None:
+            rest["shift"] = str(self.shift)
         return {"generator": _GENERATOR, "recipe": RECIPE, **shares, **rest}
 
 

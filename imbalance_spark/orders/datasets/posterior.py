@@ -63,14 +63,24 @@ def true_probabilities(plan: Plan) -> dict[str, Column]:
     densities = {kind: F.col(f"density_{kind}") for kind in plan.priors}
     total = reduce(add, densities.values())
     if plan.shares is None:
-        of_fraud = [density for kind, density in densities.items() if IS_FRAUD[kind]]
-        return {TRUE_PROBABILITY: reduce(add, of_fraud) / total}
+        of_fraud = reduce(add, [density for kind, density in densities.items() if IS_FRAUD[kind]])
+        if plan.shift is not None and plan.shift.kind == "concept":
+            return {TRUE_PROBABILITY: _flattened(of_fraud / total, plan.prevalence, plan.shift.size)}
+        return {TRUE_PROBABILITY: of_fraud / total}
     found = {}
     for outcome, joint in zip(OUTCOMES, plan.outcomes_of_kinds, strict=True):
         # Within a kind, the outcome is independent of the observed values.
         parts = [density * F.lit(joint[k] / plan.priors[k]) for k, density in densities.items() if joint[k] > 0.0]
         found[f"{TRUE_PROBABILITY}_{outcome}"] = reduce(add, parts) / total
     return found
+
+
+def _flattened(probability: Column, prevalence: float, size: float) -> Column:
+    """The probability whose log-odds lie `size` times as far from those of the prevalence."""
+    # Powers of both shares, not of the odds: these are infinite where a density is 0.
+    fraud = F.pow(probability / F.lit(prevalence), F.lit(size)) * F.lit(prevalence)
+    honest = F.pow((F.lit(1.0) - probability) / F.lit(1.0 - prevalence), F.lit(size)) * F.lit(1.0 - prevalence)
+    return fraud / (fraud + honest)
 
 
 def label(plan: Plan) -> dict[str, Column]:

@@ -33,7 +33,7 @@ from imbalance_spark.orders.datasets.population import (
     SESSION_SECONDS,
 )
 from imbalance_spark.orders.datasets.posterior import label, true_probabilities, with_densities
-from imbalance_spark.orders.datasets.synthetic_plan import Plan, checked_start
+from imbalance_spark.orders.datasets.synthetic_plan import OrderShift, Plan, checked_start
 
 OUTCOME_SHARES = MappingProxyType({"late_return": 0.03, "chargeback": 0.003, "fraud": 0.0005})
 """Default shares of the rare outcomes among all orders."""
@@ -55,6 +55,7 @@ def generate_orders(
     start: str = "2024-01-01",
     days: int = 365,
     partitions: int | None = None,
+    shift: OrderShift | None = None,
 ) -> DataFrame:
     """An order log in which every order's true probability of fraud is known. Lazy.
 
@@ -75,6 +76,7 @@ def generate_orders(
         start: first day, as YYYY-MM-DD, UTC.
         days: length of the log in days, 1 to 3660.
         partitions: of the result; by default one per task slot, with at most two million rows each.
+        shift: of the whole log, against the one without it; `true_probability` stays exact.
 
     Returns:
         One row per order, null only where said:
@@ -103,8 +105,11 @@ def generate_orders(
         +--------+-----+-------+--------+
         <BLANKLINE>
     """
-    first_day = checked_start(rows=rows, prevalence=prevalence, start=start, days=days, partitions=partitions)
-    plan = Plan(seed=seed, prevalence=prevalence, start=first_day, days=days)
+    first_day = checked_start(
+        rows=rows, prevalence=prevalence, start=start, days=days, partitions=partitions, shift=shift
+    )
+    rate = prevalence if shift is None or shift.kind != "label" else prevalence * shift.size
+    plan = Plan(seed=seed, prevalence=rate, start=first_day, days=days, shift=shift)
     return _generated(spark, plan, rows, partitions)
 
 
@@ -150,8 +155,8 @@ def _generated(spark: SparkSession, plan: Plan, rows: int, partitions: int | Non
 
 def _kind(plan: Plan) -> Column:
     """The kind of order, as an int from 0; the last kinds take the lowest shares, where doubles are finest."""
-    rarest_first = list(reversed(plan.priors))
-    bounds = list(accumulate(plan.priors[kind] for kind in rarest_first))
+    rarest_first = list(reversed(plan.drawn_shares))
+    bounds = list(accumulate(plan.drawn_shares[kind] for kind in rarest_first))
     share = plan.draw("kind")
     kind = F.when(share < F.lit(bounds[0]), F.lit(rarest_first[0]))
     for number, bound in list(zip(rarest_first, bounds, strict=True))[1:-1]:
