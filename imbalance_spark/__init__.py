@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from imbalance_spark.metrics import majority_baseline as majority_baseline
     from imbalance_spark.metrics import matrix_metrics as matrix_metrics
     from imbalance_spark.metrics import score_counts as score_counts
+    from imbalance_spark.monitoring.config import MonitoringConfig as MonitoringConfig
+    from imbalance_spark.monitoring.page import monitor_page as monitor_page
+    from imbalance_spark.monitoring.run import MonitorTask as MonitorTask
+    from imbalance_spark.monitoring.run import monitor as monitor
     from imbalance_spark.orders.config import OrdersConfig as OrdersConfig
     from imbalance_spark.orders.config import SourceConfig as SourceConfig
     from imbalance_spark.orders.datasets import OrderShift as OrderShift
@@ -114,6 +118,9 @@ _NAMES = {
         *("collect_multiclass_counts", "collect_score_counts", "evaluate", "evaluate_multiclass", "majority_baseline"),
         *("matrix_metrics", "score_counts"),
     ),
+    "monitoring.config": ("MonitoringConfig",),
+    "monitoring.page": ("monitor_page",),
+    "monitoring.run": ("MonitorTask", "monitor"),
     "orders.datasets": ("OrderShift", "generate_orders", "generate_outcomes"),
     "orders.config": ("OrdersConfig", "SourceConfig"),
     "scoring.batch": ("score_batch",),

@@ -9,9 +9,8 @@ from datetime import date
 from imbalance_spark.cli.arguments import add_shared, parser, run_configured
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.errors import ConfigError, QualityGateError
-from imbalance_spark.core.progress import Progress
 from imbalance_spark.core.spark_session import spark_session
-from imbalance_spark.monitoring.run import STAGES, MonitorTask, monitor, plan_monitor
+from imbalance_spark.monitoring.run import MonitorTask, monitor, plan_monitor
 from imbalance_spark.threshold.decisions import COST_MATRIX
 from imbalance_spark.threshold.objectives import objective_from_config
 
@@ -38,7 +37,7 @@ def _monitor(config: RunConfig, args: Namespace) -> int:
             lines = [f"version {one['model_version']}, {one['scored_at']}: {one['rows']:,} rows" for one in batches]
             print(json.dumps({"dry_run": True, "batches": batches}) if args.json else "\n".join(lines or ["No batch."]))
             return 0
-        report = monitor(spark, task, Progress(STAGES, quiet=args.json), day)
+        report = monitor(spark, task, day=day, quiet=args.json)
     commands = [version.command for version in report.versions if version.command]
     print(json.dumps(report.to_dict()) if args.json else "\n".join([*report.conclusions(), *commands]))
     if report.alarms:

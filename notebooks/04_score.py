@@ -126,3 +126,8 @@ if label in added.columns:
     display(plots.confusion_figure(matrices["new orders"], f"New orders at {model.bundle.threshold:.4g}"))
     display(plots.reliability_figure({"promised by test": then, "new orders": now}, "Do probabilities come true?"))
     display(plots.score_histogram_figure(now, "Probabilities of the new orders by class"))
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC **Next**: notebook 5 monitors the scored orders, weeks before their labels are known.

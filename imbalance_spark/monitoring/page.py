@@ -31,7 +31,7 @@ class Table:
     rows: Sequence[Sequence[Cell]]
 
 
-def html_page(report: MonitorReport) -> str:
+def monitor_page(report: MonitorReport) -> str:
     """The report as one self-contained page; every name in it is escaped."""
     template = resources.files(__package__).joinpath("page.html.j2").read_text("utf-8")
     return (

@@ -22,7 +22,7 @@ from imbalance_spark.monitoring.expected import Costs, Estimate, expected
 from imbalance_spark.monitoring.label_delay import DelayCurve
 from imbalance_spark.monitoring.label_shift import estimate_shift
 from imbalance_spark.monitoring.models import MonitoredModel, load_models, retune_command
-from imbalance_spark.monitoring.page import html_page
+from imbalance_spark.monitoring.page import monitor_page
 from imbalance_spark.monitoring.report import (
     MonitorReport,
     VersionReport,
@@ -38,7 +38,7 @@ from imbalance_spark.tracking.config import TrackingConfig
 from imbalance_spark.tracking.registry import CHAMPION
 from imbalance_spark.tracking.runs import Evidence, connect, log_evidence, strategy_identity, tracked_run
 
-STAGES = ("count", "labels", "estimate", "log to MLflow")
+_STAGES = ("count", "labels", "estimate", "log to MLflow")
 _COLUMNS = "columns.json"
 
 
@@ -65,7 +65,7 @@ class MonitorTask:
         return Costs(fn=fn, fp=fp)
 
 
-def monitor(spark: SparkSession, task: MonitorTask, progress: Progress, day: date | None = None) -> MonitorReport:
+def monitor(spark: SparkSession, task: MonitorTask, *, day: date | None = None, quiet: bool = False) -> MonitorReport:
     """Count what was scored since the last run, estimate, compare, and log one MLflow run of the day.
 
     Passes: one over the new batches of scored orders; with labels, one over the days whose labels may still come. The
@@ -74,11 +74,13 @@ def monitor(spark: SparkSession, task: MonitorTask, progress: Progress, day: dat
     Args:
         day: of the report; by default the last day that has scored orders. Run twice, a day is one MLflow run, and the
             counts stay as they are.
+        quiet: print no progress.
+
     Raises:
         ConfigError: there is no table of scored orders, no such model version, or no order of that day.
         DataContractError: the tables lack columns, or a key has two labels.
     """
-    config, experiment_id = task.monitoring, connect(task.tracking)
+    config, experiment_id, progress = task.monitoring, connect(task.tracking), Progress(_STAGES, quiet=quiet)
     with progress.step("count") as step:
         scored = counts.read_scored(spark, config, task.orders.time)
         columns = _columns(spark, task, scored)
@@ -262,7 +264,7 @@ def _log(report: MonitorReport, task: MonitorTask, experiment_id: str) -> None:
                 params={"day": report.day, "window_days": len(report.days)},
                 tags={"alarms": ", ".join(alarm.name for alarm in report.alarms) or "none"},
                 metrics=report.metrics(),
-                texts={"monitor.html": html_page(report)},
+                texts={"monitor.html": monitor_page(report)},
                 documents={"monitor.json": report.to_dict()},
             ),
         )

@@ -20,7 +20,7 @@ from imbalance_spark.monitoring.config import AlarmsConfig, MonitoringConfig
 from imbalance_spark.monitoring.expected import expected
 from imbalance_spark.monitoring.label_shift import estimate_shift
 from imbalance_spark.monitoring.models import MonitoredModel, retune_command
-from imbalance_spark.monitoring.page import html_page
+from imbalance_spark.monitoring.page import monitor_page
 from imbalance_spark.monitoring.report import (
     MonitorReport,
     VersionReport,
@@ -150,7 +150,7 @@ def test_reviewed_orders_of_a_control_sample_stand_for_all(scores: Model, model:
     report = _report(replace(_version(model, _counts(scores, orders)), labelled=labelled))
     limits = CONFIG.model_copy(update={"alarms": AlarmsConfig(min_recall=0.99)})
     assert "reviewed_recall" in [alarm.name for alarm in alarms_of(report, limits)]
-    assert "of them not flagged" in html_page(report)
+    assert "of them not flagged" in monitor_page(report)
     assert report.metrics()["version_3/reviewed/recall_low"] == labelled.control["recall"].low
 
 
@@ -192,7 +192,7 @@ def test_the_share_of_gain_is_by_feature_and_sums_to_one() -> None:
 def test_the_page_is_one_file_in_which_names_are_escaped(scores: Model, model: MonitoredModel) -> None:
     before = _counts(scores, unshifted(np.random.default_rng(8), 20_000))
     after = _counts(scores, unshifted(np.random.default_rng(9), 20_000), ("DE", ODD_NAME))
-    page = html_page(_report(_version(model, after), drift=drift_report(before, after, model)))
+    page = monitor_page(_report(_version(model, after), drift=drift_report(before, after, model)))
     assert ODD_NAME not in page
     assert "&lt;script&gt;" in page
     assert "src=" not in page

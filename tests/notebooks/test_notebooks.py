@@ -26,10 +26,11 @@ class Session:
     compared: Ran
     chosen: Ran
     scored: Ran
+    monitored: Ran
 
     @property
     def notebooks(self) -> list[Ran]:
-        return [self.understood, self.compared, self.chosen, self.scored]
+        return [self.understood, self.compared, self.chosen, self.scored, self.monitored]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,8 @@ def session(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Se
     home = tmp_path_factory.mktemp("notebooks")
     store = new_store(home)
     # Else MLflow puts artifacts where the notebooks are.
-    MlflowClient(store).create_experiment("orders", artifact_location=f"{home}/artifacts")
+    for name in ("orders", "monitor"):
+        MlflowClient(store).create_experiment(name, artifact_location=f"{home}/artifacts/{name}")
     few = {"rows": str(ROWS), "prevalence": "0.12"}
     orders = {**few, "output": str(home)}
     fits = {"strategies": "none, class_weight", "rounds": "12", "experiment": "orders"}
@@ -53,11 +55,18 @@ def session(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Se
         compared=ran("02_compare_strategies", {**orders, **fits, "tracking_uri": store}),
         chosen=ran("03_choose_and_change_a_threshold", {**costs, "tracking_uri": store}),
         scored=ran("04_score", {**orders, "rows": "3000", "tracking_uri": store}),
+        monitored=ran("05_monitor", {"output": str(home), "tracking_uri": store, "experiment": "monitor"}),
     )
 
 
 def test_every_notebook_explains_itself_and_shows_pictures_and_tables(session: Session) -> None:
-    assert [(len(ran.figures), len(ran.tables)) for ran in session.notebooks] == [(5, 7), (8, 1), (3, 3), (4, 2)]
+    assert [(len(ran.figures), len(ran.tables)) for ran in session.notebooks] == [
+        (5, 7),
+        (8, 1),
+        (3, 3),
+        (4, 2),
+        (1, 2),
+    ]
     for ran in session.notebooks:
         assert ran.markdown[0].startswith("# ")
         assert all(len(table) for table in ran.tables)
@@ -124,3 +133,20 @@ def test_the_fourth_one_adds_nothing_for_the_same_orders_by_their_table_name(
     spark.sql("DROP TABLE new_orders")
     assert not again.names["written"].is_new
     assert spark.read.format("delta").load(f"{session.home}/scored").count() == 3000
+
+
+def test_the_fifth_one_expects_what_the_labels_of_the_days_before_say(session: Session, spark: SparkSession) -> None:
+    scored = spark.read.format("delta").load(f"{session.home}/scored").toPandas()
+    age = (scored["ordered_at"].max().normalize() - scored["ordered_at"].dt.normalize()).dt.days
+    served = session.monitored.names["report"].served
+    assert (served.version, served.orders) == ("2", (age < 7).sum())
+    assert served.unmoved["positives"].value == pytest.approx(scored.loc[age < 7, "probability"].sum())
+    found = scored.loc[(age >= 7) & (age < 14), "is_fraud"].sum()
+    assert served.labelled.found["positives"] == found
+    low, high = (getattr(served.labelled.unmoved["positives"], end) for end in ("low", "high"))
+    assert low <= found <= high
+    [page] = session.monitored.pages
+    assert "Performance without labels" in page
+    client = MlflowClient(session.store)
+    [run] = client.search_runs([client.get_experiment_by_name("monitor").experiment_id])
+    assert run.data.metrics["version_2/orders"] == served.orders
