@@ -11,7 +11,7 @@ import os
 
 from setuptools import find_packages, setup
 
-JOBS = ("generate_orders", "diagnose", "train", "score", "retune", "monitor", "doctor")
+JOBS = ("generate_orders", "diagnose", "train", "score", "retune", "report", "monitor", "doctor")
 NEEDED = {
     # Delta releases for one minor version of Spark; 4.4.1 has no JAR for Spark 4.2.
     "pyspark": "==4.2.*",

@@ -12,7 +12,8 @@ from imbalance_spark.comparison.evaluate import StrategyResult
 from imbalance_spark.comparison.gains import COST
 from imbalance_spark.comparison.gate import GateDecision, gate_problems
 from imbalance_spark.comparison.report.figures import comparison_figures, strategy_figures
-from imbalance_spark.comparison.report.page import html_page
+from imbalance_spark.comparison.report.page import page_content
+from imbalance_spark.comparison.report.render import render_page
 from imbalance_spark.comparison.report.tables import (
     class_table,
     comparison_table,
@@ -102,6 +103,7 @@ def parent_evidence(comparison: Comparison, commands: Mapping[str, str]) -> Evid
     """
     prepared, config, best = comparison.prepared, comparison.config, comparison.best
     table, images = comparison_table(comparison), pngs(comparison_figures(comparison))
+    content = page_content(comparison, commands)
     return Evidence(
         params={
             "run_id": prepared.run.run_id,
@@ -128,7 +130,9 @@ def parent_evidence(comparison: Comparison, commands: Mapping[str, str]) -> Evid
             **{f"best/{name}": value for name, value in best.metrics.items() if name.count("/") == 1},
         },
         texts={
-            "report.html": html_page(comparison, images, commands),
+            "report.html": render_page(content, images),
+            # All of it but the figures: `jobs/report.py` makes the page again from this.
+            "report.json": json.dumps(content, separators=(",", ":"), allow_nan=False),
             "comparison.csv": csv_text(table),
             "comparison.html": for_people(table).to_html(index=False, escape=True, na_rep="-"),
             "diagnosis.txt": "\n".join(prepared.diagnosis.lines()),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from imbalance_spark.cli.arguments import add_shared, parser, run_configured, run_unconfigured
-from jobs import diagnose, doctor, generate_orders, retune, score, train
+from jobs import diagnose, doctor, generate_orders, monitor, report, retune, score, train
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def umask() -> Iterator[None]:
     os.umask(before)
 
 
-@pytest.mark.parametrize("job", [diagnose, doctor, generate_orders, retune, score, train])
+@pytest.mark.parametrize("job", [diagnose, doctor, generate_orders, monitor, report, retune, score, train])
 def test_every_job_has_the_shared_options_and_its_own_name(job: object, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         job.main(["--help"])

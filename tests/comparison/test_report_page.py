@@ -1,5 +1,6 @@
 """The page and the pictures of a comparison that was judged on made-up scores."""
 
+import json
 import re
 from dataclasses import replace
 
@@ -8,9 +9,11 @@ from support.made_up_comparison import ODD_NAME, class_comparison, comparison_of
 
 from imbalance_spark.comparison.compare import Comparison
 from imbalance_spark.comparison.report.figures import comparison_figures, strategy_figures
-from imbalance_spark.comparison.report.page import html_page
+from imbalance_spark.comparison.report.page import html_page, page_content
+from imbalance_spark.comparison.report.render import render_page
 from imbalance_spark.comparison.report.tables import class_table, comparison_table, conclusions, markdown_table
 from imbalance_spark.core.columns import TEST
+from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.plots import pngs
 
 
@@ -39,6 +42,17 @@ def test_no_name_is_read_as_markup(page: str) -> None:
     # The explorer's own data and code are the only scripts.
     assert re.findall(r"<script[^>]*>", page) == ['<script type="application/json" id="explorer-data">', "<script>"]
     assert "&lt;script&gt;alert(1)&lt;/script&gt;: run" in page
+
+
+@pytest.mark.parametrize("kind", ["comparison", "of_classes"])
+def test_the_page_is_made_again_from_json_and_pictures(kind: str, request: pytest.FixtureRequest) -> None:
+    made_up = request.getfixturevalue(kind)
+    images = pngs(comparison_figures(made_up))
+    commands = {"none": "python jobs/retune.py --run abc"}
+    content = json.loads(json.dumps(page_content(made_up, commands), allow_nan=False))
+    assert render_page(content, images) == html_page(made_up, images, commands)
+    with pytest.raises(DataContractError, match="layout 0, this version makes pages of layout 1"):
+        render_page(content | {"layout": 0}, images)
 
 
 def test_average_precision_stands_beside_its_interval_and_its_certified_bracket(

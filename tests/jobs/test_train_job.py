@@ -16,7 +16,7 @@ from support.mlflow_store import new_store
 from imbalance_spark.core.columns import TRUE_PROBABILITY
 from imbalance_spark.core.run import Run
 from imbalance_spark.orders.datasets.synthetic import generate_orders
-from jobs import train
+from jobs import report, train
 
 NUMERIC = ["amount", "amount_over_customer_mean", "orders_last_24h", "device_age_days", "distance_km"]
 STRATEGIES = [
@@ -125,6 +125,14 @@ def test_the_parent_run_holds_the_table_the_page_the_plan_and_the_input(finished
     source = json.loads(run.inputs.dataset_inputs[0].dataset.source)
     # MLflow's own record leaves out version 0, so the run has it as a parameter too.
     assert (source["path"], run.data.params["orders_version"]) == (str(finished / "orders"), "0")
+
+
+def test_the_report_can_be_made_again_from_what_was_logged(finished: Path, tmp_path: Path) -> None:
+    found = runs(finished)
+    parent = found[found["tags.mlflow.parentRunId"].isna()].iloc[0]["run_id"]
+    again = tmp_path / "again.html"
+    assert report.main(["--run", parent, "--tracking-uri", new_store(finished), "--output", str(again)]) == 0
+    assert again.read_text("utf-8") == mlflow.artifacts.load_text(f"runs:/{parent}/report.html")
 
 
 def test_the_champion_is_the_advised_strategy_and_its_threshold_can_be_moved(finished: Path) -> None:

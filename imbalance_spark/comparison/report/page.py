@@ -1,14 +1,10 @@
 """The comparison as one HTML page: first the answer, then what it rests on. It holds names and counts, never rows."""
 
-import base64
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import resources
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import pandas as pd
-from jinja2 import Environment
-from markupsafe import Markup
 
 from imbalance_spark.comparison.compare import Comparison
 from imbalance_spark.comparison.evaluate import (
@@ -20,6 +16,7 @@ from imbalance_spark.comparison.evaluate import (
 )
 from imbalance_spark.comparison.gains import signed
 from imbalance_spark.comparison.report.explorer import explorer_data
+from imbalance_spark.comparison.report.render import LAYOUT, render_page
 from imbalance_spark.comparison.report.tables import (
     class_table,
     conclusions,
@@ -32,44 +29,9 @@ from imbalance_spark.comparison.report.tables import (
     threshold_cell,
 )
 from imbalance_spark.core.columns import TEST, VALIDATION
-from imbalance_spark.core.page_style import page_style
 from imbalance_spark.metrics.bounds import Bracket
 from imbalance_spark.metrics.evaluate import RANKING
 from imbalance_spark.metrics.intervals import Interval
-
-_CAPTIONS = {
-    "comparison": "How good is each strategy, and how sure is that? Validation decides, test confirms.",
-    "gain_over_plain": "Does it rank better than plain boosting? Only where the interval leaves 0 out.",
-    "savings_over_plain": "Is it cheaper than plain boosting? Only where the interval leaves 0 out.",
-    "thresholds": "What moving the best strategy's threshold does, and where each objective puts it.",
-    "confusion_matrix": "What the best strategy does at its threshold, counted on test.",
-    "cost": "Which strategy is cheapest if a miss costs more, or less, than configured? Lower is better.",
-    "precision_recall": "How many alarms are right, for each share of the positives that is found.",
-    "roc": "The share of positives found, for each false positive rate.",
-    "detection_error_tradeoff": "False negative against false positive rate, small rates spread. Lower left is better.",
-    "gain_and_lift": "What is found, and how many times more often than by chance, if the highest scores are flagged.",
-    "reliability": "Do predicted probabilities come true? On the dotted line they do; within the grey band, by chance.",
-    "over_time": "Does it last? Each window is judged by fits on the days before it; on the dotted line p is right.",
-    "scores": "How the best strategy's scores separate the classes.",
-}
-
-
-_CLASS_CAPTIONS = {"confusion_matrix": "True and decided classes, by the best strategy's serving rule on test."}
-
-
-_SECTIONS = {
-    "strategies": ("comparison", "gain_over_plain", "savings_over_plain"),
-    "operating-point": ("thresholds", "confusion_matrix", "cost"),
-    "curves": ("precision_recall", "roc", "detection_error_tradeoff", "gain_and_lift"),
-    "probabilities": ("reliability", "scores"),
-    "over-time": ("over_time",),
-}
-"""Figures by the section that shows them."""
-
-
-_OF_CLASS = ("precision_recall", "reliability")
-"""Figures of each of K classes."""
-
 
 _DECISION_HEADINGS = {
     "macro_f1": "macro F1", "macro_recall": "macro recall", "macro_precision": "macro precision", "f1": "F1",
@@ -104,64 +66,45 @@ def html_page(comparison: Comparison, images: Mapping[str, bytes], commands: Map
         images: PNGs of `comparison_figures`, by name.
         commands: see `explorer_data`; without them the reader puts in the run.
     """
-    captions = _CAPTIONS if comparison.is_single else _CAPTIONS | _CLASS_CAPTIONS
-    shown = {name: (captions.get(name, name), _address(image)) for name, image in images.items()}
-    classes = [] if comparison.is_single else list(enumerate(comparison.classes))
-    of_classes = [
-        (name, [(f"{name}: {captions[kind]}", shown.pop(f"{kind}_{number}")[1]) for kind in _OF_CLASS])
-        for number, name in classes
-    ]
-    placed = {name for names in _SECTIONS.values() for name in names}
-    return (
-        Environment(autoescape=True)
-        .from_string(_file("page.html.j2"))
-        .render(
-            style=page_style(),
-            explorer=_explorer(comparison, commands or {}),
-            title=f"{comparison.config.name}: {comparison.prepared.run.run_id}",
-            comparison=comparison,
-            conclusions=conclusions(comparison),
-            ranking=_ranking(comparison),
-            operating_points=_operating_points(comparison),
-            neighbours=list(_neighbour_lines(comparison)),
-            classes=_plain_table(class_table(comparison)) if classes else None,
-            confusion=_plain_table(confusion_table(comparison).reset_index()) if classes else None,
-            over_time=None if comparison.backtest is None else _plain_table(comparison.backtest.table()),
-            entities=None if comparison.config.scoring.entity is None else _plain_table(entity_table(comparison)),
-            entity_words=entity_words(comparison),
-            costs=_cost_table(comparison) if classes and comparison.decisions.costs else None,
-            images={section: [shown[n] for n in names if n in shown] for section, names in _SECTIONS.items()},
-            of_classes=of_classes,
-            calibrations=[f"{result.name}: {result.calibration.sentence}" for result in comparison.results],
-            others=[image for name, image in shown.items() if name not in placed],
-            thresholds=_thresholds(comparison),
-            rules=_rules(comparison) if classes else None,
-            diagnosis=[
-                *comparison.prepared.diagnosis.lines(),
-                *[f"- Warning: {warning}" for warning in comparison.prepared.warnings],
-            ],
-        )
-    )
+    return render_page(page_content(comparison, commands or {}), images)
 
 
-def _explorer(comparison: Comparison, commands: Mapping[str, str]) -> Markup:
-    """The explorer with its numbers; nothing for K classes."""
-    data = explorer_data(comparison, commands)
-    if data is None:
-        return Markup("")
-    # Inside a script element only "</" and "<!--" could end or change it; JSON knows no other use of "<" than in texts.
-    safe = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    template = Environment(autoescape=True).from_string(_file("explorer.html.j2"))
-    return Markup(template.render(data=Markup(safe), script=Markup(_file("explorer.js"))))  # noqa: S704  # our own files
+def page_content(comparison: Comparison, commands: Mapping[str, str]) -> dict[str, Any]:
+    """All that the page shows but its figures, as JSON values.
 
-
-def _file(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text("utf-8")
-
-
-def _address(png: bytes) -> str:
-    """The address of an image that holds the image itself."""
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+    Args:
+        commands: see `explorer_data`.
+    """
+    is_single, costs = comparison.is_single, comparison.decisions.costs
+    return {
+        "layout": LAYOUT,
+        "title": f"{comparison.config.name}: {comparison.prepared.run.run_id}",
+        "class_names": [] if is_single else list(comparison.classes),
+        "metric": comparison.metric,
+        "plain": comparison.plain.name,
+        "best": comparison.best.name,
+        "serving": comparison.serving,
+        "deciding_words": comparison.deciding_words,
+        "equivalent_percent": f"{100.0 * comparison.advice.share:g}",
+        "conclusions": list(conclusions(comparison)),
+        "neighbours": list(_neighbour_lines(comparison)),
+        "entity_words": entity_words(comparison),
+        "calibrations": [f"{result.name}: {result.calibration.sentence}" for result in comparison.results],
+        "diagnosis": [
+            *comparison.prepared.diagnosis.lines(),
+            *[f"- Warning: {warning}" for warning in comparison.prepared.warnings],
+        ],
+        "explorer": explorer_data(comparison, commands),
+        "ranking": asdict(_ranking(comparison)),
+        "operating_points": asdict(_operating_points(comparison)),
+        "thresholds": asdict(_thresholds(comparison)),
+        "over_time": _plain_table(None if comparison.backtest is None else comparison.backtest.table()),
+        "entities": _plain_table(None if comparison.config.scoring.entity is None else entity_table(comparison)),
+        "classes": _plain_table(None if is_single else class_table(comparison)),
+        "confusion": _plain_table(None if is_single else confusion_table(comparison).reset_index()),
+        "costs": None if is_single or not costs else asdict(_cost_table(comparison)),
+        "rules": None if is_single else asdict(_rules(comparison)),
+    }
 
 
 def _ranking(comparison: Comparison) -> Table:
@@ -259,9 +202,11 @@ def _cost_table(comparison: Comparison) -> Table:
     return Table(columns=["true", *[f"as {name}" for name in comparison.classes]], rows=[_texts(row) for row in rows])
 
 
-def _plain_table(table: pd.DataFrame) -> Table:
+def _plain_table(table: pd.DataFrame | None) -> dict[str, Any] | None:
+    if table is None:
+        return None
     rows = [_texts([short_text(value) for value in row]) for row in table.to_numpy()]
-    return Table(columns=[str(name) for name in for_people(table).columns], rows=rows)
+    return asdict(Table(columns=[str(name) for name in for_people(table).columns], rows=rows))
 
 
 def _texts(values: Sequence[str]) -> list[Cell]:
