@@ -46,6 +46,7 @@ def monitor_page(report: MonitorReport) -> str:
             performance=_performance(report.versions),
             base_rates=_base_rates(report.versions),
             labelled=_labelled(report.versions),
+            has_control=any(one.labelled is not None and one.labelled.control for one in report.versions),
             drift=_drift(report.drift[:_MOST_DRIFTS]),
             alerts=_alerts(report),
             delay=_delay(report),
@@ -70,9 +71,9 @@ def _labelled(versions: Sequence[VersionReport]) -> Table | None:
         if (labelled := version.labelled) is None:
             continue
         place = [Cell(value=version.label, note=f"{labelled.first} to {labelled.last}")]
-        note = f"of {labelled.orders:,.0f} orders" if not labelled.control else (
-            f"of {labelled.orders:,.0f} reviewed orders, {labelled.control_orders:,.0f} of them not flagged"
-        )  # fmt: skip
+        note = f"{labelled.orders:,.0f} orders"
+        if labelled.control:
+            note = f"{labelled.orders:,.0f} reviewed, {labelled.control_orders:,.0f} not flagged"
         values = [
             _cell(labelled.control[name]) if name in labelled.control else Cell(value=_text(labelled.found[name]))
             for name in METRICS

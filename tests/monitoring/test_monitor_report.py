@@ -150,7 +150,9 @@ def test_reviewed_orders_of_a_control_sample_stand_for_all(scores: Model, model:
     report = _report(replace(_version(model, _counts(scores, orders)), labelled=labelled))
     limits = CONFIG.model_copy(update={"alarms": AlarmsConfig(min_recall=0.99)})
     assert "reviewed_recall" in [alarm.name for alarm in alarms_of(report, limits)]
-    assert "of them not flagged" in monitor_page(report)
+    page = monitor_page(report)
+    assert f"{labelled.control_orders:,.0f} not flagged" in page
+    assert "ranges are what the choice of the control\nsample leaves open" in page
     assert report.metrics()["version_3/reviewed/recall_low"] == labelled.control["recall"].low
 
 
