@@ -25,6 +25,9 @@ from imbalance_spark.tracking.config import TrackingConfig
 from imbalance_spark.tracking.models import load_logged_model
 from imbalance_spark.tracking.registry import aliases_of, load_registered_model
 
+_NOT_ASKED = {"days", "single_threshold"}
+"""Settings of objectives that `jobs/retune.py` does not ask for."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MonitoredModel:
@@ -92,7 +95,8 @@ def load_models(tracking: TrackingConfig, versions: Sequence[str]) -> list[Monit
     """The versions of `tracking.registered_model`.
 
     Raises:
-        ConfigError: no model is named, or the store has no such version, or its model has more than two classes.
+        ConfigError: no model is named, the store has no such version, or its model has more than two classes or
+            decides order by order.
     """
     name = tracking.registered_model
     if name is None:
@@ -102,6 +106,11 @@ def load_models(tracking: TrackingConfig, versions: Sequence[str]) -> list[Monit
         registered = load_registered_model(tracking.uri, f"models:/{name}/{version}")
         if registered.bundle.targets > 1:
             raise ConfigError(f"monitoring: {registered.label} has {registered.bundle.targets} classes, it takes two.")
+        if registered.bundle.order_rule is not None:
+            raise ConfigError(
+                f"monitoring: {registered.label} decides order by order, and what is expected of it is told by one "
+                "threshold. Serve an objective with one threshold, such as min_cost with single_threshold: true."
+            )
         logged = load_logged_model(tracking.uri, registered.run_id)
         aliases = tuple(sorted(alias for alias, of in aliases_of(name).items() if of == version))
         loaded.append(
@@ -120,8 +129,11 @@ def retune_command(
     model: MonitoredModel, objective: Objective, base_rate: float, orders_per_day: float, tracking: TrackingConfig
 ) -> str:
     """The command line that moves the served threshold to another base rate."""
-    settings = {field.name: getattr(objective, field.name) for field in fields(objective) if field.name != "days"}
-    given = [f"--{name.replace('_', '-')} {value}" for name, value in settings.items()]
+    given = [
+        f"--{field.name.replace('_', '-')} {getattr(objective, field.name)}"
+        for field in fields(objective)
+        if field.name not in _NOT_ASKED and getattr(objective, field.name) != field.default
+    ]
     return " ".join(
         [
             f"python jobs/retune.py --run {model.run_id} --objective {objective.key}", *given,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,13 +14,14 @@ from support.orders_to_score import NUMERIC, bundle
 from benchmarks.shifted_days import BASE_RATE, COSTS, THRESHOLD, Model, Orders, label_shifted, raw_scores, unshifted
 from imbalance_spark.comparison.retune import retune
 from imbalance_spark.core.columns import TEST, VALIDATION
+from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.page_style import page_style
 from imbalance_spark.metrics.buckets import BUCKETS
 from imbalance_spark.monitoring.cells import GRID
 from imbalance_spark.monitoring.config import AlarmsConfig, MonitoringConfig
 from imbalance_spark.monitoring.expected import expected
 from imbalance_spark.monitoring.label_shift import estimate_shift
-from imbalance_spark.monitoring.models import MonitoredModel, retune_command
+from imbalance_spark.monitoring.models import MonitoredModel, load_models, retune_command
 from imbalance_spark.monitoring.page import monitor_page
 from imbalance_spark.monitoring.report import (
     MonitorReport,
@@ -33,6 +35,7 @@ from imbalance_spark.scoring.boosters import gain_shares
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.threshold.class_rules import ClassThresholds
 from imbalance_spark.threshold.objectives import MinCost
+from imbalance_spark.threshold.order_costs import OrderRule
 from imbalance_spark.tracking.config import TrackingConfig
 
 OBJECTIVE = MinCost(fn=COSTS.fn, fp=COSTS.fp)
@@ -175,12 +178,23 @@ def test_a_model_moved_to_a_base_rate_expects_it(model: MonitoredModel) -> None:
     assert moved.reference.labelled.cells.mean == pytest.approx(0.02, rel=0.1)  # calibrated on other rows
 
 
-def test_the_command_names_every_setting_and_no_secret(model: MonitoredModel) -> None:
+def test_the_command_names_every_setting_but_defaults_and_no_secret(model: MonitoredModel) -> None:
     tracking = TrackingConfig(uri="https://user:secret@mlflow.internal", registered_model="orders")
     assert retune_command(model, OBJECTIVE, 0.0123456, 812.0, tracking) == (
         "python jobs/retune.py --run abc --objective min_cost --fn 20.0 --fp 1.0 --base-rate 0.0123456 "
         "--orders-per-day 812 --tracking-uri https://***@mlflow.internal --register orders --alias champion"
     )
+    gained = retune_command(model, MinCost(fn=20, fp=1, tp=-2.5, single_threshold=True), 0.01, 812.0, tracking)
+    assert "--objective min_cost --fn 20 --fp 1 --tp -2.5 --base-rate" in gained
+
+
+def test_a_model_that_decides_order_by_order_is_refused(model: MonitoredModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    rule = OrderRule(costs=MinCost(fn="amount", fp=1).costs, column="amount", threshold=0.1)
+    by_order = replace(model.bundle, rules={"by_amount": rule}, serve_objective="by_amount")
+    found = SimpleNamespace(bundle=by_order, label="orders/3")
+    monkeypatch.setattr("imbalance_spark.monitoring.models.load_registered_model", lambda *_: found)
+    with pytest.raises(ConfigError, match="orders/3 decides order by order"):
+        load_models(TrackingConfig(registered_model="orders"), ["3"])
 
 
 def test_the_share_of_gain_is_by_feature_and_sums_to_one() -> None:
