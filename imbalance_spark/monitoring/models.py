@@ -108,7 +108,7 @@ def load_models(tracking: TrackingConfig, versions: Sequence[str]) -> list[Monit
             raise ConfigError(f"monitoring: {registered.label} has {registered.bundle.targets} classes, it takes two.")
         if registered.bundle.order_rule is not None:
             raise ConfigError(
-                f"monitoring: {registered.label} decides order by order, and what is expected of it is told by one "
+                f"monitoring: {registered.label} decides order by order, and estimates without labels know one "
                 "threshold. Serve an objective with one threshold, such as min_cost with single_threshold: true."
             )
         logged = load_logged_model(tracking.uri, registered.run_id)
