@@ -45,6 +45,19 @@ def col(name: str) -> Column:
     return F.col(quoted(name))
 
 
+_ONLY_BY_MAPPING = frozenset(" ,;{}()\n\t=")
+"""Characters that Delta takes in a column's name only where it maps names to its own."""
+
+
+def delta_options(names: Collection[str]) -> dict[str, str]:
+    """Options for a new Delta table of these columns: a mapping of their names, if Delta refuses one otherwise.
+
+    Readers of such a table need column mapping (reader version 2), so that other tables do without.
+    """
+    is_needed = any(_ONLY_BY_MAPPING & set(name) for name in names)
+    return {"delta.columnMapping.mode": "name"} if is_needed else {}
+
+
 def require_columns(frame: DataFrame, needed: Collection[str], stage: str) -> None:
     """Raise `MissingColumnsError`, naming every needed column that the frame lacks."""
     if missing := set(needed) - set(frame.columns):

@@ -13,7 +13,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from imbalance_spark.core.columns import col
+from imbalance_spark.core.columns import col, delta_options
 from imbalance_spark.core.errors import PinDamagedError, RunConflictError
 from imbalance_spark.core.files import Folder
 from imbalance_spark.core.masking import masked_settings
@@ -186,6 +186,7 @@ class Run:
             .option("txnAppId", f"{self.run_id}/{step}")
             .option("txnVersion", 1)
             .option("userMetadata", f"{self.run_id}/{step}/{self.config_hash}")
+            .options(**delta_options(frame.columns))
             .save(path)
         )
 

@@ -1,5 +1,6 @@
 """Read an order log: Delta at a pinned version, Parquet or CSV, by path or by table name."""
 
+import re
 from dataclasses import dataclass
 from itertools import islice
 from typing import NoReturn
@@ -8,11 +9,12 @@ from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from imbalance_spark.core.errors import ConfigError, DataContractError, nearest
-from imbalance_spark.core.files import files_of
+from imbalance_spark.core.errors import ConfigError, DataContractError, PinDamagedError, nearest
+from imbalance_spark.core.files import Folder, files_of
 from imbalance_spark.orders.config import SourceConfig
 
 _WHERE = "orders.source"
+_COMMIT = re.compile(r"(\d{20})\.(?:json|crc)")
 _LOSSY_SETTINGS = ("spark.sql.files.ignoreMissingFiles", "spark.sql.files.ignoreCorruptFiles")
 
 
@@ -100,11 +102,30 @@ def _from_path(spark: SparkSession, source: SourceConfig, path: str) -> SourceOr
     if source.format == "delta":
         if not is_delta:
             _refuse_format(path, "delta", *_looks_like(names))
+        _refuse_damaged_log(spark, path)
         return _delta(spark, source, path)
     if source.format == "csv" and _looks_like(names)[1] == "parquet":
         _refuse_format(path, "csv", *_looks_like(names))
     frame = _read_csv(spark, path) if source.format == "csv" else _read_parquet(spark, path, names)
     return SourceOrders(frame=frame, description=f"{source.format} {path}", location=path, format=source.format)
+
+
+def _refuse_damaged_log(spark: SparkSession, path: str) -> None:
+    """Refuse a log with an empty commit or without its latest one, which Delta itself reads as a smaller table."""
+    sizes = Folder(spark, f"{path.rstrip('/')}/_delta_log").sizes_below()
+    versions = {name: int(match[1]) for name in sizes if (match := _COMMIT.fullmatch(name))}
+    problems = [f"{name} is empty" for name in versions if name.endswith(".json") and sizes[name] == 0]
+    latest = max((version for name, version in versions.items() if name.endswith(".json")), default=None)
+    problems += [
+        f"{name} belongs to a commit that is not there"
+        for name, version in versions.items()
+        if name.endswith(".crc") and latest is not None and version > latest
+    ]
+    if problems:
+        raise PinDamagedError(
+            f"{_WHERE}.path: the log of the Delta table {path!r} is damaged: {', '.join(sorted(problems)[:5])}. Rows "
+            "would be missing without an error. Restore the files, or write the table again."
+        )
 
 
 def _read_csv(spark: SparkSession, path: str) -> DataFrame:

@@ -9,9 +9,9 @@ from pyspark.sql import types as T
 from imbalance_spark.core.columns import CLASS_WEIGHT, IS_EARLY_STOPPING, SAMPLING_WEIGHT, SPLIT, taken_columns
 from imbalance_spark.core.errors import DataContractError, nearest
 from imbalance_spark.core.hashing import check_key
+from imbalance_spark.core.text import LONGEST_NAME, is_plain
 from imbalance_spark.orders.config import OrdersConfig
 
-_REFUSED_BY_DELTA = " ,;{}()\n\t="
 _RESERVED = (SPLIT, SAMPLING_WEIGHT, CLASS_WEIGHT, IS_EARLY_STOPPING)
 _MOST_NAMES = 20
 _LONGEST_TYPE = 60
@@ -38,7 +38,7 @@ def check_orders(frame: DataFrame, config: OrdersConfig) -> None:
     Raises:
         DataContractError: all problems at once. A column that a role names is absent; a feature,
             key, group, time, amount, weight or label has a type that its role does not accept; two
-            column names look the same; Delta refuses a name; a name is reserved.
+            column names look the same; a name hides something, or is reserved.
     """
     names = frame.columns
     problems = [
@@ -63,7 +63,7 @@ def check_features(
 
     Raises:
         DataContractError: all problems at once. A feature is absent or has another type; two column names look the
-            same; Delta refuses a name; a column that scoring adds exists already.
+            same; a name hides something; a column that scoring adds exists already.
     """
     problems = [*_spelling_problems(frame.columns), *_missing_features(frame, (*numeric, *categorical))]
     kinds = (("numbers", numeric, _NUMERIC), ("categories (integer, string or boolean)", categorical, _CATEGORICAL))
@@ -115,10 +115,10 @@ def _spelling_problems(names: list[str]) -> Iterator[str]:
                 f"orders: columns {[ascii(name) for name in alike]} differ only in letter case, spelling of accents "
                 "or invisible characters. Rename or drop all but one."
             )
-    if refused := [name for name in names if set(name) & set(_REFUSED_BY_DELTA) or not name]:
+    if refused := [ascii(name[:40]) for name in names if not is_plain(name) or not name.strip()]:
         yield (
-            f"orders: Delta refuses column names that are empty or contain a space, tab, newline or one of "
-            f",;{{}}()=, such as {_listed(refused)}. Rename them upstream, or drop them."
+            f"orders: columns {', '.join(refused[:_MOST_NAMES])} have names that are empty, longer than "
+            f"{LONGEST_NAME:,} characters, or have control characters or marks of direction. Rename or drop them."
         )
 
 

@@ -56,12 +56,15 @@ def score_orders(orders: DataFrame, bundle: ModelBundle, *, model_version: str, 
     rule = bundle.order_rule
     amount = [] if rule is None else [col(rule.column).cast("double")]
     named = [value.alias(f"_feature_{i}") for i, value in enumerate([*features, *amount])]
-    rows = orders.select(*named, *[col(name) for name in orders.columns])
+    # By position: `mapInArrow` looks names up as they are, so that one with a dot or a backtick is another column.
+    passed = [col(name).alias(f"_column_{i}") for i, name in enumerate(orders.columns)]
+    rows = orders.select(*named, *passed)
     # The plan is lazy and may run long after this call: the model lives as long as the frame does.
     model = orders.sparkSession.sparkContext.broadcast(bundle)
     scored = rows.mapInArrow(_score_partition(model, len(features)), _scored_schema(orders, bundle))
     return scored.select(
-        "*",
+        *[F.col(f"_column_{i}").alias(name) for i, name in enumerate(orders.columns)],
+        *[col(name) for name in scored.columns[len(passed) :]],
         *_decision_columns(bundle),
         F.lit(model_version).alias("model_version"),
         F.lit(scored_at).alias("scored_at"),
@@ -75,7 +78,11 @@ def _scored_schema(orders: DataFrame, bundle: ModelBundle) -> T.StructType:
     if bundle.order_rule is not None:
         fields.append(T.StructField(DECISION, T.LongType()))
         fields += [T.StructField(name, T.DoubleType()) for name in (THRESHOLD, EXPECTED_COST)]
-    return T.StructType([*orders.schema.fields, *fields])
+    passed = [
+        T.StructField(f"_column_{i}", field.dataType, field.nullable, field.metadata)
+        for i, field in enumerate(orders.schema.fields)
+    ]
+    return T.StructType([*passed, *fields])
 
 
 def _decision_columns(bundle: ModelBundle) -> list[Column]:

@@ -18,6 +18,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from imbalance_spark.core.columns import delta_options
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.core.files import Folder
 from imbalance_spark.core.masking import masked_uri
@@ -199,11 +200,13 @@ def write_once(rows: DataFrame, output: str, batch: Batch, note: Mapping[str, An
     """
     for attempt in range(1, _ATTEMPTS + 1):
         check_output(rows, output)
+        new = {} if DeltaTable.isDeltaTable(rows.sparkSession, output) else delta_options(rows.columns)
         try:
             (
                 rows.write.format("delta")
                 .mode("append")
                 .option("mergeSchema", True)  # a table may lack `STAMPS` or `CONTROL_COLUMNS`, see below
+                .options(**new)
                 .option("txnAppId", batch.identity)
                 .option("txnVersion", 1)
                 .option("userMetadata", json.dumps({"batch": batch.identity, **asdict(batch), **(note or {})}))

@@ -2,6 +2,7 @@
 
 import dataclasses
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,9 @@ from pyspark.sql import functions as F
 from support.orders_to_score import CATEGORICAL, COUNTRIES, NUMERIC, STORES, as_table, bundle, orders
 
 from imbalance_spark.calibration import PriorCorrection
+from imbalance_spark.core.columns import col, delta_options
 from imbalance_spark.core.errors import DataContractError
+from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.model_inputs import feature_column
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.score_orders import added_columns, score_orders
@@ -157,6 +160,30 @@ def test_an_amount_beyond_any_number_is_refused_in_memory_and_on_the_cluster(
         Scorer(model).score(frame)
     with pytest.raises(PythonException, match="infinite or beyond float32"):
         scored(as_table(spark, frame), model).collect()
+
+
+@pytest.mark.parametrize("format", ["parquet", "csv", "delta"])
+def test_any_name_of_a_column_is_scored_and_kept(
+    spark: SparkSession, model: ModelBundle, tmp_path: Path, format: str
+) -> None:
+    odd = ("n" * 300, 'amount "€" (gross)\' OR 1=1 --', "клиент.id", "国 `c`", "=cmd()<script>[0], {1};")
+    named = dict(zip((*NUMERIC, *CATEGORICAL), odd, strict=True))
+    hostile = dataclasses.replace(
+        model,
+        numeric=tuple(named[name] for name in NUMERIC),
+        categorical=tuple(named[name] for name in CATEGORICAL),
+        categories=CategoryEncoding(values={named[name]: of for name, of in model.categories.values.items()}),
+    )
+    frame = orders(40)
+    plain = as_table(spark, frame)
+    table = plain.select(*[col(name).alias(named.get(name, name)) for name in plain.columns]).coalesce(1)
+    found = scored(table, hostile)
+    assert found.columns == [*table.columns, *added_columns(model)]
+    found.write.format(format).options(header=True, **delta_options(found.columns)).save(f"{tmp_path}/scored")
+    back = spark.read.format(format).options(header=True).load(f"{tmp_path}/scored")
+    assert back.columns == found.columns
+    probabilities = [float(row["probability"]) for row in back.orderBy(back["order_id"].cast("int")).collect()]
+    assert probabilities == Scorer(model).score(frame)["probability"].tolist()
 
 
 def test_names_of_the_models_inputs_are_free_for_the_orders(spark: SparkSession, model: ModelBundle) -> None:
