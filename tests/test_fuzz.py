@@ -1,6 +1,7 @@
 """Files and arguments of any content: each is read, or refused in a sentence with its exit code, never with 1.
 
-A corpus of valid inputs is mutated, and hypothesis makes up others. `IMBALANCE_SPARK_FUZZ=10` tries ten times as many.
+A corpus of valid inputs is mutated 100,000 times, and hypothesis makes up others. `IMBALANCE_SPARK_FUZZ=10` tries ten
+times as many.
 """
 
 import contextlib
@@ -22,12 +23,21 @@ from imbalance_spark.cli.arguments import parser
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.config.yaml_file import parse, parse_yaml, read_yaml
 from imbalance_spark.core.errors import ImbalanceSparkError
+from imbalance_spark.core.files import Folder
+from imbalance_spark.core.run import Run
+from imbalance_spark.core.run_status import end_status, read_state
 from imbalance_spark.core.spark_errors import describe
 from imbalance_spark.scoring.bundle import ModelBundle
-from imbalance_spark.scoring.bundle_files import DECISION, DESCRIPTION, MANIFEST, manifest_of
+from imbalance_spark.scoring.bundle_files import DECISION, DESCRIPTION, MANIFEST, manifest_of, read_parts
+from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from jobs import diagnose, doctor, generate_orders, retune, score, train
 
 FUZZ = int(os.environ.get("IMBALANCE_SPARK_FUZZ", "1"))
+TRIES = {
+    "text of a config": 420, "line of a config": 6_000, "value of a config": 16_000, "file of a bundle": 600,
+    "record of a bundle": 20_000, "counts": 2_000, "entry of the step log": 35_000, "status": 20_000, "arguments": 360,
+}  # fmt: skip
+"""Cheap inputs are tried more often, so that all together take half a minute."""
 ROOT = Path(__file__).resolve().parents[1]
 FORMATS = ROOT / "tests/scoring/formats"
 CONFIGS = [file.read_text("utf-8") for file in sorted((ROOT / "conf").glob("*.yaml"))]
@@ -72,17 +82,15 @@ def mutated_text(draw: random.Random, text: str) -> str:
 
 
 def mutated(draw: random.Random, record: Any) -> Any:
-    """The record with a value at one place replaced, a key removed, or a key added."""
-    changed = copy.deepcopy(record)
-    place, path = changed, 0
-    while isinstance(place, dict | list) and place and path < 12:
-        keys = list(place) if isinstance(place, dict) else range(len(place))
-        key = draw.choice(list(keys)[:50])
-        path += 1
-        if draw.random() < 0.35 or not isinstance(place[key], dict | list) or not place[key]:
+    """The record with a value at one place replaced, a key removed, or a key added; the rest is shared, not copied."""
+    changed = place = copy.copy(record)
+    while isinstance(place, dict | list) and place:
+        key = draw.choice(list(place)) if isinstance(place, dict) else draw.randrange(min(len(place), 50))
+        inner = place[key]
+        if draw.random() < 0.35 or not isinstance(inner, dict | list) or not inner:
             _change(draw, place, key)
             break
-        place = place[key]
+        place[key] = place = copy.copy(inner)
     return changed
 
 
@@ -99,7 +107,17 @@ def _change(draw: random.Random, place: Any, key: Any) -> None:
 @pytest.mark.parametrize("start", range(len(CONFIGS)))
 def test_no_text_of_a_config_is_an_unexpected_error(start: int) -> None:
     draw, text = random.Random(start), CONFIGS[start]
-    found = {outcome(lambda: parse_yaml(mutated_text(draw, text), "c.yaml")) for _ in range(150 * FUZZ)}
+    tries = TRIES["text of a config"] * FUZZ // len(CONFIGS)
+    found = {outcome(lambda: parse_yaml(mutated_text(draw, text), "c.yaml")) for _ in range(tries)}
+    assert found == {"read", "2"}
+
+
+def test_no_line_of_a_config_is_an_unexpected_error() -> None:
+    draw, lines = random.Random(6), [line for text in CONFIGS for line in text.splitlines()]
+    found = {
+        outcome(lambda: parse_yaml(mutated_text(draw, draw.choice(lines)), "c.yaml"))
+        for _ in range(TRIES["line of a config"] * FUZZ)
+    }
     assert found == {"read", "2"}
 
 
@@ -110,7 +128,7 @@ def test_no_value_in_a_config_is_an_unexpected_error() -> None:
     as_tuples = [json.loads(json.dumps(record)) for record in runs]
     found = {
         outcome(lambda: parse(_with_tuples(mutated(draw, draw.choice(as_tuples))), RunConfig, "c.yaml"))
-        for _ in range(6_000 * FUZZ)
+        for _ in range(TRIES["value of a config"] * FUZZ)
     }
     assert found == {"read", "2"}
 
@@ -136,25 +154,108 @@ def test_any_file_and_any_override_is_read_or_refused(tmp_path: Path, content: b
     outcome(lambda: read_yaml(str(file), overrides))
 
 
+@pytest.mark.parametrize("name", ["counts_two_classes.json", "counts_three_classes.json"])
+def test_no_counts_are_an_unexpected_error(name: str) -> None:
+    draw, record = random.Random(2), _coarsened(json.loads((FORMATS / name).read_text("utf-8")))
+    assert outcome(lambda: HeldOutCounts.from_records(record)) == "read"
+    tries = TRIES["counts"] * FUZZ // 2
+    found = {outcome(lambda: HeldOutCounts.from_records(mutated(draw, record))) for _ in range(tries)}
+    assert found - {"2"} == {"read", "3"}
+
+
+def _coarsened(record: Any) -> Any:
+    """The record on a grid of 64 bins, whose tables are made at once, with a few numbers of each long list."""
+    if isinstance(record, dict):
+        coarse = {name: _coarsened(value) for name, value in record.items()}
+        return coarse | {"grid": {"bins": 64, "bound": 20.0}} if "grid" in record else coarse
+    if isinstance(record, list) and all(isinstance(value, int | float) for value in record):
+        return [value % 64 if isinstance(value, int) else value for value in record[:20]]
+    return [_coarsened(value) for value in record] if isinstance(record, list) else record
+
+
 @pytest.mark.parametrize("name", ["bundle_2", "bundle_3"])
-def test_no_model_bundle_is_an_unexpected_error(name: str, tmp_path: Path) -> None:
+def test_no_file_of_a_bundle_is_an_unexpected_error(name: str, tmp_path: Path) -> None:
     draw, source = random.Random(3), FORMATS / name
     shutil.copytree(source, tmp_path / name)
     parts = {part: (source / part).read_bytes() for part in ("model.ubj", DESCRIPTION, DECISION)}
-    described = {part: json.loads(parts[part]) for part in (DESCRIPTION, DECISION)}
     found = set()
-    for number in range(250 * FUZZ):
-        part = draw.choice((DESCRIPTION, DECISION))
-        content = json.dumps(mutated(draw, described[part])).encode()
-        if number % 3 == 0:
-            content = mutated_text(draw, parts[part].decode()).encode("utf-8", "surrogatepass")
+    for _ in range(TRIES["file of a bundle"] * FUZZ // 2):
+        part = draw.choice((DESCRIPTION, DECISION, MANIFEST))
+        content = mutated_text(draw, (source / part).read_text("utf-8")).encode("utf-8", "surrogatepass")
         (tmp_path / name / part).write_bytes(content)
-        # A manifest that fits, so that the content itself is read.
-        manifest = manifest_of({**parts, part: content})
-        (tmp_path / name / MANIFEST).write_text(json.dumps(manifest), "utf-8")
+        if part != MANIFEST:  # one that fits, so that the content itself is read
+            manifest = manifest_of({**parts, part: content})
+            (tmp_path / name / MANIFEST).write_text(json.dumps(manifest), "utf-8")
         found.add(outcome(lambda: ModelBundle.load(str(tmp_path / name))))
-        (tmp_path / name / part).write_bytes(parts[part])
+        shutil.copytree(source, tmp_path / name, dirs_exist_ok=True)
+    assert found == {"read", "3"}
+
+
+@pytest.mark.parametrize("name", ["bundle_2", "bundle_3"])
+def test_no_record_of_a_bundle_is_an_unexpected_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw, (model, *described) = random.Random(5), read_parts(str(FORMATS / name))
+    parts = [list(described)]
+    monkeypatch.setattr("imbalance_spark.scoring.bundle.read_parts", lambda _folder: (model, *parts[0]))
+    found = set()
+    for _ in range(TRIES["record of a bundle"] * FUZZ // 2):
+        parts[0] = list(described)
+        number = draw.randrange(2)
+        parts[0][number] = mutated(draw, described[number])
+        found.add(outcome(lambda: ModelBundle.load("unread")))
     assert found == {"read", "2", "3"}
+
+
+class FilesInMemory(Folder):
+    """A folder with one file, whatever it is called."""
+
+    content = b""
+
+    def read_bytes(self, name: str) -> bytes:
+        return self.content
+
+    def write_bytes(self, name: str, content: bytes) -> None:
+        """Nothing is kept."""
+
+
+@pytest.fixture
+def folder() -> FilesInMemory:
+    return FilesInMemory(None, "memory")  # type: ignore[arg-type]  # no file of it is on a disk
+
+
+def damaged(draw: random.Random, record: Any) -> bytes:
+    """A JSON file with another value somewhere, other characters, or other bytes."""
+    text = json.dumps(mutated(draw, record))
+    kind = draw.randrange(4)
+    if kind == 0:
+        return mutated_text(draw, text).encode("utf-8", "surrogatepass")
+    content = text.encode()
+    return content if kind < 3 else content[: draw.randrange(len(content))] + draw.randbytes(draw.randrange(9))
+
+
+def test_no_entry_of_the_step_log_is_an_unexpected_error(folder: FilesInMemory) -> None:
+    draw, run = random.Random(7), Run(spark=folder.spark, folder=folder, run_id="r", config_hash="c")
+    pin = {"step": "split", "path": "p", "version": 0, "rows": 5, "fingerprint": 7, "table_id": "t"}
+    entry = {"run": "r", "step": "split", "config_hash": "c", "output": pin}
+    found = set()
+    for _ in range(TRIES["entry of the step log"] * FUZZ):
+        folder.content = damaged(draw, entry)
+        found.add(outcome(lambda: run.is_done("split") and run.pin("split")))
+    assert found <= {"read", "3"}
+    assert "read" in found
+
+
+def test_no_status_is_an_unexpected_error(folder: FilesInMemory) -> None:
+    draw, record = random.Random(8), {"run_id": "r", "state": "running", "error": None}
+    found = set()
+    for _ in range(TRIES["status"] * FUZZ):
+        folder.content = damaged(draw, record)
+        found.add(read_state(folder))
+        end_status(folder, "r", None)
+    assert found == {"running", None}
+
+
+def test_a_hundred_thousand_inputs_are_tried() -> None:
+    assert sum(TRIES.values()) >= 100_000
 
 
 OPTIONS = (
@@ -180,7 +281,7 @@ def test_no_argument_is_an_unexpected_error(
     draw = random.Random(4)
     with parsing_alone(monkeypatch):
         for job in (diagnose, doctor, generate_orders, retune, score, train):
-            for _ in range(60 * FUZZ):
+            for _ in range(TRIES["arguments"] * FUZZ // 6):
                 argv = [draw.choice(draw.choice((OPTIONS, ARGUMENTS))) for _ in range(draw.randint(0, 7))]
                 assert outcome(lambda: job.main(argv)) in ("read", "0", "2")  # noqa: B023  # called at once
             capsys.readouterr()

@@ -17,6 +17,7 @@ from imbalance_spark.core.columns import col, delta_options
 from imbalance_spark.core.errors import PinDamagedError, RunConflictError
 from imbalance_spark.core.files import Folder
 from imbalance_spark.core.masking import masked_settings
+from imbalance_spark.core.records import reading
 from imbalance_spark.core.run_lock import claim, require_lock
 from imbalance_spark.core.run_status import end_status, write_status
 from imbalance_spark.core.version import __version__
@@ -129,7 +130,8 @@ class Run:
 
     def pin(self, step: str) -> TablePin:
         """The logged version, rows and fingerprint of a table step."""
-        return TablePin(**self.read_document(step))
+        with reading(f"run {self.run_id!r}, the entry of step {step!r} in the step log", "Start a new run_id."):
+            return TablePin(**self.read_document(step))
 
     def document(self, step: str, build: Callable[[], Any]) -> Any:
         """The step's JSON-able result, computed by `build` unless the step is finished."""

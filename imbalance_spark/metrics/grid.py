@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -89,15 +89,9 @@ class LogitGrid:
         coarse, fine = self._edge_tables
         return np.asarray(coarse[edge >> 8] * fine[edge & (_STRIDE - 1)], dtype=np.float64)
 
-    @cached_property
+    @property
     def _edge_tables(self) -> tuple[FloatArray, FloatArray]:
-        """Odds of every 256th edge and the factors in between, correctly rounded, so the same on every machine."""
-        with localcontext(prec=40):
-            width, bound = 2 * Decimal(self.bound) / self.bins, Decimal(self.bound)
-            steps = range(math.ceil(self.bins / _STRIDE) + 1)
-            coarse = [float((width * (_STRIDE * step) - bound).exp()) for step in steps]
-            fine = [float((width * step).exp()) for step in range(_STRIDE)]
-        return np.array(coarse), np.array(fine)
+        return _edge_tables(self.bins, self.bound)
 
     @cached_property
     def _lowest(self) -> FloatArray:
@@ -109,6 +103,17 @@ class LogitGrid:
         while np.any(above := _odds(np.nextafter(score, 0.0)) >= edge_odds):
             score[above] = np.nextafter(score[above], 0.0)
         return np.concatenate([[0.0], score])
+
+
+@lru_cache(maxsize=16)  # each model's counts have grids of their own, of two or three kinds
+def _edge_tables(bins: int, bound: float) -> tuple[FloatArray, FloatArray]:
+    """Odds of every 256th edge and the factors in between, correctly rounded, so the same on every machine."""
+    with localcontext(prec=40):
+        width, below = 2 * Decimal(bound) / bins, Decimal(bound)
+        steps = range(math.ceil(bins / _STRIDE) + 1)
+        coarse = [float((width * (_STRIDE * step) - below).exp()) for step in steps]
+        fine = [float((width * step).exp()) for step in range(_STRIDE)]
+    return np.array(coarse), np.array(fine)
 
 
 def _odds(score: FloatArray) -> FloatArray:
