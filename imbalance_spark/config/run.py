@@ -137,7 +137,10 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        problems = repeated("strategies", [strategy.name for strategy in self.strategies])
+        names = [strategy.name for strategy in self.strategies]
+        problems = repeated("strategies", names) or repeated(
+            "strategies (ignoring letter case, as file systems may)", [name.lower() for name in names]
+        )
         if self.split.by == "group" and self.orders.group is None:
             problems.append("split.by is group, but orders.group names no column")
         if self.split.by == "time" and self.orders.time is None:

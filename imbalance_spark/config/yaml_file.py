@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from imbalance_spark.core.errors import ConfigError, nearest
 from imbalance_spark.core.masking import SECRET_NAME, masked_settings
 from imbalance_spark.core.section import Section
+from imbalance_spark.core.version import __version__
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -142,12 +143,16 @@ def dump(config: Section) -> dict[str, Any]:
 
 
 def config_hash(config: Section) -> str:
-    """A hash of all settings that affect the result, defaults included, whatever the order of keys.
+    """A hash of the code's version and all settings that affect the result, defaults included, in any order of keys.
 
-    Timeouts, retry counts and what is monitored later are left out: a run may be resumed with others.
+    Timeouts, retry counts, what is monitored later, and the memory, cores and places of Spark are left out: a run may
+    be resumed with others.
     """
     asked = config.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT)
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    if "spark" in asked:
+        settings = asked["spark"]["settings"]
+        asked["spark"] = {name: value for name, value in settings.items() if name.startswith("spark.sql.")}
+    return hashlib.sha256(json.dumps([__version__, asked], sort_keys=True).encode()).hexdigest()
 
 
 def _read(path: str) -> str:

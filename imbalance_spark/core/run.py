@@ -258,6 +258,11 @@ def _sha256_of(output: Any) -> str:
 
 def count_fingerprint(frame: DataFrame) -> tuple[int, int]:
     """Number of rows and sum of their 31-bit hashes; one scan. Neither depends on the order of rows."""
-    row_hash = F.pmod(F.xxhash64(*[col(name) for name in frame.columns]), F.lit(1 << 31))
+    # Spark hashes no maps.
+    values = [
+        F.to_json(col(field.name)) if "map<" in field.dataType.simpleString() else col(field.name)
+        for field in frame.schema.fields
+    ]
+    row_hash = F.pmod(F.xxhash64(*values), F.lit(1 << 31))
     found = frame.agg(F.count(F.lit(1)).alias("rows"), F.sum(row_hash).alias("fingerprint")).first()
     return (int(found["rows"]), int(found["fingerprint"] or 0)) if found else (0, 0)

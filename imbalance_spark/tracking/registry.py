@@ -18,6 +18,7 @@ from imbalance_spark.tracking.store import NOT_FOUND, refuse_absent_file, short_
 _ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@]+))")
 
 CHAMPION, CHALLENGER = "champion", "challenger"
+_REPLACED = "replaced_version"
 SPLIT_RECORD = "split.json"
 """Of a job's parent run: how its orders were split."""
 
@@ -103,8 +104,17 @@ def register_bundle(
             f"{bundle.sha256}, then retune again."
         )
     if alias is not None:
-        client.set_registered_model_alias(name, alias, model.version)
+        _move_alias(client, model, alias)
     return model
+
+
+def _move_alias(client: MlflowClient, model: RegisteredVersion, alias: str) -> None:
+    """Give a version an alias; a champion that it replaces is noted on it, so that it can be restored."""
+    with store_alone(mlflow.get_tracking_uri()):
+        present = champion_of(model.name) if alias == CHAMPION else None
+        if present is not None and present.version != model.version:
+            client.set_model_version_tag(model.name, model.version, _REPLACED, present.version)
+        client.set_registered_model_alias(model.name, alias, model.version)
 
 
 def champion_of(name: str) -> RegisteredVersion | None:
@@ -160,7 +170,7 @@ def promote(name: str, version: str, against: str | None, reason: str) -> Regist
         if present is not None and present.version not in (against, version):
             return challenge(name, version, _moved(present))
         if against is not None:
-            MlflowClient().set_model_version_tag(name, version, "replaced_version", against)
+            MlflowClient().set_model_version_tag(name, version, _REPLACED, against)
         promoted = _give_alias(MlflowClient(), name, version, CHAMPION, reason)
         found = champion_of(name)
         return promoted if found is None or found.version == version else challenge(name, version, _moved(found))

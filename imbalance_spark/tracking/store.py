@@ -1,7 +1,7 @@
 """Access to the MLflow store: short waits, one process at a time, errors that say what to do."""
 
-import fcntl
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,7 +39,14 @@ def store_alone(uri: str) -> Iterator[None]:
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     with Path(f"{file}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(lock.fileno(), msvcrt.LK_LOCK, 1)  # tried for ten seconds; released with the file
+        else:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 

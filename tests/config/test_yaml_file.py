@@ -180,6 +180,23 @@ def test_dump_and_parse_are_inverse_and_hash_ignores_key_order(tmp_path: Path) -
     assert dump(config)["training"]["params"]["max_bin"] == 256
 
 
+def test_a_run_may_be_resumed_with_more_memory_but_not_by_another_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load(tmp_path, MINIMAL)
+    elsewhere = load(tmp_path, MINIMAL, "spark.master=local[8]", "spark.settings={spark.executor.memory: 9g}")
+    zoned = load(tmp_path, MINIMAL, "spark.settings={spark.sql.session.timeZone: Asia/Tokyo}")
+    assert config_hash(config) == config_hash(elsewhere) != config_hash(zoned)
+    before = config_hash(config)
+    monkeypatch.setattr("imbalance_spark.config.yaml_file.__version__", "0.0.1")
+    assert config_hash(config) != before
+
+
+def test_strategies_that_differ_in_letter_case_alone_are_refused(tmp_path: Path) -> None:
+    text = MINIMAL.replace("[none,", "[{kind: none, name: Plain}, {kind: none, name: plain},")
+    assert "strategies (ignoring letter case, as file systems may) named twice: ['plain']" in problem(tmp_path, text)
+
+
 def test_missing_file_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no file"):
         load_config(str(tmp_path / "absent.yaml"), RunConfig)

@@ -33,6 +33,13 @@ def test_a_table_written_before_its_ledger_entry_is_taken_over(spark: SparkSessi
     assert again.count() == 10
 
 
+def test_a_table_with_maps_is_a_step_as_any_other(spark: SparkSession, tmp_path: Path) -> None:
+    maps = spark.range(3).selectExpr("id", "map('a', id) counts", "array(map(id, 1)) nested")
+    assert open_run(spark, tmp_path).table("orders", lambda: maps).count() == 3
+    other = maps.selectExpr("id", "map('a', id + 1) counts", "nested")
+    assert count_fingerprint(other) != count_fingerprint(maps) == count_fingerprint(maps)
+
+
 def test_another_config_under_the_same_run_id_is_refused(spark: SparkSession, tmp_path: Path) -> None:
     open_run(spark, tmp_path)
     with pytest.raises(RunConflictError, match=r"'c1'.*'c2'"):

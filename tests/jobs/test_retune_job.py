@@ -164,7 +164,8 @@ def test_the_new_version_names_where_it_comes_from_and_no_alias_moves(logged: Lo
 
 def test_the_alias_that_is_asked_for_moves(logged: Logged) -> None:
     assert main(_argv(logged, *MIN_COST, "--alias", "champion")) == 0
-    assert MlflowClient().get_model_version_by_alias(NAME, "champion").version == 2
+    promoted = MlflowClient().get_model_version_by_alias(NAME, "champion")
+    assert (promoted.version, promoted.tags["replaced_version"]) == (2, "1")
 
 
 def test_run_again_it_registers_nothing_new(logged: Logged, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,8 +9,10 @@ from pyspark.sql import SparkSession
 
 from imbalance_spark.core.errors import SlotsUnavailableError, UnsupportedSparkError
 from imbalance_spark.core.spark_session import refuse_connect
+from imbalance_spark.core.version import __version__
 
-_PACKAGES = ("xgboost", "pandas", "pyarrow", "numpy")
+_PACKAGES = ("xgboost", "pandas", "pyarrow", "numpy", "scipy", "pydantic")
+"""What this package imports on executors."""
 
 
 def require_training_slots(spark: SparkSession, num_workers: int, *, slot_wait_s: float = 60.0) -> int:
@@ -71,7 +73,7 @@ def check_executors(spark: SparkSession) -> None:
             f"executors run another Python than the driver's {_python()}. "
             "Set PYSPARK_PYTHON to a Python of the same minor version that is there on every node."
         ) from None
-    expected = {"python": _python(), "imbalance_spark": "importable", **{name: version(name) for name in _PACKAGES}}
+    expected = {"python": _python(), "imbalance_spark": __version__, **{name: version(name) for name in _PACKAGES}}
     if problems := _differences(found, expected):
         raise UnsupportedSparkError.of_all(problems)
 
@@ -95,6 +97,7 @@ def _python() -> str:
 def _probe(packages: tuple[str, ...]) -> Callable[[Iterable[int]], Iterable[dict[str, str]]]:
     def look(_: Iterable[int]) -> Iterator[dict[str, str]]:
         # Imports are in here: an inner function travels by value, so it runs where this package is missing.
+        import importlib
         import importlib.metadata
         import importlib.util
         import sys
@@ -105,10 +108,15 @@ def _probe(packages: tuple[str, ...]) -> Callable[[Iterable[int]], Iterable[dict
             except importlib.metadata.PackageNotFoundError:
                 return "missing"
 
-        is_importable = importlib.util.find_spec("imbalance_spark") is not None
+        def own_version() -> str:
+            # Of the copy that is imported, which need not be the installed one.
+            if importlib.util.find_spec("imbalance_spark") is None:
+                return "missing"
+            return str(importlib.import_module("imbalance_spark.core.version").__version__)
+
         yield {
             "python": ".".join(map(str, sys.version_info[:2])),
-            "imbalance_spark": "importable" if is_importable else "missing",
+            "imbalance_spark": own_version(),
             **{name: version_of(name) for name in packages},
         }
 

@@ -72,18 +72,20 @@ def test_executors_like_the_driver_pass(spark: SparkSession) -> None:
 def test_each_difference_of_the_executors_is_named(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slots, "version", lambda name: "9.9" if name == "xgboost" else slots_version(name))
     monkeypatch.setattr(slots, "_python", lambda: "2.7")
+    monkeypatch.setattr(slots, "__version__", "0.0.1")
     with pytest.raises(UnsupportedSparkError) as refused:
         check_executors(spark)
     here = re.escape(".".join(map(str, sys.version_info[:2])))
     assert re.search(rf"python is {here} in 2 of 2 slots, the driver has 2\.7", str(refused.value))
+    assert re.search(r"imbalance_spark is \d\S+ in 2 of 2 slots, the driver has 0\.0\.1", str(refused.value))
     assert re.search(r"xgboost is \d\S+ in 2 of 2 slots, the driver has 9\.9", str(refused.value))
 
 
 def test_a_package_that_executors_lack_is_named() -> None:
-    found = [{"imbalance_spark": "missing", "pandas": "missing"}, {"imbalance_spark": "importable", "pandas": "2.3.3"}]
-    problems = slots._differences(found, {"imbalance_spark": "importable", "pandas": "2.3.3"})
+    found = [{"imbalance_spark": "missing", "pandas": "missing"}, {"imbalance_spark": "0.9", "pandas": "2.3.3"}]
+    problems = slots._differences(found, {"imbalance_spark": "0.9", "pandas": "2.3.3"})
     assert problems == [
-        "executors: imbalance_spark is missing in 1 of 2 slots, the driver has importable. "
+        "executors: imbalance_spark is missing in 1 of 2 slots, the driver has 0.9. "
         "Submit this package with --py-files.",
         "executors: pandas is missing in 1 of 2 slots, the driver has 2.3.3. "
         "Install the driver's version on every node.",
