@@ -1,15 +1,16 @@
-"""Score a table of orders with a registered model, once for each version of the table and of the model."""
+"""Score a table of orders with a registered model: once for each version of both, or only the orders that are new."""
 
 import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 from imbalance_spark.cli.arguments import set_up_logging, write_status
 from imbalance_spark.cli.exit_codes import run_job
@@ -19,7 +20,8 @@ from imbalance_spark.core.section import expanded
 from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.scoring.batch import PlannedBatch, plan_batch, score_batch
 from imbalance_spark.scoring.control_sample import ControlSample
-from imbalance_spark.scoring.scored_table import BatchOrders, ScoredBatch, read_batch
+from imbalance_spark.scoring.increments import score_increments
+from imbalance_spark.scoring.scored_table import Batch, BatchOrders, ScoredBatch, read_batch
 from imbalance_spark.tracking.registry import RegisteredModel, load_registered_model
 
 _ARGUMENTS = {
@@ -51,6 +53,12 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     source.add_argument("--input-table", metavar="NAME", help="the orders to score, as a Delta table of the catalog")
     parser.add_argument("--format", choices=("delta", "parquet", "csv"), default="delta", help="of --input (delta)")
     parser.add_argument("--input-version", type=int, metavar="N", help="of the Delta table (the latest)")
+    parser.add_argument(
+        "--incremental",
+        action="store_true",
+        help="score only what came since the last time: of a Delta table with a change data feed the rows that were "
+        "added or changed, else the files that are new",
+    )
     parser.add_argument("--output", type=expanded, required=True, metavar="PATH", help="Delta table of scored orders")
     parser.add_argument(
         "--quarantine", type=expanded, metavar="PATH", help="Delta table of rows set aside (OUTPUT_quarantined)"
@@ -79,6 +87,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.quarantine is None:
         args.quarantine = f"{args.output.rstrip('/')}_quarantined"
+    if args.incremental and args.dry_run:
+        parser.error("--dry-run plans a whole version of the orders; leave out --incremental")
     if not 0.0 <= args.max_quarantined <= 1.0:
         parser.error(f"--max-quarantined must be a share in [0, 1], got {args.max_quarantined:g}")
     if args.control_share is not None and not 0.0 < args.control_share <= 1.0:
@@ -98,31 +108,66 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
-    progress = Progress(("model", "read", "plan" if args.dry_run else "score"), quiet=args.json)
+    steps = ("score",) if args.incremental else ("read", "plan" if args.dry_run else "score")
+    progress = Progress(("model", *steps), quiet=args.json)
     with progress.step("model") as step:
         model = load_registered_model(args.tracking_uri, args.model)
         step.says(f"{model.label}, strategy {model.bundle.strategy}, {model.bundle.decides}")
     with spark_session(f"score {model.label}", args.master) as spark, _said_of_arguments():
+        if args.incremental:
+            return _score_increments(spark, args, model, progress)
         with progress.step("read") as step:
             orders = _read(spark, args, model)
             step.says(orders.description)
         if args.dry_run:
             return _plan(args, model, orders, progress)
         with progress.step("score") as step:
-            written = score_batch(
-                orders.frame,
-                model.bundle,
-                orders.batch,
-                output=args.output,
-                quarantine=args.quarantine,
-                max_quarantined=args.max_quarantined,
-                model_version=model.version,
-                scored_at=datetime.now(UTC),
-                control=_control(args),
-            )
+            written = _scorer(args, model)(orders.frame, orders.batch)
             step.says(_outcome(written))
     record = _record(args, orders, model, written)
     print(json.dumps(record) if args.json else f"{args.output}: {_outcome(written)}.")
+    return 0
+
+
+def _scorer(args: argparse.Namespace, model: RegisteredModel) -> Callable[[DataFrame, Batch], ScoredBatch]:
+    scored_at = datetime.now(UTC)
+
+    def score(orders: DataFrame, batch: Batch) -> ScoredBatch:
+        return score_batch(
+            orders,
+            model.bundle,
+            batch,
+            output=args.output,
+            quarantine=args.quarantine,
+            max_quarantined=args.max_quarantined,
+            model_version=model.version,
+            scored_at=scored_at,
+            control=_control(args),
+        )
+
+    return score
+
+
+def _score_increments(spark: SparkSession, args: argparse.Namespace, model: RegisteredModel, progress: Progress) -> int:
+    with progress.step("score") as step:
+        _check_source(args)
+        parts = score_increments(
+            spark, args.output, model.label, _scorer(args, model), path=args.input, table=args.input_table,
+            file_format=args.format, version=args.input_version,
+        )  # fmt: skip
+        new = [part for part in parts if part.is_new]
+        said = "; ".join(_outcome(part) for part in new) if new else "nothing added: no orders are new"
+        step.says(said)
+    quarantined = sum((Counter(part.quarantined or {}) for part in new), Counter[str]())
+    record = {
+        **_places(args, model),
+        "incremental": True,
+        "output_version": new[-1].version if new else None,
+        "rows": sum(part.rows or 0 for part in new),
+        "is_new": bool(new),
+        "quarantined": dict(quarantined),
+    }
+    print(json.dumps(record) if args.json else f"{args.output}: {said}.")
     return 0
 
 
@@ -149,15 +194,19 @@ def _lines(args: argparse.Namespace, planned: PlannedBatch) -> Iterator[str]:
 
 
 def _read(spark: SparkSession, args: argparse.Namespace, model: RegisteredModel) -> BatchOrders:
+    _check_source(args)
+    return read_batch(
+        spark, model.label, path=args.input, table=args.input_table, file_format=args.format, version=args.input_version
+    )
+
+
+def _check_source(args: argparse.Namespace) -> None:
     if args.input_table is not None and args.format != "delta":
         raise ConfigError(f"--format {args.format}: a table of the catalog has to be Delta. Give its files by --input.")
     if args.input_version is not None and args.format != "delta":
         raise ConfigError(f"--input-version: only Delta has versions, --format is {args.format}. Leave it out.")
     if args.input_version is not None and args.input_version < 0:
         raise ConfigError(f"--input-version must be 0 or more, got {args.input_version}.")
-    return read_batch(
-        spark, model.label, path=args.input, table=args.input_table, file_format=args.format, version=args.input_version
-    )
 
 
 def _control(args: argparse.Namespace) -> ControlSample | None:
@@ -179,7 +228,9 @@ def _record(
     args: argparse.Namespace, orders: BatchOrders, model: RegisteredModel, written: ScoredBatch
 ) -> dict[str, Any]:
     return {
-        **_asked(args, orders, model),
+        **_places(args, model),
+        "input": orders.location,
+        "input_version": orders.version,
         "output_version": written.version,
         "rows": written.rows,
         "is_new": written.is_new,
@@ -191,7 +242,9 @@ def _planned_record(
     args: argparse.Namespace, orders: BatchOrders, model: RegisteredModel, planned: PlannedBatch
 ) -> dict[str, Any]:
     return {
-        **_asked(args, orders, model),
+        **_places(args, model),
+        "input": orders.location,
+        "input_version": orders.version,
         "dry_run": True,
         "rows_read": planned.counted.rows,
         "rows": planned.rows,
@@ -201,13 +254,11 @@ def _planned_record(
     }
 
 
-def _asked(args: argparse.Namespace, orders: BatchOrders, model: RegisteredModel) -> dict[str, Any]:
+def _places(args: argparse.Namespace, model: RegisteredModel) -> dict[str, Any]:
     return {
         "model": model.name,
         "model_version": model.version,
         **_decision(model),
-        "input": orders.location,
-        "input_version": orders.version,
         "output": args.output,
         "quarantine": args.quarantine,
         "control_share": args.control_share,

@@ -14,6 +14,9 @@ from typing import Any, Literal
 from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
+_HIDDEN = re.compile(r"/(?:\.|_(?![^/]*=))")
+"""In a path: what Spark does not read, a name that begins with . or _, other than a partition's such as `_day=1`."""
+
 VOLUMES = "/Volumes"
 """Where Databricks mounts the volumes of Unity Catalog, on the driver and on every executor."""
 
@@ -146,6 +149,12 @@ class _LocalFiles(Files):
             return False
         return True
 
+    def below(self, path: str) -> Iterator[tuple[str, int, int]]:
+        # Hadoop starts a process for each file, and fails on one that is gone by then, such as a writer's own.
+        for file, size, time_ms in _local_files(self._plain(path)):
+            if not (file.name.startswith(".") and file.name.endswith(".crc")):
+                yield f"file:{file}", size, time_ms
+
     def replace(self, source: str, target: str) -> None:
         file = self._plain(target)
         self._plain(source).replace(file)
@@ -187,10 +196,7 @@ class _MountedFiles(_LocalFiles):
         return [item.name for item in self._plain(path).iterdir()] if self._plain(path).exists() else []
 
     def below(self, path: str) -> Iterator[tuple[str, int, int]]:
-        for folder, _, names in os.walk(self._plain(path)):
-            for name in names:
-                status = Path(folder, name).stat()
-                yield str(Path(folder, name)), status.st_size, status.st_mtime_ns // 1_000_000
+        return ((str(file), size, time_ms) for file, size, time_ms in _local_files(self._plain(path)))
 
     def _plain(self, path: str) -> Path:
         return _without_dbfs(path)
@@ -210,6 +216,17 @@ def files_of(spark: SparkSession, path: str) -> Files:
 
 def _without_dbfs(path: str) -> Path:
     return Path(path.removeprefix("dbfs:"))
+
+
+def _local_files(place: Path) -> Iterator[tuple[Path, int, int]]:
+    """A file, or the files of a folder, with size and modification time in milliseconds; not what is gone meanwhile."""
+    below = (Path(folder, name) for folder, _, names in os.walk(place, followlinks=True) for name in names)
+    for file in (place,) if place.is_file() else below:
+        try:
+            status = file.stat()
+        except FileNotFoundError:
+            continue
+        yield file, status.st_size, status.st_mtime_ns // 1_000_000
 
 
 def _checksum_of(file: Path) -> Path:
@@ -301,6 +318,12 @@ class Folder:
     def sizes_below(self) -> dict[str, int]:
         """Bytes of all files below, by their names without folders."""
         return {posixpath.basename(path): size for path, size, _ in self._files.below(self.path)}
+
+    def data_files(self) -> dict[str, int]:
+        """Bytes of the files that Spark reads below this folder, by path: those of no name that begins with . or _."""
+        start = len(self.full_path())
+        found = {path: size for path, size, _ in self._files.below(self.path)}
+        return {path: size for path, size in found.items() if not _HIDDEN.search(path[start:])}
 
     def listing_hash(self) -> str:
         """A hash of the paths, sizes and modification times of all files below, in any order."""

@@ -1,6 +1,7 @@
 """Read an order log: Delta at a pinned version, Parquet or CSV, by path or by table name."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import NoReturn
@@ -8,12 +9,14 @@ from typing import NoReturn
 from pyspark.errors import AnalysisException, PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
 from imbalance_spark.core.errors import ConfigError, DataContractError, PinDamagedError, nearest
 from imbalance_spark.core.files import Folder, files_of
 from imbalance_spark.orders.config import SourceConfig
 
 _WHERE = "orders.source"
+_GLOB = re.compile(r"[\[\]{}*?\\]")
 _COMMIT = re.compile(r"(\d{20})\.(?:json|crc)")
 _LOSSY_SETTINGS = ("spark.sql.files.ignoreMissingFiles", "spark.sql.files.ignoreCorruptFiles")
 
@@ -54,6 +57,28 @@ def read_orders(spark: SparkSession, source: SourceConfig) -> SourceOrders:
     if source.table is not None:
         return _from_table(spark, source, source.table)
     return _from_path(spark, source, str(source.path))
+
+
+def read_files(spark: SparkSession, source: SourceConfig, files: Sequence[str], schema: StructType | None) -> DataFrame:
+    """Some of the Parquet or CSV files of a source, with the columns that its folders name.
+
+    Args:
+        files: their paths.
+        schema: of CSV files; of Parquet files None.
+
+    Raises:
+        ConfigError: this Spark is set to skip missing or damaged files.
+    """
+    _refuse_lossy_reads(spark)
+    paths = [_GLOB.sub(r"\\\g<0>", path) for path in files]
+    reader = (
+        spark.read
+        if files_of(spark, str(source.path)).size(str(source.path))
+        else spark.read.option("basePath", source.path)
+    )
+    if source.format == "csv":
+        return reader.csv(paths, schema, header=True, enforceSchema=False, mode="FAILFAST")
+    return reader.parquet(*paths)
 
 
 def _refuse_lossy_reads(spark: SparkSession) -> None:

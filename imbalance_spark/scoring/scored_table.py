@@ -30,6 +30,9 @@ from imbalance_spark.scoring.control_sample import CONTROL_COLUMNS
 STAMPS = ("bundle_sha256", "batch")
 """What each scored row says besides `model_version` and `scored_at`: by which bundle, and in which batch."""
 
+INCREMENTS = "_increments"
+"""Folder in the table's own for what `score_increments` plans; Delta and its VACUUM leave such names alone."""
+
 _NAMED = ("state", "model")
 _MET_ANOTHER = (
     ConcurrentAppendException,
@@ -52,17 +55,22 @@ class Batch:
         state: which orders these are: of a Delta table its id and version, else a hash of its files.
         model: name and version in the registry, such as `orders/3`.
         bundle_sha256: `ModelBundle.sha256` of the model; `score_batch` sets it.
+        is_increment: whether the orders are what came since others, which one model scores, whichever it is.
     """
 
     location: str
     state: str
     model: str
     bundle_sha256: str = ""
+    is_increment: bool = False
 
     @property
     def identity(self) -> str:
-        """The same for the same orders and the same model, wherever the orders lie and whatever it is called."""
-        text = json.dumps([self.state, self.bundle_sha256])
+        """The same for the same orders and the same model, wherever the orders lie and whatever it is called.
+
+        That of an increment does not depend on the model: it is scored once, also if the champion moves meanwhile.
+        """
+        text = json.dumps([self.state] if self.is_increment else [self.state, self.bundle_sha256])
         return f"score/{hashlib.sha256(text.encode()).hexdigest()[:32]}"
 
 
@@ -236,7 +244,8 @@ def check_output(rows: DataFrame, output: str) -> None:
 def _refuse_other_files(spark: SparkSession, output: str) -> None:
     names = Folder(spark, output).names()
     # With a log that has no commit yet, the files are what a first write left when it was cut off.
-    others = [] if "_delta_log" in names else [name for name in names if not name.startswith("status.json")]
+    ours = ("status.json", INCREMENTS)
+    others = [] if "_delta_log" in names else [name for name in names if not name.startswith(ours)]
     if others:
         raise ConfigError(
             f"{output!r} is to be a Delta table and holds {len(others)} files or folders, but no Delta table. Name "

@@ -60,6 +60,15 @@ def test_all_files_below_a_folder_are_listed_with_size_and_time(files: Files, tm
     assert sorted(files.names(str(tmp_path))) == ["a", "two"]
 
 
+@pytest.mark.parametrize("kind", [_LocalFiles, _MountedFiles])
+def test_a_file_that_goes_while_others_are_listed_is_left_out(
+    spark: SparkSession, tmp_path: Path, kind: type[Files]
+) -> None:
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "there").write_text("1", "utf-8")
+    assert [Path(path).name for path, _, _ in kind(spark).below(str(tmp_path))] == ["there"]
+
+
 def test_a_path_of_a_mounted_volume_is_one_of_plain_files(spark: SparkSession, volume: Path) -> None:
     for path in (str(volume), f"{volume}/catalog/runs", f"dbfs:{volume}/catalog"):
         assert isinstance(files_of(spark, path), _MountedFiles)

@@ -222,6 +222,33 @@ def test_a_changed_model_file_is_refused(
     assert "threshold.json was changed: expected sha256" in ending(capsys, 3)
 
 
+def test_each_day_scores_what_is_new_with_the_champion_of_that_day(
+    spark: SparkSession, scoring_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    days, output = spark.read.format("delta").load(f"{scoring_home}/orders"), tmp_path / "scored"
+    places = ["--input", f"{tmp_path}/orders", "--output", str(output), "--tracking-uri", store(scoring_home), "--json"]
+
+    def score_day(first: int, last: int, version: int) -> dict[str, object]:
+        arrived = days.where(F.col("order_id").between(first, last)).coalesce(1).write.format("delta").mode("append")
+        arrived.option("delta.enableChangeDataFeed", "true").save(f"{tmp_path}/orders")
+        assert score.main(["--model", f"models:/{NAME}/{version}", "--incremental", *places]) == 0
+        return printed(capsys)
+
+    assert (score_day(0, 49, 1)["rows"], score_day(50, 59, 2)["rows"]) == (50, 10)
+    assert score.main(["--model", CHAMPION, "--incremental", *places]) == 0
+    again = printed(capsys)
+    assert (again["rows"], again["is_new"], again["output_version"]) == (0, False, None)
+    by_version = table(spark, output).groupBy("model_version").agg(F.min("order_id"), F.max("order_id")).collect()
+    assert {tuple(row) for row in by_version} == {("1", 0, 49), ("2", 50, 59)}
+
+
+def test_a_dry_run_of_what_is_new_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        score.main(["--model", CHAMPION, "--input", "x", "--output", "y", "--incremental", "--dry-run"])
+    assert ended.value.code == 2
+    assert "leave out --incremental" in capsys.readouterr().err
+
+
 def test_help_says_what_the_job_does(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         score.main(["--help"])
