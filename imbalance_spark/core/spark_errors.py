@@ -81,17 +81,18 @@ _MISSING_DATA = ("PATH_NOT_FOUND", "TABLE_OR_VIEW_NOT_FOUND", "DELTA_MISSING_DEL
 
 _DAMAGED_DATA = (
     (
-        re.compile(r"\[FAILED_READ_FILE|CANNOT_READ_FILE_FOOTER|ChecksumException"),
-        "a file of a table is lost, cut short or changed, or vacuum removed it",
-        "restore it, or read another version of the table",
-    ),
-    (
         re.compile(
             r"\[DELTA_(?:VERSIONS_NOT_CONTIGUOUS|TRUNCATED_TRANSACTION_LOG|LOG_FILE_NOT_FOUND)|\[DELTA_STATE_RECOVER_ERROR"
+            r"|\[FAILED_READ_FILE[^\n]*/_delta_log/"
             r"|jackson\.core\.JsonParseException|jackson\.databind\.JsonMappingException|JsonEOFException"
         ),
         "the log of a Delta table lacks a commit or has a damaged one",
         "restore _delta_log, or write the table again",
+    ),
+    (
+        re.compile(r"\[FAILED_READ_FILE|CANNOT_READ_FILE_FOOTER|ChecksumException"),
+        "a file of a table is lost, cut short or changed, or vacuum removed it",
+        "restore it, or read another version of the table",
     ),
     (
         re.compile(r"\[DELTA_(?:UNSUPPORTED_FEATURES_FOR_READ|INVALID_PROTOCOL_VERSION)"),

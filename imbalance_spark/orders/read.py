@@ -1,6 +1,7 @@
 """Read an order log: Delta at a pinned version, Parquet or CSV, by path or by table name."""
 
 import re
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -18,6 +19,8 @@ from imbalance_spark.orders.config import SourceConfig
 _WHERE = "orders.source"
 _GLOB = re.compile(r"[\[\]{}*?\\]")
 _COMMIT = re.compile(r"(\d{20})\.(?:json|crc)")
+_COMMIT_S = 0.5
+"""How long a commit takes at most from its first file to its last one, in seconds."""
 _LOSSY_SETTINGS = ("spark.sql.files.ignoreMissingFiles", "spark.sql.files.ignoreCorruptFiles")
 
 
@@ -137,20 +140,27 @@ def _from_path(spark: SparkSession, source: SourceConfig, path: str) -> SourceOr
 
 def _refuse_damaged_log(spark: SparkSession, path: str) -> None:
     """Refuse a log with an empty commit or without its latest one, which Delta itself reads as a smaller table."""
-    sizes = Folder(spark, f"{path.rstrip('/')}/_delta_log").sizes_below()
+    log = Folder(spark, f"{path.rstrip('/')}/_delta_log")
+    if _log_problems(log):
+        time.sleep(_COMMIT_S)  # a commit that is listed while it is written may show in part
+        if problems := _log_problems(log):
+            raise PinDamagedError(
+                f"{_WHERE}.path: the log of the Delta table {path!r} is damaged: {', '.join(problems[:5])}. Rows "
+                "would be missing without an error. Restore the files, or write the table again."
+            )
+
+
+def _log_problems(log: Folder) -> list[str]:
+    sizes = log.sizes_below()
     versions = {name: int(match[1]) for name in sizes if (match := _COMMIT.fullmatch(name))}
-    problems = [f"{name} is empty" for name in versions if name.endswith(".json") and sizes[name] == 0]
     latest = max((version for name, version in versions.items() if name.endswith(".json")), default=None)
-    problems += [
+    empty = [f"{name} is empty" for name in versions if name.endswith(".json") and sizes[name] == 0]
+    orphans = [
         f"{name} belongs to a commit that is not there"
         for name, version in versions.items()
         if name.endswith(".crc") and latest is not None and version > latest
     ]
-    if problems:
-        raise PinDamagedError(
-            f"{_WHERE}.path: the log of the Delta table {path!r} is damaged: {', '.join(sorted(problems)[:5])}. Rows "
-            "would be missing without an error. Restore the files, or write the table again."
-        )
+    return sorted([*empty, *orphans])
 
 
 def _read_csv(spark: SparkSession, path: str) -> DataFrame:
