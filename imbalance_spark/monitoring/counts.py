@@ -146,7 +146,8 @@ def write_label_counts(
     encoding: LabelEncoding, today: date,
 ) -> None:  # fmt: skip
     """Count each day's orders by class, again as long as labels may come; one scan of the days of the last
-    `label_delay_days` and of what was younger than that at the last run, joined with the labels.
+    `label_delay_days` and of what was younger than that at the last run, joined with the labels. Days after `today`
+    stay as they are, so that the report of an earlier day takes nothing from later ones.
 
     The table has day, model_version, bin, flagged, weight (double: orders that a labelled one stands for, 0 for
     one that was not for review; 1 without a control sample), label (int; null is unknown), known_days (int, from the
@@ -158,6 +159,8 @@ def write_label_counts(
     """
     labels = _read_labels(spark, config, key, label, encoding, today)
     since = _first_open_day(spark, config)
+    if since is not None and since > today:
+        return
     rows = scored.frame if since is None else scored.frame.where(F.col(_DAY) >= F.lit(since))
     rows = rows.where(F.col(_DAY) <= F.lit(today))
     is_final = F.datediff(F.lit(today), F.col(_DAY)) >= config.label_delay_days
@@ -184,14 +187,18 @@ def write_label_counts(
     target = f"{config.output}/{LABEL_COUNTS}"
     writer = counted.write.format("delta").mode("overwrite")
     if since is not None:
-        writer = writer.option("replaceWhere", f"day >= '{since.isoformat()}'")
+        writer = writer.option("replaceWhere", f"day >= '{since.isoformat()}' AND day <= '{today.isoformat()}'")
     writer.save(target)
 
 
-def collect_labels(spark: SparkSession, config: MonitoringConfig) -> pd.DataFrame:
+def collect_labels(spark: SparkSession, config: MonitoringConfig, until: date) -> pd.DataFrame:
     """The table of `write_label_counts` by day and version, without cells: `day`, `model_version`, `label`,
-    `known_days`, `final`, `n`; at most days times versions times the distinct delays."""
-    table = spark.read.format("delta").load(f"{config.output}/{LABEL_COUNTS}")
+    `known_days`, `final`, `n`; at most days times versions times the distinct delays.
+
+    Args:
+        until: last day, included.
+    """
+    table = spark.read.format("delta").load(f"{config.output}/{LABEL_COUNTS}").where(F.col(_DAY) <= F.lit(until))
     return (
         table.groupBy(_DAY, _VERSION, "label", "known_days", "final")
         .agg(F.sum("n").alias("n"))

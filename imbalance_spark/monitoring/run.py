@@ -148,7 +148,7 @@ def _count_labels(
         spark, task.monitoring, scored, key=task.orders.key, label=task.orders.label, encoding=model.bundle.label,
         today=day,
     )  # fmt: skip
-    return counts.collect_labels(spark, task.monitoring)
+    return counts.collect_labels(spark, task.monitoring, day)
 
 
 def _report(

@@ -17,7 +17,7 @@ from imbalance_spark.monitoring.counts import (
 )
 from imbalance_spark.orders.labels import LabelEncoding
 
-MONDAY, TUESDAY = date(2024, 5, 6), date(2024, 5, 7)
+MONDAY, TUESDAY, WEDNESDAY = (date(2024, 5, day) for day in (6, 7, 8))
 ROWS = (
     # order, probability, decision, marked for review, propensity; then the label, if it is known
     (1, 0.9, 1, True, 1.0, 1),
@@ -78,15 +78,31 @@ def test_a_day_is_counted_again_until_its_labels_are_complete(spark: SparkSessio
     config = _write(spark, tmp_path)
     late = spark.createDataFrame([(7, 1)], "order_id int, is_fraud int")
     _count(spark, config, MONDAY)
-    assert not collect_labels(spark, config)["final"].any()
+    assert not collect_labels(spark, config, TUESDAY)["final"].any()
     late.write.format("delta").mode("append").save(f"{tmp_path}/labels")
     _count(spark, config, TUESDAY)
-    labels = collect_labels(spark, config)
+    labels = collect_labels(spark, config, TUESDAY)
     assert labels["final"].all()
     assert labels.loc[labels["label"] == 1, "n"].sum() == 4
     late.selectExpr("5 AS order_id", "is_fraud").write.format("delta").mode("append").save(f"{tmp_path}/labels")
     _count(spark, config, TUESDAY)
-    assert collect_labels(spark, config)["n"].tolist() == labels["n"].tolist()
+    assert collect_labels(spark, config, TUESDAY)["n"].tolist() == labels["n"].tolist()
+
+
+def test_the_report_of_an_earlier_day_takes_nothing_from_later_ones(spark: SparkSession, tmp_path: Path) -> None:
+    config = _write(spark, tmp_path)
+    scored = spark.read.format("delta").load(config.scored)
+    later = scored.selectExpr(
+        "* EXCEPT (order_id, scored_at)", "order_id + 100 AS order_id", f"timestamp '{WEDNESDAY} 12:00' AS scored_at"
+    )
+    later.select(scored.columns).write.format("delta").mode("append").save(config.scored)
+    _count(spark, config, WEDNESDAY)
+    before = collect_labels(spark, config, WEDNESDAY)
+    assert before.groupby("day")["n"].sum().to_dict() == {MONDAY: len(ROWS), WEDNESDAY: len(ROWS)}
+    _count(spark, config, TUESDAY)
+    _count(spark, config, MONDAY)
+    assert collect_labels(spark, config, WEDNESDAY).equals(before)
+    assert set(collect_labels(spark, config, TUESDAY)["day"]) == {MONDAY}
 
 
 def test_two_labels_of_one_order_are_refused(spark: SparkSession, tmp_path: Path) -> None:
