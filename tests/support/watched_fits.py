@@ -3,6 +3,7 @@
 python watched_fits.py MASTER WORKER_PIDS FAULT...    (pids by comma; the last line is JSON)
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -32,9 +33,11 @@ TRAINING = TrainingConfig(num_workers=2, rounds=600, early_stopping_rounds=600, 
 
 
 def children(pid: int) -> list[int]:
-    found = []
-    for place in Path(f"/proc/{pid}/task").glob("*/children"):
-        found += [int(child) for child in place.read_text().split()]
+    """None of a process that is gone."""
+    found: list[int] = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # or a thread of it has ended
+        for place in Path(f"/proc/{pid}/task").glob("*/children"):
+            found += [int(child) for child in place.read_text().split()]
     return found
 
 
@@ -43,11 +46,19 @@ def descendants(pid: int) -> list[int]:
 
 
 def command(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    """Empty of a process that is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def executors(worker: int) -> list[int]:
+    return [pid for pid in descendants(worker) if "CoarseGrainedExecutorBackend" in command(pid)]
 
 
 def executor(worker: int) -> int:
-    [found] = [pid for pid in descendants(worker) if "CoarseGrainedExecutorBackend" in command(pid)]
+    [found] = executors(worker)
     return found
 
 
