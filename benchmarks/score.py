@@ -1,8 +1,10 @@
-"""Probabilities of a table's rows, against `SparkXGBClassifierModel.transform` with the same trees."""
+"""Probabilities of a table's rows, against `SparkXGBClassifierModel.transform` with the same trees; reasons on top."""
 
 import argparse
+import statistics
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,7 +25,10 @@ from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.score_orders import score_orders
 from imbalance_spark.threshold.class_rules import ClassThresholds
 
-add_arguments = timing.add_model_arguments
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    timing.add_model_arguments(parser)
+    parser.add_argument("--flagged", type=float, default=0.005, help="share of the orders that have reasons")
 
 
 def run(args: argparse.Namespace) -> dict[str, object]:
@@ -31,20 +36,27 @@ def run(args: argparse.Namespace) -> dict[str, object]:
     with spark_session("bench-score", master, SETTINGS) as spark, tempfile.TemporaryDirectory() as folder:
         rows = make_inputs(spark, args.rows, args.features, args.prevalence)
         table = written(rows, Path(folder) / "orders", args.workers)
-        peer, bundle = _models(table, args)
+        (peer, bundle), now = _models(table, args), datetime.now(UTC)
+        flagging = replace(bundle, rules={bundle.serve_objective: _flagging(table, bundle, args.flagged)})
         sides: dict[str, Callable[[], DataFrame]] = {
             "peer: transform": lambda: peer.transform(table).select(
                 "order_id", vector_to_array("probability")[1].alias("probability")
             ),
-            "ours: score_orders": lambda: score_orders(
-                table, bundle, model_version="1", scored_at=datetime.now(UTC)
-            ).select("order_id", "probability"),
+            "ours: score_orders": lambda: score_orders(table, bundle, model_version="1", scored_at=now).select(
+                "order_id", "probability"
+            ),
+            "ours: 3 reasons of flagged": lambda: score_orders(
+                table, flagging, model_version="1", scored_at=now, reasons=3
+            ).select("order_id", "probability", "reasons"),
         }
-        difference = _largest_difference(*[make() for make in sides.values()])
+        difference = _largest_difference(*[make() for make in list(sides.values())[:2]])
         seconds = timing.alternately({name: partial(_run, make) for name, make in sides.items()}, args.repeats)
     timing.show(seconds)
     print(f"largest difference   {difference:.1e}")
-    return {**timing.compared(args, seconds), "largest_difference": difference}
+    _, plain, explained = (statistics.median(runs) for runs in seconds.values())
+    print(f"with reasons         {explained / plain:.2f} times as long, {args.flagged:.1%} flagged")
+    ratios = {"largest_difference": difference, "with_reasons": round(explained / plain, 3)}
+    return {**timing.compared(args, seconds), **ratios}
 
 
 def _run(make: Callable[[], DataFrame]) -> None:
@@ -67,6 +79,13 @@ def _models(table: DataFrame, args: argparse.Namespace) -> tuple[SparkXGBClassif
         serve_objective="max_f1",
     )  # fmt: skip
     return peer, bundle
+
+
+def _flagging(table: DataFrame, bundle: ModelBundle, share: float) -> ClassThresholds:
+    """The threshold that this share of the orders reaches."""
+    scored = score_orders(table, bundle, model_version="1", scored_at=datetime.now(UTC))
+    [threshold] = scored.approxQuantile("probability", [1.0 - share], share / 20.0)
+    return ClassThresholds.of_threshold(threshold)
 
 
 def _largest_difference(peer: DataFrame, ours: DataFrame) -> float:

@@ -45,7 +45,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         "scored_at, bundle_sha256 and batch. The same version of the orders and of the model is in it "
         "once, whatever is run again. Rows with a number that no model can read, an infinite one or one beyond "
         "float32, go to the quarantine with their reasons; too many of them end the job with exit code 3. With "
-        "--control-share there are for_review and review_propensity, too.",
+        "--control-share there are for_review and review_propensity, too; with --reasons an array reasons of "
+        "feature, value and contribution.",
     )
     parser.add_argument("--model", required=True, metavar="URI", help="models:/NAME@ALIAS or models:/NAME/VERSION")
     source = parser.add_mutually_exclusive_group(required=True)
@@ -78,6 +79,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--key", default="order_id", metavar="NAMES", help="columns that --control-share draws by (%(default)s)"
+    )
+    parser.add_argument(
+        "--reasons", type=int, default=0, metavar="N", help="features to name as reasons of each flagged order (none)"
     )
     parser.add_argument("--tracking-uri", default="sqlite:///mlflow.db", help="MLflow store (%(default)s)")
     parser.add_argument("--master", help="Spark master when not set by spark-submit (local[*])")
@@ -143,6 +147,7 @@ def _scorer(args: argparse.Namespace, model: RegisteredModel) -> Callable[[DataF
             model_version=model.version,
             scored_at=scored_at,
             control=_control(args),
+            reasons=args.reasons,
         )
 
     return score
@@ -175,7 +180,7 @@ def _plan(args: argparse.Namespace, model: RegisteredModel, orders: BatchOrders,
     with progress.step("plan") as step:
         planned = plan_batch(
             orders.frame, model.bundle, orders.batch, output=args.output, max_quarantined=args.max_quarantined,
-            model_version=model.version, control=_control(args),
+            model_version=model.version, control=_control(args), reasons=args.reasons,
         )  # fmt: skip
         step.says(f"{planned.counted.rows:,} -> {planned.rows:,} rows")
     print(json.dumps(_planned_record(args, orders, model, planned)) if args.json else "\n".join(_lines(args, planned)))

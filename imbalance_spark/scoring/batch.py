@@ -15,11 +15,12 @@ from imbalance_spark.orders.validation.rules import (
     any_broken,
     count_broken,
     feature_rules,
-    reasons,
     refuse_too_many,
 )
+from imbalance_spark.orders.validation.rules import reasons as broken_rules
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.control_sample import CONTROL_COLUMNS, ControlSample, mark_for_review, refuse_classes
+from imbalance_spark.scoring.reasons import REASONS, check_reasons
 from imbalance_spark.scoring.score_orders import added_columns, score_orders
 from imbalance_spark.scoring.scored_table import (
     STAMPS,
@@ -30,9 +31,6 @@ from imbalance_spark.scoring.scored_table import (
     write_batch,
     write_once,
 )
-
-REASONS = "reasons"
-"""What the quarantine adds to the orders, besides `model_version` and `scored_at`."""
 
 
 def score_batch(
@@ -46,6 +44,7 @@ def score_batch(
     model_version: str,
     scored_at: datetime,
     control: ControlSample | None = None,
+    reasons: int = 0,
 ) -> ScoredBatch:
     """Score the orders and append them to `output`, unless this batch stands there already.
 
@@ -61,27 +60,29 @@ def score_batch(
         max_quarantined: share of rows (0 to 1) that may be set aside.
         control: orders to review that are not flagged; adds `for_review` and `review_propensity`, see
             `mark_for_review`.
+        reasons: how many features to name as reasons, see `score_orders`.
 
     Raises:
         DataContractError: the orders are not what the model was trained on; too many rows to set aside, or all;
             other columns than those of a table that is there. Nothing is written then.
-        ConfigError: something else than a Delta table is at `output`; a control sample of three or more classes.
+        ConfigError: something else than a Delta table is at `output`; a control sample of three or more classes; more
+            reasons than features.
     """
     batch = replace(batch, bundle_sha256=bundle.sha256)
     if (found := find_batch(orders.sparkSession, output, batch)) is not None:
         return found
-    rules = _checked(orders, bundle, control)
+    rules = _checked(orders, bundle, control, reasons)
     broken = count_broken(orders, rules) if rules else BrokenRows(rows=0)
     valid = orders
     if broken.broken > 0:
         _check_aside(orders, broken, max_quarantined)
         stamps = (F.lit(model_version).alias("model_version"), F.lit(scored_at).alias("scored_at"))
         is_broken = any_broken(rules)
-        aside = orders.where(is_broken).select("*", reasons(rules).alias(REASONS), *stamps)
+        aside = orders.where(is_broken).select("*", broken_rules(rules).alias(REASONS), *stamps)
         # Before the scored rows, which say that the batch is done: after a kill in between, this write is skipped.
         write_once(aside, quarantine, batch)
         valid = orders.where(~is_broken)
-    scored = score_orders(valid, bundle, model_version=model_version, scored_at=scored_at)
+    scored = score_orders(valid, bundle, model_version=model_version, scored_at=scored_at, reasons=reasons)
     scored = _stamped(scored if control is None else mark_for_review(scored, control), batch)
     return write_batch(scored, output, batch, broken)
 
@@ -108,7 +109,7 @@ class PlannedBatch:
 
 def plan_batch(
     orders: DataFrame, bundle: ModelBundle, batch: Batch, *, output: str, max_quarantined: float, model_version: str,
-    control: ControlSample | None = None,
+    control: ControlSample | None = None, reasons: int = 0,
 ) -> PlannedBatch:  # fmt: skip
     """All checks of `score_batch` and its counts; one pass over the orders, nothing is written.
 
@@ -116,18 +117,20 @@ def plan_batch(
     """
     batch = replace(batch, bundle_sha256=bundle.sha256)
     done = find_batch(orders.sparkSession, output, batch)
-    counted = count_broken(orders, _checked(orders, bundle, control))
+    counted = count_broken(orders, _checked(orders, bundle, control, reasons))
     if counted.broken > 0:
         _check_aside(orders, counted, max_quarantined)
-    scored = score_orders(orders, bundle, model_version=model_version, scored_at=datetime.now(UTC))
+    now = datetime.now(UTC)
+    scored = score_orders(orders, bundle, model_version=model_version, scored_at=now, reasons=reasons)
     scored = _stamped(scored if control is None else mark_for_review(scored, control), batch)
     check_output(scored, output)
     return PlannedBatch(done=done, counted=counted, columns=tuple(scored.columns))
 
 
-def _checked(orders: DataFrame, bundle: ModelBundle, control: ControlSample | None) -> Mapping[str, Column]:
+def _checked(orders: DataFrame, bundle: ModelBundle, control: ControlSample | None, asked: int) -> Mapping[str, Column]:
     """The rules by which rows are set aside, of orders whose columns the model and the control sample can read."""
-    added = (*added_columns(bundle), *STAMPS)
+    added = (*added_columns(bundle, asked), *STAMPS)
+    check_reasons(asked, (*bundle.numeric, *bundle.categorical))
     if control is not None:
         refuse_classes(bundle)
         check_key(orders, control.key, "control sample")

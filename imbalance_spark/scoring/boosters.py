@@ -47,14 +47,22 @@ class LinearMargin:
         """The margin of each row; rows by features, NaN is missing."""
         # Column by column: a matrix product may round a row differently in another batch.
         margin = np.full(len(data), self.intercept)
+        for added in self._added(data):
+            margin += added
+        return margin
+
+    def contributions(self, data: npt.NDArray[np.float32]) -> FloatArray:
+        """What each feature adds to the margin of each row; the last column is the intercept."""
+        return np.column_stack([*self._added(data), np.full(len(data), self.intercept)])
+
+    def _added(self, data: npt.NDArray[np.float32]) -> Iterator[FloatArray]:
         for slope, centre, values in zip(self.slopes, self.centres, data.T, strict=False):
-            margin += np.nan_to_num(slope * (values.astype(np.float64) - centre), nan=0.0)
+            yield np.nan_to_num(slope * (values.astype(np.float64) - centre), nan=0.0)
         for added, codes in zip(self.categories, data.T[len(self.slopes) :], strict=True):
             table = np.array([*added, 0.0])
             # NaN is above no number: it takes the last entry, as an unseen code does.
             entry = np.where(codes < len(added), codes, len(added)).astype(np.int64)
-            margin += table[entry]
-        return margin
+            yield table[entry]
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Self:

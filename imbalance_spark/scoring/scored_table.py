@@ -26,6 +26,7 @@ from imbalance_spark.orders.config import SourceConfig
 from imbalance_spark.orders.read import SourceOrders, read_orders
 from imbalance_spark.orders.validation.rules import BrokenRows
 from imbalance_spark.scoring.control_sample import CONTROL_COLUMNS
+from imbalance_spark.scoring.reasons import REASONS
 
 STAMPS = ("bundle_sha256", "batch")
 """What each scored row says besides `model_version` and `scored_at`: by which bundle, and in which batch."""
@@ -213,7 +214,7 @@ def write_once(rows: DataFrame, output: str, batch: Batch, note: Mapping[str, An
             (
                 rows.write.format("delta")
                 .mode("append")
-                .option("mergeSchema", True)  # a table may lack `STAMPS` or `CONTROL_COLUMNS`, see below
+                .option("mergeSchema", True)  # a table may lack some columns, see `check_output`
                 .options(**new)
                 .option("txnAppId", batch.identity)
                 .option("txnVersion", 1)
@@ -257,8 +258,8 @@ def _refuse_other_columns(rows: DataFrame, table: DataFrame, output: str) -> Non
     asked = {field.name: field.dataType.simpleString() for field in rows.schema.fields}
     there = {field.name: field.dataType.simpleString() for field in table.schema.fields}
     names = asked.keys() | there.keys()
-    # A table of an earlier version, or one that was begun without a control sample, gets them from now on.
-    for late in (STAMPS, CONTROL_COLUMNS):
+    # A table of an earlier version, or one that was begun without a control sample or reasons, gets them from now on.
+    for late in (STAMPS, CONTROL_COLUMNS, (REASONS,)):
         if not set(late) & there.keys():
             names -= set(late)
     if differing := sorted(name for name in names if asked.get(name) != there.get(name)):

@@ -22,6 +22,7 @@ from imbalance_spark.scoring.bundle import (
     THRESHOLD,
     ModelBundle,
 )
+from imbalance_spark.scoring.reasons import contributions
 from imbalance_spark.threshold.order_costs import OrderRule
 
 
@@ -59,6 +60,17 @@ class Scorer:
         rule = self.bundle.rule_of(objective)
         assert not isinstance(rule, OrderRule), "such rules are of two classes"  # noqa: S101  # for the type checker
         return rule.decide(probabilities)
+
+    def contributions(self, matrix: npt.NDArray[np.float32], probabilities: FloatArray) -> FloatArray:
+        """What each feature adds to a row's margin, of K classes to that of the class which is decided.
+
+        Args:
+            matrix, probabilities: see `probabilities`.
+        Returns:
+            Rows by features and one more, see `reasons.contributions`.
+        """
+        decided = self.decide(probabilities) if self.bundle.targets > 1 else None
+        return contributions(self._booster, matrix, decided)
 
     def predict(self, orders: pd.DataFrame, parameters: Mapping[str, Any]) -> pd.DataFrame:
         """`score`, with what `parameters` may name: the threshold of two classes, the objective of more."""

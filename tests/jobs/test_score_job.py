@@ -35,10 +35,12 @@ def test_the_same_orders_and_model_version_are_scored_once(
 
 
 def test_a_rerun_says_that_nothing_was_added(
-    scoring_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    spark: SparkSession, scoring_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plain = [argument for argument in arguments(scoring_home, tmp_path / "scored") if argument != "--json"]
-    assert score.main(plain) == 0
+    assert score.main([*plain, "--reasons", "2"]) == 0
+    has_two = table(spark, tmp_path / "scored").select((F.size("reasons") == 2).eqNullSafe(F.col("decision") == 1))
+    assert [row[0] for row in has_two.distinct().collect()] == [True]
     said = capsys.readouterr()
     assert "200 orders scored, version 0" in said.out
     assert "[3/3] score  200 orders scored" in said.err
