@@ -164,11 +164,13 @@ def _logistic(
     scaled = (design - centre) / spread
     estimate = np.zeros(scaled.shape[1])
     estimate[: len(columns)] = spread[: len(columns)] / max(len(columns), 1)
+    reached = _loss(estimate, scaled, offset, positive, negative)
     for _ in range(_STEPS):
-        step = _newton_step(estimate, scaled, offset, positive, negative)
-        before = _loss(estimate, scaled, offset, positive, negative)
-        while _loss(estimate + step, scaled, offset, positive, negative) > before and np.abs(step).max() > _CONVERGED:
+        step, before = _newton_step(estimate, scaled, offset, positive, negative), reached
+        reached = _loss(estimate + step, scaled, offset, positive, negative)
+        while reached > before and np.abs(step).max() > _CONVERGED:
             step /= 2.0
+            reached = _loss(estimate + step, scaled, offset, positive, negative)
         estimate = estimate + step
         if np.abs(step).max() <= _CONVERGED:
             break
@@ -188,14 +190,16 @@ def _with_prior(
     def loss(values: FloatArray) -> float:
         return _loss(values, design, offset, positive, negative) + float(precision @ values**2) / 2.0
 
+    reached = loss(estimate)
     for _ in range(_STEPS):
         p = sigmoid(design @ estimate + offset)
         gradient = design.T @ (positive - (positive + negative) * p) - precision * estimate
         hessian = (design * ((positive + negative) * p * (1.0 - p))[:, None]).T @ design + np.diag(precision)
-        step = np.linalg.solve(hessian, gradient)
-        before = loss(estimate)
-        while loss(estimate + step) > before and np.abs(step).max() > _CONVERGED:
+        step, before = np.linalg.solve(hessian, gradient), reached
+        reached = loss(estimate + step)
+        while reached > before and np.abs(step).max() > _CONVERGED:
             step /= 2.0
+            reached = loss(estimate + step)
         estimate = estimate + step
         if np.abs(step).max() <= _CONVERGED:
             break

@@ -140,7 +140,8 @@ def markdown_text(text: str) -> str:
 
 def terminal_text(comparison: Comparison) -> str:
     """The tables, and what follows from them."""
-    lines = ["", _aligned(comparison_table(comparison)), ""]
+    table = comparison_table(comparison)
+    lines = ["", *(_in_two(table) if comparison.is_single else [_aligned(table), ""])]
     if not comparison.is_single:
         thousands = {f"as {name}": "{:,}".format for name in comparison.classes}
         lines += [f"{comparison.best.name} on test, decided by {comparison.serving}:"]
@@ -372,6 +373,15 @@ def _interval_doubts(about: str, intervals: Mapping[str, Interval]) -> list[str]
     """Why a strategy's intervals are rough, once for each fold."""
     found = ((metric.partition("/")[0], interval.warning) for metric, interval in intervals.items())
     return [f"{about} on {fold}: {warning}" for fold, warning in dict.fromkeys(found) if warning is not None]
+
+
+def _in_two(table: pd.DataFrame) -> Iterator[str]:
+    """The table of a single target as two that fit a terminal: how strategies rank, and what their decisions give."""
+    strategy, *columns = table.columns
+    first = columns.index("threshold")
+    ranking, decided = columns[:first], columns[first:]
+    for part in (table[[strategy, *ranking]].dropna(how="all", subset=ranking), table[[strategy, *decided]]):
+        yield from (_aligned(part), "")
 
 
 def _aligned(table: pd.DataFrame) -> str:
