@@ -26,10 +26,10 @@ what a score takes.
 """
 
 _FEATURE, _VALUE, _CONTRIBUTION = "feature", "value", "contribution"
-_FOUND = T.ArrayType(
+FOUND = T.ArrayType(
     T.StructType([T.StructField(_FEATURE, T.IntegerType()), T.StructField(_CONTRIBUTION, T.DoubleType())])
 )
-"""What a scoring task says: the feature by its number."""
+"""The Spark type of what a scoring task says: the feature by its number."""
 
 
 def check_reasons(number: int, features: Sequence[str]) -> None:
@@ -77,7 +77,7 @@ def largest(contribution: FloatArray, number: int, explained: npt.NDArray[np.boo
         contribution: as of `contributions`, of the explained rows. number: of features.
         explained: of all rows, which have reasons.
     Returns:
-        A list for each row, as `found_type` says; null for rows without.
+        A list for each row, of the type `FOUND`; null for rows without.
     """
     of_features = contribution[:, :-1]
     order = np.argsort(-np.abs(of_features), axis=1, kind="stable")[:, :number]
@@ -89,16 +89,11 @@ def largest(contribution: FloatArray, number: int, explained: npt.NDArray[np.boo
     return pa.ListArray.from_arrays(offsets, structs, mask=pa.array(~explained))
 
 
-def found_type() -> T.DataType:
-    """The Spark type of what `largest` gives."""
-    return _FOUND
-
-
 def named_reasons(found: Column, features: Sequence[str]) -> Column:
     """The reasons with the features' names, and the order's own values as text (null where they are missing).
 
     Args:
-        found: of the type `found_type`. features: columns of the orders, in the model's order.
+        found: of the type `FOUND`. features: columns of the orders, in the model's order.
     """
     names = F.array(*[F.lit(name) for name in features])
     values = F.array(*[col(name).cast("string") for name in features])

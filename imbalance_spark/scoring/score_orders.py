@@ -16,7 +16,7 @@ from imbalance_spark.core.columns import col
 from imbalance_spark.orders.schema import check_features
 from imbalance_spark.scoring.boosters import ArrowFunction, matrix_of
 from imbalance_spark.scoring.bundle import DECIDED_BY, DECISION, EXPECTED_COST, THRESHOLD, ModelBundle
-from imbalance_spark.scoring.reasons import REASONS, check_reasons, found_type, largest, named_reasons
+from imbalance_spark.scoring.reasons import FOUND, REASONS, check_reasons, largest, named_reasons
 from imbalance_spark.scoring.scorer import Scorer, decided_by_order
 
 _MARK = "imbalance_spark.core.errors.DataContractError: "
@@ -95,7 +95,7 @@ def _scored_schema(orders: DataFrame, bundle: ModelBundle, reasons: int) -> T.St
         fields.append(T.StructField(DECISION, T.LongType()))
         fields += [T.StructField(name, T.DoubleType()) for name in (THRESHOLD, EXPECTED_COST)]
     if reasons:
-        fields.append(T.StructField(REASONS, found_type()))
+        fields.append(T.StructField(REASONS, FOUND))
     passed = [
         T.StructField(f"_column_{i}", field.dataType, field.nullable, field.metadata)
         for i, field in enumerate(orders.schema.fields)
