@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyspark.sql import Column
 
 from imbalance_spark.calibration import PriorCorrection
-from imbalance_spark.core.arrays import FloatArray
+from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.columns import col
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.orders.model_inputs import feature_column
@@ -209,6 +209,34 @@ def margins_of_matrix(
     if not len(matrix):
         return np.zeros(0 if classes == 2 else (0, classes))
     return np.asarray(booster.inplace_predict(matrix, predict_type="margin", validate_features=False))
+
+
+def contributions(
+    model: "xgboost.Booster | LinearModel", matrix: npt.NDArray[np.float32], decided: IntArray | None = None
+) -> FloatArray:
+    """What each feature adds to a row's margin, which is in log-odds: with the last column they add up to it.
+
+    Of a booster by TreeSHAP (Lundberg and others, 2020), against the mean margin of its training rows, which is the
+    last column; of a linear model against the centres of its numbers, with the intercept as the last column.
+
+    Args:
+        matrix: rows by features, in the order of the model's; NaN is missing.
+        decided: of K classes, whose margin is meant in each row.
+    Returns:
+        Rows by features and one more.
+    """
+    if not len(matrix):
+        return np.zeros((0, matrix.shape[1] + 1))
+    if isinstance(model, LinearModel):
+        found = np.stack([margin.contributions(matrix) for margin in model.margins], axis=1)
+    else:
+        import xgboost  # importing this package needs no xgboost
+
+        rows = xgboost.DMatrix(matrix, nthread=1, feature_names=model.feature_names)
+        found = np.asarray(model.predict(rows, pred_contribs=True), dtype=np.float64)
+        found = found.reshape(len(matrix), -1, matrix.shape[1] + 1)
+    classes = np.zeros(len(matrix), dtype=np.int64) if decided is None else decided
+    return np.asarray(found[np.arange(len(matrix)), classes])
 
 
 def probabilities(

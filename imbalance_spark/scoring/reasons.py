@@ -1,7 +1,6 @@
 """Reason codes: the features that moved an order's margin most, and by how much."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -10,13 +9,9 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-from imbalance_spark.core.arrays import FloatArray, IntArray
+from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.columns import col
 from imbalance_spark.core.errors import ConfigError
-from imbalance_spark.scoring.boosters import LinearModel
-
-if TYPE_CHECKING:
-    import xgboost
 
 REASONS = "reasons"
 """Column of scored orders: array of struct of `feature`, `value` (text) and `contribution`, the largest first.
@@ -42,39 +37,11 @@ def check_reasons(number: int, features: Sequence[str]) -> None:
         raise ConfigError(f"reasons: {number} are asked for, the model has {len(features)} features. Ask for 1 to 5.")
 
 
-def contributions(
-    model: "xgboost.Booster | LinearModel", matrix: npt.NDArray[np.float32], decided: IntArray | None = None
-) -> FloatArray:
-    """What each feature adds to a row's margin, which is in log-odds: with the last column they add up to it.
-
-    Of a booster by TreeSHAP (Lundberg and others, 2020), against the mean margin of its training rows, which is the
-    last column; of a linear model against the centres of its numbers, with the intercept as the last column.
-
-    Args:
-        matrix: rows by features, in the order of the model's; NaN is missing.
-        decided: of K classes, whose margin is meant in each row.
-    Returns:
-        Rows by features and one more.
-    """
-    if not len(matrix):
-        return np.zeros((0, matrix.shape[1] + 1))
-    if isinstance(model, LinearModel):
-        found = np.stack([margin.contributions(matrix) for margin in model.margins], axis=1)
-    else:
-        import xgboost  # importing this package needs no xgboost
-
-        rows = xgboost.DMatrix(matrix, nthread=1, feature_names=model.feature_names)
-        found = np.asarray(model.predict(rows, pred_contribs=True), dtype=np.float64)
-        found = found.reshape(len(matrix), -1, matrix.shape[1] + 1)
-    classes = np.zeros(len(matrix), dtype=np.int64) if decided is None else decided
-    return np.asarray(found[np.arange(len(matrix)), classes])
-
-
 def largest(contribution: FloatArray, number: int, explained: npt.NDArray[np.bool_]) -> pa.Array:
     """For each row the features of the largest contributions in either direction; of equal ones the first.
 
     Args:
-        contribution: as of `contributions`, of the explained rows. number: of features.
+        contribution: as of `boosters.contributions`, of the explained rows. number: of features.
         explained: of all rows, which have reasons.
     Returns:
         A list for each row, of the type `FOUND`; null for rows without.

@@ -12,7 +12,7 @@ import pandas as pd
 from imbalance_spark.calibration import MulticlassTemperature
 from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.errors import ConfigError, DataContractError, MissingColumnsError
-from imbalance_spark.scoring.boosters import load_booster, margins_of_matrix, probabilities
+from imbalance_spark.scoring.boosters import contributions, load_booster, margins_of_matrix, probabilities
 from imbalance_spark.scoring.bundle import (
     DECIDED_BY,
     DECISION,
@@ -22,7 +22,6 @@ from imbalance_spark.scoring.bundle import (
     THRESHOLD,
     ModelBundle,
 )
-from imbalance_spark.scoring.reasons import contributions
 from imbalance_spark.threshold.order_costs import OrderRule
 
 
@@ -67,7 +66,7 @@ class Scorer:
         Args:
             matrix, probabilities: see `probabilities`.
         Returns:
-            Rows by features and one more, see `reasons.contributions`.
+            Rows by features and one more, see `boosters.contributions`.
         """
         decided = self.decide(probabilities) if self.bundle.targets > 1 else None
         return contributions(self._booster, matrix, decided)

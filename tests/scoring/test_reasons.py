@@ -19,9 +19,9 @@ from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
 from imbalance_spark.scoring.batch import score_batch
-from imbalance_spark.scoring.boosters import LinearMargin, LinearModel, average_boosters, load_booster
+from imbalance_spark.scoring.boosters import LinearMargin, LinearModel, average_boosters, contributions, load_booster
 from imbalance_spark.scoring.bundle import ModelBundle
-from imbalance_spark.scoring.reasons import REASONS, contributions
+from imbalance_spark.scoring.reasons import REASONS
 from imbalance_spark.scoring.score_orders import score_orders
 from imbalance_spark.scoring.scored_table import Batch
 from imbalance_spark.scoring.scorer import Scorer, order_matrix
