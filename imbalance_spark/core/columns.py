@@ -58,6 +58,11 @@ def delta_options(names: Collection[str]) -> dict[str, str]:
     return {"delta.columnMapping.mode": "name"} if is_needed else {}
 
 
+def map_columns(frame: DataFrame) -> list[str]:
+    """The columns that are maps or hold some, which Spark neither hashes nor compares."""
+    return [field.name for field in frame.schema.fields if "map<" in field.dataType.simpleString()]
+
+
 def require_columns(frame: DataFrame, needed: Collection[str], stage: str) -> None:
     """Raise `MissingColumnsError`, naming every needed column that the frame lacks."""
     if missing := set(needed) - set(frame.columns):

@@ -13,7 +13,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from imbalance_spark.core.columns import col, delta_options
+from imbalance_spark.core.columns import col, delta_options, map_columns
 from imbalance_spark.core.errors import PinDamagedError, RunConflictError
 from imbalance_spark.core.files import Folder
 from imbalance_spark.core.masking import masked_settings
@@ -258,11 +258,8 @@ def _sha256_of(output: Any) -> str:
 
 def count_fingerprint(frame: DataFrame) -> tuple[int, int]:
     """Number of rows and sum of their 31-bit hashes; one scan. Neither depends on the order of rows."""
-    # Spark hashes no maps.
-    values = [
-        F.to_json(col(field.name)) if "map<" in field.dataType.simpleString() else col(field.name)
-        for field in frame.schema.fields
-    ]
+    maps = map_columns(frame)
+    values = [F.to_json(col(name)) if name in maps else col(name) for name in frame.columns]
     row_hash = F.pmod(F.xxhash64(*values), F.lit(1 << 31))
     found = frame.agg(F.count(F.lit(1)).alias("rows"), F.sum(row_hash).alias("fingerprint")).first()
     return (int(found["rows"]), int(found["fingerprint"] or 0)) if found else (0, 0)

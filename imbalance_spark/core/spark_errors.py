@@ -164,6 +164,10 @@ def _damaged_data(text: str) -> str | None:
     return None
 
 
+CONTRACT_BROKEN = f"{DataContractError.__module__}.{DataContractError.__qualname__}: "
+"""Begins the message of a task that fails, so that `as_own_error` knows which error of this package it means."""
+
+
 def as_own_error(error: BaseException) -> ImbalanceSparkError | None:
     """The error of this package that an exception is, wraps, or carries out of a Spark task."""
     for each in causes(error):

@@ -12,7 +12,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from imbalance_spark.core.columns import col, refuse_columns, require_columns
-from imbalance_spark.core.errors import ConfigError, DataContractError
+from imbalance_spark.core.errors import ConfigError
+from imbalance_spark.core.spark_errors import CONTRACT_BROKEN
 from imbalance_spark.monitoring.cells import GRID
 from imbalance_spark.monitoring.columns import ColumnValues
 from imbalance_spark.monitoring.config import MonitoringConfig
@@ -97,9 +98,13 @@ def count_scored(orders: DataFrame, columns: ColumnValues) -> DataFrame:
         value = columns.grouped(kind, name)
         cells.append(_cell(kind, name, value, GRID.bin_column(p) if kind == "segment" else none))
     rows = orders.select(_DAY, _VERSION, _SCORED_AT, p.alias("p"), F.inline(F.array(*cells)))
-    return rows.groupBy(_DAY, _VERSION, _SCORED_AT, *_CELLS).agg(
-        F.count(F.lit(1)).alias("n"), F.sum("p").alias("p"), F.sum(F.col("p") * (1.0 - F.col("p"))).alias("variance")
-    )
+    return rows.groupBy(_DAY, _VERSION, _SCORED_AT, *_CELLS).agg(*_sums())
+
+
+def _sums() -> list[Column]:
+    """What is kept of the rows of a cell: `n`, `p` and `variance`."""
+    p = F.col("p")
+    return [F.count(F.lit(1)).alias("n"), F.sum(p).alias("p"), F.sum(p * (1.0 - p)).alias("variance")]
 
 
 def _cell(kind: str, name: str, value: Column, bin_number: Column) -> Column:
@@ -179,10 +184,7 @@ def write_label_counts(
             F.datediff("known_at", F.col(_DAY)).alias("known_days"), is_final.alias("final"),
         )
         .groupBy(_DAY, _VERSION, "bin", "flagged", "weight", "label", "known_days", "final")
-        .agg(
-            F.count(F.lit(1)).alias("n"), F.sum("p").alias("p"),
-            F.sum(F.col("p") * (1.0 - F.col("p"))).alias("variance"),
-        )
+        .agg(*_sums())
     )  # fmt: skip
     target = f"{config.output}/{LABEL_COUNTS}"
     writer = counted.write.format("delta").mode("overwrite")
@@ -256,13 +258,10 @@ def _read_labels(
         F.count(F.lit(1)).alias("rows"), F.first("label").alias("label"), F.min("at").alias("known_at")
     )  # fmt: skip
     message = (
-        f"{_MARK}monitoring.labels: two rows have one key. Keep the last outcome of each order in the table of labels."
+        f"{CONTRACT_BROKEN}monitoring.labels: two rows have one key. Keep the last outcome of each order in the table "
+        "of labels."
     )
     return per_key.select(
         *map(col, key), "known_at", F.when(F.col("rows") > 1, F.raise_error(F.lit(message)).cast("int"))
         .otherwise(F.col("label")).alias("label"),
     )  # fmt: skip
-
-
-_MARK = f"{DataContractError.__module__}.{DataContractError.__qualname__}: "
-"""How a failed Spark job says which error of this package it means."""

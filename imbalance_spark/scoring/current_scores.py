@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from imbalance_spark.core.columns import col, require_columns
+from imbalance_spark.core.columns import col, map_columns, require_columns
 
 
 def current_scores(scored: DataFrame, key: str | Sequence[str]) -> DataFrame:
@@ -28,8 +28,8 @@ def current_scores(scored: DataFrame, key: str | Sequence[str]) -> DataFrame:
     keys = (key,) if isinstance(key, str) else tuple(key)
     require_columns(scored, {*keys, "scored_at"}, "current_scores")
     columns = [col(name) for name in scored.columns]
-    # Spark hashes no maps.
-    hashed = [col(field.name) for field in scored.schema.fields if "map<" not in field.dataType.simpleString()]
+    maps = map_columns(scored)
+    hashed = [col(name) for name in scored.columns if name not in maps]
     latest = F.max_by(F.struct(*columns), F.struct(col("scored_at"), F.xxhash64(*hashed)))
     per_key = scored.groupBy(*[col(name).alias(f"_key_{i}") for i, name in enumerate(keys)]).agg(latest.alias("_row"))
     return per_key.select("_row.*")

@@ -15,6 +15,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
+from imbalance_spark.core.columns import map_columns
 from imbalance_spark.core.errors import DataContractError, PinDamagedError
 from imbalance_spark.core.files import Folder
 from imbalance_spark.core.masking import masked_uri
@@ -218,7 +219,7 @@ class _NewVersions:
         )
         if self._is_empty(left):
             return came
-        if maps := [field.name for field in came.schema.fields if "map<" in field.dataType.simpleString()]:
+        if maps := map_columns(came):
             raise DataContractError(
                 f"incremental scoring: rows of {self.location!r} were changed or deleted in versions "
                 f"{plan['since'] + 1} to {plan['until']}, and its columns {maps[:20]} are maps, which Spark does not "

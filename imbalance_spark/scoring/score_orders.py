@@ -13,14 +13,12 @@ from pyspark.sql import types as T
 
 from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.columns import col
+from imbalance_spark.core.spark_errors import CONTRACT_BROKEN
 from imbalance_spark.orders.schema import check_features
 from imbalance_spark.scoring.boosters import ArrowFunction, matrix_of
 from imbalance_spark.scoring.bundle import DECIDED_BY, DECISION, EXPECTED_COST, THRESHOLD, ModelBundle
 from imbalance_spark.scoring.reasons import FOUND, REASONS, check_reasons, largest, named_reasons
 from imbalance_spark.scoring.scorer import Scorer, decided_by_order
-
-_MARK = "imbalance_spark.core.errors.DataContractError: "
-"""How a failed job tells which error of this package it means."""
 
 
 def added_columns(bundle: ModelBundle, reasons: int = 0) -> tuple[str, ...]:
@@ -128,7 +126,7 @@ def _unless_unknown_class(orders: DataFrame, bundle: ModelBundle, feature: Colum
         return feature
     label = col(bundle.label_column)
     message = (
-        f"{_MARK}scoring: column {bundle.label_column!r} has a class that the model does not know; it knows "
+        f"{CONTRACT_BROKEN}scoring: column {bundle.label_column!r} has a class that the model does not know; it knows "
         f"{list(bundle.classes)}. Train a model with that class in orders.classes, or score without the column."
     )
     is_unknown = label.isNotNull() & bundle.label.encode(label).isNull()

@@ -9,10 +9,8 @@ from pyspark.sql import functions as F
 from imbalance_spark.core.class_counts import Label, as_labels, check_label, refuse_one_class, show_counts
 from imbalance_spark.core.columns import CLASS_WEIGHT, col, is_number, refuse_columns
 from imbalance_spark.core.errors import ConfigError, DataContractError, nearest
+from imbalance_spark.core.spark_errors import CONTRACT_BROKEN
 from imbalance_spark.train_only.guard import only_train
-
-_MARK = "imbalance_spark.core.errors.DataContractError: "
-"""Prefix by which a failed job names the error of this package."""
 
 
 def class_weights(
@@ -92,7 +90,9 @@ def with_class_weight(
         raise ConfigError.of_all(
             problems if weights else ["with_class_weight: no weights are given. Give one for each class."]
         )
-    message = f"{_MARK}with_class_weight: a row's class is not among the weights {dict(weights)!r}. Add its weight."
+    message = (
+        f"{CONTRACT_BROKEN}with_class_weight: a row's class is not among the weights {dict(weights)!r}. Add its weight."
+    )
     weight = F.raise_error(F.lit(message)).cast("double")
     for name, value in as_labels(rows, label, weights, "with_class_weight").items():
         weight = F.when(col(label) == F.lit(name), F.lit(float(value))).otherwise(weight)
