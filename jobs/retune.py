@@ -23,12 +23,17 @@ from imbalance_spark.scoring.bundle import SERVED
 from imbalance_spark.threshold.class_rules import rule_to_dict
 from imbalance_spark.threshold.decisions import COST_MATRIX, cost_matrix_from_config
 from imbalance_spark.threshold.objective import Objective
-from imbalance_spark.threshold.objectives import OBJECTIVES, MinCost, first_constant_costs, objective_from_config
+from imbalance_spark.threshold.objectives import (
+    NOT_RETUNED,
+    OBJECTIVES,
+    MinCost,
+    first_constant_costs,
+    objective_from_config,
+)
 from imbalance_spark.tracking.models import LoggedModel, load_logged_model
 from imbalance_spark.tracking.registry import RegisteredModel
 
-_NO_SETTINGS = {"days", "single_threshold"}  # days follow from --orders-per-day; logged counts know thresholds alone
-_SETTINGS = sorted({field.name for kind in OBJECTIVES.values() for field in fields(kind)} - _NO_SETTINGS)
+_SETTINGS = sorted({field.name for kind in OBJECTIVES.values() for field in fields(kind)} - NOT_RETUNED)
 """Every setting that some objective has."""
 
 

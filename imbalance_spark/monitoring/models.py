@@ -20,13 +20,11 @@ from imbalance_spark.scoring.held_out_counts import OTHER, TargetCounts
 from imbalance_spark.threshold.base_rate import at_base_rate
 from imbalance_spark.threshold.change import ThresholdChange, change_threshold
 from imbalance_spark.threshold.objective import Objective
+from imbalance_spark.threshold.objectives import NOT_RETUNED
 from imbalance_spark.threshold.rule import design_effect
 from imbalance_spark.tracking.config import TrackingConfig
 from imbalance_spark.tracking.models import load_logged_model
 from imbalance_spark.tracking.registry import aliases_of, load_registered_model
-
-_NOT_ASKED = {"days", "single_threshold"}
-"""Settings of objectives that `jobs/retune.py` does not ask for."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -132,7 +130,7 @@ def retune_command(
     given = [
         f"--{field.name.replace('_', '-')} {getattr(objective, field.name)}"
         for field in fields(objective)
-        if field.name not in _NOT_ASKED and getattr(objective, field.name) != field.default
+        if field.name not in NOT_RETUNED and getattr(objective, field.name) != field.default
     ]
     return " ".join(
         [

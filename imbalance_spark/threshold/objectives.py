@@ -524,6 +524,10 @@ OBJECTIVES: dict[str, type[Objective]] = {kind.key: kind for kind in _KINDS}
 """Every objective by its name in a config file."""
 
 
+NOT_RETUNED = frozenset({"days", "single_threshold"})
+"""Settings that retuning does not ask for: days follow from orders a day, and logged counts know thresholds alone."""
+
+
 def objective_from_config(config: str | Mapping[str, Any]) -> Objective:
     """The objective of a config entry: `max_mcc`, or `{name: min_cost, fn: 10, fp: 1}`.
 
