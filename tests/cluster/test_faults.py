@@ -1,14 +1,10 @@
 """A fit on a real standalone cluster while its workers are killed or stopped, by signals to real processes."""
 
-import json
 import re
-import subprocess
-import sys
 from typing import Any
 
 import pytest
-from support.forks import ROOT
-from support.standalone_cluster import Cluster, environment
+from support.standalone_cluster import Cluster, run_driver
 
 LIMIT_S = 900
 PEER_GONE = "a worker's peer is gone, as it is when the system killed it for memory"
@@ -21,15 +17,7 @@ FAULTS = ("none", "kill_executor", "kill_python", "stop_python", "kill_worker")
 @pytest.fixture(scope="module")
 def outcomes(cluster: Cluster) -> dict[str, dict[str, Any]]:
     """What became of each fit: one driver for all, in this order."""
-    workers = ",".join(map(str, cluster.workers))
-    ended = subprocess.run(
-        [sys.executable, str(ROOT / "tests/support/watched_fits.py"), cluster.url, workers, *FAULTS],
-        env={**environment(cluster.home), "PYTHONPATH": f"{ROOT}:{ROOT}/tests"}, cwd=cluster.home,
-        capture_output=True, text=True, timeout=LIMIT_S, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr[-2000:]
-    sys.stderr.write(ended.stderr[-2000:])
-    return json.loads(ended.stdout.strip().splitlines()[-1])
+    return run_driver(cluster, "watched_fits.py", FAULTS, LIMIT_S)
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,20 @@
 """A real standalone cluster on the loopback: a master and two workers of one core each."""
 
+import json
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyspark
 
+from support.forks import ROOT
 from support.spark_settings import JAVA_OPTIONS
 
 SPARK_HOME = Path(pyspark.__file__).parent
@@ -47,6 +50,19 @@ FIT = {
     "spark.executor.memory": "1g", "spark.executor.extraJavaOptions": JAVA_OPTIONS, "spark.sql.shuffle.partitions": "5",
 }  # fmt: skip
 """What a driver sets so that its executors fit the two workers."""
+
+
+def run_driver(cluster: Cluster, script: str, names: Sequence[str], limit_s: float) -> Any:
+    """What a driver of `tests/support` prints last, as JSON: one for all of these cases, in their order."""
+    workers = ",".join(map(str, cluster.workers))
+    ended = subprocess.run(
+        [sys.executable, str(ROOT / "tests/support" / script), cluster.url, workers, *names],
+        env={**environment(cluster.home), "PYTHONPATH": f"{ROOT}:{ROOT}/tests"}, cwd=cluster.home,
+        capture_output=True, text=True, timeout=limit_s, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    sys.stderr.write(ended.stderr[-2000:])
+    return json.loads(ended.stdout.strip().splitlines()[-1])
 
 
 @contextmanager
