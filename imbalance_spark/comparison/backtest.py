@@ -18,6 +18,7 @@ from imbalance_spark.comparison.score_strategies import candidate_of
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.columns import col
 from imbalance_spark.core.errors import DataContractError
+from imbalance_spark.core.instants import SECOND_US
 from imbalance_spark.core.run import Run
 from imbalance_spark.metrics.bucket_draws import BucketedCurve
 from imbalance_spark.metrics.buckets import BucketCounts
@@ -30,7 +31,6 @@ from imbalance_spark.orders.model_inputs import LABEL
 from imbalance_spark.scoring.held_out import scan_folds
 from imbalance_spark.split.config import BacktestConfig
 from imbalance_spark.split.folds import TimeFolds, Window, as_scored, as_split, backtest_folds
-from imbalance_spark.split.plan import SECOND_US
 from imbalance_spark.threshold import Objective
 from imbalance_spark.threshold.decisions import Decisions
 from imbalance_spark.threshold.rule import pick

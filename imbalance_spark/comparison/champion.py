@@ -32,7 +32,14 @@ from imbalance_spark.core.errors import DataContractError, MissingColumnsError
 from imbalance_spark.metrics.bucket_draws import decided
 from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.orders.categories import CategoryEncoding
-from imbalance_spark.orders.model_inputs import model_inputs
+from imbalance_spark.orders.model_inputs import (
+    AMOUNT_VALUE,
+    LABEL,
+    ROW_WEIGHT,
+    category_column,
+    feature_column,
+    model_inputs,
+)
 from imbalance_spark.orders.schema import check_features
 from imbalance_spark.scoring.boosters import Candidate
 from imbalance_spark.scoring.bundle import SERVED, ModelBundle
@@ -45,6 +52,8 @@ from imbalance_spark.threshold.rule import DECIDED_AT
 from imbalance_spark.tracking.registry import RegisteredVersion, bundle_of_version, split_record_of
 
 _UNSEEN = "__unseen"
+_OF_EVERY_MODEL = (LABEL, ROW_WEIGHT, AMOUNT_VALUE)
+"""Stored inputs that do not depend on a model's features."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +78,8 @@ def compare_with_champion(comparison: Comparison, champion: RegisteredVersion) -
     and the sentence says that it may have been trained on some of these rows.
 
     Passes: one over validation to count the rows; one over validation and test for the champion, and one for the run's
-    strategy where rows were left out. All are kept in the run.
+    strategy where rows were left out. All are kept in the run. They read the stored inputs; where these lack a feature
+    of the champion, or a column of its split, the orders.
 
     Raises:
         DataContractError: the champion has other classes, lacks a column here, its files are damaged, or fewer than
@@ -223,12 +233,24 @@ class _Pair:
         self, numeric: tuple[str, ...], categorical: tuple[str, ...], categories: CategoryEncoding
     ) -> DataFrame:
         """Inputs of these features; of validation the rows that the champion was not trained on."""
-        config, prepared, unseen = self.comparison.config, self.comparison.prepared, self._unseen_column
-        orders = prepared.orders
-        if unseen is not None and self._leaves_out:
-            orders = orders.where((col(SPLIT) == TEST) | unseen)
-        roles = config.orders.model_copy(update={"numeric": numeric, "categorical": categorical})
-        return model_inputs(orders, roles, prepared.report.label, categories, keep=prepared.passed_columns)
+        prepared, own = self.comparison.prepared, self.comparison.config.orders
+        if (
+            not self._marks_stored
+            or not set(numeric) <= set(own.numeric)
+            or not set(categorical) <= set(own.categorical)
+        ):
+            roles = own.model_copy(update={"numeric": numeric, "categorical": categorical})
+            orders, keep = self._judging(prepared.orders), prepared.passed_columns
+            return model_inputs(orders, roles, prepared.report.label, categories, keep=keep)
+        stored = [col(feature_column(own.features.index(name))) for name in numeric]
+        stored += [categories.encode(name, category_column(own.categorical.index(name))) for name in categorical]
+        others = [name for name in prepared.inputs.columns if name in (*prepared.passed_columns, *_OF_EVERY_MODEL)]
+        features = [value.alias(feature_column(i)) for i, value in enumerate(stored)]
+        return self._judging(prepared.inputs).select(*[col(name) for name in others], *features)
+
+    def _judging(self, rows: DataFrame) -> DataFrame:
+        unseen = self._unseen_in(rows)
+        return rows.where((col(SPLIT) == TEST) | unseen) if unseen is not None and self._leaves_out else rows
 
     @cached_property
     def _plan(self) -> SplitPlan | None:
@@ -242,14 +264,23 @@ class _Pair:
     def _plan_seed(self) -> str:
         return "unknown" if self._plan is None else str(self._plan.rules.seed)
 
-    @cached_property
-    def _unseen_column(self) -> Column | None:
+    @property
+    def _marks_stored(self) -> bool:
+        """Whether the stored inputs tell which rows the champion's split put into its train."""
+        return self._plan is None or set(self._plan.rules.columns) <= set(self.comparison.prepared.inputs.columns)
+
+    def _unseen_in(self, rows: DataFrame) -> Column | None:
         if self._plan is None or self._record is None:
             return None
         try:
-            return unseen_rows(self.comparison.prepared.orders, self._plan, self._record.get(TRAINED, (TRAIN,)))
+            return unseen_rows(rows, self._plan, self._record.get(TRAINED, (TRAIN,)))
         except MissingColumnsError:
             return None
+
+    @property
+    def _unseen_column(self) -> Column | None:
+        prepared = self.comparison.prepared
+        return self._unseen_in(prepared.inputs if self._marks_stored else prepared.orders)
 
     @cached_property
     def _counts(self) -> Mapping[str, Mapping[str, int]]:
@@ -258,7 +289,8 @@ class _Pair:
 
         def counted() -> Any:
             is_unseen = F.lit(True) if unseen is None else unseen
-            marked = prepared.orders.select("*", is_unseen.alias(_UNSEEN))
+            rows = prepared.inputs if self._marks_stored else prepared.orders
+            marked = rows.select("*", is_unseen.alias(_UNSEEN))
             judged = prepared.scored(marked).where(col(SPLIT) == VALIDATION).groupBy(CLASS_NUMBER)
             found = judged.agg(F.count(F.lit(1)).alias("rows"), F.count_if(_UNSEEN).alias("unseen")).collect()
             return {str(row[CLASS_NUMBER]): {"rows": row["rows"], "unseen": row["unseen"]} for row in found}

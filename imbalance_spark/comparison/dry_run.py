@@ -11,8 +11,10 @@ from imbalance_spark.comparison.compare import asked_decisions, check_to_compare
 from imbalance_spark.comparison.cross_fit import Evaluation, evaluation_of
 from imbalance_spark.comparison.prepare import (
     CLASS_NUMBER,
+    INPUTS,
     INSPECT_STAGES,
     InspectedOrders,
+    compares_champion,
     identity_of,
     inspect_orders,
     require_source,
@@ -63,6 +65,7 @@ class RunPlan:
         repeats: fits of each strategy on all rows; those after the first have tables of their own, bootstraps of these.
         tables: rows of each table that would be written, by name.
         passes: over the orders, by stage; see `_passes_over_orders`.
+        input_passes: over the stored inputs, likewise; see `_passes_over_inputs`.
     """
 
     run_id: str
@@ -76,6 +79,7 @@ class RunPlan:
     strategies: tuple[PlannedStrategy, ...]
     tables: Mapping[str, int]
     passes: Mapping[str, int]
+    input_passes: Mapping[str, int]
 
     @property
     def fits(self) -> int:
@@ -104,8 +108,9 @@ class RunPlan:
         yield f"Fits: {self.fits:,}" + (f", each strategy {self.repeats} times." if self.repeats > 1 else ".")
         yield f"Tables below {self.location}:"
         yield from (f"  {name}: {rows:,} rows" for name, rows in self.tables.items())
-        stages = ", ".join(f"{stage} {n}" for stage, n in self.passes.items() if n)
-        yield f"Passes over the orders: {sum(self.passes.values())} ({stages}), and those of the samplers over train."
+        for over, passes in (("the orders", self.passes), ("the stored inputs", self.input_passes)):
+            stages = ", ".join(f"{stage} {n}" for stage, n in passes.items() if n)
+            yield f"Passes over {over}: {sum(passes.values())} ({stages})."
         yield "Dry run: nothing was fitted or written."
 
     def to_dict(self) -> dict[str, Any]:
@@ -123,6 +128,7 @@ class RunPlan:
             "strategies": [asdict(planned) for planned in self.strategies],
             "tables": {"location": self.location, "rows": dict(self.tables)},
             "passes": dict(self.passes),
+            "input_passes": dict(self.input_passes),
         }
 
 
@@ -167,8 +173,16 @@ def plan_run(spark: SparkSession, config: RunConfig, progress: Progress) -> RunP
         stopping_rows=stopping_rows,
         repeats=config.training.repeats,
         strategies=strategies,
-        tables={**copied, "quarantined": inspected.report.quarantined, **own, "train": train_rows, **scored},
-        passes=_passes_over_orders(inspected, evaluation, config),
+        tables={
+            **copied,
+            "quarantined": inspected.report.quarantined,
+            INPUTS: inspected.report.rows - inspected.report.quarantined,
+            **own,
+            "train": train_rows,
+            **scored,
+        },
+        passes=_passes_over_orders(inspected, config),
+        input_passes=_passes_over_inputs(inspected, evaluation, config),
     )
 
 
@@ -215,32 +229,40 @@ def _planned(strategy: Strategy, fit_rows: Mapping[Label, int], config: RunConfi
     )
 
 
-def _passes_over_orders(inspected: InspectedOrders, evaluation: Evaluation, config: RunConfig) -> dict[str, int]:
+def _passes_over_orders(inspected: InspectedOrders, config: RunConfig) -> dict[str, int]:
     """Passes of each stage over the orders, as the stages' own docstrings count them.
 
-    One more where a search for the split's bounds has to be repeated. The gate's passes are for a champion of another
-    run, which may not be there; one more where it was trained on rows of this validation.
+    One more where a search for the split's bounds has to be repeated; and for a champion with other features, or of a
+    split by other columns.
     """
-    orders, report, source, asked = config.orders, inspected.report, inspected.source, asked_decisions(config)
-    compares_champion = config.tracking.registered_model is not None and config.gate.mode != "disabled"
-    counts_decisions = bool(asked.by_order or config.scoring.segments) and not orders.classes
+    orders, report, source = config.orders, inspected.report, inspected.source
     return {
         "read": (source.format == "csv") + 2 * (source.version is None),
         "validate": _parts(len(orders.features)) + 1 + (report.by_rule.get(DUPLICATE_KEY, 0) > 0),
-        "quarantine": 1,
-        "split": _split_passes(inspected.diagnosis.counts, config),
-        "evaluation": _split_passes(_trained_counts(inspected, evaluation), config) * evaluation.is_cross_fit,
+        "quarantine": int(report.quarantined > 0),
+        "split": 1 + (config.split.by == "time" and not inspected.knows_days),
         "categories": int(bool(orders.categorical)),
-        "audit": 1 + _parts(len(report.large_integers)) + _parts(len(orders.numeric)) * (config.split.by == "time"),
-        "training rows": (evaluation.fits + config.training.repeats - 1)
-        * (_cut_off_passes(_trained_counts(inspected, evaluation), config) + 1),
-        "score": config.training.repeats * (1 + counts_decisions) + asked.needs_days,
-        "gate": 2 * compares_champion,
+        "identifiers": _parts(len(report.large_integers)),
+        INPUTS: 1,
     }
 
 
-def _split_passes(counts: Mapping[int, int], config: RunConfig) -> int:
-    return 3 if config.split.by != "key" else _cut_off_passes(counts, config)
+def _passes_over_inputs(inspected: InspectedOrders, evaluation: Evaluation, config: RunConfig) -> dict[str, int]:
+    """The same over the stored inputs; those of train, or of validation and test, read no other rows.
+
+    The gate's passes are for a champion of another run, which may not be there; one more where it was trained on rows
+    of this validation.
+    """
+    orders, asked = config.orders, asked_decisions(config)
+    counts_decisions = bool(asked.by_order or config.scoring.segments) and not orders.classes
+    trained = _trained_counts(inspected, evaluation)
+    return {
+        "evaluation": (2 if config.split.by != "key" else _cut_off_passes(trained, config)) * evaluation.is_cross_fit,
+        "audit": 1 + _parts(len(orders.numeric)) * (config.split.by == "time"),
+        "training rows": (evaluation.fits + config.training.repeats - 1) * (_cut_off_passes(trained, config) + 1),
+        "score": config.training.repeats * (1 + counts_decisions) + asked.needs_days,
+        "gate": 2 * compares_champion(config),
+    }
 
 
 def _trained_counts(inspected: InspectedOrders, evaluation: Evaluation) -> dict[int, int]:

@@ -11,20 +11,22 @@ from pyspark.sql import DataFrame, SparkSession
 from imbalance_spark.comparison.cross_fit import Evaluation, evaluation_of
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.config.yaml_file import config_hash
+from imbalance_spark.core.class_counts import Label
 from imbalance_spark.core.columns import FOLDS, SPLIT, TRAIN, VALIDATION, col, refuse_columns
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.files import Folder
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.core.run import Run, count_fingerprint
-from imbalance_spark.orders.audit import Audit, audit
+from imbalance_spark.orders.audit import Audit, audit, refuse_key_like
 from imbalance_spark.orders.categories import CategoryEncoding, fit_categories
 from imbalance_spark.orders.diagnosis import Diagnosis, diagnose
-from imbalance_spark.orders.model_inputs import model_inputs
+from imbalance_spark.orders.model_inputs import feature_column, model_inputs
 from imbalance_spark.orders.read import SourceOrders, read_orders
 from imbalance_spark.orders.schema import check_orders
 from imbalance_spark.orders.validation.validate import ValidatedOrders, ValidationReport, validate_orders
 from imbalance_spark.split import SplitPlan
 from imbalance_spark.split.folds import Folds, as_scored, as_trained, cross_fit_folds, fit_folds
+from imbalance_spark.split.rules import KnownCounts
 from imbalance_spark.split.stratified import fit_split_by_config
 
 logger = logging.getLogger(__name__)
@@ -41,7 +43,10 @@ _IN_MEMORY = "DataFrame"
 """Location and format of orders that were handed over."""
 
 
-STAGES = ("read", "validate", "split", "categories", "evaluation", "audit")
+INPUTS = "inputs"
+"""The step whose table every later stage reads instead of the orders."""
+
+STAGES = ("read", "validate", "split", "categories", INPUTS, "evaluation", "audit")
 """Those that `prepare` announces."""
 
 
@@ -49,13 +54,15 @@ STAGES = ("read", "validate", "split", "categories", "evaluation", "audit")
 class PreparedOrders:
     """Valid orders of a run with their fold, and the same as model inputs.
 
-    `inputs` has the columns of key, group, time and segments, `split`, `x_0..`, `y` and, where configured,
-    `row_weight` and `amount_value`. It is lazy over a pinned table: nothing was rewritten.
+    `inputs` has the columns of key, group, time and segments, `split`, `class_number`, `x_0..` (float), `y` and, where
+    configured, `row_weight`, `amount_value`, and `category_0..` for a champion. It is a table of the run, of which a
+    filter on `split` reads a part; `orders` are lazy over the pinned source.
     """
 
     run: Run
     location: str
-    version: int
+    version: int | None
+    """Of a Delta source; None of one that was copied to the run's folder."""
     report: ValidationReport
     plan: SplitPlan
     categories: CategoryEncoding
@@ -101,9 +108,9 @@ def prepare(
 ) -> PreparedOrders:
     """Read, validate, split and encode the orders of a config.
 
-    Passes over the orders: one to copy a source that is not Delta (it has no versions), one to
-    validate, those of `fit_split`, one over the training rows for the categories, those of `fit_folds` where rows are
-    few, and those of `audit`.
+    Passes over the orders: one to copy a source that is not Delta (it has no versions), those of `validate_orders`,
+    those of `fit_split`, one over the training rows for the categories, one of `refuse_key_like` where there are
+    suspects, and one that writes the inputs. Over these: those of `fit_folds` where rows are few, and those of `audit`.
 
     Args:
         orders: instead of `config.orders.source`; one pass counts them, one writes them to the run's folder.
@@ -113,13 +120,13 @@ def prepare(
     with progress.step("read") as step:
         run, pinned, location, version = _pinned_orders(spark, config, orders)
         check_orders(pinned, config.orders)
-        step.says(f"{location} version {version}; run {run.run_id}")
+        step.says(f"{location}{'' if version is None else f' version {version}'}; run {run.run_id}")
     with progress.step("validate") as step:
         validated = _validate(run, pinned, config)
         step.says(_rows_kept(validated.report))
     with progress.step("split") as step:
         coded = with_class_number(validated, config.orders.label)
-        plan = _fit_plan(run, coded, config)
+        plan = _fit_plan(run, coded, validated, config)
         counts = split_counts(plan)
         step.says(", ".join(f"{fold} {sum(counts[fold].values()):,}" for fold in FOLDS))
     split, evaluation = plan.assign(coded), evaluation_of(config, counts)
@@ -127,12 +134,17 @@ def prepare(
         categories = _categories(run, as_trained(split) if evaluation.is_cross_fit else split, config)
         found = ", ".join(f"{name} {len(values):,}" for name, values in categories.values.items())
         step.says(f"in train: {found}" if found else "no such feature")
-    roles = [n for n in (config.orders.group, config.orders.time, config.scoring.entity) if n is not None]
-    in_folds = [CLASS_NUMBER] if evaluation.is_cross_fit else []
-    passed = tuple(dict.fromkeys([*config.orders.key, *roles, *config.scoring.segments, SPLIT, *in_folds]))
-    inputs = model_inputs(split, config.orders, validated.report.label, categories, keep=passed)
+    passed = _passed_columns(config)
+    with progress.step(INPUTS) as step:
+        read = model_inputs(
+            split, config.orders, validated.report.label, categories, keep=passed,
+            with_values=compares_champion(config),
+        )  # fmt: skip
+        inputs = run.table(INPUTS, lambda: _to_store(read, validated.report, config), partition_by=(SPLIT,))
+        pin = run.pin(INPUTS)
+        step.says(f"{pin.rows:,} rows in {sum(pin.files.values()) / 2**20:,.0f} MiB, which all that follows reads")
     with progress.step("evaluation") as step:
-        folds = _folds(run, split, plan, evaluation, config)
+        folds = _folds(run, inputs, plan, evaluation, config)
         step.says(evaluation.cost(config))
     with progress.step("audit") as step:
         audited = _audit(run, inputs, validated.report, config)
@@ -156,6 +168,26 @@ def prepare(
     )
 
 
+def compares_champion(config: RunConfig) -> bool:
+    """Whether the gate compares with the champion of the registry, if there is one."""
+    return config.tracking.registered_model is not None and config.gate.mode != "disabled"
+
+
+def _passed_columns(config: RunConfig) -> tuple[str, ...]:
+    """Columns of the orders that later stages ask for by name."""
+    roles = [n for n in (config.orders.group, config.orders.time, config.scoring.entity) if n is not None]
+    return tuple(dict.fromkeys([*config.orders.key, *roles, *config.scoring.segments, SPLIT, CLASS_NUMBER]))
+
+
+def _to_store(inputs: DataFrame, report: ValidationReport, config: RunConfig) -> DataFrame:
+    """The inputs with features as float32, which is what learners read."""
+    refuse_key_like(inputs, config.orders, report.large_integers)
+    features = {feature_column(i) for i in range(len(config.orders.features))}
+    return inputs.select(
+        *[col(name).cast("float").alias(name) if name in features else col(name) for name in inputs.columns]
+    )
+
+
 def with_class_number(validated: ValidatedOrders, label: str) -> DataFrame:
     """The valid orders with `class_number` (int, from 0), by which they are split; lazy."""
     refuse_columns(validated.valid, (CLASS_NUMBER,), "orders")
@@ -173,15 +205,16 @@ def class_rows(report: ValidationReport) -> dict[int, int]:
     return {number: report.class_counts[name] for number, name in enumerate(report.label.classes)}
 
 
-def _pinned_orders(spark: SparkSession, config: RunConfig, orders: DataFrame | None) -> tuple[Run, DataFrame, str, int]:
+def _pinned_orders(
+    spark: SparkSession, config: RunConfig, orders: DataFrame | None
+) -> tuple[Run, DataFrame, str, int | None]:
     source = source_orders(spark, config, orders)
     identity = identity_of(spark, source, config)
     run = Run.open(spark, config.output, run_id_of(config, identity), config_hash(config), identity)
     if source.version is not None:
         return run, source.frame, source.location, source.version
     copied = run.table("orders", lambda: source.frame)
-    pin = run.pin("orders")
-    return run, copied, pin.path, pin.version
+    return run, copied, run.pin("orders").path, None
 
 
 def source_orders(spark: SparkSession, config: RunConfig, orders: DataFrame | None = None) -> SourceOrders:
@@ -235,7 +268,7 @@ def identity_of(spark: SparkSession, source: SourceOrders, config: RunConfig) ->
 
 def _validate(run: Run, orders: DataFrame, config: RunConfig) -> ValidatedOrders:
     known = ValidationReport.from_dict(run.read_document("validation")) if run.is_done("validation") else None
-    validated = validate_orders(orders, config.orders, known)
+    validated = validate_orders(orders, config.orders, known, by_day=config.split.by == "time")
     run.document("validation", validated.report.to_dict)
     run.table("quarantined", lambda: validated.quarantined)
     return validated
@@ -247,9 +280,9 @@ def _rows_kept(report: ValidationReport) -> str:
     return f"{kept}, {report.quarantined:,} quarantined" + (f" ({broken})" if broken else "")
 
 
-def _fit_plan(run: Run, orders: DataFrame, config: RunConfig) -> SplitPlan:
+def _fit_plan(run: Run, orders: DataFrame, validated: ValidatedOrders, config: RunConfig) -> SplitPlan:
     def fitted() -> Any:
-        return _fit_split(orders, config).to_dict()
+        return _fit_split(orders, validated, config).to_dict()
 
     return SplitPlan.from_dict(run.document("split", fitted))
 
@@ -284,7 +317,7 @@ def _folds(run: Run, orders: DataFrame, plan: SplitPlan, evaluation: Evaluation,
 def _audit(run: Run, inputs: DataFrame, report: ValidationReport, config: RunConfig) -> Audit:
     def audited() -> Any:
         rows, in_time = report.rows - report.quarantined, config.split.by == "time"
-        return audit(inputs, config.orders, rows, large_integers=report.large_integers, in_time=in_time).to_dict()
+        return audit(inputs, config.orders, rows, in_time=in_time).to_dict()
 
     found = Audit.from_dict(run.document("audit", audited))
     for warning in (*report.warnings, *found.warnings()):
@@ -298,13 +331,17 @@ INSPECT_STAGES = ("validate", "split")
 
 @dataclass(frozen=True, kw_only=True)
 class InspectedOrders:
-    """What the orders hold; `valid` are those that break no rule, with `class_number`, lazily read from the source."""
+    """What the orders hold; `valid` are those that break no rule, with `class_number`, lazily read from the source.
+
+    `knows_days` says whether validation could count the rows of each day, so that a split by time need not.
+    """
 
     source: SourceOrders
     report: ValidationReport
     plan: SplitPlan
     diagnosis: Diagnosis
     valid: DataFrame
+    knows_days: bool
 
 
 def inspect_orders(
@@ -324,18 +361,36 @@ def inspect_orders(
     progress = progress or Progress(INSPECT_STAGES)
     with progress.step("validate") as step:
         source = source_orders(spark, config, orders)
-        validated = validate_orders(source.frame, config.orders)
+        validated = validate_orders(source.frame, config.orders, by_day=config.split.by == "time")
         report = validated.report
         step.says(f"{report.rows:,} rows, {report.quarantined:,} to quarantine")
     with progress.step("split"):
         valid = with_class_number(validated, config.orders.label)
-        plan = _fit_split(valid, config)
+        plan = _fit_split(valid, validated, config)
     diagnosis = diagnose(class_rows(report), split_counts(plan), report.label.classes)
-    return InspectedOrders(source=source, report=report, plan=plan, diagnosis=diagnosis, valid=valid)
+    knows_days = validated.days is not None
+    return InspectedOrders(
+        source=source, report=report, plan=plan, diagnosis=diagnosis, valid=valid, knows_days=knows_days
+    )
 
 
-def _fit_split(orders: DataFrame, config: RunConfig) -> SplitPlan:
+def _fit_split(orders: DataFrame, validated: ValidatedOrders, config: RunConfig) -> SplitPlan:
     roles = config.orders
     return fit_split_by_config(
-        orders, config.split, key=roles.key, label=CLASS_NUMBER, group=roles.group, time=roles.time
+        orders,
+        config.split,
+        key=roles.key,
+        label=CLASS_NUMBER,
+        group=roles.group,
+        time=roles.time,
+        known=_known_counts(validated),
     )
+
+
+def _known_counts(validated: ValidatedOrders) -> KnownCounts:
+    """What validation has counted, by class number."""
+    numbers = {name: number for number, name in enumerate(validated.report.label.classes)}
+    days: dict[int, Mapping[Label, int]] | None = None
+    if validated.days is not None:
+        days = {day: {numbers[name]: n for name, n in rows.items() if n} for day, rows in validated.days.items()}
+    return KnownCounts(classes={n: validated.report.class_counts[name] for name, n in numbers.items()}, days=days)

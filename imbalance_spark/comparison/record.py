@@ -109,7 +109,7 @@ def parent_evidence(comparison: Comparison, commands: Mapping[str, str]) -> Evid
             "run_id": prepared.run.run_id,
             "config_hash": prepared.run.config_hash,
             "orders": masked_uri(prepared.location),
-            "orders_version": prepared.version,
+            **({} if prepared.version is None else {"orders_version": prepared.version}),
             "label": config.orders.label,
             "split_by": config.split.by,
             "split_seed": config.split.seed,

@@ -1,7 +1,7 @@
 """Exact counts by hash rank: how many rows each part gets, and the hash at which it ends."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -62,17 +62,76 @@ class _Search:
     def wider(self) -> "_Search":
         return _Search(label=self.label, rank=self.rank, rows=self.rows, width=self.width * 64)
 
-    def aggregates(self, number: int, label: Column, hashed: Column) -> list[Column]:
+    def aggregates(self, number: int, label: Column, hashed: Column) -> dict[str, Column]:
         """The hashes right below and at the rank, among the sorted hashes of the window."""
         low, high = self.window()
         is_mine = label == F.lit(self.label)
         below = F.count_if(is_mine & (hashed < low))
         inside = F.sort_array(F.collect_list(F.when(is_mine & (hashed >= low) & (hashed < high), hashed)))
         position = F.lit(self.rank) - below
-        return [
-            F.get(inside, (position - 1).cast("int")).alias(f"last_{number}"),
-            F.get(inside, position.cast("int")).alias(f"next_{number}"),
+        return {
+            f"last_{number}": F.get(inside, (position - 1).cast("int")),
+            f"next_{number}": F.get(inside, position.cast("int")),
+        }
+
+
+class CutOffSearch:
+    """The hashes below which exactly given ranks of the rows of a class lie, found by aggregates of one scan or more.
+
+    The hash is uniform, so the hash of a rank is known to about sqrt(n) rows, and only the hashes in that window are
+    sorted, on an executor. A window that misses the rank, which takes a hash that is not uniform, is wider in the next
+    scan. Two numbers per rank are collected. Rank 0 gives 0 and rank n gives `HASH_RANGE`, without a scan.
+
+    Args:
+        label: the class of a row; `hashed`: its hash in [0, HASH_RANGE), distinct inside a class.
+        counts: rows of each class; `ranks`: for each class asked, numbers in [0, its rows].
+        stage: name for messages.
+    """
+
+    def __init__(
+        self,
+        label: Column,
+        hashed: Column,
+        *,
+        counts: Mapping[Label, int],
+        ranks: Mapping[Label, Sequence[int]],
+        stage: str,
+    ) -> None:
+        self._label, self._hashed, self._ranks, self._stage = label, hashed, ranks, stage
+        self._found = {(name, rank): _edge(rank, counts[name]) for name, asked in ranks.items() for rank in asked}
+        self._pending = [
+            _Search(label=name, rank=rank, rows=counts[name])
+            for (name, rank), edge in self._found.items()
+            if edge is None
         ]
+
+    def aggregates(self) -> dict[str, Column]:
+        """What the next scan has to add up, over rows with all of the class of a rank; empty once all are found."""
+        columns: dict[str, Column] = {}
+        for number, search in enumerate(self._pending):
+            columns |= search.aggregates(number, self._label, self._hashed)
+        return columns
+
+    def learn(self, row_of: Callable[[Label], Row]) -> None:
+        """Take what a scan added up; `row_of` gives it for a class.
+
+        Raises:
+            DataContractError: two rows of a class share the hash at a rank, so their key is the same; or the input
+                differs between scans.
+        """
+        for number, search in enumerate(self._pending):
+            found = _cut_off(row_of(search.label), number, search, self._stage)
+            self._found[search.label, search.rank] = found
+        self._pending = [search.wider() for search in self._pending if self._found[search.label, search.rank] is None]
+
+    def finish(self, rows: DataFrame) -> dict[Label, tuple[int, ...]]:
+        """Scan rows until all is found; gives for each class its hashes, in the order of its ranks."""
+        names = [F.lit(name) for name in self._ranks]
+        while aggregates := self.aggregates():
+            row = rows.where(self._label.isin(names)).agg(*[c.alias(name) for name, c in aggregates.items()]).first()
+            assert row is not None, "an aggregate without groups has one row"  # noqa: S101  # for the type checker
+            self.learn(lambda _, row=row: row)  # type: ignore[misc]  # mypy infers no type for a default
+        return {name: tuple(self._found[name, rank] or 0 for rank in asked) for name, asked in self._ranks.items()}
 
 
 def collect_cut_offs(
@@ -84,36 +143,14 @@ def collect_cut_offs(
     ranks: Mapping[Label, Sequence[int]],
     stage: str,
 ) -> dict[Label, tuple[int, ...]]:
-    """For each class the hashes below which exactly `ranks` of its rows lie.
+    """For each class the hashes below which exactly `ranks` of its rows lie: a whole `CutOffSearch` over `rows`.
 
-    One scan of `rows`, whatever their number: the hash is uniform, so the hash of a rank is known to about sqrt(n)
-    rows, and only the hashes in that window are sorted, on an executor. A window that misses the rank, which takes a
-    hash that is not uniform, is widened in another scan. Two numbers per rank are collected. Rank 0 gives 0 and rank n
-    gives `HASH_RANGE`, without a scan.
-
-    Args:
-        rows: any grain.
-        label: the class of a row; `hashed`: its hash in [0, HASH_RANGE), distinct inside a class.
-        counts: rows of each class; `ranks`: for each class asked, numbers in [0, its rows].
+    One scan, whatever their number; more only where a hash is not uniform.
 
     Raises:
-        DataContractError: two rows of a class share the hash at a rank, so their key is the same; or the input differs
-            between scans.
+        DataContractError: see `CutOffSearch.learn`.
     """
-    found = {(name, rank): _edge(rank, counts[name]) for name, asked in ranks.items() for rank in asked}
-    pending = [
-        _Search(label=name, rank=rank, rows=counts[name]) for (name, rank), edge in found.items() if edge is None
-    ]
-    while pending:
-        columns = [
-            column for number, search in enumerate(pending) for column in search.aggregates(number, label, hashed)
-        ]
-        names = {name for name, _ in found}
-        row = rows.where(label.isin([F.lit(name) for name in names])).agg(*columns).first()
-        assert row is not None, "an aggregate without groups has one row"  # noqa: S101  # for the type checker
-        found |= {(s.label, s.rank): _cut_off(row, number, s, stage) for number, s in enumerate(pending)}
-        pending = [search.wider() for search in pending if found[search.label, search.rank] is None]
-    return {name: tuple(found[name, rank] or 0 for rank in asked) for name, asked in ranks.items()}
+    return CutOffSearch(label, hashed, counts=counts, ranks=ranks, stage=stage).finish(rows)
 
 
 def _edge(rank: int, rows: int) -> int | None:

@@ -3,17 +3,17 @@
 import hashlib
 import json
 import logging
-import posixpath
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from delta.tables import DeltaTable
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 
-from imbalance_spark.core.columns import col, delta_options, map_columns
+from imbalance_spark.core.columns import col, map_columns
 from imbalance_spark.core.errors import PinDamagedError, RunConflictError
 from imbalance_spark.core.files import Folder
 from imbalance_spark.core.masking import masked_settings
@@ -24,24 +24,24 @@ from imbalance_spark.core.version import __version__
 
 logger = logging.getLogger(__name__)
 
-_FIRST_COMMIT = "00000000000000000000.json"
-"""Delta's file on version 0, the only one of a table that is written once."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class TablePin:
-    """A step's Delta table as it was when the step ended.
+    """A step's Parquet table as it was when the step ended.
 
-    `fingerprint` is the sum of 31-bit row hashes: equal for equal rows in any order. `table_id` is Delta's own, which
-    another table at the same path does not have; a run of an earlier version did not note it, and is started again.
+    Args:
+        fingerprint: sum of 31-bit row hashes: equal for equal rows in any order.
+        table_schema: of its columns, as Spark's JSON.
+        files: bytes of each file, by its path below the table's folder. These are the table: what else is found there,
+            such as the files of a process that lost the run while it wrote, is not read.
     """
 
     step: str
     path: str
-    version: int
     rows: int
     fingerprint: int
-    table_id: str = ""
+    table_schema: str
+    files: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,28 +108,28 @@ class Run:
         """Whether the step is finished; one whose entry in the log is damaged is not."""
         return self._entry(step) is not None
 
-    def table(self, step: str, build: Callable[[], DataFrame]) -> DataFrame:
-        """The step's table, built and written unless it exists.
+    def table(self, step: str, build: Callable[[], DataFrame], *, partition_by: Sequence[str] = ()) -> DataFrame:
+        """The step's table, built and written unless the step is finished.
 
-        Scans: what `build` reads, once; then the written table, for its fingerprint.
+        Scans: what `build` reads, once; its rows are counted while they are written.
+
+        Args:
+            partition_by: columns whose values have folders of their own, so that a filter on them reads no other rows.
 
         Raises:
-            PinDamagedError: the table is another one than the logged one, or has lost files.
+            PinDamagedError: the table has lost files, or an earlier version of this package wrote it.
         """
         if self.is_done(step):
             pin = self.pin(step)
             logger.info("step %s: done before, %d rows", step, pin.rows)
             self._verify(pin)
         else:
-            path = self._table_path(step)
-            if not DeltaTable.isDeltaTable(self.spark, path):
-                self._write(build(), step, path)
-            pin = self._pin(step, path)
-            self.record(step, asdict(pin))
-        return self._read(pin)
+            self.require_lock()
+            self.record(step, asdict(self._write(build(), step, partition_by)))
+        return self._read(self.pin(step))
 
     def pin(self, step: str) -> TablePin:
-        """The logged version, rows and fingerprint of a table step."""
+        """The logged files, rows and fingerprint of a table step."""
         with reading(f"run {self.run_id!r}, the entry of step {step!r} in the step log", "Start a new run_id."):
             return TablePin(**self.read_document(step))
 
@@ -182,63 +182,42 @@ class Run:
         """
         require_lock(self.locked or self.folder, self.run_id)
 
-    def _write(self, frame: DataFrame, step: str, path: str) -> None:
-        (
-            frame.write.format("delta")
-            .option("txnAppId", f"{self.run_id}/{step}")
-            .option("txnVersion", 1)
-            .option("userMetadata", f"{self.run_id}/{step}/{self.config_hash}")
-            .options(**delta_options(frame.columns))
-            .save(path)
+    def _write(self, frame: DataFrame, step: str, partition_by: Sequence[str]) -> TablePin:
+        """Write the table over whatever is left there of a process that died."""
+        folder, counted = self.folder.below(f"tables/{step}"), Observation()
+        writer = frame.observe(counted, *_count_and_fingerprint(frame)).write.mode("overwrite")
+        (writer.partitionBy(*partition_by) if partition_by else writer).parquet(folder.full_path())
+        found = counted.get
+        return TablePin(
+            step=step,
+            path=folder.full_path(),
+            rows=int(found["rows"]),
+            fingerprint=int(found["fingerprint"] or 0),
+            table_schema=frame.schema.json(),
+            files=self._files_below(folder),
         )
 
-    def _table_path(self, step: str) -> str:
-        return self.folder.below(f"tables/{step}").full_path()
-
     def _read(self, pin: TablePin) -> DataFrame:
-        return self.spark.read.format("delta").option("versionAsOf", pin.version).load(pin.path)
-
-    def _pin(self, step: str, path: str) -> TablePin:
-        pin = TablePin(step=step, path=path, version=0, rows=0, fingerprint=0, table_id=self._commit(step).table_id)
-        rows, fingerprint = count_fingerprint(self._read(pin))
-        return replace(pin, rows=rows, fingerprint=fingerprint)
+        schema = StructType.fromJson(json.loads(pin.table_schema))
+        if not pin.files:
+            return self.spark.createDataFrame([], schema)
+        # Spark takes each path for a pattern.
+        paths = [re.sub(r"([\\\[\]{}*?])", r"\\\1", f"{pin.path}/{file}") for file in pin.files]
+        return self.spark.read.schema(schema).option("basePath", pin.path).parquet(*paths)
 
     def _verify(self, pin: TablePin) -> None:
-        """Without a scan: nobody writes to the table again, so that only it or its files can be gone."""
-        commit = self._commit(pin.step)
-        if commit.table_id != pin.table_id:
+        """Without a scan: nobody writes to the table again, so that only its files can be gone."""
+        found = self._files_below(self.folder.below(f"tables/{pin.step}"))
+        if lost := [name for name, size in pin.files.items() if found.get(name) != size]:
             raise PinDamagedError(
-                f"run {self.run_id!r}, step {pin.step!r}: the table of {pin.rows:,} rows is gone, or another one is in "
-                "its place, or an earlier version of this package wrote it. Start a new run_id."
-            )
-        found = self.folder.below(f"tables/{pin.step}").sizes_below()
-        if lost := [name for name, size in commit.files.items() if found.get(name) != size]:
-            raise PinDamagedError(
-                f"run {self.run_id!r}, table of step {pin.step!r}: {len(lost)} of its {len(commit.files)} files are "
+                f"run {self.run_id!r}, table of step {pin.step!r}: {len(lost)} of its {len(pin.files)} files are "
                 "lost or cut short. Start a new run_id."
             )
 
-    def _commit(self, step: str) -> "_Commit":
-        """What Delta noted when the table was written; of a table that is gone, nothing."""
-        try:
-            lines = self.folder.below(f"tables/{step}/_delta_log").read_bytes(_FIRST_COMMIT).splitlines()
-        except FileNotFoundError:
-            return _Commit(table_id="", files={})
-        try:
-            actions = [json.loads(line) for line in lines]
-            [table_id] = [action["metaData"]["id"] for action in actions if "metaData" in action]
-        except ValueError:  # cut short
-            return _Commit(table_id="", files={})
-        added = [action["add"] for action in actions if "add" in action]
-        return _Commit(table_id=table_id, files={posixpath.basename(file["path"]): file["size"] for file in added})
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Commit:
-    """A table as its first commit has it: Delta's id, and each file's size in bytes."""
-
-    table_id: str
-    files: Mapping[str, int]
+    @staticmethod
+    def _files_below(folder: Folder) -> dict[str, int]:
+        start = len(folder.full_path()) + 1
+        return {path[start:]: size for path, size in folder.data_files().items()}
 
 
 def _read_identity(folder: Folder, run_id: str) -> Any:
@@ -258,8 +237,12 @@ def _sha256_of(output: Any) -> str:
 
 def count_fingerprint(frame: DataFrame) -> tuple[int, int]:
     """Number of rows and sum of their 31-bit hashes; one scan. Neither depends on the order of rows."""
+    found = frame.agg(*_count_and_fingerprint(frame)).first()
+    return (int(found["rows"]), int(found["fingerprint"] or 0)) if found else (0, 0)
+
+
+def _count_and_fingerprint(frame: DataFrame) -> list[Column]:
     maps = map_columns(frame)
     values = [F.to_json(col(name)) if name in maps else col(name) for name in frame.columns]
     row_hash = F.pmod(F.xxhash64(*values), F.lit(1 << 31))
-    found = frame.agg(F.count(F.lit(1)).alias("rows"), F.sum(row_hash).alias("fingerprint")).first()
-    return (int(found["rows"]), int(found["fingerprint"] or 0)) if found else (0, 0)
+    return [F.count(F.lit(1)).alias("rows"), F.sum(row_hash).alias("fingerprint")]

@@ -72,22 +72,19 @@ class Audit:
         return cls(duplicates=DuplicateRows(**record["duplicates"]), sentinel_shares=record["sentinel_shares"])
 
 
-def audit(inputs: DataFrame, config: OrdersConfig, rows: int, *, large_integers: Sequence[str], in_time: bool) -> Audit:
-    """Look for what misleads a model; a column that identifies rows is refused.
+def audit(inputs: DataFrame, config: OrdersConfig, rows: int, *, in_time: bool) -> Audit:
+    """Look for what misleads a model.
 
     Passes: one with a shuffle of the sampled rows (all up to 10 million, then a share by the hash of the features, so
-    that duplicates are sampled together); one per 200 integer features beyond 2^24; with a split by time one per 200
-    numeric features: with any other split the share of a value cannot differ between folds.
+    that duplicates are sampled together); with a split by time one per 200 numeric features: with any other split the
+    share of a value cannot differ between folds.
 
     Args:
         inputs: `split`, `x_0..`, `y` of valid orders. rows: their number.
-        large_integers: names of integer features with values beyond 2^24.
         in_time: whether the split is by time.
     Raises:
-        DataContractError: an integer feature has nearly as many values as rows; more duplicate rows across
-            the folds than `max_duplicated`.
+        DataContractError: more duplicate rows across the folds than `max_duplicated`.
     """
-    _refuse_key_like(inputs, config, large_integers)
     duplicates = _collect_duplicates(inputs, len(config.features), rows)
     if duplicates.shared > config.max_duplicated * duplicates.held_out:
         raise DataContractError(
@@ -125,7 +122,15 @@ def _total(name: str, condition: Column | None = None) -> Column:
     return F.coalesce(F.sum(value), F.lit(0))
 
 
-def _refuse_key_like(inputs: DataFrame, config: OrdersConfig, suspects: Sequence[str]) -> None:
+def refuse_key_like(inputs: DataFrame, config: OrdersConfig, suspects: Sequence[str]) -> None:
+    """Refuse a feature that identifies rows; one pass per 200 suspects, none without.
+
+    Args:
+        inputs: `x_0..` as they were read, not yet rounded to float32.
+        suspects: names of integer features with values beyond 2^24.
+    Raises:
+        DataContractError: one of them has nearly as many values as rows.
+    """
     columns = {name: feature_column(config.features.index(name)) for name in suspects}
     found: dict[str, tuple[int, int]] = {}
     for part in in_scans(suspects):
@@ -146,8 +151,13 @@ def _refuse_key_like(inputs: DataFrame, config: OrdersConfig, suspects: Sequence
 def _jumps(inputs: DataFrame, config: OrdersConfig) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for part in in_scans(config.numeric):
-        shares = [F.avg(col(feature_column(config.features.index(name))).isin(*SENTINELS).cast("int")) for name in part]
+        shares = [F.avg(_is_sentinel(feature_column(config.features.index(name))).cast("int")) for name in part]
         folds = inputs.where(col(SPLIT).isin(TRAIN, VALIDATION, TEST)).groupBy(SPLIT).agg(*shares).collect()
         for i, name in enumerate(part, start=1):
             found[name] = {row[SPLIT]: row[i] or 0.0 for row in sorted(folds, key=lambda row: str(row[SPLIT]))}
     return {name: by_fold for name, by_fold in found.items() if max(by_fold.values()) - min(by_fold.values()) > _JUMP}
+
+
+def _is_sentinel(name: str) -> Column:
+    # As float32, too: the largest of them is rounded.
+    return col(name).cast("float").isin(*[F.lit(value).cast("float") for value in SENTINELS])

@@ -28,9 +28,13 @@ class CategoryEncoding:
 
     values: Mapping[str, tuple[str, ...]]
 
-    def encode(self, name: str) -> Column:
-        """The code of column `name` (double, >= 0; null where the column is null)."""
-        text, values = col(name).cast("string"), self.values[name]
+    def encode(self, name: str, stored_in: str | None = None) -> Column:
+        """The code of feature `name` (double, >= 0; null where the column is null).
+
+        Args:
+            stored_in: the column that has the values, where it is not called as the feature.
+        """
+        text, values = col(stored_in or name).cast("string"), self.values[name]
         buckets = _buckets(values)
         # One constant that Spark parses once while planning; a lookup searches one short bucket, since
         # Spark searches a map from its beginning.

@@ -21,6 +21,11 @@ def feature_column(number: int) -> str:
     return f"x_{number}"
 
 
+def category_column(number: int) -> str:
+    """The internal name of the values of categorical feature `number` (from 0), as text."""
+    return f"category_{number}"
+
+
 def model_inputs(
     orders: DataFrame,
     config: OrdersConfig,
@@ -28,6 +33,7 @@ def model_inputs(
     categories: CategoryEncoding,
     *,
     keep: Sequence[str],
+    with_values: bool = False,
 ) -> DataFrame:
     """The model's inputs, under names that clash with no learner's own; one select, lazy.
 
@@ -37,12 +43,13 @@ def model_inputs(
         label: from `learn_label`.
         categories: from `fit_categories`, on training rows.
         keep: columns that stay as they are, such as key, split and time.
+        with_values: whether models with other codes are going to read these inputs, too.
 
     Returns:
         The kept columns, then `x_0`, `x_1` ... (double; the features in the order of
         `config.features`; null where the feature is null or NaN), `y` (int, class number),
         `row_weight` (double, where `orders.weight` is set), `amount_value` (double, where
-        `orders.amount` is set).
+        `orders.amount` is set), and with values `category_0` ... (string).
 
     Raises:
         MissingColumnsError: a column is absent.
@@ -56,6 +63,8 @@ def model_inputs(
         inputs[ROW_WEIGHT] = col(config.weight).cast("double")
     if config.amount is not None:
         inputs[AMOUNT_VALUE] = col(config.amount).cast("double")
+    if with_values:
+        inputs |= {category_column(i): col(name).cast("string") for i, name in enumerate(config.categorical)}
     require_columns(orders, (*config.features, config.label, *keep), "model_inputs")
     if taken := [name for name in keep if name.lower() in inputs]:
         raise DataContractError(f"orders: columns {taken} have names of the model's inputs. Rename them upstream.")

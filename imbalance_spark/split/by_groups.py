@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from itertools import accumulate
 
+from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as F
 
@@ -12,7 +13,7 @@ from imbalance_spark.core.columns import col
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.core.hash_ranks import counts_of_folds
 from imbalance_spark.split.plan import SplitPlan, fold_number
-from imbalance_spark.split.rules import SplitRules
+from imbalance_spark.split.rules import KnownCounts, SplitRules
 
 logger = logging.getLogger(__name__)
 
@@ -20,20 +21,26 @@ _LARGE_SHARE = 0.2
 """With a group of more than this share of the rows, folds miss the requested fractions."""
 
 
-def fit_groups(orders: DataFrame, rules: SplitRules) -> SplitPlan:
-    """Fit the split in three passes: class counts, groups per stratum, and the groups to move for exact counts.
+def fit_groups(orders: DataFrame, rules: SplitRules, known: KnownCounts | None = None) -> SplitPlan:
+    """Fit the split in two passes: class counts, and one that makes a row of each group; with known counts in one.
 
     A group's stratum is its rarest class, by rows over all data. In a stratum of fewer than
     `exact_below` groups each fold gets its largest-remainder count of groups; for that, about 1 %
-    of them move out of the fold of their hash. Only those are collected.
+    of them move out of the fold of their hash. Only those are collected. While the split is fitted, executors keep the
+    groups on disk.
     """
-    totals = count_classes(orders, rules.label, rules.purpose)
+    totals = count_classes(orders, rules.label, rules.purpose) if known is None else known.classes
     by_rarity = sorted(totals, key=lambda label: totals[label])
-    groups = _groups(orders, rules, by_rarity)
-    cells = _collect_cells(groups, by_rarity)
-    _check_groups(cells, rules, by_rarity, sum(totals.values()))
-    moved = _collect_moved(groups, rules, cells)
+    groups = _groups(orders, rules, by_rarity).persist(StorageLevel.DISK_ONLY)
+    try:
+        cells = _collect_cells(groups, by_rarity)
+        _check_groups(cells, rules, by_rarity, sum(totals.values()))
+        moved = _collect_moved(groups, rules, cells)
+    finally:
+        groups.unpersist()
     counts = _counts(cells, moved, rules, by_rarity)
+    if known is not None:
+        known.require({label: sum(fold[label] for fold in counts.values()) for label in by_rarity}, rules.purpose)
     return SplitPlan(rules=rules, moved_groups={row["hash"]: rules.folds[row["fold"]] for row in moved}, counts=counts)
 
 

@@ -10,26 +10,41 @@ from pyspark.sql import functions as F
 from imbalance_spark.core.class_counts import Label, collect_per_class
 from imbalance_spark.core.columns import col
 from imbalance_spark.core.errors import DataContractError
-from imbalance_spark.core.hash_ranks import collect_cut_offs, counts_of_folds
+from imbalance_spark.core.hash_ranks import CutOffSearch, counts_of_folds
 from imbalance_spark.split.plan import SplitPlan, fold_number
-from imbalance_spark.split.rules import SplitRules
+from imbalance_spark.split.rules import KnownCounts, SplitRules
 
 
-def fit_rows(orders: DataFrame, rules: SplitRules) -> SplitPlan:
-    """Fit the split in one pass for the counts, and a second one if a class has fewer than `exact_below` rows."""
-    per_class = collect_counts(orders, rules)
-    totals = {label: row["n"] for label, row in per_class.items()}
-    allotted = {label: counts_of_folds(n, rules.shares) for label, n in totals.items() if n < rules.exact_below}
-    ends = {label: tuple(accumulate(counts[:-1])) for label, counts in allotted.items()}
-    hash_bounds = collect_cut_offs(
-        orders, col(rules.label), rules.hash(), counts=totals, ranks=ends, stage=rules.purpose
-    )  # fmt: skip
+def fit_rows(orders: DataFrame, rules: SplitRules, known: KnownCounts | None = None) -> SplitPlan:
+    """Fit the split in one pass for the counts, and a second one if a class has fewer than `exact_below` rows.
+
+    With the rows of each class known, one pass does for both.
+    """
+    if known is None:
+        per_class = _collect_counts(orders, rules, {})
+        search = _search(rules, {label: row["n"] for label, row in per_class.items()})
+    else:
+        search = _search(rules, known.classes)
+        per_class = _collect_counts(orders, rules, search.aggregates())
+        known.require({label: row["n"] for label, row in per_class.items()}, rules.purpose)
+        search.learn(per_class.__getitem__)
+    allotted = _allotted(rules, {label: row["n"] for label, row in per_class.items()})
     by_class = {label: allotted.get(label) or nominal_counts(row, rules) for label, row in per_class.items()}
-    return SplitPlan(rules=rules, hash_bounds=hash_bounds, counts=by_fold(rules, by_class))
+    return SplitPlan(rules=rules, hash_bounds=search.finish(orders), counts=by_fold(rules, by_class))
 
 
-def collect_counts(orders: DataFrame, rules: SplitRules) -> dict[Label, Row]:
-    """Per class `n` and `fold_0`, `fold_1` ...: its rows, and those in each fold by nominal shares.
+def _allotted(rules: SplitRules, totals: Mapping[Label, int]) -> dict[Label, tuple[int, ...]]:
+    """Rows in each fold of the classes that get exact counts."""
+    return {label: counts_of_folds(n, rules.shares) for label, n in totals.items() if n < rules.exact_below}
+
+
+def _search(rules: SplitRules, totals: Mapping[Label, int]) -> CutOffSearch:
+    ends = {label: tuple(accumulate(counts[:-1])) for label, counts in _allotted(rules, totals).items()}
+    return CutOffSearch(col(rules.label), rules.hash(), counts=totals, ranks=ends, stage=rules.purpose)
+
+
+def _collect_counts(orders: DataFrame, rules: SplitRules, more: Mapping[str, Column]) -> dict[Label, Row]:
+    """Per class `n`, `fold_0`, `fold_1` ... (its rows, and those in each fold by nominal shares), and more aggregates.
 
     Raises:
         DataContractError: rows with a null key, which no hash can distinguish; and as `collect_per_class`.
@@ -38,7 +53,7 @@ def collect_counts(orders: DataFrame, rules: SplitRules) -> dict[Label, Row]:
     aggregates = {f"fold_{i}": F.count_if(number == i) for i in range(len(rules.folds))}
     is_without_key = reduce(Column.__and__, [col(name).isNull() for name in rules.key])
     per_class = collect_per_class(
-        orders, rules.label, rules.purpose, {**aggregates, "without_key": F.count_if(is_without_key)}
+        orders, rules.label, rules.purpose, {**aggregates, "without_key": F.count_if(is_without_key), **more}
     )
     without_key = sum(row["without_key"] for row in per_class.values())
     if without_key:

@@ -11,8 +11,9 @@ from pyspark.sql import functions as F
 
 from imbalance_spark.core.columns import FIT_NUMBER, GAP, SPLIT, TEST, TRAIN, VALIDATION, col, refuse_columns
 from imbalance_spark.core.errors import DataContractError
+from imbalance_spark.core.instants import DAY_US, time_us
 from imbalance_spark.split.config import BacktestConfig, SplitConfig
-from imbalance_spark.split.plan import DAY_US, SplitPlan, time_us
+from imbalance_spark.split.plan import SplitPlan
 from imbalance_spark.split.rules import SplitRules
 from imbalance_spark.split.stratified import fit_rules
 

@@ -6,42 +6,11 @@ from typing import Any, Self
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql import types as T
 
 from imbalance_spark.core.class_counts import Label, of_class
-from imbalance_spark.core.columns import GAP, SPLIT, col, refuse_columns, require_columns
-from imbalance_spark.core.errors import DataContractError
+from imbalance_spark.core.columns import GAP, SPLIT, refuse_columns, require_columns
+from imbalance_spark.core.instants import DAY_US, time_us
 from imbalance_spark.split.rules import SplitRules
-
-SECOND_US = 1_000_000
-DAY_US = 86_400 * SECOND_US
-
-
-def time_us(frame: DataFrame, time: str, stage: str) -> Column:
-    """The column `time` in microseconds; a date is its first instant, a time without zone is UTC.
-
-    Raises:
-        MissingColumnsError: there is no column `time`.
-        DataContractError: it is neither a timestamp nor a date.
-    """
-    require_columns(frame, (time,), stage)
-    found = frame.schema[time].dataType
-    if isinstance(found, T.TimestampType):
-        return F.unix_micros(col(time))
-    if isinstance(found, T.DateType):
-        return F.unix_date(col(time)) * F.lit(DAY_US)
-    if isinstance(found, T.TimestampNTZType):
-        return _without_zone_us(col(time))
-    raise DataContractError(
-        f"{stage}: time column {time!r} is {found.simpleString()}, not a timestamp or a date. Cast it upstream."
-    )
-
-
-def _without_zone_us(time: Column) -> Column:
-    # A cast to timestamp would read the session's zone, and a zone must never move a row.
-    seconds = (F.hour(time) * 3600 + F.minute(time) * 60).cast("bigint")
-    within_minute = (F.extract(F.lit("SECOND"), time) * SECOND_US).cast("bigint")
-    return F.unix_date(time.cast("date")) * F.lit(DAY_US) + seconds * F.lit(SECOND_US) + within_minute
 
 
 @dataclass(frozen=True, kw_only=True)

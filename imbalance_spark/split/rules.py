@@ -8,8 +8,9 @@ from itertools import accumulate
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
+from imbalance_spark.core.class_counts import Label, show_counts
 from imbalance_spark.core.columns import FOLDS, TEST, TRAIN, check_seed, col, is_number
-from imbalance_spark.core.errors import ConfigError, nearest
+from imbalance_spark.core.errors import ConfigError, DataContractError, nearest
 from imbalance_spark.core.hashing import HASH_RANGE, key_hash
 
 _ROUNDING = 1e-9  # error of adding a few decimals as doubles
@@ -119,3 +120,28 @@ def fold_fractions(fractions: Mapping[str, float]) -> tuple[tuple[str, float], .
     if problems:
         raise ConfigError.of_all(problems)
     return tuple((name, fractions[name]) for name in FOLDS if name in fractions)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownCounts:
+    """What an earlier pass has counted of the rows that a split is fitted on, so that it need not be counted again.
+
+    Args:
+        classes: rows of each class.
+        days: by day since 1970 (UTC), rows of each class; None where nobody counted them.
+    """
+
+    classes: Mapping[Label, int]
+    days: Mapping[int, Mapping[Label, int]] | None = None
+
+    def require(self, found: Mapping[Label, int], stage: str) -> None:
+        """Refuse rows that are others than those that were counted.
+
+        Raises:
+            DataContractError: they are.
+        """
+        if {label: n for label, n in self.classes.items() if n} != dict(found):
+            raise DataContractError(
+                f"{stage}: {show_counts(self.classes)} in one scan, {show_counts(found)} in the next. "
+                "Write the input to a table first, so that every scan reads the same rows."
+            )

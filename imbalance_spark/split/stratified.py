@@ -21,7 +21,7 @@ from imbalance_spark.split.by_rows import fit_rows
 from imbalance_spark.split.by_time import fit_time
 from imbalance_spark.split.config import SplitConfig
 from imbalance_spark.split.plan import SplitPlan
-from imbalance_spark.split.rules import SplitRules, fold_fractions
+from imbalance_spark.split.rules import KnownCounts, SplitRules, fold_fractions
 
 DEFAULT_FRACTIONS: Mapping[str, float] = {TRAIN: 0.7, VALIDATION: 0.15, TEST: 0.15}
 _FIT, _STOP = "fit", "early stopping"
@@ -42,8 +42,7 @@ def stratified_split(
 ) -> DataFrame:
     """Split orders into train, validation and test, stratified by class: `fit_split` followed by `SplitPlan.assign`.
 
-    Keep the plan of `fit_split` instead, if later rows are to be split in the same way. Two passes by default, three
-    with `group` or `time`; the result is lazy.
+    Keep the plan of `fit_split` instead, if later rows are to be split in the same way. Two passes; the result is lazy.
 
     Args:
         orders: one row per order.
@@ -107,7 +106,8 @@ def fit_split(
     A row's fold follows from its key's hash and the cumulative fractions, in the order train, validation,
     test; it does not depend on row order, partitions, layout, retries, cluster or appended rows. Raising
     the fraction of train only moves rows into train (in a class with exact counts, except for one row due to
-    rounding). Two passes by default: counts, and hash bounds if a class is small.
+    rounding). Two passes: counts, and hash bounds if a class is small; or counts, and the groups; or days, and the
+    seconds of those in which a fold begins.
 
     Args:
         orders: one row per order.
@@ -116,9 +116,9 @@ def fit_split(
         fractions: share of each fold in (0, 1], with sum 1; validation is optional.
         seed: integer >= 0; a different seed gives an independent split.
         group: columns whose rows stay together. Groups are stratified by their rarest class; a row
-            with a null here is a group of its own, identified by its key. Three passes.
+            with a null here is a group of its own, identified by its key.
         time: timestamp or date; the folds then follow each other in time, test is the latest part,
-            rows of the same second stay together. Excludes `group`; needs no key. Three passes.
+            rows of the same second stay together. Excludes `group`; needs no key.
         exact_below: classes with fewer rows (with `group`: strata with fewer groups) get exact
             largest-remainder counts. Their hash bounds are in the plan and hold for later rows. A row
             whose label is corrected later moves only if its hash lies between the nominal and the
@@ -185,14 +185,17 @@ def early_stopping_slice(
     return train.select("*", is_stopping.alias(IS_EARLY_STOPPING))
 
 
-def fit_rules(rows: DataFrame, rules: SplitRules) -> SplitPlan:
-    """Learn the split that the rules describe; passes and errors as `fit_split`."""
+def fit_rules(rows: DataFrame, rules: SplitRules, known: KnownCounts | None = None) -> SplitPlan:
+    """Learn the split that the rules describe; passes and errors as `fit_split`.
+
+    With known counts one pass does, along time where they are by day.
+    """
     require_columns(rows, rules.columns, rules.purpose)
     if rules.time is not None:
-        plan = fit_time(rows, rules, rules.time)
+        plan = fit_time(rows, rules, rules.time, known)
     else:
         check_key(rows, (*rules.key, *rules.group), rules.purpose)
-        plan = fit_groups(rows, rules) if rules.group else fit_rows(rows, rules)
+        plan = fit_groups(rows, rules, known) if rules.group else fit_rows(rows, rules, known)
     _refuse_absent_classes(plan)
     return plan
 
@@ -237,23 +240,25 @@ def fit_split_by_config(
     label: str,
     group: str | None = None,
     time: str | None = None,
+    known: KnownCounts | None = None,
 ) -> SplitPlan:
-    """Fit the split by key, group or time, as set by `split.by`; passes and errors as `fit_split`.
+    """Fit the split by key, group or time, as set by `split.by`; passes and errors as `fit_rules` and `fit_split`.
 
     Args:
         orders: valid orders, or the model's inputs with key, group and time.
         split: the settings of the split.
         key, label: columns that identify a row, and the column of its class.
         group, time: columns that `split.by` may ask for.
+        known: what was counted of the same rows before.
     """
-    return fit_split(
-        orders,
-        key=key,
+    rules = SplitRules(
+        key=_names(key),
         label=label,
-        fractions=split.fractions,
         seed=split.seed,
-        group=group if split.by == "group" else None,
+        fractions=fold_fractions(split.fractions),
+        group=_names(group if split.by == "group" else None),
         time=time if split.by == "time" else None,
         exact_below=split.exact_below,
         gap_days=split.gap_days,
     )
+    return fit_rules(orders, rules, known)

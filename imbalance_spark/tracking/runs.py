@@ -14,6 +14,7 @@ from typing import Any
 import mlflow
 from mlflow.data.delta_dataset_source import DeltaDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
+from mlflow.data.spark_dataset_source import SparkDatasetSource
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
@@ -194,9 +195,14 @@ def _log_files(client: MlflowClient, run_id: str, evidence: Evidence) -> None:
         client.log_artifacts(run_id, folder)
 
 
-def log_orders_input(run_id: str, name: str, path: str, version: int) -> None:
-    """Log which version of which Delta table the run read; nothing is scanned."""
-    source = DeltaDatasetSource(path=masked_uri(path), delta_table_version=version)
+def log_orders_input(run_id: str, name: str, path: str, version: int | None) -> None:
+    """Log which table the run read, and of a Delta table which version; nothing is scanned."""
+    place = masked_uri(path)
+    source = (
+        SparkDatasetSource(path=place)
+        if version is None
+        else DeltaDatasetSource(path=place, delta_table_version=version)
+    )
     dataset = MetaDataset(source, name=name)  # type: ignore[abstract]  # mlflow itself instantiates it
     context = InputTag(MLFLOW_DATASET_CONTEXT, "training")
     MlflowClient().log_inputs(run_id, [DatasetInput(dataset._to_mlflow_entity(), [context])])

@@ -19,13 +19,13 @@ from imbalance_spark.comparison.report.page import html_page
 from imbalance_spark.comparison.run import RunResult, run
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.config.yaml_file import parse
+from imbalance_spark.core.instants import DAY_US
 from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.metrics.plots import over_time_figure
 from imbalance_spark.scoring.score_orders import score_orders
 from imbalance_spark.split import SplitPlan
 from imbalance_spark.split.config import BacktestConfig, SplitConfig
 from imbalance_spark.split.folds import backtest_folds
-from imbalance_spark.split.plan import DAY_US
 from imbalance_spark.split.rules import SplitRules
 
 FRACTIONS = (("train", 0.6), ("validation", 0.2), ("test", 0.2))

@@ -13,6 +13,10 @@ from imbalance_spark.comparison.champion import compare_with_champion, unseen_ro
 from imbalance_spark.comparison.compare import Comparison
 from imbalance_spark.config.run import GateConfig
 from imbalance_spark.core.errors import DataContractError, MissingColumnsError
+from imbalance_spark.orders.categories import CategoryEncoding
+from imbalance_spark.orders.config import OrdersConfig
+from imbalance_spark.orders.labels import LabelEncoding
+from imbalance_spark.orders.model_inputs import model_inputs
 from imbalance_spark.split import SplitPlan, fit_split
 from imbalance_spark.threshold import MinCost
 from imbalance_spark.threshold.order_costs import OrderRule
@@ -60,11 +64,12 @@ def test_a_champion_of_unknown_split_is_compared_as_served_and_that_is_said(monk
         model_bytes=b"", correction=None, calibrator=former.calibration.calibrator,
         rule_of=lambda _: former.rules[found.serving],
     )  # fmt: skip
-    vars(found.prepared).update(orders=None, report=SimpleNamespace(label=None), passed_columns=())
+    stored = SimpleNamespace(columns=[], select=lambda *_: None)
+    vars(found.prepared).update(orders=None, inputs=stored, passed_columns=())
     vars(found.prepared.run)["document"] = lambda step, build: build()
-    vars(found.config)["orders"] = SimpleNamespace(model_copy=lambda update: None, amount=None)
+    vars(found.config)["orders"] = SimpleNamespace(numeric=(), categorical=(), features=(), amount=None)
     for name, result in {
-        "bundle_of_version": bundle, "split_record_of": None, "check_features": None, "model_inputs": None,
+        "bundle_of_version": bundle, "split_record_of": None, "check_features": None,
         "count_served": former.held_out,
     }.items():  # fmt: skip
         monkeypatch.setattr(champion, name, lambda *_, result=result, **__: result)
@@ -83,6 +88,31 @@ def test_a_champion_of_unknown_split_is_compared_as_served_and_that_is_said(monk
     monkeypatch.setattr(champion, "bundle_of_version", lambda _: by_price)
     with pytest.raises(DataContractError, match=r"it decides by the amount in 'price', and orders\.amount is None"):
         compare_with_champion(found, CHAMPION)
+
+
+def test_a_champion_reads_the_same_from_what_is_stored_as_from_the_orders(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(champion, "split_record_of", lambda _: None)
+    rows = [(1, 0.5, 1.0, "b", "p", "no"), (2, None, 2.0, "new", None, "yes"), (3, 3.5, None, "a", "q", "no")]
+    names = "id long, amount double, km double, country string, channel string, fraud string"
+    split = spark.createDataFrame(rows, names).withColumn("split", F.lit("validation"))
+    roles = {"label": "fraud", "key": ("id",), "amount": "amount"}
+    own = OrdersConfig(numeric=("km", "amount"), categorical=("channel", "country"), **roles)
+    label = LabelEncoding(classes=("no", "yes"))
+    ours = CategoryEncoding(values={"country": ("a", "b"), "channel": ("p", "q")})
+    stored = model_inputs(split, own, label, ours, keep=("id", "split"), with_values=True)
+    prepared = SimpleNamespace(orders=split, inputs=stored, passed_columns=("id", "split"),
+                               report=SimpleNamespace(label=label))  # fmt: skip
+    comparison = SimpleNamespace(prepared=prepared, config=SimpleNamespace(orders=own))
+    pair = champion._Pair(comparison, CHAMPION, SimpleNamespace())
+    theirs = CategoryEncoding(values={"country": ("new", "b", "c")})
+    asked = (("amount",), ("country",), theirs)
+    found = pair._inputs(*asked)
+    prepared.inputs = stored.drop("x_0")  # reading these would fail
+    pair.comparison.config.orders = own.model_copy(update={"numeric": ("km",)})
+    assert pair._inputs(*asked).orderBy("id").select(found.columns).collect() == found.orderBy("id").collect()
+    assert [row["x_1"] for row in found.orderBy("id").collect()] == [1.0, 0.0, 3.0]
 
 
 @pytest.fixture

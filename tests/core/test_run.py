@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from imbalance_spark.core.errors import PinDamagedError, RunConflictError
+from imbalance_spark.core.errors import DataContractError, PinDamagedError, RunConflictError
 from imbalance_spark.core.files import Folder
 from imbalance_spark.core.run import Run, count_fingerprint
 
@@ -25,12 +25,59 @@ def test_a_step_is_done_once(spark: SparkSession, tmp_path: Path) -> None:
     assert (table.count(), document) == (10, {"n": 10})
 
 
-def test_a_table_written_before_its_ledger_entry_is_taken_over(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_table_that_no_entry_of_the_log_vouches_for_is_written_again(spark: SparkSession, tmp_path: Path) -> None:
+    open_run(spark, tmp_path).table("orders", lambda: spark.range(10))
+    (tmp_path / "r1/ledger/orders.json").unlink()
+    run = open_run(spark, tmp_path)
+    assert run.table("orders", lambda: spark.range(7)).count() == run.pin("orders").rows == 7
+
+
+def test_files_that_another_process_leaves_beside_a_table_are_no_part_of_it(
+    spark: SparkSession, tmp_path: Path
+) -> None:
     run = open_run(spark, tmp_path)
     run.table("orders", lambda: spark.range(10))
-    (tmp_path / "r1/ledger/orders.json").unlink()
-    again = open_run(spark, tmp_path).table("orders", lambda: pytest.fail("must not be built again"))
-    assert again.count() == 10
+    spark.range(5).write.mode("append").parquet(run.pin("orders").path)
+    assert open_run(spark, tmp_path).table("orders", lambda: spark.range(10)).count() == 10
+
+
+def test_a_process_that_lost_the_run_writes_no_table(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = open_run(spark, tmp_path)
+
+    def lost(folder: Folder, run_id: str) -> None:
+        raise RunConflictError(f"{run_id}: taken over")
+
+    monkeypatch.setattr("imbalance_spark.core.run.require_lock", lost)
+    with pytest.raises(RunConflictError, match="taken over"):
+        run.table("orders", lambda: pytest.fail("must not be built"))
+    assert not (tmp_path / "r1/tables").exists()
+
+
+@pytest.mark.parametrize("folder", ["plain", "with space, [1] {a,b} *.% ?#", "\u00fc\u4e2d"])
+def test_a_table_is_read_from_a_folder_of_any_name(spark: SparkSession, tmp_path: Path, folder: str) -> None:
+    rows = spark.range(20).selectExpr("id", "id % 3 AS `a b, [c]`")
+    run = open_run(spark, tmp_path / folder)
+    for step, parts in (("whole", ()), ("parts", ("a b, [c]",))):
+        found = run.table(step, lambda: rows, partition_by=parts)
+        assert sorted(found.select("id", "`a b, [c]`").collect()) == sorted(rows.collect())
+        assert (run.pin(step).rows, run.pin(step).fingerprint) == count_fingerprint(rows)
+
+
+def test_a_filter_on_the_columns_that_part_a_table_reads_no_other_files(spark: SparkSession, tmp_path: Path) -> None:
+    found = open_run(spark, tmp_path).table("rows", lambda: spark.range(9).selectExpr("id", "id % 3 AS part"),
+                                            partition_by=("part",))  # fmt: skip
+    assert "PartitionFilters: [isnotnull(part" in found.where("part = 1")._jdf.queryExecution().toString()
+    assert found.where("part = 1").count() == 3
+
+
+@pytest.mark.parametrize("parts", [(), ("part",)])
+def test_a_table_without_rows_has_its_columns(spark: SparkSession, tmp_path: Path, parts: tuple[str, ...]) -> None:
+    run = open_run(spark, tmp_path)
+    empty = spark.range(5).selectExpr("id", "1 AS part").limit(0)
+    found = run.table("rows", lambda: empty, partition_by=parts)
+    assert (found.dtypes, found.count(), run.pin("rows").rows) == (empty.dtypes, 0, 0)
 
 
 def test_a_table_with_maps_is_a_step_as_any_other(spark: SparkSession, tmp_path: Path) -> None:
@@ -46,16 +93,15 @@ def test_another_config_under_the_same_run_id_is_refused(spark: SparkSession, tm
         open_run(spark, tmp_path, "c2")
 
 
-def test_a_table_that_lost_its_data_is_noticed(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_table_that_is_gone_or_another_one_is_noticed(spark: SparkSession, tmp_path: Path) -> None:
     run = open_run(spark, tmp_path)
-    run.table("orders", lambda: spark.range(10))
-    shutil.rmtree(tmp_path / "r1/tables/orders")
-    spark.range(9).write.format("delta").save(str(tmp_path / "r1/tables/orders"))
-    with pytest.raises(PinDamagedError, match="'orders': the table of 10 rows is gone, or another one"):
-        open_run(spark, tmp_path).table("orders", lambda: spark.range(10))
-    shutil.rmtree(tmp_path / "r1/tables/orders")
-    with pytest.raises(PinDamagedError, match="is gone"):
-        open_run(spark, tmp_path).table("orders", lambda: spark.range(10))
+    run.table("orders", lambda: spark.range(10).coalesce(1))
+    table = tmp_path / "r1/tables/orders"
+    for left in (lambda: None, lambda: spark.range(10).write.parquet(str(table))):
+        shutil.rmtree(table, ignore_errors=True)
+        left()
+        with pytest.raises(PinDamagedError, match="'orders': 1 of its 1 files are lost"):
+            open_run(spark, tmp_path).table("orders", lambda: spark.range(10))
 
 
 def test_a_table_with_a_file_lost_or_cut_is_noticed_before_it_is_read(spark: SparkSession, tmp_path: Path) -> None:
@@ -72,9 +118,10 @@ def test_a_table_that_an_earlier_version_noted_is_refused_in_words(spark: SparkS
     run = open_run(spark, tmp_path)
     run.table("orders", lambda: spark.range(10))
     noted = run.folder.read_json("ledger/orders.json")
-    del noted["output"]["table_id"], noted["output_sha256"]
+    noted["output"] = {"step": "orders", "path": "p", "version": 0, "rows": 10, "fingerprint": 1, "table_id": "t"}
+    del noted["output_sha256"]
     run.folder.write_json("ledger/orders.json", noted)
-    with pytest.raises(PinDamagedError, match=r"earlier version of this package wrote it\. Start a new run_id"):
+    with pytest.raises(DataContractError, match=r"step 'orders'.*Start a new run_id"):
         open_run(spark, tmp_path).table("orders", lambda: spark.range(10))
 
 

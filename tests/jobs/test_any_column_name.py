@@ -61,7 +61,7 @@ def test_each_format_gives_back_the_names(spark: SparkSession, home: Path, forma
 
 def test_a_run_goes_by_the_names_in_its_tables_and_its_record(spark: SparkSession, trained: Path) -> None:
     [orders] = trained.glob("output/*/tables/orders")
-    assert tuple(spark.read.format("delta").load(str(orders)).columns) == tuple(NAMES.values())
+    assert tuple(spark.read.parquet(str(orders)).columns) == tuple(NAMES.values())
     mlflow.set_tracking_uri(new_store(trained))
     found = mlflow.search_runs(experiment_names=["names"])
     [nested] = found.dropna(subset=["tags.mlflow.parentRunId"])["run_id"]

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 from support.small_run import STRONG, config_file, write_orders
 
+from benchmarks.spark_work import SparkWork
 from imbalance_spark.comparison.compare import fit_task, prepare_to_compare, stages
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.config.yaml_file import load_config
@@ -60,11 +62,12 @@ def test_a_plan_is_what_the_run_does_and_leaves_nothing_behind(
     plan = planned(conf, capsys)
     assert below(home) == before, "a dry run wrote files"
 
-    config = load_config(conf, RunConfig, ())
+    config, work = load_config(conf, RunConfig, ()), SparkWork(spark)
     with locks_released():
         prepared, task = prepare_to_compare(spark, config, Progress(stages(config), quiet=True)), fit_task(config)
         table = write_train_table(prepared.run, prepared.inputs, task)
         fitted = {s.name: fit_strategy(prepared.run, table, s, task) for s in strategies_of(config.strategies)}
+    assert len(work.scans_of(f"{home}/orders")) == sum(plan["passes"].values()) == 5
     run, rows = prepared.run, plan["tables"]["rows"]
     assert (plan["run_id"], plan["tables"]["location"]) == (run.run_id, f"{home}/output/{run.run_id}/tables")
     assert plan["orders"] == {"location": f"{home}/orders", "format": "delta", "version": prepared.version}
@@ -84,6 +87,42 @@ def test_a_plan_is_what_the_run_does_and_leaves_nothing_behind(
         assert run.pin(name).rows == pytest.approx(rows[name], abs=200 if is_drawn else 0), name
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"split": {"by": "key"}},
+        {"split": {"by": "time", "gap_days": 1}},
+        {"split": {"by": "group"}, "evaluation": "cross_fit"},
+        {"split": {"by": "key"}, "orders.numeric": ["amount", "broken"], "orders.max_quarantined": 0.5},
+    ],
+    ids=["key", "time", "cross-fit", "quarantine"],
+)
+def test_orders_are_scanned_as_often_as_the_plan_says(
+    spark: SparkSession,
+    home: Path,
+    conf: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changed: dict[str, object],
+) -> None:
+    broken = F.when(F.col("order_id") % 100 == 0, float("inf")).otherwise(1.0)
+    orders = spark.read.format("delta").load(f"{home}/orders")
+    orders.withColumn("broken", broken).write.format("delta").save(f"{tmp_path}/log")
+    sets = {"orders.source.path": f"{tmp_path}/log", "orders.time": "ordered_at", "output": f"{tmp_path}/runs"}
+    options = [f"{name}={json.dumps(value)}" for name, value in {**sets, **changed}.items()]
+    plan = planned(conf, capsys, *[option for one in options for option in ("--set", one)])
+    work = SparkWork(spark)
+    config = load_config(conf, RunConfig, options)
+    with locks_released():
+        prepared = prepare_to_compare(spark, config, Progress(stages(config), quiet=True))
+    scans, over_inputs = work.scans_of(f"{tmp_path}/log"), work.scans_of(prepared.run.pin("inputs").path)
+    assert len(scans) == sum(plan["passes"].values())
+    assert len(scans) <= 5 + bool(prepared.report.quarantined)
+    assert len(over_inputs) == plan["input_passes"]["evaluation"] + plan["input_passes"]["audit"]
+    # Hashes of keys, groups and of the audit's rows; no order travels.
+    assert work.shuffled_bytes < 100 * prepared.report.rows
+
+
 def by_name(plan: dict[str, object]) -> dict[str, dict[str, object]]:
     return {strategy["name"]: strategy for strategy in plan["strategies"]}
 
@@ -93,7 +132,14 @@ def test_the_plan_is_printed_for_people(home: Path, conf: str, capsys: pytest.Ca
     options += ["--set", "evaluation=cross_fit", "--set", "split.cross_fit_folds=3"]
     assert train.main(["--config", conf, "--dry-run", *options]) == 0
     printed = capsys.readouterr().out
-    parts = ("version 0; 12,000 rows", "Severity: mild", "train_undersample", "Passes over the orders", "nothing was")
+    parts = (
+        "version 0; 12,000 rows",
+        "Severity: mild",
+        "train_undersample",
+        "Passes over the orders",
+        "Passes over the stored inputs",
+        "nothing was",
+    )
     parts += ("3 folds and all rows, 4 fits per strategy, 8 in all", "once more without each of the 3 folds")
     for part in parts:
         assert part in printed, printed

@@ -11,6 +11,7 @@ from pyspark.sql import SparkSession
 from support.mlflow_store import new_store
 from support.small_run import STRONG, WEAK, config_file, write_orders
 
+from benchmarks.spark_work import SparkWork
 from imbalance_spark.tracking import registry as tracking_registry
 from jobs import train
 
@@ -39,7 +40,9 @@ def champion() -> str:
     return str(MlflowClient().get_model_version_by_alias("orders", "champion").version)
 
 
-def test_a_champion_falls_to_a_better_model_alone(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_champion_falls_to_a_better_model_alone(
+    spark: SparkSession, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     unjudged = trained(home, capsys, "unjudged", WEAK, "disabled")
     assert unjudged["gate"]["reasons"] == ["gate.mode is disabled: nothing was compared."]
     assert unjudged["registered"]["alias"] == "challenger"
@@ -55,7 +58,10 @@ def test_a_champion_falls_to_a_better_model_alone(home: Path, capsys: pytest.Cap
     assert champion() == first["registered"]["version"]
 
     by_rank = {"gate": {"mode": "enabled", "decide_by": "average_precision"}}
+    work = SparkWork(spark)
     better = trained(home, capsys, "better", STRONG, "enabled", **by_rank)
+    # Validated, their keys compared, split, categories learned, and stored: the champion is scored on what is stored.
+    assert len(work.scans_of(f"{home}/orders")) == 5
     gain = better["gate"]["gain"]
     assert 0.0 < gain["low"] <= gain["value"]
     assert champion() == better["registered"]["version"]
@@ -73,7 +79,10 @@ def test_a_champion_falls_to_a_better_model_alone(home: Path, capsys: pytest.Cap
     assert version.tags["replaced_version"] == first["registered"]["version"]
 
     # Another seed of the split: most of this run's validation was trained on by the champion, and is left out.
+    work = SparkWork(spark)
     worse = trained(home, capsys, "worse", WEAK, "enabled", split={"by": "group", "seed": 8})
+    # Without categories one less, and one more, since the champion has features that were not stored.
+    assert len(work.scans_of(f"{home}/orders")) == 5
     assert worse["gate"]["outcome"] == "keep"
     assert worse["gate"]["verdict"] in ("worse", "undecided")
     assert "in cost saved on validation" in worse["registered"]["reason"]

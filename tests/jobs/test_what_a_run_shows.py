@@ -140,7 +140,7 @@ def test_spark_names_each_job_after_its_stage_in_the_order_of_the_stages(ran: Ra
     stages = [line.partition("] ")[2].removesuffix(" ...") for line in ran.stages if line.endswith(" ...")]
     assert set(named) <= set(stages)
     assert [stages.index(name) for name in named] == sorted(stages.index(name) for name in named)
-    busy = {"cluster", "validate", "split", "categories", "audit", "training rows", "score"}
+    busy = {"cluster", "validate", "split", "categories", "inputs", "audit", "training rows", "score"}
     assert busy | {f"fit {name}" for name in STRATEGIES} <= set(named)
 
 

@@ -11,8 +11,11 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from scipy.stats import chi2_contingency
 
+from imbalance_spark.core.class_counts import Label, count_classes
 from imbalance_spark.core.errors import ConfigError, DataContractError, MissingColumnsError
 from imbalance_spark.split import SplitPlan, count_splits, early_stopping_slice, fit_split, stratified_split
+from imbalance_spark.split.rules import KnownCounts, SplitRules
+from imbalance_spark.split.stratified import fit_rules
 
 ROWS = 12_000
 ROLES: dict[str, Any] = {"key": "order_id", "label": "label", "seed": 7}
@@ -231,8 +234,30 @@ def test_rows_of_the_same_time_never_straddle_a_boundary(orders: DataFrame) -> N
 def test_the_passes_are_as_documented(spark: SparkSession, orders: DataFrame) -> None:
     assert passes(spark, orders, lambda rows: fit_split(rows, **ROLES, exact_below=0)) == 1
     assert passes(spark, orders, lambda rows: fit_split(rows, **ROLES)) == 2
-    assert passes(spark, orders, lambda rows: fit_split(rows, **ROLES, group="customer_id")) == 3
-    assert passes(spark, orders, lambda rows: fit_split(rows, **ROLES, time="ordered_at")) == 3
+    assert passes(spark, orders, lambda rows: fit_split(rows, **ROLES, group="customer_id")) == 2
+    assert passes(spark, orders, lambda rows: fit_split(rows, **ROLES, time="ordered_at")) == 2
+
+
+def known_counts(orders: DataFrame) -> KnownCounts:
+    days: dict[int, dict[Label, int]] = {}
+    for row in orders.groupBy("label", F.unix_date(F.to_date("ordered_at")).alias("day")).count().collect():
+        days.setdefault(row["day"], {})[row["label"]] = row["count"]
+    return KnownCounts(classes=count_classes(orders, "label", "test"), days=days)
+
+
+@pytest.mark.parametrize("by", [{}, {"group": ("customer_id",)}, {"time": "ordered_at", "gap_days": 1.7}])
+def test_with_known_counts_one_pass_gives_the_same_split(
+    spark: SparkSession, orders: DataFrame, by: dict[str, Any]
+) -> None:
+    shares = (("train", 0.7), ("validation", 0.15), ("test", 0.15))
+    rules = SplitRules(key=("order_id",), label="label", seed=7, fractions=shares, **by)
+    known, plan = known_counts(orders), fit_rules(orders, rules)
+    assert passes(spark, orders, lambda rows: fit_rules(rows, rules, known)) == 1
+    assert fit_rules(orders, rules, known) == plan
+    # Brute force: what the plan makes of the rows.
+    assert plan.counts == count_splits(plan.assign(orders), "label")
+    with pytest.raises(DataContractError, match=r"in one scan, .* in the next"):
+        fit_rules(orders.where("order_id % 9 > 0"), rules, known)
 
 
 def test_assigning_a_plan_starts_no_job(spark: SparkSession, orders: DataFrame) -> None:

@@ -10,11 +10,13 @@ from pyspark.sql import types as T
 
 from imbalance_spark.core.columns import col, in_scans
 from imbalance_spark.core.errors import DataContractError
+from imbalance_spark.core.instants import time_us, utc_day
 from imbalance_spark.orders.config import OrdersConfig
 from imbalance_spark.orders.labels import label_text
 from imbalance_spark.orders.validation.rules import any_broken, within_float32
 
 _MOST_LABELS = 100
+_MOST_DAYS = 16_384  # 45 years
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +51,19 @@ class LabelCounts:
     weight_high: float | None = None
     first_day: int | None = None
     last_day: int | None = None
+    by_day: Mapping[int, int] | None = None
+    """Of the rows that break no rule, those of each day since 1970 (UTC); None where they were not counted exactly."""
 
 
 def collect_label_counts(
-    orders: DataFrame, config: OrdersConfig, rules: Mapping[str, Column]
+    orders: DataFrame, config: OrdersConfig, rules: Mapping[str, Column], *, by_day: bool = False
 ) -> dict[str | None, LabelCounts]:
     """`LabelCounts` for each label text, a null label included.
 
     One pass without a shuffle of rows per 200 features; at most 101 rows are collected.
+
+    Args:
+        by_day: whether to count the rows of each day, too; the orders have a time.
 
     Raises:
         DataContractError: more than 100 distinct labels.
@@ -66,6 +73,7 @@ def collect_label_counts(
         aggregates = [*_range_aggregates(orders, config, part)]
         if number == 0:
             aggregates += _row_aggregates(config, rules)
+            aggregates += _day_counts(orders, config, rules) if by_day else []
         for row in _collect_per_label(orders, config.label, aggregates):
             found.setdefault(row["label"], {}).update(row.asDict())
     return {label: _label_counts(values, config, rules) for label, values in found.items()}
@@ -98,6 +106,19 @@ def _row_aggregates(config: OrdersConfig, rules: Mapping[str, Column]) -> Iterat
         day = F.when(~is_broken, F.unix_date(F.to_date(col(config.time))))
         yield F.min(day).alias("first_day")
         yield F.max(day).alias("last_day")
+
+
+def _day_counts(orders: DataFrame, config: OrdersConfig, rules: Mapping[str, Column]) -> Iterator[Column]:
+    assert config.time is not None, "as of every split by time"  # noqa: S101  # for the type checker
+    day = F.when(~any_broken(rules), utc_day(time_us(orders, config.time, "orders")))
+    # Its sketch counts exactly up to three quarters of the items that it has room for.
+    yield F.call_function("approx_top_k", day, F.lit(_MOST_DAYS), F.lit(2 * _MOST_DAYS)).alias("by_day")
+
+
+def _exact_days(found: Sequence[Row], valid: int) -> dict[int, int] | None:
+    """Rows by day, if the sketch had room for all days."""
+    by_day = {int(row["item"]): int(row["count"]) for row in found if row["item"] is not None}
+    return by_day if len(by_day) < _MOST_DAYS and sum(by_day.values()) == valid else None
 
 
 def _range_aggregates(orders: DataFrame, config: OrdersConfig, features: Sequence[str]) -> Iterator[Column]:
@@ -135,4 +156,5 @@ def _label_counts(values: Mapping[str, Any], config: OrdersConfig, rules: Mappin
         weight_high=values.get("weight_high"),
         first_day=values.get("first_day"),
         last_day=values.get("last_day"),
+        by_day=_exact_days(values["by_day"], values["rows"] - values["broken"]) if "by_day" in values else None,
     )

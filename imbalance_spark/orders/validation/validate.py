@@ -86,14 +86,18 @@ class ValidatedOrders:
         quarantined: for every other row `key_hash` (bigint, see `row_key_hash`) and
             `reasons` (array of string, at least one); none of the row's own values.
         report: counts and warnings.
+        days: by day since 1970 (UTC), valid rows by label text; None unless asked for, or where keys are repeated.
     """
 
     valid: DataFrame
     quarantined: DataFrame
     report: ValidationReport
+    days: Mapping[int, Mapping[str, int]] | None = None
 
 
-def validate_orders(orders: DataFrame, config: OrdersConfig, report: ValidationReport | None = None) -> ValidatedOrders:
+def validate_orders(
+    orders: DataFrame, config: OrdersConfig, report: ValidationReport | None = None, *, by_day: bool = False
+) -> ValidatedOrders:
     """Split orders into valid and quarantined ones, and refuse logs that no model can be fitted on.
 
     A row is quarantined if it breaks one of `row_rules`, or for `duplicate_key`: all rows of a key that
@@ -109,6 +113,7 @@ def validate_orders(orders: DataFrame, config: OrdersConfig, report: ValidationR
         config: the columns' roles.
         report: what an earlier validation of the same rows found, which then are not counted again; keys are only
             where some are repeated.
+        by_day: whether to count the rows of each day in the first pass, too.
 
     Returns:
         The valid orders and the quarantined ones, both lazy, and the report; see `ValidatedOrders`.
@@ -120,7 +125,7 @@ def validate_orders(orders: DataFrame, config: OrdersConfig, report: ValidationR
     check_orders(orders, config)
     rules = row_rules(orders, config)
     is_broken = any_broken(rules)
-    per_label = collect_label_counts(orders, config, rules) if report is None else {}
+    per_label = collect_label_counts(orders, config, rules, by_day=by_day) if report is None else {}
     if report is None and not per_label:
         raise DataContractError("orders: the source is empty, 0 rows. Check orders.source and the filters before it.")
     has_repeated = report is None or report.by_rule.get(DUPLICATE_KEY, 0) > 0
@@ -134,6 +139,7 @@ def validate_orders(orders: DataFrame, config: OrdersConfig, report: ValidationR
         # Without a broken row, nothing is read to find none.
         quarantined=quarantined.where(F.size(REASONS) > 0) if report.quarantined else quarantined.limit(0),
         report=report,
+        days=None if repeated.keys else _by_day(per_label),
     )
 
 
@@ -166,6 +172,16 @@ def _report(
 def _days(per_label: Mapping[str | None, LabelCounts]) -> int | None:
     days = [day for counts in per_label.values() for day in (counts.first_day, counts.last_day) if day is not None]
     return max(days) - min(days) + 1 if days else None
+
+
+def _by_day(per_label: Mapping[str | None, LabelCounts]) -> dict[int, dict[str, int]] | None:
+    by_day: dict[int, dict[str, int]] = {}
+    for label, counts in per_label.items():
+        if counts.by_day is None:
+            return None
+        for day, rows in counts.by_day.items():
+            by_day.setdefault(day, {})[str(label)] = rows
+    return by_day or None
 
 
 def _by_rule(per_label: Mapping[str | None, LabelCounts], repeated: RepeatedKeys) -> dict[str, int]:
