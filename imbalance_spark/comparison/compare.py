@@ -34,6 +34,7 @@ from imbalance_spark.split.folds import as_split
 from imbalance_spark.threshold.decisions import Decisions, decisions_of
 from imbalance_spark.train_only.learners.executors import check_executors, require_training_slots
 from imbalance_spark.train_only.learners.stopping import Costs
+from imbalance_spark.train_only.pool import TrainingPool
 from imbalance_spark.train_only.strategies import Strategy, strategies_of
 from imbalance_spark.train_only.strategies.fit import FittedStrategy, fit_strategy, write_train_table
 from imbalance_spark.train_only.strategies.task import FitTask
@@ -181,11 +182,15 @@ def asked_decisions(config: RunConfig) -> Decisions:
     return decisions
 
 
-def check_to_compare(spark: SparkSession, config: RunConfig) -> None:
-    """Refuse objectives or a cluster that no comparison can work with; the orders are not read."""
+def check_to_compare(spark: SparkSession, config: RunConfig) -> int:
+    """Refuse objectives or a cluster that no comparison can work with; the orders are not read.
+
+    Returns:
+        Bytes of memory that are free on the executors, see `check_executors`.
+    """
     asked_decisions(config)
     require_training_slots(spark, config.training.num_workers, slot_wait_s=config.training.slot_wait_s)
-    check_executors(spark)
+    return check_executors(spark)
 
 
 def prepare_to_compare(
@@ -197,9 +202,9 @@ def prepare_to_compare(
         DataContractError: a fold has too few rows of a class; see also `prepare`.
     """
     with progress.step("cluster") as step:
-        check_to_compare(spark, config)
-        step.says(f"{config.training.num_workers} workers fit")
-    prepared = prepare(spark, config, progress, orders)
+        free_bytes = check_to_compare(spark, config)
+        step.says(f"{config.training.num_workers} workers fit, {free_bytes / 2**30:,.1f} GiB of memory are free")
+    prepared = prepare(spark, config, progress, orders, free_bytes=free_bytes)
     halves_validation = bool(asked_decisions(config).swept) and not prepared.evaluation.is_cross_fit
     require_classes_in_folds(prepared.diagnosis.by_split, prepared.classes, halves_validation=halves_validation)
     return prepared
@@ -240,7 +245,8 @@ def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Prog
 
     Passes: see `write_train_table`, `fit_strategy` and `score_strategies`, each once for every repeat.
     """
-    decisions, task, names = asked_decisions(config), fit_task(config), target_names(prepared.classes)
+    decisions, names = asked_decisions(config), target_names(prepared.classes)
+    task = fit_task(config, prepared.pool)
     with progress.step("training rows") as step:
         tables = _training_tables(prepared, task)
         step.says(f"{prepared.run.pin('train').rows:,} rows in {config.training.num_workers} sorted parts")
@@ -301,14 +307,14 @@ def _backtest(
     return found
 
 
-def fit_task(config: RunConfig) -> FitTask:
-    """What a fit needs of the config."""
+def fit_task(config: RunConfig, pool: TrainingPool | None = None) -> FitTask:
+    """What a fit needs of the config, on the rows of a pool or on all."""
     costs: Costs | None = None
     if config.training.early_stopping_metric == "expected_cost":
         asked = asked_decisions(config)
         errors = error_costs(asked)
         costs = asked.costs if config.orders.classes else (errors["fn"], errors["fp"])
-    return FitTask(orders=config.orders, training=config.training, split=config.split, costs=costs)
+    return FitTask(orders=config.orders, training=config.training, split=config.split, costs=costs, pool=pool)
 
 
 def bundle_of(comparison: Comparison, result: StrategyResult) -> ModelBundle:

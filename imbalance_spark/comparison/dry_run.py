@@ -17,8 +17,10 @@ from imbalance_spark.comparison.prepare import (
     compares_champion,
     identity_of,
     inspect_orders,
+    pool_of,
     require_source,
     run_id_of,
+    trained_counts,
 )
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.class_counts import Label, count_classes
@@ -27,6 +29,7 @@ from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.orders.validation.rules import DUPLICATE_KEY
 from imbalance_spark.split import early_stopping_slice
+from imbalance_spark.train_only.pool import TrainingPool
 from imbalance_spark.train_only.strategies import Strategy, strategies_of
 from imbalance_spark.train_only.strategies.base import Precision
 from imbalance_spark.train_only.strategies.task import TWO_CLASSES
@@ -60,6 +63,7 @@ class RunPlan:
     Args:
         evaluation: how strategies are judged, and what that costs; rows and tables of the fits without a fold are not
             listed.
+        pool: the training rows that memory holds.
         fit_rows: rows per class that are fitted on, before any sampling: of train, of a cross-fit of validation, too.
         stopping_rows: rows among them that early stopping looks at.
         repeats: fits of each strategy on all rows; those after the first have tables of their own, bootstraps of these.
@@ -73,6 +77,7 @@ class RunPlan:
     inspected: InspectedOrders
     evaluation: Evaluation
     cost: str
+    pool: TrainingPool
     fit_rows: Mapping[Label, int]
     stopping_rows: int
     repeats: int
@@ -101,6 +106,7 @@ class RunPlan:
         for planned in self.strategies:
             rows = "".join(f"{planned.rows[k]:>16,}" for k in range(len(names)))
             yield f"{planned.name:<20}{planned.table:<28}{rows}  {planned.passes} ({planned.precision})"
+        yield f"Fits read {self.pool.sentence(names)}."
         yield f"Each table has {self.stopping_rows:,} more rows, for early stopping."
         yield f"Evaluation by {self.cost}."
         if self.evaluation.is_cross_fit:
@@ -122,6 +128,7 @@ class RunPlan:
             "validation": self.inspected.report.to_dict(),
             "diagnosis": self.inspected.diagnosis.to_dict(),
             "evaluation": asdict(self.evaluation) | {"fits_per_strategy": self.evaluation.fits, "cost": self.cost},
+            "pool": self.pool.to_dict(),
             "fit_rows": dict(self.fit_rows),
             "stopping_rows": self.stopping_rows,
             "fits": self.fits,
@@ -146,22 +153,24 @@ def plan_run(spark: SparkSession, config: RunConfig, progress: Progress) -> RunP
     """
     with progress.step("cluster"):
         require_source(config)
-        check_to_compare(spark, config)
+        free_bytes = check_to_compare(spark, config)
     inspected = inspect_orders(spark, config, progress=progress)
     by_split = inspected.diagnosis.by_split
     evaluation = evaluation_of(config, by_split)
     halves_validation = bool(asked_decisions(config).swept) and not evaluation.is_cross_fit
     require_classes_in_folds(by_split, inspected.report.label.classes, halves_validation=halves_validation)
+    pool = pool_of(by_split, evaluation, config, free_bytes)
     with progress.step("training rows") as step:
-        fit_rows = _fit_rows(inspected, evaluation, config)
+        fit_rows = _fit_rows(inspected, evaluation, pool, config)
         step.says(" + ".join(f"{rows:,} of class {label}" for label, rows in fit_rows.items()))
-    train_rows = sum(_trained_counts(inspected, evaluation).values())
+    trained = trained_counts(by_split, evaluation)
+    train_rows = sum(pool.rows(trained).values())
     stopping_rows = train_rows - sum(fit_rows.values())
     strategies = _planned_strategies(config, fit_rows)
     run_id = run_id_of(config, identity_of(spark, inspected.source, config))
     own = {planned.table: sum(planned.rows.values()) + stopping_rows for planned in strategies}
     copied = {"orders": inspected.report.rows} if inspected.source.version is None else {}
-    judging = train_rows if evaluation.is_cross_fit else sum(by_split[VALIDATION].values())
+    judging = sum(trained.values()) if evaluation.is_cross_fit else sum(by_split[VALIDATION].values())
     scored = {"margins": judging + sum(by_split[TEST].values())} if config.orders.classes else {}
     return RunPlan(
         run_id=run_id,
@@ -169,6 +178,7 @@ def plan_run(spark: SparkSession, config: RunConfig, progress: Progress) -> RunP
         inspected=inspected,
         evaluation=evaluation,
         cost=evaluation.cost(config),
+        pool=pool,
         fit_rows=fit_rows,
         stopping_rows=stopping_rows,
         repeats=config.training.repeats,
@@ -176,7 +186,7 @@ def plan_run(spark: SparkSession, config: RunConfig, progress: Progress) -> RunP
         tables={
             **copied,
             "quarantined": inspected.report.quarantined,
-            INPUTS: inspected.report.rows - inspected.report.quarantined,
+            INPUTS: _stored_rows(inspected, evaluation, pool, config),
             **own,
             "train": train_rows,
             **scored,
@@ -186,14 +196,12 @@ def plan_run(spark: SparkSession, config: RunConfig, progress: Progress) -> RunP
     )
 
 
-def _trained_folds(evaluation: Evaluation) -> tuple[str, ...]:
-    """Whose rows the models that serve are fitted on."""
-    return (TRAIN, VALIDATION) if evaluation.is_cross_fit else (TRAIN,)
-
-
-def _fit_rows(inspected: InspectedOrders, evaluation: Evaluation, config: RunConfig) -> dict[Label, int]:
+def _fit_rows(
+    inspected: InspectedOrders, evaluation: Evaluation, pool: TrainingPool, config: RunConfig
+) -> dict[Label, int]:
     split = inspected.plan.assign(inspected.valid)
-    train = split.where(col(SPLIT).isin(*_trained_folds(evaluation)))
+    folds = (TRAIN, VALIDATION) if evaluation.is_cross_fit else (TRAIN,)
+    train = pool.of(split.where(col(SPLIT).isin(*folds)), CLASS_NUMBER)
     sliced = early_stopping_slice(
         train,
         key=config.orders.key,
@@ -202,6 +210,14 @@ def _fit_rows(inspected: InspectedOrders, evaluation: Evaluation, config: RunCon
         seed=config.split.seed,
     )
     return count_classes(sliced.where(~col(IS_EARLY_STOPPING)), CLASS_NUMBER, "dry run")
+
+
+def _stored_rows(inspected: InspectedOrders, evaluation: Evaluation, pool: TrainingPool, config: RunConfig) -> int:
+    valid = inspected.report.rows - inspected.report.quarantined
+    if evaluation.is_cross_fit or config.split.backtest is not None:
+        return valid  # also the rows outside the pool judge
+    trained = trained_counts(inspected.diagnosis.by_split, evaluation)
+    return valid - sum(trained.values()) + sum(pool.rows(trained).values())
 
 
 def _planned_strategies(config: RunConfig, fit_rows: Mapping[Label, int]) -> tuple[PlannedStrategy, ...]:
@@ -255,7 +271,7 @@ def _passes_over_inputs(inspected: InspectedOrders, evaluation: Evaluation, conf
     """
     orders, asked = config.orders, asked_decisions(config)
     counts_decisions = bool(asked.by_order or config.scoring.segments) and not orders.classes
-    trained = _trained_counts(inspected, evaluation)
+    trained = trained_counts(inspected.diagnosis.by_split, evaluation)
     return {
         "evaluation": (2 if config.split.by != "key" else _cut_off_passes(trained, config)) * evaluation.is_cross_fit,
         "audit": 1 + _parts(len(orders.numeric)) * (config.split.by == "time"),
@@ -263,11 +279,6 @@ def _passes_over_inputs(inspected: InspectedOrders, evaluation: Evaluation, conf
         "score": config.training.repeats * (1 + counts_decisions) + asked.needs_days,
         "gate": 2 * compares_champion(config),
     }
-
-
-def _trained_counts(inspected: InspectedOrders, evaluation: Evaluation) -> dict[int, int]:
-    by_split, folds = inspected.diagnosis.by_split, _trained_folds(evaluation)
-    return {label: sum(by_split[fold].get(label, 0) for fold in folds) for label in by_split[TRAIN]}
 
 
 def _cut_off_passes(counts: Mapping[int, int], config: RunConfig) -> int:

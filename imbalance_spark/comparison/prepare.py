@@ -20,7 +20,7 @@ from imbalance_spark.core.run import Run, count_fingerprint
 from imbalance_spark.orders.audit import Audit, audit, refuse_key_like
 from imbalance_spark.orders.categories import CategoryEncoding, fit_categories
 from imbalance_spark.orders.diagnosis import Diagnosis, diagnose
-from imbalance_spark.orders.model_inputs import feature_column, model_inputs
+from imbalance_spark.orders.model_inputs import LABEL, feature_column, model_inputs
 from imbalance_spark.orders.read import SourceOrders, read_orders
 from imbalance_spark.orders.schema import check_orders
 from imbalance_spark.orders.validation.validate import ValidatedOrders, ValidationReport, validate_orders
@@ -28,6 +28,7 @@ from imbalance_spark.split import SplitPlan
 from imbalance_spark.split.folds import Folds, as_scored, as_trained, cross_fit_folds, fit_folds
 from imbalance_spark.split.rules import KnownCounts
 from imbalance_spark.split.stratified import fit_split_by_config
+from imbalance_spark.train_only.pool import TrainingPool, rows_in_memory, training_pool
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ class PreparedOrders:
     evaluation: Evaluation
     folds: Folds | None
     """Of a cross-fit."""
+    pool: TrainingPool
 
     @property
     def split_record(self) -> dict[str, Any]:
@@ -104,7 +106,12 @@ class PreparedOrders:
 
 
 def prepare(
-    spark: SparkSession, config: RunConfig, progress: Progress, orders: DataFrame | None = None
+    spark: SparkSession,
+    config: RunConfig,
+    progress: Progress,
+    orders: DataFrame | None = None,
+    *,
+    free_bytes: int = 0,
 ) -> PreparedOrders:
     """Read, validate, split and encode the orders of a config.
 
@@ -114,6 +121,7 @@ def prepare(
 
     Args:
         orders: instead of `config.orders.source`; one pass counts them, one writes them to the run's folder.
+        free_bytes: memory of the executors; 0 if it is not known, and then all training rows are in the pool.
     Raises:
         ConfigError, DataContractError: see the rooms that are called.
     """
@@ -140,9 +148,13 @@ def prepare(
             split, config.orders, validated.report.label, categories, keep=passed,
             with_values=compares_champion(config),
         )  # fmt: skip
-        inputs = run.table(INPUTS, lambda: _to_store(read, validated.report, config), partition_by=(SPLIT,))
+        pool = _pool(run, counts, evaluation, config, free_bytes)
+        judges_train = evaluation.is_cross_fit or config.split.backtest is not None
+        kept = read if pool.is_all or judges_train else read.where((col(SPLIT) != TRAIN) | pool.holds(LABEL))
+        inputs = run.table(INPUTS, lambda: _to_store(kept, validated.report, config), partition_by=(SPLIT,))
         pin = run.pin(INPUTS)
         step.says(f"{pin.rows:,} rows in {sum(pin.files.values()) / 2**20:,.0f} MiB, which all that follows reads")
+        step.says(f"fits read {pool.sentence(validated.report.label.classes)}")
     with progress.step("evaluation") as step:
         folds = _folds(run, inputs, plan, evaluation, config)
         step.says(evaluation.cost(config))
@@ -165,6 +177,7 @@ def prepare(
         inputs=inputs,
         evaluation=evaluation,
         folds=folds,
+        pool=pool,
     )
 
 
@@ -177,6 +190,32 @@ def _passed_columns(config: RunConfig) -> tuple[str, ...]:
     """Columns of the orders that later stages ask for by name."""
     roles = [n for n in (config.orders.group, config.orders.time, config.scoring.entity) if n is not None]
     return tuple(dict.fromkeys([*config.orders.key, *roles, *config.scoring.segments, SPLIT, CLASS_NUMBER]))
+
+
+def trained_counts(by_split: Mapping[str, Mapping[int, int]], evaluation: Evaluation) -> dict[int, int]:
+    """Rows of each class that the models which serve are fitted on, or stopped by; of a pool, too, all of them."""
+    folds = (TRAIN, VALIDATION) if evaluation.is_cross_fit else (TRAIN,)
+    return {number: sum(by_split[fold].get(number, 0) for fold in folds) for number in by_split[TRAIN]}
+
+
+def pool_of(
+    by_split: Mapping[str, Mapping[int, int]], evaluation: Evaluation, config: RunConfig, free_bytes: int
+) -> TrainingPool:
+    """The pool of a run's training rows, as the config or the memory of the executors limits it."""
+    counts, training = trained_counts(by_split, evaluation), config.training
+    most = training.max_rows
+    if most is None:
+        in_memory = rows_in_memory(free_bytes, len(config.orders.features), training)
+        most = in_memory if free_bytes else sum(counts.values())
+    return training_pool(counts, most, key=config.orders.key, seed=config.split.seed)
+
+
+def _pool(
+    run: Run, by_split: Mapping[str, Mapping[int, int]], evaluation: Evaluation, config: RunConfig, free_bytes: int
+) -> TrainingPool:
+    # Kept in the run: more or less memory, when it goes on, changes nothing.
+    made = pool_of(by_split, evaluation, config, free_bytes)
+    return TrainingPool.from_dict(run.document("pool", made.to_dict))
 
 
 def _to_store(inputs: DataFrame, report: ValidationReport, config: RunConfig) -> DataFrame:

@@ -216,8 +216,9 @@ class Run:
 
     @staticmethod
     def _files_below(folder: Folder) -> dict[str, int]:
+        # In the order of the tasks that wrote them, in which they are read.
         start = len(folder.full_path()) + 1
-        return {path[start:]: size for path, size in folder.data_files().items()}
+        return {path[start:]: size for path, size in sorted(folder.data_files().items())}
 
 
 def _read_identity(folder: Folder, run_id: str) -> Any:

@@ -43,6 +43,9 @@ class TrainingConfig(Section):
         engine: `native` cuts features into bins that do not depend on the tables' layout, needs less memory and
             resumes a lost fit from its last checkpoint; `xgboost_spark` is XGBoost's own Spark estimator.
         num_workers: barrier tasks of a fit, which must find free slots at the same time.
+        max_rows: training rows that fits read at most, those of early stopping included: all rows of rare classes and a
+            share of the others by key hash, which probabilities are corrected for. By default what the executors' free
+            memory holds, which the log states.
         rounds: trees at most.
         early_stopping_rounds: rounds without a better metric after which a fit stops; the best round counts.
         early_stopping_metric: computed over the rows of all workers; `expected_cost` takes its costs from the first
@@ -65,6 +68,7 @@ class TrainingConfig(Section):
 
     engine: EngineName = "xgboost_spark"
     num_workers: Annotated[int, Field(ge=1, le=10_000)] = 2
+    max_rows: Annotated[int, Field(ge=1000)] | None = None
     rounds: Annotated[int, Field(ge=1, le=100_000)] = 200
     early_stopping_rounds: Annotated[int, Field(ge=1)] = 20
     early_stopping_metric: Literal["log_loss", "average_precision", "expected_cost"] = "log_loss"

@@ -43,7 +43,7 @@ def ledger(home: Path, name: str) -> dict[str, Any]:
         output = json.loads(file.read_text("utf-8"))["output"]
         if isinstance(output, dict):
             output.pop("path", None)
-            output.pop("table_id", None)
+            output.pop("files", None)  # their names are drawn
         found[file.stem] = output
     return found
 

@@ -51,7 +51,7 @@ def count_slots(spark: SparkSession) -> int:
     return int(context.maxNumConcurrentTasks(context.resourceProfileManager().resourceProfileFromId(0)))
 
 
-def check_executors(spark: SparkSession) -> None:
+def check_executors(spark: SparkSession) -> int:
     """Refuse executors whose Python, packages or copy of this package differ from the driver's.
 
     One barrier job with a tiny task in each slot, so that every executor runs one; at most as many
@@ -59,6 +59,8 @@ def check_executors(spark: SparkSession) -> None:
 
     Args:
         spark: a classic session; every executor that it has now is checked.
+    Returns:
+        Bytes of memory that are free on all of them together, by their systems or containers; 0 if none says.
     Raises:
         UnsupportedSparkError: says each difference, with the number of slots that have it.
     """
@@ -76,6 +78,7 @@ def check_executors(spark: SparkSession) -> None:
     expected = {"python": _python(), "imbalance_spark": __version__, **{name: version(name) for name in _PACKAGES}}
     if problems := _differences(found, expected):
         raise UnsupportedSparkError.of_all(problems)
+    return sum({place["machine"]: int(place["free_bytes"]) for place in found}.values())
 
 
 def _refuse_dynamic_allocation(spark: SparkSession) -> None:
@@ -100,7 +103,9 @@ def _probe(packages: tuple[str, ...]) -> Callable[[Iterable[int]], Iterable[dict
         import importlib
         import importlib.metadata
         import importlib.util
+        import socket
         import sys
+        from pathlib import Path
 
         def version_of(name: str) -> str:
             try:
@@ -114,7 +119,23 @@ def _probe(packages: tuple[str, ...]) -> Callable[[Iterable[int]], Iterable[dict
                 return "missing"
             return str(importlib.import_module("imbalance_spark.core.version").__version__)
 
+        def number_in(file: str) -> int | None:
+            try:
+                return int(Path(file).read_text("ascii"))
+            except (OSError, ValueError):  # no such file, or "max"
+                return None
+
+        def free_bytes() -> int:
+            """Of the machine, or of the container where that is less; 0 where the system does not say."""
+            known = Path("/proc/meminfo")
+            lines = known.read_text("ascii").splitlines() if known.exists() else []
+            available = sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+            most, used = (number_in(f"/sys/fs/cgroup/memory.{name}") for name in ("max", "current"))
+            return available if most is None or used is None else min(available, most - used)
+
         yield {
+            "machine": socket.gethostname(),
+            "free_bytes": str(free_bytes()),
             "python": ".".join(map(str, sys.version_info[:2])),
             "imbalance_spark": own_version(),
             **{name: version_of(name) for name in packages},

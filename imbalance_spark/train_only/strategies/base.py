@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import model_validator
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from imbalance_spark.calibration import PriorCorrection
-from imbalance_spark.core.class_counts import Label
+from imbalance_spark.core.class_counts import Label, of_class
 from imbalance_spark.core.columns import CLASS_WEIGHT, IS_EARLY_STOPPING, col, require_columns
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.core.section import Name, Section
@@ -79,13 +79,16 @@ class Recipe:
     """Of which rows the histogram cuts are quantiles."""
     has_row_weight: bool
     """Whether rows have a business weight, which multiplies the class weight."""
+    stopping_weights: tuple[float, ...] | None = None
+    """What a row of each class stands for on the early-stopping set; None is 1, as of all training rows."""
     logged: Mapping[str, Any] = field(default_factory=dict)
     """Settings by which this strategy differs from the others, for the record."""
 
     @property
     def weight_column(self) -> str | None:
         """The column that `with_recipe_weight` adds, or None when no row has a weight."""
-        return FIT_WEIGHT if self.has_row_weight or self.weights is not None else None
+        is_weighed = self.has_row_weight or self.weights is not None or self.stopping_weights is not None
+        return FIT_WEIGHT if is_weighed else None
 
 
 class Strategy(Section, ABC):
@@ -224,6 +227,7 @@ class Strategy(Section, ABC):
         row_weights: Mapping[int, float] | None = None,
         *,
         classes: Sequence[str] = TWO_CLASSES,
+        pool_shares: Sequence[float] | None = None,
     ) -> Recipe:
         """What the strategy means on data with these classes. Pure; the strategy has its classes by number.
 
@@ -233,6 +237,7 @@ class Strategy(Section, ABC):
             kept: rows in the strategy's table / rows before, per class, see `kept_fractions`; needed where it samples.
             row_weights: sum of the business weight per class over the rows of `fit_counts`, where there is one.
             classes: names for messages and the record.
+            pool_shares: of the training rows of each class, those that `fit_counts` were taken from; None is all.
         Raises:
             ConfigError: a class without a weight; a sampling strategy without `kept`; parameters out of range.
             DataContractError: a class without rows.
@@ -241,15 +246,16 @@ class Strategy(Section, ABC):
         if kept is None and self.table != "train":
             raise ConfigError(f"strategy {self.name!r} samples rows: pass kept, rows per class in its table / before.")
         numbers, done = range(len(classes)), self.for_engine(training.engine)
+        in_pool = tuple(pool_shares or (1.0,) * len(classes))
         weights, loss = done.class_weights(fit_counts), done.loss(fit_counts)
         factor = done.positive_factor(fit_counts)
         shift = PriorShift(
-            kept_fractions=tuple(float(1.0 if kept is None else kept[k]) for k in numbers),
+            kept_fractions=tuple(in_pool[k] * float(1.0 if kept is None else kept[k]) for k in numbers),
             weights=done.gradient_weights(fit_counts),
             gammas=() if loss is None else loss.gammas,
             is_exact=self.is_exact,
         )
-        mass = np.array([(row_weights or fit_counts)[k] for k in numbers], dtype=np.float64)
+        mass = np.array([(row_weights or fit_counts)[k] / in_pool[k] for k in numbers], dtype=np.float64)
         return Recipe(
             name=self.name,
             kind=self.kind,
@@ -261,7 +267,8 @@ class Strategy(Section, ABC):
             prior_shift=shift,
             cuts=self.cut_kind,
             has_row_weight=row_weights is not None,
-            logged=self._logged(classes, weights, factor, loss),
+            stopping_weights=None if min(in_pool) == 1.0 else tuple(1.0 / share for share in in_pool),
+            logged=self._logged(classes, weights, factor, loss) | _logged_pool(in_pool, classes),
         )
 
     def fit(self, table: DataFrame, recipe: Recipe, task: FitTask, fit_rows: Mapping[int, int]) -> "FittedBooster":
@@ -334,7 +341,7 @@ def with_recipe_weight(table: DataFrame, recipe: Recipe) -> DataFrame:
     """The training table with the recipe's `weight_column` (double, > 0), or as it is without one. Lazy.
 
     The column is the class weight times the business weight; in the early-stopping set, whose metric must be that of
-    real class shares, the business weight alone, or 1.
+    real class shares, the business weight alone, or 1, times the training rows that a row of the pool stands for.
 
     Raises:
         LeakageError: a row whose split is not "train", when the rows are read.
@@ -346,11 +353,15 @@ def with_recipe_weight(table: DataFrame, recipe: Recipe) -> DataFrame:
     if recipe.has_row_weight:
         require_columns(table, (ROW_WEIGHT,), f"strategy {recipe.name!r}")
         business = col(ROW_WEIGHT)
-    if recipe.weights is None:
-        return table.select("*", business.alias(FIT_WEIGHT))
-    weighed = with_class_weight(table, dict(recipe.weights.items()), label=LABEL)
-    of_class = F.when(col(IS_EARLY_STOPPING), F.lit(1.0)).otherwise(col(CLASS_WEIGHT))
-    return weighed.select(*[col(name) for name in table.columns], (of_class * business).alias(FIT_WEIGHT))
+    fitted: Column = F.lit(1.0)
+    columns = [col(name) for name in table.columns]
+    if recipe.weights is not None:
+        table = with_class_weight(table, dict(recipe.weights.items()), label=LABEL)
+        fitted = col(CLASS_WEIGHT)
+    if recipe.weights is not None or recipe.stopping_weights is not None:
+        stands_for = of_class(LABEL, dict(enumerate(recipe.stopping_weights or ())), 1.0)
+        fitted = F.when(col(IS_EARLY_STOPPING), stands_for).otherwise(fitted)
+    return table.select(*columns, (fitted * business).alias(FIT_WEIGHT))
 
 
 def kept_fractions(
@@ -379,6 +390,10 @@ def require_rows(counts: Mapping[int, int], classes: Sequence[str], name: str) -
             f"strategy {name!r}: classes {empty} have no training rows to fit on, got {dict(counts)}. Take more "
             "orders, a smaller early-stopping set, or leave these classes out of orders.classes."
         )
+
+
+def _logged_pool(shares: Sequence[float], classes: Sequence[str]) -> dict[str, float]:
+    return {_of_class("pool_share", k, classes): share for k, share in enumerate(shares) if share < 1.0}
 
 
 def _of_class(what: str, number: int, classes: Sequence[str]) -> str:

@@ -69,6 +69,8 @@ def write_train_table(run: Run, inputs: DataFrame, task: FitTask, *, is_bootstra
 
     def build() -> DataFrame:
         train = only_train(inputs.where(col(SPLIT) == TRAIN), "train table")
+        if task.pool is not None:
+            train = task.pool.of(train, LABEL)
         sliced = early_stopping_slice(
             train,
             key=task.orders.key,
@@ -119,7 +121,9 @@ def _fit_one(run: Run, train: DataFrame, strategy: Strategy, task: FitTask, memb
     rows, fit_rows = ({k: int(sums["rows"]) for k, sums in found.items()} for found in (before, after))
     kept = kept_fractions(strategy.name, task.classes, rows, fit_rows)
     weights = {k: sums["weight"] for k, sums in before.items()} if ROW_WEIGHT in train.columns else None
-    recipe = strategy.resolve(rows, task.training, kept, weights, classes=task.classes)
+    recipe = strategy.resolve(
+        rows, task.training, kept, weights, classes=task.classes, pool_shares=task.pool_shares
+    )  # fmt: skip
     resumable = replace(task, checkpoints=run.folder.below(_CHECKPOINTS))
     booster = _kept_booster(run, recipe.name, lambda: strategy.fit(table, recipe, resumable, fit_rows))
     step = _neighbours_step(strategy)

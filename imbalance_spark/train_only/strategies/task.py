@@ -9,6 +9,7 @@ from imbalance_spark.orders.model_inputs import feature_column
 from imbalance_spark.split.config import SplitConfig
 from imbalance_spark.train_only.config import TrainingConfig
 from imbalance_spark.train_only.learners.stopping import Costs
+from imbalance_spark.train_only.pool import TrainingPool
 
 TWO_CLASSES = ("0", "1")
 """What two classes are called, by number: class 1 is the positive one."""
@@ -30,6 +31,7 @@ class FitTask:
     Args:
         costs: where `training.early_stopping_metric` is `expected_cost`, see `StoppingMetric`.
         checkpoints: folder in which fits keep their rounds, see `fit_booster`.
+        pool: which training rows are fitted on; None is all.
     """
 
     orders: OrdersConfig
@@ -37,6 +39,7 @@ class FitTask:
     split: SplitConfig
     costs: Costs | None = None
     checkpoints: Folder | None = None
+    pool: TrainingPool | None = None
 
     def repeated(self, number: int) -> Self:
         """The task of a further fit, counted from 1: with other seeds."""
@@ -51,6 +54,11 @@ class FitTask:
     def classes(self) -> tuple[str, ...]:
         """Names in the order of their numbers; "0" and "1" for two classes."""
         return self.orders.class_names or TWO_CLASSES
+
+    @property
+    def pool_shares(self) -> tuple[float, ...]:
+        """Of the training rows of each class, those that are fitted on or stopped by."""
+        return (1.0,) * len(self.classes) if self.pool is None else self.pool.shares
 
     @property
     def roles(self) -> Roles:
