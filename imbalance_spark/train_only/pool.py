@@ -89,7 +89,7 @@ def training_pool(counts: Mapping[int, int], max_rows: int, *, key: tuple[str, .
             break
         left -= rows
     shares = tuple(min(1.0, most / max(counts[number], 1)) for number in sorted(counts))
-    return TrainingPool(shares=shares, max_rows=max_rows, key=key, seed=seed)
+    return TrainingPool(shares=shares, max_rows=min(max_rows, sum(counts.values())), key=key, seed=seed)
 
 
 def rows_in_memory(free_bytes: int, features: int, training: TrainingConfig) -> int:

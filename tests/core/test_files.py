@@ -108,7 +108,11 @@ def test_a_run_in_a_volume_keeps_its_tables_and_goes_on(spark: SparkSession, vol
         assert run.table("orders", lambda: spark.range(10)).count() == 10
     assert run.pin("orders").path == f"{volume}/runs/r1/tables/orders"
     assert run.folder.read_json("run.json")["config_hash"] == "hash"
-    orders = read_orders(spark, SourceConfig(path=run.pin("orders").path))
+
+
+def test_orders_in_a_volume_are_read_at_their_version(spark: SparkSession, volume: Path) -> None:
+    spark.range(10).write.format("delta").save(f"{volume}/orders")
+    orders = read_orders(spark, SourceConfig(path=f"{volume}/orders"))
     assert (orders.version, orders.frame.count()) == (0, 10)
 
 
