@@ -18,7 +18,8 @@ from sklearn.metrics import average_precision_score
 from benchmarks.native import fit_strategy_native
 from imbalance_spark.comparison.advice import Advice
 from imbalance_spark.comparison.gains import COST, gains_over, of_strategy
-from imbalance_spark.comparison.score_strategies import ScoredStrategy, calibrate_and_choose
+from imbalance_spark.comparison.score_strategies import calibrate_and_choose
+from imbalance_spark.comparison.scored_strategy import ScoredStrategy
 from imbalance_spark.core.arrays import sigmoid
 from imbalance_spark.core.columns import TRUE_PROBABILITY, VALIDATION
 from imbalance_spark.core.spark_session import spark_session

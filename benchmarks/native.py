@@ -6,7 +6,7 @@ import xgboost
 from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
 from imbalance_spark.train_only.strategies import Strategy
-from imbalance_spark.train_only.strategies.base import Recipe
+from imbalance_spark.train_only.strategies.recipe import Recipe
 
 
 def fit_native(recipe: Recipe, inputs: np.ndarray, label: np.ndarray, *, rounds: int) -> xgboost.Booster:

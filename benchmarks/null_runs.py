@@ -10,7 +10,8 @@ import numpy as np
 
 from imbalance_spark.comparison.advice import Advice
 from imbalance_spark.comparison.gains import COST, gains_over, joint_level, of_strategy, paired_gain, verdict_of
-from imbalance_spark.comparison.score_strategies import ScoredStrategy, calibrate_and_choose
+from imbalance_spark.comparison.score_strategies import calibrate_and_choose
+from imbalance_spark.comparison.scored_strategy import ScoredStrategy
 from imbalance_spark.core.columns import VALIDATION
 from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
 from imbalance_spark.metrics.counts import ScoreCounts

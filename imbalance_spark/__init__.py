@@ -49,9 +49,9 @@ if TYPE_CHECKING:
     from imbalance_spark.orders.datasets import generate_orders as generate_orders
     from imbalance_spark.orders.datasets import generate_outcomes as generate_outcomes
     from imbalance_spark.scoring.batch import score_batch as score_batch
-    from imbalance_spark.scoring.current_scores import current_scores as current_scores
     from imbalance_spark.scoring.increments import score_increments as score_increments
     from imbalance_spark.scoring.score_orders import score_orders as score_orders
+    from imbalance_spark.scoring.scored_table import current_scores as current_scores
     from imbalance_spark.scoring.scored_table import read_batch as read_batch
     from imbalance_spark.session import spark_session as spark_session
     from imbalance_spark.split import SplitPlan as SplitPlan
@@ -126,10 +126,9 @@ _NAMES = {
     "orders.datasets": ("OrderShift", "generate_orders", "generate_outcomes"),
     "orders.config": ("OrdersConfig", "SourceConfig"),
     "scoring.batch": ("score_batch",),
-    "scoring.current_scores": ("current_scores",),
     "scoring.increments": ("score_increments",),
     "scoring.score_orders": ("score_orders",),
-    "scoring.scored_table": ("read_batch",),
+    "scoring.scored_table": ("current_scores", "read_batch"),
     "session": ("spark_session",),
     "split.config": ("SplitConfig",),
     "split": ("SplitPlan", "count_splits", "early_stopping_slice", "fit_split", "stratified_split"),

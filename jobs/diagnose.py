@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from imbalance_spark.cli.arguments import parser, run_configured
-from imbalance_spark.comparison.prepare import INSPECT_STAGES, InspectedOrders, inspect_orders, require_source
+from imbalance_spark.comparison.prepare import INSPECT_STAGES, InspectedOrders, inspect_orders
+from imbalance_spark.comparison.source import require_source
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.core.spark_session import spark_session

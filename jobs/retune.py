@@ -10,26 +10,17 @@ from typing import Any
 
 from imbalance_spark.cli.arguments import set_up_logging
 from imbalance_spark.cli.exit_codes import run_job
-from imbalance_spark.comparison.retune import (
-    RetuneResult,
-    register_retuned,
-    retune,
-    retune_costs,
-)
+from imbalance_spark.comparison.retune import register_retuned, retune, retune_costs
+from imbalance_spark.comparison.retune_result import RetuneResult
 from imbalance_spark.config.yaml_file import read_yaml
 from imbalance_spark.core.errors import ConfigError, QualityGateError
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.scoring.bundle import SERVED
 from imbalance_spark.threshold.class_rules import rule_to_dict
+from imbalance_spark.threshold.cost_objectives import MinCost, first_constant_costs
 from imbalance_spark.threshold.decisions import COST_MATRIX, cost_matrix_from_config
 from imbalance_spark.threshold.objective import Objective
-from imbalance_spark.threshold.objectives import (
-    NOT_RETUNED,
-    OBJECTIVES,
-    MinCost,
-    first_constant_costs,
-    objective_from_config,
-)
+from imbalance_spark.threshold.objectives import NOT_RETUNED, OBJECTIVES, objective_from_config
 from imbalance_spark.tracking.models import LoggedModel, load_logged_model
 from imbalance_spark.tracking.registry import RegisteredModel
 

@@ -35,7 +35,7 @@ def blank_pictures(request: pytest.FixtureRequest) -> Iterator[None]:
     """Jobs log empty pictures, as drawing takes a quarter of a small job's time, but in files marked `pictures`."""
     with pytest.MonkeyPatch.context() as patch:
         if request.node.get_closest_marker("pictures") is None:
-            patch.setattr("imbalance_spark.comparison.record.pngs", lambda figures: dict.fromkeys(figures, b""))
+            patch.setattr("imbalance_spark.comparison.evidence.pngs", lambda figures: dict.fromkeys(figures, b""))
         yield
 
 

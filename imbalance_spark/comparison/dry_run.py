@@ -15,13 +15,11 @@ from imbalance_spark.comparison.prepare import (
     INSPECT_STAGES,
     InspectedOrders,
     compares_champion,
-    identity_of,
     inspect_orders,
     pool_of,
-    require_source,
-    run_id_of,
     trained_counts,
 )
+from imbalance_spark.comparison.source import identity_of, require_source, run_id_of
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.class_counts import Label, count_classes
 from imbalance_spark.core.columns import FEATURES_PER_SCAN, IS_EARLY_STOPPING, SPLIT, TEST, TRAIN, VALIDATION, col

@@ -9,7 +9,7 @@ import numpy as np
 
 from imbalance_spark.calibration import ChosenCalibration, LedgerCheck, ledger_check
 from imbalance_spark.calibration.temperature import ChosenTemperature
-from imbalance_spark.comparison.score_strategies import ScoredStrategy
+from imbalance_spark.comparison.scored_strategy import ScoredStrategy
 from imbalance_spark.core.columns import HELD_OUT_FOLDS, VALIDATION
 from imbalance_spark.metrics.bucket_draws import BucketedCurve
 from imbalance_spark.metrics.confusion import MulticlassConfusion
@@ -21,6 +21,7 @@ from imbalance_spark.metrics.evaluate import (
     evaluate_multiclass,
     majority_baseline,
     matrix_metrics,
+    operating_metrics,
     ranking_metrics,
     threshold_metrics,
 )
@@ -32,7 +33,6 @@ from imbalance_spark.metrics.intervals import (
     scale_of,
     target_intervals,
 )
-from imbalance_spark.metrics.operations import operating_metrics
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.threshold import ChosenThreshold, Objective, TopEntities
 from imbalance_spark.threshold.choice import cut_at

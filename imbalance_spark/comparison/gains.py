@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from imbalance_spark.comparison.evaluate import StrategyResult, decision_metrics
-from imbalance_spark.comparison.score_strategies import ScoredStrategy
+from imbalance_spark.comparison.scored_strategy import ScoredStrategy
 from imbalance_spark.config.run import DecideBy
 from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.columns import VALIDATION

@@ -1,6 +1,5 @@
 """From a source to rows that a model can read: read, validate, split, encode; shared by the jobs."""
 
-import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,19 +8,17 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from imbalance_spark.comparison.cross_fit import Evaluation, evaluation_of
+from imbalance_spark.comparison.source import pinned_orders, source_orders
 from imbalance_spark.config.run import RunConfig
-from imbalance_spark.config.yaml_file import config_hash
 from imbalance_spark.core.class_counts import Label
 from imbalance_spark.core.columns import FOLDS, SPLIT, TRAIN, VALIDATION, col, refuse_columns
-from imbalance_spark.core.errors import ConfigError
-from imbalance_spark.core.files import Folder
 from imbalance_spark.core.progress import Progress
-from imbalance_spark.core.run import Run, count_fingerprint
+from imbalance_spark.core.run import Run
 from imbalance_spark.orders.audit import Audit, audit, refuse_key_like
 from imbalance_spark.orders.categories import CategoryEncoding, fit_categories
 from imbalance_spark.orders.diagnosis import Diagnosis, diagnose
 from imbalance_spark.orders.model_inputs import LABEL, feature_column, model_inputs
-from imbalance_spark.orders.read import SourceOrders, read_orders
+from imbalance_spark.orders.read import SourceOrders
 from imbalance_spark.orders.schema import check_orders
 from imbalance_spark.orders.validation.validate import ValidatedOrders, ValidationReport, validate_orders
 from imbalance_spark.split import SplitPlan
@@ -38,10 +35,6 @@ CLASS_NUMBER = "class_number"
 
 TRAINED = "trained"
 """In the record of a split: the folds that the models which serve are fitted on."""
-
-
-_IN_MEMORY = "DataFrame"
-"""Location and format of orders that were handed over."""
 
 
 INPUTS = "inputs"
@@ -126,7 +119,7 @@ def prepare(
         ConfigError, DataContractError: see the rooms that are called.
     """
     with progress.step("read") as step:
-        run, pinned, location, version = _pinned_orders(spark, config, orders)
+        run, pinned, location, version = pinned_orders(spark, config, orders)
         check_orders(pinned, config.orders)
         step.says(f"{location}{'' if version is None else f' version {version}'}; run {run.run_id}")
     with progress.step("validate") as step:
@@ -242,67 +235,6 @@ def split_counts(plan: SplitPlan) -> dict[str, dict[int, int]]:
 def class_rows(report: ValidationReport) -> dict[int, int]:
     """Valid rows of each class."""
     return {number: report.class_counts[name] for number, name in enumerate(report.label.classes)}
-
-
-def _pinned_orders(
-    spark: SparkSession, config: RunConfig, orders: DataFrame | None
-) -> tuple[Run, DataFrame, str, int | None]:
-    source = source_orders(spark, config, orders)
-    identity = identity_of(spark, source, config)
-    run = Run.open(spark, config.output, run_id_of(config, identity), config_hash(config), identity)
-    if source.version is not None:
-        return run, source.frame, source.location, source.version
-    copied = run.table("orders", lambda: source.frame)
-    return run, copied, run.pin("orders").path, None
-
-
-def source_orders(spark: SparkSession, config: RunConfig, orders: DataFrame | None = None) -> SourceOrders:
-    """The orders that a run reads: those that were handed over, else those of the config's source.
-
-    Raises:
-        ConfigError, DataContractError: there are none; see `read_orders`.
-    """
-    if orders is not None:
-        return SourceOrders(frame=orders, description="a DataFrame", location=_IN_MEMORY, format=_IN_MEMORY)
-    require_source(config)
-    assert config.orders.source is not None, "require_source has seen to it"  # noqa: S101  # for the type checker
-    return read_orders(spark, config.orders.source)
-
-
-def require_source(config: RunConfig) -> None:
-    """Refuse a config that names no orders.
-
-    Raises:
-        ConfigError: it has no `orders.source`.
-    """
-    if config.orders.source is None:
-        raise ConfigError(
-            "orders.source: the config names none. Give a path or a table, or hand over a DataFrame: "
-            "run(spark, config, orders=df) of imbalance_spark.comparison.run."
-        )
-
-
-def run_id_of(config: RunConfig, identity: Mapping[str, str]) -> str:
-    """The config's `run_id`, else one that is the same for the same config and the same orders."""
-    return config.run_id or f"{config.name}-{config_hash(config)[:8]}-{identity['state'][:8]}"
-
-
-def identity_of(spark: SparkSession, source: SourceOrders, config: RunConfig) -> Mapping[str, str]:
-    """Which orders these are: where, and their state.
-
-    The state is the Delta version, or a hash of the files' names, sizes and times; of a DataFrame, of its row count
-    and fingerprint, which takes one pass.
-    """
-    if source.location == _IN_MEMORY:
-        rows, fingerprint = count_fingerprint(source.frame)
-        state = hashlib.sha256(f"{rows} rows {fingerprint}".encode()).hexdigest()
-    elif source.version is not None:
-        state = f"v{source.version}"
-    elif config.orders.source is not None and config.orders.source.path is not None:
-        state = Folder(spark, config.orders.source.path).listing_hash()
-    else:
-        state = "package"
-    return {"location": source.location, "state": state}
 
 
 def _validate(run: Run, orders: DataFrame, config: RunConfig) -> ValidatedOrders:

@@ -20,11 +20,11 @@ from imbalance_spark.comparison.compare import (
 )
 from imbalance_spark.comparison.evaluate import StrategyResult
 from imbalance_spark.comparison.gate import GateDecision, decide_promotion, gate_problems
-from imbalance_spark.comparison.prepare import require_source
 from imbalance_spark.comparison.record import LoggedRun, log_comparison, retune_commands
 from imbalance_spark.comparison.report.figures import comparison_figures
 from imbalance_spark.comparison.report.page import html_page
 from imbalance_spark.comparison.report.tables import comparison_table, conclusions, for_people, terminal_text
+from imbalance_spark.comparison.source import require_source
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.core.run_lock import locks_released

@@ -1,6 +1,7 @@
 """What may be printed or logged of settings, addresses and texts: without the passwords and tokens in them."""
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,3 +51,24 @@ def _is_cut_short(authority: str) -> bool:
     """Whether what follows the last colon is no port, so that a password was split at one of its characters."""
     _, colon, port = authority.rpartition(":")
     return bool(colon) and not port.isdigit() and not authority.endswith("]")
+
+
+LONGEST_NAME = 1000
+"""Characters of a column's or a class's name."""
+
+
+_DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name shows all that it is: not too long, without control characters and marks of direction."""
+    return len(name) <= LONGEST_NAME and not any(_is_hidden(character) for character in name)
+
+
+def visible(text: str) -> str:
+    """The text in one line, with escapes for all that a terminal or a log would not print as it is."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
+
+
+def _is_hidden(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in _DIRECTION_MARKS

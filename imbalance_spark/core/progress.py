@@ -9,7 +9,7 @@ from typing import TextIO
 
 from pyspark import SparkContext
 
-from imbalance_spark.core.text import visible
+from imbalance_spark.core.masking import visible
 
 
 @dataclass

@@ -17,9 +17,8 @@ from imbalance_spark.core.errors import (
     SparkEndedError,
     TrainingError,
 )
-from imbalance_spark.core.masking import masked_text
+from imbalance_spark.core.masking import masked_text, visible
 from imbalance_spark.core.signals import tearing_down
-from imbalance_spark.core.text import visible
 
 _ENDED = re.compile(
     r"SparkContext was shut ?down|SparkContext has been shut ?down|stopped SparkContext"

@@ -32,8 +32,8 @@ from imbalance_spark.monitoring.report import (
     score_cells,
 )
 from imbalance_spark.orders.config import OrdersConfig
+from imbalance_spark.threshold.cost_objectives import first_constant_costs
 from imbalance_spark.threshold.objective import Objective
-from imbalance_spark.threshold.objectives import first_constant_costs
 from imbalance_spark.tracking.config import TrackingConfig
 from imbalance_spark.tracking.registry import CHAMPION
 from imbalance_spark.tracking.runs import Evidence, connect, log_evidence, strategy_identity, tracked_run

@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from imbalance_spark.core.masking import LONGEST_NAME, is_plain
 from imbalance_spark.core.section import AnyPath, Section
-from imbalance_spark.core.text import LONGEST_NAME, is_plain
 
 MOST_CLASSES = 50
 """Each class costs a tree per boosting round, and its own bins in every count."""

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from imbalance_spark.core.class_counts import show_counts
 from imbalance_spark.core.errors import DataContractError, nearest
-from imbalance_spark.core.text import LONGEST_NAME, is_plain
+from imbalance_spark.core.masking import LONGEST_NAME, is_plain
 from imbalance_spark.orders.config import OrdersConfig
 
 _PLAIN_CLASSES = (("0", "1"), ("false", "true"))

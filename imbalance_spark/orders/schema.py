@@ -9,7 +9,7 @@ from pyspark.sql import types as T
 from imbalance_spark.core.columns import CLASS_WEIGHT, IS_EARLY_STOPPING, SAMPLING_WEIGHT, SPLIT, taken_columns
 from imbalance_spark.core.errors import DataContractError, nearest
 from imbalance_spark.core.hashing import check_key
-from imbalance_spark.core.text import LONGEST_NAME, is_plain
+from imbalance_spark.core.masking import LONGEST_NAME, is_plain
 from imbalance_spark.orders.config import OrdersConfig
 
 _RESERVED = (SPLIT, SAMPLING_WEIGHT, CLASS_WEIGHT, IS_EARLY_STOPPING)

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -18,7 +18,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from imbalance_spark.core.columns import delta_options
+from imbalance_spark.core.columns import col, delta_options, map_columns, require_columns
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.core.files import Folder
 from imbalance_spark.core.masking import masked_uri
@@ -267,3 +267,30 @@ def _refuse_other_columns(rows: DataFrame, table: DataFrame, output: str) -> Non
             f"the table at {output!r} has other columns than these scored orders: {differing[:20]} are absent on one "
             "side, or of another type. Name another table."
         )
+
+
+def current_scores(scored: DataFrame, key: str | Sequence[str]) -> DataFrame:
+    """The rows of a table of scored orders that hold now: of each key the one that was scored last. Lazy; one shuffle.
+
+    An order that was corrected, or scored again by another model, is in the table once for each time. Whoever counts
+    alerts counts each order once.
+
+    Args:
+        scored: what `score_batch` wrote, with any number of batches.
+        key: columns that identify an order; null is a key as any other.
+
+    Returns:
+        One row per key with all columns of `scored`. Of rows that were scored at the same time, which a key that comes
+        twice in one batch has, it is the same one each time.
+
+    Raises:
+        MissingColumnsError: a column of the key is absent, or `scored_at` is.
+    """
+    keys = (key,) if isinstance(key, str) else tuple(key)
+    require_columns(scored, {*keys, "scored_at"}, "current_scores")
+    columns = [col(name) for name in scored.columns]
+    maps = map_columns(scored)
+    hashed = [col(name) for name in scored.columns if name not in maps]
+    latest = F.max_by(F.struct(*columns), F.struct(col("scored_at"), F.xxhash64(*hashed)))
+    per_key = scored.groupBy(*[col(name).alias(f"_key_{i}") for i, name in enumerate(keys)]).agg(latest.alias("_row"))
+    return per_key.select("_row.*")

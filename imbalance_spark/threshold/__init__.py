@@ -2,23 +2,13 @@
 
 from imbalance_spark.metrics.spark_counts import count_days
 from imbalance_spark.threshold.base_rate import at_base_rate, base_rate_correction
+from imbalance_spark.threshold.budget_objectives import AlertBudget, TopEntities
 from imbalance_spark.threshold.change import ThresholdChange, ThresholdOutcome, change_threshold
 from imbalance_spark.threshold.choice import ChosenThreshold, sweep
+from imbalance_spark.threshold.cost_objectives import BayesCost, MinCost
 from imbalance_spark.threshold.objective import Objective
-from imbalance_spark.threshold.objectives import (
-    OBJECTIVES,
-    AlertBudget,
-    BayesCost,
-    MaxFBeta,
-    MaxKappa,
-    MaxMCC,
-    MaxPrecision,
-    MaxRecall,
-    MinCost,
-    TopEntities,
-    Youden,
-    objective_from_config,
-)
+from imbalance_spark.threshold.objectives import OBJECTIVES, objective_from_config
+from imbalance_spark.threshold.rate_objectives import MaxFBeta, MaxKappa, MaxMCC, MaxPrecision, MaxRecall, Youden
 from imbalance_spark.threshold.rule import choose_again, choose_on, choose_threshold
 from imbalance_spark.threshold.segments import SegmentThresholds, sweep_segments
 

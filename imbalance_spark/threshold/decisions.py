@@ -5,17 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from imbalance_spark.core.errors import ConfigError, nearest
+from imbalance_spark.threshold.budget_objectives import AlertBudget, TopEntities
 from imbalance_spark.threshold.class_rules import CostMatrix
+from imbalance_spark.threshold.cost_objectives import BayesCost, MinCost, first_constant_costs
 from imbalance_spark.threshold.objective import Objective
-from imbalance_spark.threshold.objectives import (
-    OBJECTIVES,
-    AlertBudget,
-    BayesCost,
-    MinCost,
-    TopEntities,
-    first_constant_costs,
-    objective_from_config,
-)
+from imbalance_spark.threshold.objectives import OBJECTIVES, objective_from_config
 from imbalance_spark.threshold.order_costs import OrderCosts
 
 COST_MATRIX, ARGMAX = "cost_matrix", "argmax"

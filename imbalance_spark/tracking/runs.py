@@ -1,8 +1,10 @@
 """MLflow runs: one parent run per job, one nested run per strategy, each found again by its identity."""
 
+import hashlib
 import json
 import logging
 import os
+import re
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +31,6 @@ from imbalance_spark.core.run_status import settle_status
 from imbalance_spark.core.spark_errors import is_end_of_spark, state_after
 from imbalance_spark.core.version import __version__
 from imbalance_spark.tracking.config import TrackingConfig
-from imbalance_spark.tracking.names import stored_name
 from imbalance_spark.tracking.store import NOT_FOUND, short_waits, store_alone
 
 logger = logging.getLogger(__name__)
@@ -243,3 +244,31 @@ def touch_store(config: TrackingConfig) -> None:
             f"tracking.uri: the MLflow store answers, but takes no write ({type(error).__name__}). "
             "Give the user of the job write access to it, or name another."
         ) from error
+
+
+_REFUSED = re.compile(r"[^\w.\- /]")  # and the colon, which MLflow takes, but which marks what was replaced here
+
+
+_LONGEST = 250
+
+
+def stored_name(name: str) -> str:
+    """The name as MLflow stores it: equal where MLflow takes it, and different for different names.
+
+    What it refuses becomes its number between colons, as in `recall/a:26:b` for `recall/a&b`; so do dots and nothing
+    between slashes, which it reads as folders. A name that is too long ends with a part of its sha256.
+    """
+    plain = _REFUSED.sub(_numbered, name)
+    taken = "/".join(_no_folder(part) for part in plain.split("/"))
+    if len(taken) <= _LONGEST:
+        return taken
+    mark = hashlib.sha256(name.encode()).hexdigest()[:16]
+    return f"{taken[: _LONGEST - len(mark) - 1]}:{mark}"
+
+
+def _numbered(found: re.Match[str]) -> str:
+    return f":{ord(found[0]):x}:"
+
+
+def _no_folder(part: str) -> str:
+    return re.sub(r"\.", _numbered, part) if part in (".", "..") else part or "::"

@@ -17,7 +17,7 @@ from imbalance_spark.comparison.gains import (
     repeated_gain,
     training_spread,
 )
-from imbalance_spark.comparison.score_strategies import ScoredStrategy
+from imbalance_spark.comparison.scored_strategy import ScoredStrategy
 from imbalance_spark.metrics.intervals import degrees_of_freedom
 
 COST, AP = "cost", "average_precision"

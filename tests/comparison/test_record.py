@@ -11,7 +11,7 @@ from support.made_up_comparison import comparison_of
 from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.comparison.compare import Comparison
 from imbalance_spark.comparison.evaluate import StrategyResult
-from imbalance_spark.comparison.record import strategy_evidence
+from imbalance_spark.comparison.evidence import strategy_evidence
 from imbalance_spark.metrics.buckets import BucketCounts
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, SegmentCounts
 from imbalance_spark.tracking.runs import Evidence

@@ -20,9 +20,11 @@ from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
+from imbalance_spark.threshold.budget_objectives import AlertBudget
 from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix, choose_thresholds
-from imbalance_spark.threshold.objectives import AlertBudget, BayesCost, MaxFBeta, MaxRecall, MinCost
+from imbalance_spark.threshold.cost_objectives import BayesCost, MinCost
 from imbalance_spark.threshold.order_costs import OrderRule
+from imbalance_spark.threshold.rate_objectives import MaxFBeta, MaxRecall
 
 CALIBRATOR = LogOddsCalibration(method="platt", a=1.3, b=1.3, c=0.4)
 

@@ -9,7 +9,7 @@ import pytest
 from support import made_up_comparison
 
 from imbalance_spark.comparison.compare import Comparison
-from imbalance_spark.comparison.record import _description
+from imbalance_spark.comparison.evidence import _description
 from imbalance_spark.comparison.report.figures import comparison_figures
 from imbalance_spark.comparison.report.page import html_page
 from imbalance_spark.comparison.report.tables import class_table, confusion_table, csv_text, markdown_text

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imbalance_spark.core.masking import LONGEST_NAME, is_plain, visible
 from imbalance_spark.core.progress import Progress
-from imbalance_spark.core.text import LONGEST_NAME, is_plain, visible
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from imbalance_spark.metrics import ScoreCounts
-from imbalance_spark.metrics.evaluate import deciding, evaluate, evaluate_multiclass
+from imbalance_spark.metrics.evaluate import deciding, evaluate, evaluate_multiclass, operating_metrics
 from imbalance_spark.metrics.multiclass_counts import MulticlassCounts
-from imbalance_spark.metrics.operations import operating_metrics
 
 
 def test_money_alerts_and_false_positives_are_those_of_the_rows() -> None:

@@ -34,7 +34,7 @@ from imbalance_spark.monitoring.report import (
 from imbalance_spark.scoring.boosters import gain_shares
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.threshold.class_rules import ClassThresholds
-from imbalance_spark.threshold.objectives import MinCost
+from imbalance_spark.threshold.cost_objectives import MinCost
 from imbalance_spark.threshold.order_costs import OrderRule
 from imbalance_spark.tracking.config import TrackingConfig
 

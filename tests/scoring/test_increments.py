@@ -9,9 +9,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from imbalance_spark.core.errors import DataContractError, PinDamagedError
-from imbalance_spark.scoring.current_scores import current_scores
 from imbalance_spark.scoring.increments import score_increments
-from imbalance_spark.scoring.scored_table import INCREMENTS, Batch, ScoredBatch, read_batch, write_batch
+from imbalance_spark.scoring.scored_table import INCREMENTS, Batch, ScoredBatch, current_scores, read_batch, write_batch
 
 Score = Callable[[DataFrame, Batch], ScoredBatch]
 FEED = "delta.enableChangeDataFeed"

@@ -147,7 +147,7 @@ def _be_the_job(main: Callable[[Sequence[str]], int], order: dict[str, Any], par
 
 def _set_kill_points(kill_at: str) -> None:
     """A step of the ledger by its name, and these functions by theirs."""
-    from imbalance_spark.comparison import compare, record
+    from imbalance_spark.comparison import compare, evidence, record
     from imbalance_spark.core.run import Run
     from imbalance_spark.scoring import batch as score_batch
 
@@ -168,7 +168,7 @@ def _set_kill_points(kill_at: str) -> None:
 
     Run.record = dying(Run.record, lambda args: args[1], True)  # type: ignore[method-assign]
     patched = ((compare, "evaluate_strategy"), (record, "log_bundle"), (record, "register_version"))
-    setattr(record, "pngs", lambda figures: dict.fromkeys(figures, b""))  # noqa: B010  # drawn elsewhere, and slow
+    setattr(evidence, "pngs", lambda figures: dict.fromkeys(figures, b""))  # noqa: B010  # drawn elsewhere, and slow
     for module, name in (*patched, (record, "promote"), (score_batch, "write_batch")):
         setattr(module, name, dying(getattr(module, name), lambda _, name=name: name, False))
 

@@ -10,7 +10,8 @@ from imbalance_spark.calibration.temperature import ChosenTemperature
 from imbalance_spark.comparison.compare import Comparison, target_names
 from imbalance_spark.comparison.cross_fit import Evaluation
 from imbalance_spark.comparison.evaluate import baseline, evaluate_strategy
-from imbalance_spark.comparison.score_strategies import ScoredStrategy, calibrate_and_choose
+from imbalance_spark.comparison.score_strategies import calibrate_and_choose
+from imbalance_spark.comparison.scored_strategy import ScoredStrategy
 from imbalance_spark.config.run import GateConfig
 from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.metrics import ScoreCounts

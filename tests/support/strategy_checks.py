@@ -10,7 +10,8 @@ from pyspark.sql import DataFrame
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
 from imbalance_spark.train_only.strategies import Recipe, Roles, Strategy, strategy_from_config
-from imbalance_spark.train_only.strategies.base import kept_fractions, training_table
+from imbalance_spark.train_only.strategies.base import training_table
+from imbalance_spark.train_only.strategies.recipe import kept_fractions
 from imbalance_spark.train_only.strategies.task import TWO_CLASSES
 
 STRATEGIES: tuple[Mapping[str, Any], ...] = (

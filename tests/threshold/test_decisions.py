@@ -11,8 +11,9 @@ from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics import FLAG_NOBODY
 from imbalance_spark.metrics.buckets import BUCKETS
 from imbalance_spark.threshold.class_rules import ClassThresholds, choose_thresholds, rule_from_dict, rule_to_dict
+from imbalance_spark.threshold.cost_objectives import MinCost
 from imbalance_spark.threshold.decisions import ARGMAX, Decisions, decisions_of
-from imbalance_spark.threshold.objectives import MaxFBeta, MinCost
+from imbalance_spark.threshold.rate_objectives import MaxFBeta
 from imbalance_spark.threshold.rule import choose_on
 
 CLASSES = ("ok", "late", "fraud")

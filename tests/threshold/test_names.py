@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imbalance_spark.threshold.budget_objectives import AlertBudget
+from imbalance_spark.threshold.cost_objectives import BayesCost, MinCost
 from imbalance_spark.threshold.objective import Objective
-from imbalance_spark.threshold.objectives import AlertBudget, BayesCost, MaxFBeta, MaxPrecision, MaxRecall, MinCost
+from imbalance_spark.threshold.rate_objectives import MaxFBeta, MaxPrecision, MaxRecall
 
 METRIC_NAME = re.compile(r"[A-Za-z0-9_\-./: ]+")
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.utils.validation import _validate_metric_name, _validate_param_name
 
-from imbalance_spark.tracking.names import stored_name
+from imbalance_spark.tracking.runs import stored_name
 
 HOSTILE = (
     "+&()%,<",

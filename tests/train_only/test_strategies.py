@@ -14,14 +14,8 @@ from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
 from imbalance_spark.train_only.guard import leakage_errors
 from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport
 from imbalance_spark.train_only.strategies import PriorShift, Roles, Strategy, strategy_from_config
-from imbalance_spark.train_only.strategies.base import (
-    FIT_WEIGHT,
-    TWO_CLASSES,
-    Recipe,
-    kept_fractions,
-    training_table,
-    with_recipe_weight,
-)
+from imbalance_spark.train_only.strategies.base import TWO_CLASSES, training_table
+from imbalance_spark.train_only.strategies.recipe import FIT_WEIGHT, Recipe, kept_fractions, with_recipe_weight
 
 KEY = Roles(key=("order_id",))
 TRAINING = TrainingConfig(params=BoosterParams(max_depth=4))

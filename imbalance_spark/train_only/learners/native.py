@@ -5,6 +5,7 @@ import logging
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,9 @@ from xgboost.core import XGBoostError
 from xgboost.tracker import RabitTracker
 
 from imbalance_spark.core.columns import IS_EARLY_STOPPING, col
+from imbalance_spark.core.files import Folder
 from imbalance_spark.orders.model_inputs import LABEL
 from imbalance_spark.train_only.learners.boosting import BoostingPlan, Progress
-from imbalance_spark.train_only.learners.checkpoints import Checkpoint
 from imbalance_spark.train_only.learners.cuts import FeatureCuts, collect_cuts
 from imbalance_spark.train_only.learners.engine import BoostedRounds, FitRequest
 from imbalance_spark.train_only.learners.layout import one_file_a_worker
@@ -126,3 +127,29 @@ def _tracker(spark: SparkSession, num_workers: int) -> Iterator[Mapping[str, Any
         # Else each failed fit leaves a thread behind. The job says that workers died, not their tracker.
         with suppress(XGBoostError):
             tracker.free()
+
+
+@dataclass(kw_only=True)
+class Checkpoint:
+    """The last checkpoint of one fit.
+
+    Args:
+        name: file in the folder.
+        folder: None keeps it in memory alone.
+    """
+
+    name: str
+    folder: Folder | None = None
+    _content: bytes | None = field(default=None, init=False)
+
+    def load(self) -> bytes | None:
+        """The last one kept, by this driver or an earlier one; None where there is none."""
+        if self._content is None and self.folder is not None and self.folder.exists(self.name):
+            self._content = self.folder.read_bytes(self.name)
+        return self._content
+
+    def keep(self, content: bytes) -> None:
+        """Replace what was kept before; the file is there as a whole or not at all."""
+        self._content = content
+        if self.folder is not None:
+            self.folder.write_bytes(self.name, content)

@@ -21,12 +21,8 @@ from imbalance_spark.train_only.guard import only_train
 from imbalance_spark.train_only.learners.layout import laid_out_for
 from imbalance_spark.train_only.learners.xgboost import FittedBooster
 from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport
-from imbalance_spark.train_only.strategies.base import (
-    Recipe,
-    Strategy,
-    kept_fractions,
-    training_table,
-)
+from imbalance_spark.train_only.strategies.base import Strategy, training_table
+from imbalance_spark.train_only.strategies.recipe import Recipe, kept_fractions
 from imbalance_spark.train_only.strategies.task import FitTask
 
 _MODEL_SHA256 = "model_sha256"

@@ -8,8 +8,9 @@ from pydantic import Field
 from pyspark.sql import DataFrame
 
 from imbalance_spark.train_only.config import EngineName
-from imbalance_spark.train_only.strategies.base import Recipe, Strategy, with_recipe_weight
+from imbalance_spark.train_only.strategies.base import Strategy
 from imbalance_spark.train_only.strategies.boosting import Weighed
+from imbalance_spark.train_only.strategies.recipe import Recipe, with_recipe_weight
 from imbalance_spark.train_only.strategies.task import FitTask
 
 if TYPE_CHECKING:

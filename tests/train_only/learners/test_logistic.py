@@ -24,7 +24,7 @@ from imbalance_spark.train_only.config import TrainingConfig
 from imbalance_spark.train_only.learners.logistic import fit_logistic
 from imbalance_spark.train_only.learners.xgboost import FittedBooster
 from imbalance_spark.train_only.strategies import Recipe, strategy_from_config
-from imbalance_spark.train_only.strategies.base import with_recipe_weight
+from imbalance_spark.train_only.strategies.recipe import with_recipe_weight
 
 CATEGORIES = 4
 REG_PARAM = 1e-3

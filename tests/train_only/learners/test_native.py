@@ -28,7 +28,7 @@ from imbalance_spark.train_only.learners.losses import FocalLoss
 from imbalance_spark.train_only.learners.round_reports import RoundReporter
 from imbalance_spark.train_only.learners.xgboost import FittedBooster, fit_booster
 from imbalance_spark.train_only.strategies import strategy_from_config
-from imbalance_spark.train_only.strategies.base import with_recipe_weight
+from imbalance_spark.train_only.strategies.recipe import with_recipe_weight
 
 TRAINING = TrainingConfig(engine="native", num_workers=2, rounds=6, early_stopping_rounds=6, checkpoint_rounds=2)
 

@@ -18,7 +18,8 @@ from imbalance_spark.train_only.config import TrainingConfig
 from imbalance_spark.train_only.learners.losses import FocalLoss
 from imbalance_spark.train_only.learners.xgboost import FittedBooster, fit_booster
 from imbalance_spark.train_only.strategies import Recipe, Roles, Strategy, strategy_from_config
-from imbalance_spark.train_only.strategies.base import training_table, with_recipe_weight
+from imbalance_spark.train_only.strategies.base import training_table
+from imbalance_spark.train_only.strategies.recipe import with_recipe_weight
 
 TRAINING = TrainingConfig(num_workers=1, rounds=30, early_stopping_rounds=4)
 STRATEGIES = {
