@@ -20,7 +20,7 @@ from imbalance_spark.comparison.gains import (
     training_spread,
 )
 from imbalance_spark.comparison.prepare import STAGES as PREPARE_STAGES
-from imbalance_spark.comparison.prepare import PreparedOrders, prepare
+from imbalance_spark.comparison.prepare import PreparedOrders, prepare, trained_counts
 from imbalance_spark.comparison.score_strategies import candidate_of, score_strategies, with_days
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.columns import FOLDS, TEST, VALIDATION
@@ -341,7 +341,8 @@ def _rules(names: TargetNames) -> str:
 
 def _training_tables(prepared: PreparedOrders, task: FitTask) -> list[tuple[Run, DataFrame]]:
     """The table that the model which serves is fitted on, then of a cross-fit the one without each fold."""
-    tables = [(prepared.run, write_train_table(prepared.run, prepared.trained, task))]
+    counts = trained_counts(prepared.diagnosis.by_split, prepared.evaluation)
+    tables = [(prepared.run, write_train_table(prepared.run, prepared.trained, task, counts=counts))]
     if prepared.folds is not None:
         for fold in range(prepared.folds.count):
             part = prepared.run.part(f"fold_{fold}")
@@ -351,10 +352,10 @@ def _training_tables(prepared: PreparedOrders, task: FitTask) -> list[tuple[Run,
 
 def _repeat_tables(prepared: PreparedOrders, task: FitTask) -> list[tuple[Run, DataFrame, FitTask]]:
     """For each repeat a bootstrap of the training rows, with where its fits are kept and their seeds."""
-    tables = []
+    tables, counts = [], trained_counts(prepared.diagnosis.by_split, prepared.evaluation)
     for number in range(1, task.training.repeats):
         part, again = prepared.run.part(f"repeat_{number + 1}"), task.repeated(number)
-        tables.append((part, write_train_table(part, prepared.inputs, again, is_bootstrap=True), again))
+        tables.append((part, write_train_table(part, prepared.inputs, again, counts=counts, is_bootstrap=True), again))
     return tables
 
 

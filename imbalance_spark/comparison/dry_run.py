@@ -190,7 +190,7 @@ def plan_run(spark: SparkSession, config: RunConfig, progress: Progress) -> RunP
             **scored,
         },
         passes=_passes_over_orders(inspected, config),
-        input_passes=_passes_over_inputs(inspected, evaluation, config),
+        input_passes=_passes_over_inputs(inspected, evaluation, pool, config),
     )
 
 
@@ -261,7 +261,9 @@ def _passes_over_orders(inspected: InspectedOrders, config: RunConfig) -> dict[s
     }
 
 
-def _passes_over_inputs(inspected: InspectedOrders, evaluation: Evaluation, config: RunConfig) -> dict[str, int]:
+def _passes_over_inputs(
+    inspected: InspectedOrders, evaluation: Evaluation, pool: TrainingPool, config: RunConfig
+) -> dict[str, int]:
     """The same over the stored inputs; those of train, or of validation and test, read no other rows.
 
     The gate's passes are for a champion of another run, which may not be there; one more where it was trained on rows
@@ -270,10 +272,13 @@ def _passes_over_inputs(inspected: InspectedOrders, evaluation: Evaluation, conf
     orders, asked = config.orders, asked_decisions(config)
     counts_decisions = bool(asked.by_order or config.scoring.segments) and not orders.classes
     trained = trained_counts(inspected.diagnosis.by_split, evaluation)
+    # The classes of all training rows were counted before; those of a pool, or without a fold, were not.
+    slicing = 1 if pool.is_all else _cut_off_passes(pool.rows(trained), config)
     return {
         "evaluation": (2 if config.split.by != "key" else _cut_off_passes(trained, config)) * evaluation.is_cross_fit,
         "audit": 1 + _parts(len(orders.numeric)) * (config.split.by == "time"),
-        "training rows": (evaluation.fits + config.training.repeats - 1) * (_cut_off_passes(trained, config) + 1),
+        "training rows": config.training.repeats * (slicing + 1)
+        + evaluation.folds * (_cut_off_passes(trained, config) + 1),
         "score": config.training.repeats * (1 + counts_decisions) + asked.needs_days,
         "gate": 2 * compares_champion(config),
     }

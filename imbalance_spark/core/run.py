@@ -34,6 +34,7 @@ class TablePin:
         table_schema: of its columns, as Spark's JSON.
         files: bytes of each file, by its path below the table's folder. These are the table: what else is found there,
             such as the files of a process that lost the run while it wrote, is not read.
+        observed: what else was added up of the rows while they were written, by name.
     """
 
     step: str
@@ -42,6 +43,7 @@ class TablePin:
     fingerprint: int
     table_schema: str
     files: Mapping[str, int]
+    observed: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,13 +110,21 @@ class Run:
         """Whether the step is finished; one whose entry in the log is damaged is not."""
         return self._entry(step) is not None
 
-    def table(self, step: str, build: Callable[[], DataFrame], *, partition_by: Sequence[str] = ()) -> DataFrame:
+    def table(
+        self,
+        step: str,
+        build: Callable[[], DataFrame],
+        *,
+        partition_by: Sequence[str] = (),
+        observe: Callable[[DataFrame], Mapping[str, Column]] = lambda _: {},
+    ) -> DataFrame:
         """The step's table, built and written unless the step is finished.
 
         Scans: what `build` reads, once; its rows are counted while they are written.
 
         Args:
             partition_by: columns whose values have folders of their own, so that a filter on them reads no other rows.
+            observe: what to add up of the rows of `build` while they are written; see `TablePin.observed`.
 
         Raises:
             PinDamagedError: the table has lost files, or an earlier version of this package wrote it.
@@ -125,7 +135,8 @@ class Run:
             self._verify(pin)
         else:
             self.require_lock()
-            self.record(step, asdict(self._write(build(), step, partition_by)))
+            frame = build()
+            self.record(step, asdict(self._write(frame, step, partition_by, observe(frame))))
         return self._read(self.pin(step))
 
     def pin(self, step: str) -> TablePin:
@@ -182,10 +193,11 @@ class Run:
         """
         require_lock(self.locked or self.folder, self.run_id)
 
-    def _write(self, frame: DataFrame, step: str, partition_by: Sequence[str]) -> TablePin:
+    def _write(self, frame: DataFrame, step: str, partition_by: Sequence[str], more: Mapping[str, Column]) -> TablePin:
         """Write the table over whatever is left there of a process that died."""
         folder, counted = self.folder.below(f"tables/{step}"), Observation()
-        writer = frame.observe(counted, *_count_and_fingerprint(frame)).write.mode("overwrite")
+        columns = [*_count_and_fingerprint(frame), *[column.alias(name) for name, column in more.items()]]
+        writer = frame.observe(counted, *columns).write.mode("overwrite")
         (writer.partitionBy(*partition_by) if partition_by else writer).parquet(folder.full_path())
         found = counted.get
         return TablePin(
@@ -195,6 +207,7 @@ class Run:
             fingerprint=int(found["fingerprint"] or 0),
             table_schema=frame.schema.json(),
             files=self._files_below(folder),
+            observed={name: found[name] for name in more},
         )
 
     def _read(self, pin: TablePin) -> DataFrame:

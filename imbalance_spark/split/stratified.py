@@ -149,6 +149,7 @@ def early_stopping_slice(
     fraction: float,
     seed: int,
     group: str | Sequence[str] | None = None,
+    known: KnownCounts | None = None,
 ) -> DataFrame:
     """Choose an early-stopping set inside train, by the same stratified split with an independent draw.
 
@@ -158,6 +159,7 @@ def early_stopping_slice(
         train: training rows, before any resampling: copies of a row must not be on both sides.
         key, label, seed, group: as in `fit_split`.
         fraction: share of the rows in the early-stopping set, in (0, 1).
+        known: the rows of each class, where they were counted before: it saves a pass.
 
     Returns:
         The training rows with every column and `is_early_stopping` (boolean, never null).
@@ -181,7 +183,7 @@ def early_stopping_slice(
         key=_names(key), label=label, seed=seed, fractions=fractions, group=_names(group), purpose="early_stopping"
     )  # fmt: skip
     refuse_columns(train, (IS_EARLY_STOPPING,), rules.purpose)
-    is_stopping = fit_rules(train, rules).fold(train) == _STOP
+    is_stopping = fit_rules(train, rules, known).fold(train) == _STOP
     return train.select("*", is_stopping.alias(IS_EARLY_STOPPING))
 
 

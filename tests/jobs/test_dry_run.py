@@ -65,9 +65,11 @@ def test_a_plan_is_what_the_run_does_and_leaves_nothing_behind(
     config, work = load_config(conf, RunConfig, ()), SparkWork(spark)
     with locks_released():
         prepared, task = prepare_to_compare(spark, config, Progress(stages(config), quiet=True)), fit_task(config)
-        table = write_train_table(prepared.run, prepared.inputs, task)
+        table = write_train_table(prepared.run, prepared.inputs, task, counts=prepared.diagnosis.by_split["train"])
+        over_inputs = len(work.scans_of(prepared.run.pin("inputs").path))
         fitted = {s.name: fit_strategy(prepared.run, table, s, task) for s in strategies_of(config.strategies)}
     assert len(work.scans_of(f"{home}/orders")) == sum(plan["passes"].values()) == 5
+    assert over_inputs == plan["input_passes"]["audit"] + plan["input_passes"]["training rows"]
     run, rows = prepared.run, plan["tables"]["rows"]
     assert (plan["run_id"], plan["tables"]["location"]) == (run.run_id, f"{home}/output/{run.run_id}/tables")
     assert plan["orders"] == {"location": f"{home}/orders", "format": "delta", "version": prepared.version}

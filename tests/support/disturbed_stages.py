@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 
 import pyarrow as pa
 from pyspark import TaskContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from imbalance_spark.core.run import count_fingerprint
+from imbalance_spark.core.run import Run, count_fingerprint
+from imbalance_spark.core.run_lock import locks_released
 from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.scoring.score_orders import score_orders
 from imbalance_spark.split import stratified_split
@@ -110,14 +112,19 @@ DISTURBANCES: dict[str, tuple[Read, int | None]] = {
 
 
 def outcome(spark: SparkSession, name: str, worker: int) -> dict[str, tuple[int, int]]:
-    """Rows and fingerprint of each stage's result."""
+    """Rows and fingerprint of each stage's result, as a run counts them while it writes them and as they are read."""
     read, number = DISTURBANCES[name]
     found = {}
+    run = Run.open(spark, "runs", name, "config", {})
     for stage in (split, sample, scored):
         started = time.monotonic()
         with signalled(spark, worker, number):
             rows = stage(spark, read)
-            found[stage.__name__] = count_fingerprint(read(rows.toDF(*map(str, range(len(rows.columns))))))
+            numbered = read(rows.toDF(*map(str, range(len(rows.columns)))))
+            written = run.table(stage.__name__, partial(as_they_are, numbered))
+        pin = run.pin(stage.__name__)
+        found[stage.__name__] = (pin.rows, pin.fingerprint)
+        assert count_fingerprint(written) == found[stage.__name__], (name, stage.__name__)
         sys.stderr.write(f"{name}, {stage.__name__}: {found[stage.__name__]}, {time.monotonic() - started:.1f} s\n")
     return found
 
@@ -138,7 +145,7 @@ def main(master: str, workers: str, *names: str) -> None:
         **FIT,
     }
     first = int(workers.split(",")[0])
-    with spark_session("disturbed stages", master, settings) as spark:
+    with spark_session("disturbed stages", master, settings) as spark, locks_released():
         sys.stdout.write(json.dumps({name: outcome(spark, name, first) for name in names}) + "\n")
 
 

@@ -107,10 +107,7 @@ class Strategy(Section, ABC):
         return dict(counts)
 
     def passes(self, features: int, engine: EngineName) -> int:
-        """Passes over its table: those of the fit, and two that count a table of its own, by row and by class."""
-        return self._passes_of_fit(features, engine) + 2 * (self.table != "train")
-
-    def _passes_of_fit(self, features: int, engine: EngineName) -> int:
+        """Passes over its table: those of the fit."""
         return 1
 
     def sample(self, to_fit: DataFrame, roles: Roles, seed: int, *, member: int = 0, tell: Tell = dict) -> DataFrame:

@@ -57,8 +57,8 @@ class Boosted(Strategy):
         """Those asked for, or the default."""
         return self.cuts or self.default_cuts
 
-    def _passes_of_fit(self, features: int, engine: EngineName) -> int:
-        # The native engine takes its cuts first.
+    def passes(self, features: int, engine: EngineName) -> int:
+        """One; the native engine takes its cuts first."""
         return 2 if engine == "native" else 1
 
     def problems_with(self, engine: EngineName) -> Iterator[str]:

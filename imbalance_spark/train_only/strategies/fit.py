@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from hashlib import sha256
 from statistics import geometric_mean
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from imbalance_spark.core.class_counts import Label
@@ -16,6 +17,7 @@ from imbalance_spark.core.run import Run
 from imbalance_spark.orders.model_inputs import LABEL, ROW_WEIGHT, feature_column
 from imbalance_spark.scoring.boosters import average_boosters
 from imbalance_spark.split import early_stopping_slice
+from imbalance_spark.split.rules import KnownCounts
 from imbalance_spark.train_only.bootstrap import bootstrapped
 from imbalance_spark.train_only.guard import only_train
 from imbalance_spark.train_only.learners.layout import laid_out_for
@@ -55,37 +57,49 @@ class FittedStrategy:
         return self.strategy.name
 
 
-def write_train_table(run: Run, inputs: DataFrame, task: FitTask, *, is_bootstrap: bool = False) -> DataFrame:
+def write_train_table(
+    run: Run,
+    inputs: DataFrame,
+    task: FitTask,
+    *,
+    counts: Mapping[int, int] | None = None,
+    is_bootstrap: bool = False,
+) -> DataFrame:
     """The training rows with their early-stopping set, written once as one sorted file a worker.
+
+    Passes: two to learn the early-stopping set, or one with the rows of each class known; and one to write.
 
     Args:
         inputs: rows of all folds, see `model_inputs`.
+        counts: training rows of each class by number, of which a pool has fewer; where somebody has counted them.
         is_bootstrap: whether the rows to fit on are a bootstrap sample; see `bootstrapped`.
     """
 
     def build() -> DataFrame:
         train = only_train(inputs.where(col(SPLIT) == TRAIN), "train table")
-        if task.pool is not None:
-            train = task.pool.of(train, LABEL)
+        known = None if counts is None else KnownCounts(classes=dict(counts.items()))
+        if task.pool is not None and not task.pool.is_all:
+            train, known = task.pool.of(train, LABEL), None
         sliced = early_stopping_slice(
             train,
             key=task.orders.key,
             label=LABEL,
             fraction=task.split.early_stopping_fraction,
             seed=task.split.seed,
+            known=known,
         )
         if is_bootstrap:
             sliced = bootstrapped(sliced, task.orders.key, task.orders.grouping, task.split.seed)
         return _laid_out(_to_learn_from(sliced, task), task)
 
-    return run.table("train", build)
+    return run.table("train", build, observe=partial(_class_sums, classes=len(task.classes)))
 
 
 def fit_strategy(run: Run, train: DataFrame, strategy: Strategy, task: FitTask) -> FittedStrategy:
     """Sample, weigh and fit one strategy; each part is read back if the run has it already.
 
-    Passes: those of the sampler and one to write its table; one count of that table; those of the fit. An
-    ensemble does so for each of its members.
+    Passes: those of the sampler and one to write its table, of which the rows are counted on their way; those of the
+    fit. An ensemble does so for each of its members.
     """
     numbered = strategy.by_number(task.classes)
     fitted = [_fit_one(run, train, one, task, member) for member, one in enumerate(numbered.fits())]
@@ -113,10 +127,11 @@ def average_fitted(members: Sequence[FittedBooster]) -> FittedBooster:
 
 def _fit_one(run: Run, train: DataFrame, strategy: Strategy, task: FitTask, member: int) -> FittedStrategy:
     table = _strategy_table(run, train, strategy, task, member)
-    before, after = _class_sums(run, "train", train), _class_sums(run, strategy.table, table)
-    rows, fit_rows = ({k: int(sums["rows"]) for k, sums in found.items()} for found in (before, after))
+    before, after = (run.pin(step).observed for step in ("train", strategy.table))
+    numbers = range(len(task.classes))
+    rows, fit_rows = ({k: int(found[f"rows_{k}"]) for k in numbers} for found in (before, after))
     kept = kept_fractions(strategy.name, task.classes, rows, fit_rows)
-    weights = {k: sums["weight"] for k, sums in before.items()} if ROW_WEIGHT in train.columns else None
+    weights = {k: before[f"weight_{k}"] for k in numbers} if ROW_WEIGHT in train.columns else None
     recipe = strategy.resolve(
         rows, task.training, kept, weights, classes=task.classes, pool_shares=task.pool_shares
     )  # fmt: skip
@@ -149,7 +164,7 @@ def _strategy_table(run: Run, train: DataFrame, strategy: Strategy, task: FitTas
         )  # fmt: skip
         return _laid_out(sampled, task)
 
-    return run.table(strategy.table, build)
+    return run.table(strategy.table, build, observe=partial(_class_sums, classes=len(task.classes)))
 
 
 def _keep_neighbours(run: Run, strategy: Strategy, reports: Mapping[Label, NeighbourReport]) -> None:
@@ -161,16 +176,15 @@ def _neighbours_step(strategy: Strategy) -> str:
     return f"neighbours_{strategy.name}"
 
 
-def _class_sums(run: Run, name: str, table: DataFrame) -> Mapping[int, Mapping[str, float]]:
-    """`rows` and business `weight` per class of the rows to fit on; one pass, kept in the run."""
-
-    def summed() -> Any:
-        weight = col(ROW_WEIGHT) if ROW_WEIGHT in table.columns else F.lit(1.0)
-        to_fit = table.where(~col(IS_EARLY_STOPPING)).groupBy(LABEL)
-        found = to_fit.agg(F.count(F.lit(1)).alias("rows"), F.sum(weight).alias("weight")).collect()
-        return {str(row[LABEL]): {"rows": row["rows"], "weight": row["weight"]} for row in found}
-
-    return {int(label): sums for label, sums in sorted(run.document(f"{name}_sums", summed).items())}
+def _class_sums(table: DataFrame, classes: int) -> dict[str, Column]:
+    """`rows_0`, `weight_0` ...: of each class the rows to fit on, and the sum of their business weights."""
+    weight = col(ROW_WEIGHT) if ROW_WEIGHT in table.columns else F.lit(1.0)
+    sums: dict[str, Column] = {}
+    for number in range(classes):
+        is_counted = ~col(IS_EARLY_STOPPING) & (col(LABEL) == number)
+        sums[f"rows_{number}"] = F.count_if(is_counted)
+        sums[f"weight_{number}"] = F.sum(F.when(is_counted, weight).otherwise(0.0))
+    return sums
 
 
 def _kept_booster(run: Run, name: str, fit: Callable[[], FittedBooster]) -> FittedBooster:

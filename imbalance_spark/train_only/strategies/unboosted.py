@@ -29,7 +29,8 @@ class LogisticClassWeight(Weighed):
     reg_param: Annotated[float, Field(ge=0.0, le=1e6)] = 1e-4
     max_iter: Annotated[int, Field(ge=1, le=100_000)] = 100
 
-    def _passes_of_fit(self, features: int, engine: EngineName) -> int:
+    def passes(self, features: int, engine: EngineName) -> int:
+        """Those of Spark's logistic regression."""
         from imbalance_spark.train_only.learners.logistic import passes_of_fit
 
         return passes_of_fit(features)
