@@ -23,6 +23,8 @@ dbutils.widgets.text("config", "../conf/databricks.yaml", "Config")
 
 # COMMAND ----------
 
+import mlflow
+
 import imbalance_spark as ims
 
 # COMMAND ----------
@@ -105,6 +107,27 @@ display(figures["confusion_matrix"])
 display(figures["precision_recall"])
 display(figures["gain_and_lift"])
 display(figures["reliability"])
+
+# COMMAND ----------
+
+# MAGIC %md
+# MAGIC ## Your own question, in SQL
+# MAGIC Counts and curves of every strategy are a table in MLflow. Here: the most fraud that is found while at least
+# MAGIC every second alert is right.
+
+# COMMAND ----------
+
+runs = list(result.logged.strategy_run_ids.values())
+curves = mlflow.load_table("curves.parquet", run_ids=runs, extra_columns=["params.strategy"])
+spark.createDataFrame(curves.rename(columns={"params.strategy": "strategy"})).createOrReplaceTempView("curves")
+display(
+    spark.sql(
+        """
+        SELECT strategy, max(recall) recall, max_by(threshold, recall) threshold, max_by(flagged, recall) flagged
+        FROM curves WHERE fold = 'test' AND precision >= 0.5 GROUP BY strategy ORDER BY recall DESC
+        """
+    )
+)
 
 # COMMAND ----------
 

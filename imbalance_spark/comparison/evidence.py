@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import pandas as pd
+
 from imbalance_spark.comparison.compare import Comparison
 from imbalance_spark.comparison.evaluate import StrategyResult
 from imbalance_spark.comparison.gains import COST
@@ -25,7 +27,9 @@ from imbalance_spark.comparison.report.tables import (
 from imbalance_spark.config.yaml_file import dump
 from imbalance_spark.core.columns import TEST
 from imbalance_spark.core.masking import masked_settings, masked_uri
+from imbalance_spark.metrics.buckets import SUM_COLUMNS
 from imbalance_spark.metrics.counts import ScoreCounts
+from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.evaluate import evaluate, threshold_metrics
 from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.metrics.plots import pngs
@@ -33,9 +37,10 @@ from imbalance_spark.scoring.held_out_counts import SMALLEST_CELL, HeldOutCounts
 from imbalance_spark.threshold.class_rules import rule_to_dict
 from imbalance_spark.threshold.rule import DECIDED_AT
 from imbalance_spark.tracking.registry import SPLIT_RECORD
-from imbalance_spark.tracking.runs import (
-    Evidence,
-)
+from imbalance_spark.tracking.runs import Evidence
+
+CURVES = "curves.parquet"
+"""Counts and curves of a strategy as a table; docs/evidence.md says what its columns are."""
 
 
 def parent_evidence(comparison: Comparison, commands: Mapping[str, str]) -> Evidence:
@@ -142,8 +147,29 @@ def strategy_evidence(comparison: Comparison, result: StrategyResult) -> Evidenc
             **own,
         },
         images={f"plots/{name}.png": image for name, image in pngs(strategy_figures(comparison, result)).items()},
+        tables={CURVES: _curve_table(comparison, result)},
         description=markdown_text(_serving_sentence(comparison, result)),
     )
+
+
+def _curve_table(comparison: Comparison, result: StrategyResult) -> pd.DataFrame:
+    """One row for each fold, target and distinct score or occupied bin, highest score first; see docs/evidence.md."""
+    tables = [
+        _curve_columns(curve).assign(fold=fold, target=target)
+        for fold, curves in result.curves.items()
+        for target, curve in zip(comparison.names.targets, curves, strict=True)
+    ]
+    table = pd.concat(tables, ignore_index=True)
+    return table[["fold", "target", *[name for name in table.columns if name not in ("fold", "target")]]]
+
+
+def _curve_columns(curve: Curve) -> pd.DataFrame:
+    counts = curve.counts
+    columns = {"score": curve.score, "threshold": curve.threshold[1:]}
+    columns |= {name: getattr(counts, name) for name in SUM_COLUMNS if getattr(counts, name) is not None}
+    given = {"flagged": curve.flagged_rows, "precision": curve.precision, "recall": curve.recall}
+    given["false_positive_rate"] = curve.false_positive_rate
+    return pd.DataFrame(columns | {name: values[1:] for name, values in given.items()})
 
 
 def _agreement(comparison: Comparison) -> dict[str, float]:

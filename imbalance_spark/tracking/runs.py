@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import pandas as pd
 from mlflow.data.delta_dataset_source import DeltaDatasetSource
 from mlflow.data.meta_dataset import MetaDataset
 from mlflow.data.spark_dataset_source import SparkDatasetSource
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, RunStatus, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
-from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
+from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT, MLFLOW_LOGGED_ARTIFACTS
 from pyspark.sql import SparkSession
 
 from imbalance_spark.core.errors import ConfigError, SparkEndedError, TrackingError
@@ -49,7 +50,10 @@ _working = set[str]()
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What is logged to one MLflow run: params, tags, metrics, and files by artifact path."""
+    """What is logged to one MLflow run: params, tags, metrics, and files by artifact path.
+
+    Tables are logged as Parquet, and found by `mlflow.load_table`.
+    """
 
     params: Mapping[str, object] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
@@ -58,6 +62,7 @@ class Evidence:
     texts: Mapping[str, str] = field(default_factory=dict)
     documents: Mapping[str, Any] = field(default_factory=dict)
     images: Mapping[str, bytes] = field(default_factory=dict)
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     description: str = ""
 
 
@@ -175,6 +180,9 @@ def log_evidence(run_id: str, evidence: Evidence) -> None:
     asked = {stored_name(name): str(value)[:_LONGEST_PARAM] for name, value in evidence.params.items()}
     params = [Param(name, value) for name, value in asked.items() if name not in known.params]
     tags = dict(evidence.tags) | ({"mlflow.note.content": evidence.description} if evidence.description else {})
+    if evidence.tables:
+        tables = [{"path": path, "type": "table"} for path in evidence.tables]
+        tags[MLFLOW_LOGGED_ARTIFACTS] = json.dumps(tables)
     client.log_batch(run_id, params=params, tags=[RunTag(name, text) for name, text in tags.items()])
     for start in range(0, len(metrics), _LARGEST_BATCH):
         client.log_batch(run_id, metrics=metrics[start : start + _LARGEST_BATCH])
@@ -186,6 +194,7 @@ def _log_files(client: MlflowClient, run_id: str, evidence: Evidence) -> None:
     files = {path: text.encode() for path, text in evidence.texts.items()}
     files |= {path: json.dumps(document, indent=2).encode() for path, document in evidence.documents.items()}
     files |= evidence.images
+    files |= {path: table.to_parquet(index=False) for path, table in evidence.tables.items()}
     if not files:
         return
     with tempfile.TemporaryDirectory() as folder:
