@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.errors import DataContractError
-from imbalance_spark.metrics.buckets import BucketCounts, FinePattern
+from imbalance_spark.metrics.buckets import SUM_COLUMNS, BucketCounts, FinePattern
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.grid import LogitGrid
@@ -65,6 +65,32 @@ class BucketedCurve:
         return self.pattern.spread(
             self.buckets.rows[buckets].sum(axis=0), self.buckets.weight[buckets].sum(axis=0), amount
         )
+
+    def coarsened(self, grid: LogitGrid) -> "BucketedCurve":
+        """The same rows on the thresholds that are lowest in a bin of `grid`: what is drawn often need not be finer.
+
+        Sums are those of the bins; scores are means over their rows. A threshold, and with it a metric at it, is as
+        exact as the bins are narrow.
+
+        Args:
+            grid: whose bins lie within those of the buckets.
+        """
+        counts, curve = self.curve.counts, self.curve
+        first = np.flatnonzero(np.diff(grid.bin_of(counts.score), prepend=-1))
+        last = np.append(first[1:], len(counts.score)) - 1
+        sums = {
+            name: np.add.reduceat(values, first)
+            for name in SUM_COLUMNS
+            if (values := getattr(counts, name)) is not None
+        }
+        rows = counts.positives + counts.negatives
+
+        def mean(score: FloatArray) -> FloatArray:
+            return np.asarray(np.add.reduceat(score * rows, first) / np.add.reduceat(rows, first), dtype=np.float64)
+
+        merged = replace(counts, score=mean(counts.score), threshold=counts.threshold[last], grid=grid, **sums)
+        threshold = np.append(curve.threshold[:1], curve.threshold[1:][last])
+        return replace(self, curve=replace(curve, counts=merged, score=mean(curve.score), threshold=threshold))
 
     def without_each(self) -> Iterator[Curve]:
         """For each bucket with rows, the draw without it: the jackknife."""

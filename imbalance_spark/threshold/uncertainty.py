@@ -9,9 +9,12 @@ from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.bucket_draws import BucketedCurve
 from imbalance_spark.metrics.curve import Curve
+from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.metrics.intervals import Interval, check_level, sample_warning
 
 DRAWS = 400
+_OF_DRAWS = LogitGrid(bins=8192)
+"""Steps of 0.005 in logit, a hundredth of what intervals of thresholds are wide."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,7 @@ def threshold_interval(
     A threshold moves in steps, so the jackknife does not apply. Regret follows the bootstrap principle: the loss on the
     rows of a draw's choice estimates the loss on the population of the rows' choice. On generated rows with 100 to
     1,000 positives, 95 % intervals covered the best threshold in 92 to 97 % of samples, and the mean regret was within
-    a third of the true one.
+    a third of the true one. Draws of more than 8,192 distinct scores are taken in steps of 0.005 in logit.
 
     Args:
         sample: the rows that the threshold was chosen on, such as the threshold set of validation.
@@ -57,7 +60,8 @@ def threshold_interval(
             f"threshold interval: {draws} draws are too few for a {level:.0%} interval. Use {DRAWS}, or a lower level."
         )
     chosen = choose(sample.curve)
-    found = [choose(curve) for curve in sample.draws(draws, seed) if curve.missing_class is None]
+    drawn = sample.coarsened(_OF_DRAWS) if len(sample.curve.score) > _OF_DRAWS.bins else sample
+    found = [choose(curve) for curve in drawn.draws(draws, seed) if curve.missing_class is None]
     thresholds = np.array(found)
     return ThresholdUncertainty(
         threshold=_percentiles(thresholds, chosen, level, sample),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm, t
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from imbalance_spark.core.arrays import logit
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics import FLAG_NOBODY, Curve, LogitGrid, ScoreCounts, evaluate
 from imbalance_spark.metrics.bucket_draws import BucketedCurve
@@ -28,6 +30,7 @@ from imbalance_spark.metrics.intervals import (
     scale_of,
 )
 from imbalance_spark.threshold import MinCost, sweep
+from imbalance_spark.threshold.rule import choose_again
 from imbalance_spark.threshold.uncertainty import threshold_interval
 
 GRID = LogitGrid(bins=4096)
@@ -380,6 +383,22 @@ def test_a_chosen_threshold_has_an_interval_and_a_regret() -> None:
     assert 0.0 <= found.regret.low <= found.regret.value <= found.regret.high
     # A threshold of 300 positives loses little of the cost of some 1,700.
     assert found.regret.value < 0.05 * sample.curve.at(found.threshold.value).cost(fn=10.0, fp=1.0)
+
+
+def test_draws_of_many_scores_are_as_those_of_every_score() -> None:
+    sample = bucketed(*draw_rows(40_000, 18), exact_limit=50_000)
+    coarse = sample.coarsened(LogitGrid(bins=8192))
+    assert len(coarse.curve.score) < 8192 < len(sample.curve.score)
+    for name in ("positives", "negatives", "positive_weight"):
+        assert getattr(coarse.curve.counts, name).sum() == getattr(sample.curve.counts, name).sum()
+    for threshold in coarse.curve.threshold[1::500]:
+        assert coarse.curve.at(threshold) == sample.curve.at(threshold)
+    choose = partial(choose_again, objective=MinCost(fn=10.0, fp=1.0))
+    exact = [choose(curve) for curve in sample.draws(50, 3)]
+    found = threshold_interval(sample, choose, draws=50, seed=3).threshold
+    low, high = np.quantile(exact, [0.025, 0.975])
+    assert logit(np.array([found.low, found.high])) == pytest.approx(logit(np.array([low, high])), abs=0.01)
+    assert found.value == choose(sample.curve)
 
 
 def test_the_same_seed_gives_the_same_interval() -> None:
