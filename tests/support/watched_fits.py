@@ -11,6 +11,7 @@ import math
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -66,11 +67,13 @@ def busiest_python(worker: int) -> int:
     """Of the processes that the executor's Python daemons forked, the one that trains: others are idle or wait."""
     daemons = [pid for pid in children(executor(worker)) if "pyspark.daemon" in command(pid)]
     before = {pid: ticks(pid) for daemon in daemons for pid in children(daemon)}
-    while True:
-        time.sleep(0.05)
+    deadline = time.monotonic() + 30.0
+    while time.monotonic() < deadline:
+        time.sleep(0.02)
         spent = {pid: ticks(pid) - before[pid] for pid in before}
         if max(spent.values()) >= 3:
             return max(spent, key=lambda pid: spent[pid])
+    raise AssertionError(f"no Python of worker {worker} trains")
 
 
 def ticks(pid: int) -> int:
@@ -113,11 +116,15 @@ def once_in(fault: Callable[[int], None] | None, worker: int) -> None:
     """Have the fault befall the next fit after its fifth round."""
     ahead = [] if fault is None else [fault]
 
+    def befall(it: Callable[[int], None]) -> None:
+        it(worker)
+        befallen.append(worker)
+
     def hear(listener: rounds.RoundListener, message: bytes) -> int:
         follows = heard(listener, message)
         if ahead and (listener.last_round or 0) >= ROUND:
-            ahead.pop()(worker)
-            befallen.append(worker)
+            # Beside the fit: as long as it is not heard, a worker waits, and none could be seen to train.
+            threading.Thread(target=befall, args=(ahead.pop(),)).start()
         return follows
 
     rounds.RoundListener.hear = hear
