@@ -92,12 +92,11 @@ def test_a_plan_is_what_the_run_does_and_leaves_nothing_behind(
 @pytest.mark.parametrize(
     "changed",
     [
-        {"split": {"by": "key"}},
         {"split": {"by": "time", "gap_days": 1}},
         {"split": {"by": "group"}, "evaluation": "cross_fit"},
         {"split": {"by": "key"}, "orders.numeric": ["amount", "broken"], "orders.max_quarantined": 0.5},
     ],
-    ids=["key", "time", "cross-fit", "quarantine"],
+    ids=["time", "cross-fit", "key and quarantine"],
 )
 def test_orders_are_scanned_as_often_as_the_plan_says(
     spark: SparkSession,

