@@ -10,7 +10,7 @@ from typing import NoReturn, Self
 
 from imbalance_spark.core.errors import ConfigError
 
-_GRAMMAR = "An expression has numbers, names, + - * /, parentheses, min(..., ...) and max(..., ...)."
+_GRAMMAR = "An expression has numbers, names, + - * / and parentheses."
 _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -36,8 +36,7 @@ class Expression:
         text: as it is written.
         where: the setting that it stands in, for errors.
     Raises:
-        ConfigError: the text is no expression of numbers, names, + - * /, parentheses, min and max; the error names
-            the position.
+        ConfigError: the text is no expression of numbers, names, + - * / and parentheses; the error names the position.
 
     Examples:
         >>> Expression("amount * 0.8 + 15", where="min_cost.fn").line_in("amount")
@@ -58,13 +57,13 @@ class Expression:
     @property
     def names(self) -> tuple[str, ...]:
         """The names that it reads, sorted."""
-        return tuple(sorted({node.id for node in ast.walk(self._tree) if _is_value(node)}))  # type: ignore[attr-defined]
+        return tuple(sorted({node.id for node in ast.walk(self._tree) if isinstance(node, ast.Name)}))
 
     def line_in(self, name: str) -> Line:
         """The expression as a line in one name.
 
         Raises:
-            ConfigError: it reads another name, or is no line: it divides by the name, or takes its square or maximum.
+            ConfigError: it reads another name, or is no line: it divides by the name, or takes its square.
         """
         if others := [other for other in self.names if other != name]:
             raise ConfigError(f"{self.where}: {self.text!r} reads {others}. It may read {name!r} alone.")
@@ -87,8 +86,6 @@ class Expression:
             case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
                 if not math.isfinite(value):
                     self._refuse(node, "is not finite")
-            case ast.Name(id="min" | "max"):
-                self._refuse(node, "is a function: give it values in parentheses")
             case ast.Name():
                 pass
             case ast.UnaryOp(op=ast.UAdd() | ast.USub(), operand=operand):
@@ -96,9 +93,6 @@ class Expression:
             case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:
                 self._check(left)
                 self._check(right)
-            case ast.Call(func=ast.Name(id="min" | "max"), args=args, keywords=[]) if len(args) > 1:
-                for one in args:
-                    self._check(one)
             case _:
                 self._refuse(node, "is not allowed")
 
@@ -116,12 +110,6 @@ class Expression:
                 return Line(does(one.slope, other.slope), does(one.constant, other.constant))
             case ast.BinOp(left=left, op=op, right=right):
                 return self._scaled(node, op, self._line(left, name), self._line(right, name), name)
-            case ast.Call(func=ast.Name(id=called), args=args):
-                lines = [self._line(one, name) for one in args]
-                if any(line.slope != 0.0 for line in lines):
-                    self._refuse(node, f"is no straight line in {name!r}, as costs of an order have to be")
-                choose = min if called == "min" else max
-                return Line(0.0, choose(line.constant for line in lines))
         raise AssertionError("_check has seen to it")
 
     def _scaled(self, node: ast.expr, op: ast.operator, one: Line, other: Line, name: str) -> Line:
@@ -139,7 +127,3 @@ class Expression:
         part = ast.get_source_segment(self.text.strip(), node) or type(node).__name__
         position = node.col_offset + 1
         raise ConfigError(f"{self.where}: in {self.text!r}, {part!r} at position {position} {why}. {_GRAMMAR}")
-
-
-def _is_value(node: ast.AST) -> bool:
-    return isinstance(node, ast.Name) and node.id not in ("min", "max")

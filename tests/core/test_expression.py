@@ -13,7 +13,6 @@ TEXTS = st.recursive(
     lambda parts: st.one_of(
         st.tuples(parts, st.sampled_from("+-"), parts).map(lambda three: f"({three[0]} {three[1]} {three[2]})"),
         st.tuples(parts, st.sampled_from("*/"), CONSTANTS).map(lambda three: f"{three[0]}{three[1]}{three[2]}"),
-        st.tuples(CONSTANTS, CONSTANTS).map(lambda two: f"min({two[0]}, {two[1]}) + max({two[0]}, {two[1]})"),
         parts.map(lambda part: f"-({part})"),
     ),
     max_leaves=6,
@@ -23,7 +22,7 @@ TEXTS = st.recursive(
 @given(TEXTS.filter(lambda text: len(text) <= 200), st.floats(0.0, 1000.0))
 def test_a_line_is_what_python_computes(text: str, amount: float) -> None:
     line = Expression(text, "fn").line_in("amount")
-    wanted = eval(text, {"amount": amount, "min": min, "max": max})
+    wanted = eval(text, {"amount": amount})
     assert line.slope * amount + line.constant == pytest.approx(wanted, rel=1e-9, abs=1e-6)
 
 
@@ -42,12 +41,10 @@ def test_a_number_is_a_line_without_a_slope() -> None:
     ("True", "is not allowed"),
     ("'a'", "is not allowed"),
     ("1e400", "is not finite"),
-    ("min", "is a function"),
-    ("min(1)", "is not allowed"),
     ("1 / 0", "divides by 0"),
     ("1 / amount", "is no straight line"),
     ("2 + amount * amount", "at position 5 is no straight line"),
-    ("max(amount, 15)", "is no straight line"),
+    ("max(amount, 15)", "is not allowed"),
     ("price * 2", r"reads \['price'\]. It may read 'amount' alone"),
     ("1" * 300, "300 characters"),
     ("(" * 199 + "1", "no arithmetic expression"),
