@@ -97,8 +97,8 @@ def test_too_few_rows_are_refused_before_anything_is_fitted(
     config = RunConfig(
         name="few", output="output", orders=orders, strategies=("none",), objectives=objectives, serve_objective=serving
     )
-    monkeypatch.setattr(compare, "prepare", lambda *_: prepared)
-    monkeypatch.setattr(compare, "check_to_compare", lambda *_: None)
+    monkeypatch.setattr(compare, "prepare", lambda *_, **__: prepared)
+    monkeypatch.setattr(compare, "check_to_compare", lambda *_: 1 << 30)
     progress = Progress(("cluster",), quiet=True)
     if is_refused:
         with pytest.raises(DataContractError, match="validation has 1 row of 'fraud'"):

@@ -21,12 +21,9 @@ from jobs import train
 
 STRATEGIES = [
     "none",
-    {"kind": "undersample", "sampling_strategy": 0.2},
     {"kind": "undersample", "name": "by_hash", "sampling_strategy": 0.5, "method": "key_hash"},
-    {"kind": "oversample", "sampling_strategy": 0.3},
     {"kind": "smote_nc", "sampling_strategy": 0.2, "undersample_to": 0.5},
     {"kind": "undersample_ensemble", "members": 2, "sampling_strategy": 0.4},
-    {"kind": "logistic_class_weight", "max_iter": 2},
 ]
 
 

@@ -62,7 +62,7 @@ def session(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Se
 def test_every_notebook_explains_itself_and_shows_pictures_and_tables(session: Session) -> None:
     assert [(len(ran.figures), len(ran.tables)) for ran in session.notebooks] == [
         (5, 7),
-        (8, 1),
+        (8, 2),
         (3, 3),
         (4, 2),
         (1, 2),
@@ -91,10 +91,13 @@ def test_the_second_one_compares_in_mlflow_and_shows_the_report(session: Session
     runs = client.search_runs([client.get_experiment_by_name("orders").experiment_id])
     assert {run.info.status for run in runs} == {"FINISHED"}
     scores = {run.data.params.get("strategy"): run.data.metrics.get("validation/average_precision") for run in runs}
-    [table] = session.compared.tables
+    table, by_sql = session.compared.tables
     assert set(table["strategy"]) == {"none", "class_weight", "majority class"}
     assert all(scores[row["strategy"]] == row["AP val"] for _, row in table.head(2).iterrows())
     assert table["AP val"][0] >= table["AP val"][1]
+    curves = session.compared.names["curves"]
+    right = curves[(curves.fold == "test") & (curves.precision >= 0.5)].groupby("params.strategy").recall.max()
+    assert dict(zip(by_sql["strategy"], by_sql["recall"], strict=True)) == right.to_dict()
     [page] = session.compared.pages
     assert "The answer" in page
 
