@@ -269,6 +269,11 @@ class _Pair:
         """Whether the stored inputs tell which rows the champion's split put into its train."""
         return self._plan is None or set(self._plan.rules.columns) <= set(self.comparison.prepared.inputs.columns)
 
+    @property
+    def _telling(self) -> DataFrame:
+        """The rows that tell it: the stored inputs, else the orders."""
+        return self.comparison.prepared.inputs if self._marks_stored else self.comparison.prepared.orders
+
     def _unseen_in(self, rows: DataFrame) -> Column | None:
         if self._plan is None or self._record is None:
             return None
@@ -279,8 +284,7 @@ class _Pair:
 
     @property
     def _unseen_column(self) -> Column | None:
-        prepared = self.comparison.prepared
-        return self._unseen_in(prepared.inputs if self._marks_stored else prepared.orders)
+        return self._unseen_in(self._telling)
 
     @cached_property
     def _counts(self) -> Mapping[str, Mapping[str, int]]:
@@ -289,8 +293,7 @@ class _Pair:
 
         def counted() -> Any:
             is_unseen = F.lit(True) if unseen is None else unseen
-            rows = prepared.inputs if self._marks_stored else prepared.orders
-            marked = rows.select("*", is_unseen.alias(_UNSEEN))
+            marked = self._telling.select("*", is_unseen.alias(_UNSEEN))
             judged = prepared.scored(marked).where(col(SPLIT) == VALIDATION).groupBy(CLASS_NUMBER)
             found = judged.agg(F.count(F.lit(1)).alias("rows"), F.count_if(_UNSEEN).alias("unseen")).collect()
             return {str(row[CLASS_NUMBER]): {"rows": row["rows"], "unseen": row["unseen"]} for row in found}

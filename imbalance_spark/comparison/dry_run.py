@@ -16,6 +16,7 @@ from imbalance_spark.comparison.prepare import (
     InspectedOrders,
     compares_champion,
     inspect_orders,
+    judges_train,
     pool_of,
     trained_counts,
 )
@@ -212,8 +213,8 @@ def _fit_rows(
 
 def _stored_rows(inspected: InspectedOrders, evaluation: Evaluation, pool: TrainingPool, config: RunConfig) -> int:
     valid = inspected.report.rows - inspected.report.quarantined
-    if evaluation.is_cross_fit or config.split.backtest is not None:
-        return valid  # also the rows outside the pool judge
+    if judges_train(evaluation, config):
+        return valid
     trained = trained_counts(inspected.diagnosis.by_split, evaluation)
     return valid - sum(trained.values()) + sum(pool.rows(trained).values())
 

@@ -142,8 +142,11 @@ def prepare(
             with_values=compares_champion(config),
         )  # fmt: skip
         pool = _pool(run, counts, evaluation, config, free_bytes)
-        judges_train = evaluation.is_cross_fit or config.split.backtest is not None
-        kept = read if pool.is_all or judges_train else read.where((col(SPLIT) != TRAIN) | pool.holds(LABEL))
+        kept = (
+            read
+            if pool.is_all or judges_train(evaluation, config)
+            else read.where((col(SPLIT) != TRAIN) | pool.holds(LABEL))
+        )
         inputs = run.table(INPUTS, lambda: _to_store(kept, validated.report, config), partition_by=(SPLIT,))
         pin = run.pin(INPUTS)
         step.says(f"{pin.rows:,} rows in {sum(pin.files.values()) / 2**20:,.0f} MiB, which all that follows reads")
@@ -183,6 +186,11 @@ def _passed_columns(config: RunConfig) -> tuple[str, ...]:
     """Columns of the orders that later stages ask for by name."""
     roles = [n for n in (config.orders.group, config.orders.time, config.scoring.entity) if n is not None]
     return tuple(dict.fromkeys([*config.orders.key, *roles, *config.scoring.segments, SPLIT, CLASS_NUMBER]))
+
+
+def judges_train(evaluation: Evaluation, config: RunConfig) -> bool:
+    """Whether training rows judge, too, so that those outside the pool are stored with the others."""
+    return evaluation.is_cross_fit or config.split.backtest is not None
 
 
 def trained_counts(by_split: Mapping[str, Mapping[int, int]], evaluation: Evaluation) -> dict[int, int]:

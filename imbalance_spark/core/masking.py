@@ -1,4 +1,4 @@
-"""What may be printed or logged of settings, addresses and texts: without the passwords and tokens in them."""
+"""What may be printed or logged of settings, addresses and names: no password, no token, nothing that hides."""
 
 import re
 import unicodedata
@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 MASK = "***"
+
+LONGEST_NAME = 1000
+"""Characters of a column's or a class's name."""
+_DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 _NAMES = (
     r"password|passwd|pwd|token|secret|credential|access.?key|account.?key|api.?key|private.?key|connection.?string"
@@ -51,13 +55,6 @@ def _is_cut_short(authority: str) -> bool:
     """Whether what follows the last colon is no port, so that a password was split at one of its characters."""
     _, colon, port = authority.rpartition(":")
     return bool(colon) and not port.isdigit() and not authority.endswith("]")
-
-
-LONGEST_NAME = 1000
-"""Characters of a column's or a class's name."""
-
-
-_DIRECTION_MARKS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def is_plain(name: str) -> bool:

@@ -136,8 +136,9 @@ class Run:
         else:
             self.require_lock()
             frame = build()
-            self.record(step, asdict(self._write(frame, step, partition_by, observe(frame))))
-        return self._read(self.pin(step))
+            pin = self._write(frame, step, partition_by, observe(frame))
+            self.record(step, asdict(pin))
+        return self._read(pin)
 
     def pin(self, step: str) -> TablePin:
         """The logged files, rows and fingerprint of a table step."""
