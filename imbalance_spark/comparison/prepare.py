@@ -21,6 +21,7 @@ from imbalance_spark.orders.model_inputs import LABEL, feature_column, model_inp
 from imbalance_spark.orders.read import SourceOrders
 from imbalance_spark.orders.schema import check_orders
 from imbalance_spark.orders.validation.validate import ValidatedOrders, ValidationReport, validate_orders
+from imbalance_spark.scoring.boosters import as_float
 from imbalance_spark.split import SplitPlan
 from imbalance_spark.split.folds import Folds, as_scored, as_trained, cross_fit_folds, fit_folds
 from imbalance_spark.split.rules import KnownCounts
@@ -222,10 +223,9 @@ def _pool(
 def _to_store(inputs: DataFrame, report: ValidationReport, config: RunConfig) -> DataFrame:
     """The inputs with features as float32, which is what learners read."""
     refuse_key_like(inputs, config.orders, report.large_integers)
-    features = {feature_column(i) for i in range(len(config.orders.features))}
-    return inputs.select(
-        *[col(name).cast("float").alias(name) if name in features else col(name) for name in inputs.columns]
-    )
+    features = [feature_column(i) for i in range(len(config.orders.features))]
+    others = [col(name) for name in inputs.columns if name not in features]
+    return inputs.select(*others, *as_float(features))
 
 
 def with_class_number(validated: ValidatedOrders, label: str) -> DataFrame:

@@ -41,6 +41,8 @@ _MODEL_ID, _PROCESS = "imbalance_spark.model_id", "imbalance_spark.process"
 _FOLDER = "imbalance_spark.folder"
 _TOUCHED = "imbalance_spark.touched_ms"
 _LONGEST_PARAM = 500
+_REFUSED = re.compile(r"[^\w.\- /]")  # and the colon, which MLflow takes, but which marks what was replaced here
+_LONGEST = 250
 _LARGEST_BATCH = 1000  # MLflow refuses more metrics in one call
 _UNREACHABLE = ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
 """MLflow's error codes for a store that does not answer, be it a server or a database."""
@@ -253,12 +255,6 @@ def touch_store(config: TrackingConfig) -> None:
             f"tracking.uri: the MLflow store answers, but takes no write ({type(error).__name__}). "
             "Give the user of the job write access to it, or name another."
         ) from error
-
-
-_REFUSED = re.compile(r"[^\w.\- /]")  # and the colon, which MLflow takes, but which marks what was replaced here
-
-
-_LONGEST = 250
 
 
 def stored_name(name: str) -> str:

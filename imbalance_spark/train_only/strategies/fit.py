@@ -15,7 +15,7 @@ from imbalance_spark.core.columns import IS_EARLY_STOPPING, SPLIT, TRAIN, col
 from imbalance_spark.core.errors import PinDamagedError
 from imbalance_spark.core.run import Run
 from imbalance_spark.orders.model_inputs import LABEL, ROW_WEIGHT, feature_column
-from imbalance_spark.scoring.boosters import average_boosters
+from imbalance_spark.scoring.boosters import as_float, average_boosters
 from imbalance_spark.split import early_stopping_slice
 from imbalance_spark.split.rules import KnownCounts
 from imbalance_spark.train_only.bootstrap import bootstrapped
@@ -209,11 +209,11 @@ def _kept_booster(run: Run, name: str, fit: Callable[[], FittedBooster]) -> Fitt
 
 
 def _to_learn_from(rows: DataFrame, task: FitTask) -> DataFrame:
-    # XGBoost reads float32: half the bytes to write once and to read in each fit.
+    # Half the bytes to write once and to read in each fit.
     inputs = [feature_column(i) for i in range(len(task.orders.features))]
     weight = [ROW_WEIGHT] if ROW_WEIGHT in rows.columns else []
     others = [col(name) for name in (*task.orders.key, SPLIT, LABEL, *weight, IS_EARLY_STOPPING)]
-    return rows.select(*others, *[col(name).cast("float").alias(name) for name in inputs])
+    return rows.select(*others, *as_float(inputs))
 
 
 def _laid_out(rows: DataFrame, task: FitTask) -> DataFrame:
