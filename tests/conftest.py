@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from matplotlib.figure import Figure
 from pyspark.sql import SparkSession
 from support.running_order import pytest_collection_modifyitems, pytest_xdist_make_scheduler
 from support.spark_settings import SETTINGS, set_environment
 
 from imbalance_spark.core.spark_session import spark_session
+from imbalance_spark.metrics import plots
 
 __all__ = ["pytest_collection_modifyitems", "pytest_xdist_make_scheduler", "spark"]
 
@@ -36,6 +38,8 @@ def blank_pictures(request: pytest.FixtureRequest) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         if request.node.get_closest_marker("pictures") is None:
             patch.setattr("imbalance_spark.comparison.evidence.pngs", lambda figures: dict.fromkeys(figures, b""))
+            for name in filter(lambda name: name.endswith("_figure"), plots.__all__):
+                patch.setattr(plots, name, lambda *_, **__: Figure())
         yield
 
 

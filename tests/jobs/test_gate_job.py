@@ -28,10 +28,9 @@ def trained(
     capsys: pytest.CaptureFixture[str],
     name: str,
     training: dict[str, object],
-    mode: str,
     **sections: object,
 ) -> dict[str, object]:
-    file = config_file(home, name, uri=new_store(home), training=training, mode=mode, **sections)
+    file = config_file(home, name, uri=new_store(home), training=training, **sections)
     assert train.main(["--config", file, "--json"]) == 0
     return json.loads(capsys.readouterr().out.strip().splitlines()[-1])
 
@@ -43,23 +42,14 @@ def champion() -> str:
 def test_a_champion_falls_to_a_better_model_alone(
     spark: SparkSession, home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    unjudged = trained(home, capsys, "unjudged", WEAK, "disabled")
-    assert unjudged["gate"]["reasons"] == ["gate.mode is disabled: nothing was compared."]
-    assert unjudged["registered"]["alias"] == "challenger"
-    assert tracking_registry.champion_of("orders") is None
-
-    first = trained(home, capsys, "first", WEAK, "enabled")
+    first = trained(home, capsys, "first", WEAK)
     assert first["gate"]["outcome"] == "promote"
     assert "orders has no champion yet: this is the first." in first["registered"]["reason"]
     assert champion() == first["registered"]["version"]
 
-    dry = trained(home, capsys, "dry", STRONG, "dry_run")
-    assert (dry["gate"]["outcome"], dry["registered"]["alias"]) == ("promote", "challenger")
-    assert champion() == first["registered"]["version"]
-
     by_rank = {"gate": {"mode": "enabled", "decide_by": "average_precision"}}
     work = SparkWork(spark)
-    better = trained(home, capsys, "better", STRONG, "enabled", **by_rank)
+    better = trained(home, capsys, "better", STRONG, **by_rank)
     # Validated, their keys compared, split, categories learned, and stored: the champion is scored on what is stored.
     assert len(work.scans_of(f"{home}/orders")) == 5
     gain = better["gate"]["gain"]
@@ -80,7 +70,7 @@ def test_a_champion_falls_to_a_better_model_alone(
 
     # Another seed of the split: most of this run's validation was trained on by the champion, and is left out.
     work = SparkWork(spark)
-    worse = trained(home, capsys, "worse", WEAK, "enabled", split={"by": "group", "seed": 8})
+    worse = trained(home, capsys, "worse", WEAK, split={"by": "group", "seed": 8})
     # Without categories one less, and one more, since the champion has features that were not stored.
     assert len(work.scans_of(f"{home}/orders")) == 5
     assert worse["gate"]["outcome"] == "keep"
@@ -94,7 +84,7 @@ def test_a_champion_falls_to_a_better_model_alone(
     assert worse["registered"]["alias"] == "challenger"
     assert champion() == better["registered"]["version"]
 
-    again = trained(home, capsys, "better", STRONG, "enabled", **by_rank)
+    again = trained(home, capsys, "better", STRONG, **by_rank)
     assert (again["gate"]["outcome"], again["registered"]["alias"]) == ("standing", "champion")
 
 

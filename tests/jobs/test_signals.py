@@ -46,7 +46,7 @@ def test_a_job_whose_spark_submit_is_told_to_end_ends_too_and_leaves_no_process(
     home, name = resumable_home, f"submitted-{told}"
     command = [str(Path(pyspark.__file__).parent / "bin/spark-submit"), "--packages", delta_package()]
     command += [str(ROOT / "jobs/train.py"), "--config", config_file(home, name), "--json"]
-    place = {**os.environ, "PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
+    place = {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
     said = home / f"{name}.out"
     with said.open("wb") as out:
         submit = subprocess.Popen(command, env=place, cwd=home, stdout=out, stderr=out, start_new_session=True)

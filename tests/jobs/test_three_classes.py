@@ -20,7 +20,7 @@ STRATEGIES = [
     "none",
     {"kind": "smote", "sampling_strategy": {"fraud": 300}},
     {"kind": "undersample_ensemble", "members": 2, "sampling_strategy": {"ok": 600}},
-    "scale_pos_weight", "class_weight_power", "asymmetric_focal", "logistic_class_weight",
+    "scale_pos_weight", "class_weight_power", "asymmetric_focal", {"kind": "logistic_class_weight", "max_iter": 10},
 ]  # fmt: skip
 
 

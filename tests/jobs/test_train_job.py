@@ -22,7 +22,7 @@ NUMERIC = ["amount", "amount_over_customer_mean", "orders_last_24h", "device_age
 STRATEGIES = [
     "none", {"kind": "undersample", "sampling_strategy": 0.1}, "class_weight", "balanced_sketch", "focal",
     {"kind": "undersample_ensemble", "members": 2, "sampling_strategy": 0.2}, {"kind": "isolation_forest", "trees": 20},
-    "logistic_class_weight",
+    {"kind": "logistic_class_weight", "max_iter": 10},
 ]  # fmt: skip
 SMALLEST = ["strategies=[none]", "training.rounds=1", "training.params.max_depth=1"]
 

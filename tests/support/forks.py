@@ -59,12 +59,7 @@ class Forks:
 @contextmanager
 def forks(home: Path) -> Iterator[Forks]:
     home.mkdir()
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "PYSPARK_PYTHON": sys.executable,
-    }
+    environment = {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
     with (home / "server.err").open("w") as said:
         server = subprocess.Popen(
             [sys.executable, __file__], env=environment, cwd=home, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -80,7 +75,7 @@ def forks(home: Path) -> Iterator[Forks]:
 
 def die_in_a_write(job: str, *argv: str, home: Path, files: str) -> None:
     """Run `jobs/<job>.py` with a JVM of its own; both die as soon as a file is there that fits the pattern."""
-    place = {**os.environ, "PYTHONPATH": str(ROOT), "SPARK_LOCAL_IP": "127.0.0.1"}
+    place = {**os.environ, "SPARK_LOCAL_IP": "127.0.0.1"}
     said = home / f"{job}.dying"
     with said.open("wb") as out:
         dying = subprocess.Popen(

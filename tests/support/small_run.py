@@ -27,9 +27,7 @@ def _orders(spark: SparkSession) -> "tempfile.TemporaryDirectory[str]":
     return folder
 
 
-def config_file(
-    home: Path, name: str, *, uri: str, training: dict[str, object], mode: str = "enabled", **sections: object
-) -> str:
+def config_file(home: Path, name: str, *, uri: str, training: dict[str, object], **sections: object) -> str:
     """A run of its own for each name, all of one registered model, `orders`."""
     features = {"numeric": ["amount", "distance_km", "device_age_days"], "categorical": ["country", "channel"]}
     if training is WEAK:
@@ -38,7 +36,7 @@ def config_file(
     config = {
         "name": name, "output": f"{home}/output", "orders": {"source": {"path": f"{home}/orders"}, **roles, **features},
         "strategies": ["none"], "evaluation": "holdout", "training": {"num_workers": 1, **training},
-        "gate": {"mode": mode},
+        "gate": {"mode": "enabled"},
         "tracking": {"uri": uri, "experiment": "small", "registered_model": "orders"}, **sections,
     }  # fmt: skip
     file = home / f"{name}.yaml"

@@ -1,0 +1,13 @@
+"""Spark's daemon of Python workers with what our tasks import loaded before it forks them.
+
+Each new worker would load it again, for one to three seconds, and a worker that rests for a minute ends.
+"""
+
+import xgboost.spark  # noqa: F401
+from pyspark.daemon import manager
+
+import imbalance_spark.scoring.score_orders
+import imbalance_spark.train_only.learners.xgboost_spark  # noqa: F401
+
+if __name__ == "__main__":
+    manager()
