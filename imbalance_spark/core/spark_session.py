@@ -20,16 +20,23 @@ def runtime() -> str | None:
     return os.environ.get("DATABRICKS_RUNTIME_VERSION")
 
 
-_SETTINGS = {
+_NEEDED = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     # All times are UTC: no time zone may move a row across a time split.
     "spark.sql.session.timeZone": "UTC",
-    # The defaults (50 and 200) cost seconds an action on small tables.
+}
+"""Whatever spark-submit or the cluster's defaults say."""
+
+_DEFAULTS = {
+    # Spark's own (50 and 200) cost seconds an action on small tables.
     "spark.databricks.delta.snapshotPartitions": "2",
     # HotSpot does not compile methods above 8,000 bytes of bytecode: up to this limit Spark splits generated ones.
     "spark.sql.codegen.hugeMethodLimit": "8000",
 }
+
+_LOCAL = "local[*]"
+"""What spark-submit says of itself where nobody named a master."""
 
 
 def delta_package() -> str:
@@ -77,18 +84,33 @@ def refuse_connect(spark: SparkSession) -> None:
 
 def _start(app_name: str, master: str | None, settings: Mapping[str, str]) -> SparkSession:
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    given = SparkConf()
-    builder = SparkSession.Builder().appName(app_name)
-    defaults = {**_SETTINGS, **settings}
-    if not given.contains("spark.master"):
-        defaults["spark.master"] = master or "local[*]"
     is_submitted = "PYSPARK_GATEWAY_PORT" in os.environ
+    if is_submitted:
+        # The JVM knows what spark-submit was asked for: as long as Python has not met it, any SparkConf is empty.
+        SparkContext._ensure_initialized()
+    submitted = dict(SparkConf().getAll()) if is_submitted else {}
+    added = settings_beside(submitted, master, settings)
     if not is_submitted:
-        defaults.setdefault("spark.jars.packages", delta_package())
-    for name, value in defaults.items():
-        if not given.contains(name):
-            builder = builder.config(name, value)
+        added.setdefault("spark.jars.packages", delta_package())
+    builder = SparkSession.Builder().appName(app_name)
+    for name, value in added.items():
+        builder = builder.config(name, value)
     return builder.getOrCreate()
+
+
+def settings_beside(submitted: Mapping[str, str], master: str | None, settings: Mapping[str, str]) -> dict[str, str]:
+    """What a session sets by itself beside what spark-submit was asked for.
+
+    Args:
+        submitted: settings of spark-submit and of the cluster's defaults; none of another Python.
+        master: of the config; one that spark-submit was given overrides it.
+        settings: of the config, as `master`.
+    """
+    wanted = {**_DEFAULTS, **settings}
+    added = {**_NEEDED, **{name: value for name, value in wanted.items() if name not in submitted}}
+    if submitted.get("spark.master", _LOCAL) == _LOCAL:
+        added["spark.master"] = master or settings.get("spark.master", _LOCAL)
+    return added
 
 
 def _require_delta(spark: SparkSession) -> None:
