@@ -7,7 +7,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
@@ -21,7 +20,7 @@ from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.scoring.batch import PlannedBatch, plan_batch, score_batch
 from imbalance_spark.scoring.control_sample import ControlSample
 from imbalance_spark.scoring.increments import score_increments
-from imbalance_spark.scoring.scored_table import Batch, BatchOrders, ScoredBatch, read_batch
+from imbalance_spark.scoring.scored_table import Batch, BatchOrders, ScoredBatch, next_scored_at, read_batch
 from imbalance_spark.tracking.registry import RegisteredModel, load_registered_model
 
 _ARGUMENTS = {
@@ -126,15 +125,17 @@ def _run(args: argparse.Namespace) -> int:
         if args.dry_run:
             return _plan(args, model, orders, progress)
         with progress.step("score") as step:
-            written = _scorer(args, model)(orders.frame, orders.batch)
+            written = _scorer(spark, args, model)(orders.frame, orders.batch)
             step.says(_outcome(written))
     record = _record(args, orders, model, written)
     print(json.dumps(record) if args.json else f"{args.output}: {_outcome(written)}.")
     return 0
 
 
-def _scorer(args: argparse.Namespace, model: RegisteredModel) -> Callable[[DataFrame, Batch], ScoredBatch]:
-    scored_at = datetime.now(UTC)
+def _scorer(
+    spark: SparkSession, args: argparse.Namespace, model: RegisteredModel
+) -> Callable[[DataFrame, Batch], ScoredBatch]:
+    scored_at = next_scored_at(spark, args.output)
 
     def score(orders: DataFrame, batch: Batch) -> ScoredBatch:
         return score_batch(
@@ -157,7 +158,7 @@ def _score_increments(spark: SparkSession, args: argparse.Namespace, model: Regi
     with progress.step("score") as step:
         _check_source(args)
         parts = score_increments(
-            spark, args.output, model.label, _scorer(args, model), path=args.input, table=args.input_table,
+            spark, args.output, model.label, _scorer(spark, args, model), path=args.input, table=args.input_table,
             file_format=args.format, version=args.input_version,
         )  # fmt: skip
         new = [part for part in parts if part.is_new]

@@ -5,6 +5,7 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from delta.exceptions import (
@@ -179,6 +180,18 @@ def find_batch(spark: SparkSession, output: str, batch: Batch, writer: str | Non
         is_new=writer is not None and note.get("writer") == writer,
         quarantined=note.get("quarantined", {}),
     )
+
+
+def next_scored_at(spark: SparkSession, output: str) -> datetime:
+    """Now, or just after the table's last commit where a clock says that this one is still to come.
+
+    So whatever clocks say, rows of a later job are later ones, by which `current_scores` chooses.
+    """
+    now = datetime.now(UTC)
+    if not DeltaTable.isDeltaTable(spark, output):
+        return now
+    [last] = DeltaTable.forPath(spark, output).history(1).select(F.unix_millis("timestamp")).collect()
+    return max(now, datetime.fromtimestamp(last[0] / 1000.0, UTC) + timedelta(milliseconds=1))
 
 
 def write_batch(scored: DataFrame, output: str, batch: Batch, aside: BrokenRows | None = None) -> ScoredBatch:

@@ -1,8 +1,9 @@
 """Batches in a table of scored orders: known by content, in it once whoever writes them, and never half of one."""
 
+import os
 import threading
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,15 @@ from support.orders_to_score import as_table, bundle, orders
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.core.files import Folder
 from imbalance_spark.scoring.batch import score_batch
-from imbalance_spark.scoring.scored_table import STAMPS, Batch, ScoredBatch, find_batch, read_batch, write_once
+from imbalance_spark.scoring.scored_table import (
+    STAMPS,
+    Batch,
+    ScoredBatch,
+    find_batch,
+    next_scored_at,
+    read_batch,
+    write_once,
+)
 
 MODEL = bundle()
 BATCH = Batch(location="orders", state="v1", model="orders/1")
@@ -40,6 +49,15 @@ def test_ten_jobs_on_one_batch_end_with_each_row_once(spark: SparkSession, tmp_p
     assert sorted(end.is_new for end in ends) == [False] * 9 + [True]
     table = spark.read.format("delta").load(f"{tmp_path}/scored")
     assert (table.count(), table.select("order_id").distinct().count()) == (30, 30)
+
+
+def test_a_clock_that_steps_back_makes_no_job_earlier_than_one_before_it(spark: SparkSession, tmp_path: Path) -> None:
+    output, now = tmp_path / "scored", datetime.now(UTC)
+    assert timedelta(0) <= next_scored_at(spark, str(output)) - now < timedelta(minutes=5)
+    scored(spark, output)
+    ahead = now + timedelta(hours=1)
+    os.utime(output / "_delta_log/00000000000000000000.json", (0.0, ahead.timestamp()))
+    assert ahead < next_scored_at(spark, str(output)) < ahead + timedelta(seconds=1)
 
 
 def test_a_rebuilt_registry_scores_with_its_own_model(spark: SparkSession, tmp_path: Path) -> None:
