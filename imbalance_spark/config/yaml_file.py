@@ -22,6 +22,9 @@ _LONGEST_FILE = 1_000_000
 _DEEPEST = 12
 _NOT_OF_THE_RESULT: dict[str, Any] = {
     "training": {"stall_limit_s", "max_fit_attempts", "slot_wait_s", "peer_timeout_s"},
+    # What is registered follows from the results, and is decided again each time that a run is resumed.
+    "gate": {"incomparable", "minimum", "require_reachable", "require_ledger"},
+    "tracking": {"uri"},
     "monitoring": True,
 }
 
@@ -145,8 +148,8 @@ def dump(config: Section) -> dict[str, Any]:
 def config_hash(config: Section) -> str:
     """A hash of the code's version and all settings that affect the result, defaults included, in any order of keys.
 
-    Timeouts, retry counts, what is monitored later, and the memory, cores and places of Spark are left out: a run may
-    be resumed with others.
+    Timeouts, retry counts, what is monitored later, what the gate asks of the best model, the address of the MLflow
+    store, and the memory, cores and places of Spark are left out: a run may be resumed with others.
     """
     asked = config.model_dump(mode="json", exclude=_NOT_OF_THE_RESULT)
     if "spark" in asked:

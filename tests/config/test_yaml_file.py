@@ -192,6 +192,15 @@ def test_a_run_may_be_resumed_with_more_memory_but_not_by_another_version(
     assert config_hash(config) != before
 
 
+def test_a_run_whose_model_the_gate_refused_goes_on_with_another_gate_and_its_fits(tmp_path: Path) -> None:
+    config = load(tmp_path, MINIMAL)
+    asked = ("gate.minimum=0.2", "gate.incomparable=replace", "gate.require_reachable=true", "gate.require_ledger=true")
+    assert config_hash(load(tmp_path, MINIMAL, *asked, "tracking.uri=http://elsewhere:5000")) == config_hash(config)
+    # By these strategies are ranked and advised.
+    for ranks in ("gate.metric=roc_auc", "gate.register=highest", "gate.equivalence_margin=0.1"):
+        assert config_hash(load(tmp_path, MINIMAL, ranks)) != config_hash(config), ranks
+
+
 def test_strategies_that_differ_in_letter_case_alone_are_refused(tmp_path: Path) -> None:
     text = MINIMAL.replace("[none,", "[{kind: none, name: Plain}, {kind: none, name: plain},")
     assert "strategies (ignoring letter case, as file systems may) named twice: ['plain']" in problem(tmp_path, text)
