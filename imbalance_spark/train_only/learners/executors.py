@@ -11,8 +11,8 @@ from imbalance_spark.core.errors import SlotsUnavailableError, UnsupportedSparkE
 from imbalance_spark.core.spark_session import refuse_connect
 from imbalance_spark.core.version import __version__
 
-_PACKAGES = ("xgboost", "pandas", "pyarrow", "numpy", "scipy", "pydantic")
-"""What this package imports on executors."""
+PACKAGES = ("xgboost", "scikit-learn", "pandas", "pyarrow", "numpy", "scipy", "pydantic")
+"""What executors import: this package's imports, and scikit-learn, which `xgboost.spark` needs."""
 
 
 def require_training_slots(spark: SparkSession, num_workers: int, *, slot_wait_s: float = 60.0) -> int:
@@ -67,7 +67,7 @@ def check_executors(spark: SparkSession) -> int:
     slots = max(count_slots(spark), 1)
     places = spark.sparkContext.parallelize(range(slots), slots).barrier()
     try:
-        found = places.mapPartitions(_probe(_PACKAGES)).collect()
+        found = places.mapPartitions(_probe(PACKAGES)).collect()
     except Exception as error:
         if "PYTHON_VERSION_MISMATCH" not in str(error):
             raise
@@ -75,7 +75,7 @@ def check_executors(spark: SparkSession) -> int:
             f"executors run another Python than the driver's {_python()}. "
             "Set PYSPARK_PYTHON to a Python of the same minor version that is there on every node."
         ) from None
-    expected = {"python": _python(), "imbalance_spark": __version__, **{name: version(name) for name in _PACKAGES}}
+    expected = {"python": _python(), "imbalance_spark": __version__, **{name: version(name) for name in PACKAGES}}
     if problems := _differences(found, expected):
         raise UnsupportedSparkError.of_all(problems)
     return sum({place["machine"]: int(place["free_bytes"]) for place in found}.values())
