@@ -6,6 +6,7 @@ import sys
 from importlib import resources
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -17,6 +18,17 @@ PROVEN = dict(
     for line in resources.files("imbalance_spark.cli").joinpath("proven_versions.txt").read_text("utf-8").splitlines()
     if "==" in line
 )
+
+FOLDERS = (
+    "benchmarks", "conf", "docker", "docs", "imbalance_spark", "jobs", "notebooks", "tests", "tools", ".ci", "Makefile",
+    "README.md", "databricks.yml", "pyproject.toml", "setup.py",
+)  # fmt: skip
+TEXT = {".py", ".md", ".yaml", ".yml", ".toml", ".json", ".txt", ".Dockerfile", ".j2", ".js", ".css", ""}
+CREDENTIALS = re.compile(
+    r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36}|\bdapi[0-9a-f]{32}\b|\bxox[abpr]-[0-9A-Za-z-]{20}"
+    r"|\bAIza[\w-]{35}|-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----"
+)
+"""Keys of AWS, GitHub, Databricks, Slack and Google, and private keys, as their issuers write them."""
 
 WITHOUT_ENGINES = """
 import sys
@@ -66,3 +78,28 @@ def test_the_package_imports_without_spark_mlflow_and_xgboost() -> None:
     ended = subprocess.run([sys.executable, "-c", WITHOUT_ENGINES], cwd=ROOT, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert len(ended.stdout.split()) == 1
+
+
+def test_a_scan_for_advisories_that_skips_a_package_or_reaches_nobody_fails() -> None:
+    recipe = (ROOT / "Makefile").read_text("utf-8").split("\nadvisories:")[1].split("\n\n")[0]
+    [scan] = [line for line in recipe.splitlines() if "/pip-audit " in line]
+    assert {"--strict", "--require-hashes", "requirements.lock"} <= set(scan.split())
+    assert not scan.strip().startswith("-")  # make would go on after a failure
+
+
+def test_no_credential_is_in_the_repository() -> None:
+    found = [
+        (str(file.relative_to(ROOT)), match[0][:12])
+        for folder in FOLDERS
+        for file in [ROOT / folder, *(ROOT / folder).rglob("*")]
+        if file.is_file() and file.suffix in TEXT
+        for match in CREDENTIALS.finditer(file.read_text("utf-8"))
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "credential", ["AKIA" + "Z" * 16, "ghp_" + "a" * 36, "dapi" + "0" * 32, "-----BEGIN RSA " + "PRIVATE KEY-----"]
+)
+def test_a_credential_would_be_found(credential: str) -> None:
+    assert CREDENTIALS.search(f"key: {credential}\n")

@@ -8,6 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SECURITY = (ROOT / "docs/security.md").read_text("utf-8")
+FAULTS = (ROOT / "docs/faults.md").read_text("utf-8")
 _NAMED = re.compile(r"`(tests/[\w/]+\.py)::(test_\w+)`")
 
 
@@ -21,7 +22,14 @@ def test_each_line_of_the_security_list_names_its_test_or_says_that_it_has_none(
     items = re.split(r"^- (?=S\d+ )", SECURITY.split("## The list, with its tests")[1], flags=re.MULTILINE)[1:]
     ids = [number for item in items for number in re.findall(r"\bS(\d+) ", item)]
     assert sorted(map(int, ids)) == list(range(1, 25))
-    assert [item for item in items if not _NAMED.search(item) and "no test" not in item and "no scan" not in item] == []
+    assert [item for item in items if not _NAMED.search(item) and "no test" not in item] == []
+
+
+def test_each_fault_names_its_test() -> None:
+    items = re.split(r"^- (?=F\d+ )", FAULTS.split("## The faults, with their tests")[1], flags=re.MULTILINE)[1:]
+    ids = [number for item in items for number in re.findall(r"\bF(\d+) ", item)]
+    assert sorted(map(int, ids)) == list(range(1, 26))
+    assert [item for item in items if not _NAMED.search(item)] == []
 
 
 def _tests_in(file: Path) -> set[str]:

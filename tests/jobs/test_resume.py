@@ -74,6 +74,13 @@ def test_no_secret_of_the_config_is_in_the_runs_files_or_in_mlflow(undisturbed: 
     assert [file for file in files if b"canary" in file.read_bytes().replace(b"spark.canary.proxy", b"")] == []
 
 
+def test_the_files_that_a_job_writes_in_python_are_for_its_user_alone(undisturbed: Path) -> None:
+    run = undisturbed / "undisturbed" / "undisturbed"
+    written = [run / "run.json", run / "status.json", *(run / "ledger").glob("*.json")]
+    assert len(written) > 10
+    assert {oct(file.stat().st_mode & 0o777) for file in written} == {"0o600"}
+
+
 def test_a_second_process_on_a_run_is_refused_while_the_first_one_lives(undisturbed: Path) -> None:
     lock = undisturbed / "undisturbed" / "undisturbed" / LOCK
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])

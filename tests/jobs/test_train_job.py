@@ -146,6 +146,12 @@ def test_the_parent_run_holds_the_table_the_page_the_plan_and_the_input(finished
     assert (source["path"], run.data.params["orders_version"]) == (str(finished / "orders"), "0")
 
 
+def test_no_table_of_training_rows_is_logged(finished: Path) -> None:
+    places = [Path(uri.removeprefix("file://")) for uri in runs(finished)["artifact_uri"]]
+    tables = [file.name for place in places for file in place.rglob("*.parquet")]
+    assert set(tables) == {"curves.parquet"}
+
+
 def test_the_report_can_be_made_again_from_what_was_logged(finished: Path, tmp_path: Path) -> None:
     found = runs(finished)
     parent = found[found["tags.mlflow.parentRunId"].isna()].iloc[0]["run_id"]
