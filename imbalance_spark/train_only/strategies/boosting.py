@@ -8,9 +8,10 @@ from pydantic import Field, field_validator, model_validator
 from imbalance_spark.core.class_counts import Label
 from imbalance_spark.core.errors import nearest
 from imbalance_spark.core.section import Share
-from imbalance_spark.train_only.config import BoosterParams, EngineName
+from imbalance_spark.train_only.config import BoosterParams, EngineName, Power, TrainingConfig
 from imbalance_spark.train_only.learners.cuts import CutKind
 from imbalance_spark.train_only.learners.losses import FocalLoss
+from imbalance_spark.train_only.search.space import Params
 from imbalance_spark.train_only.strategies.base import Strategy
 from imbalance_spark.train_only.weights import class_weights, scale_pos_weight
 
@@ -51,6 +52,23 @@ class Boosted(Strategy):
     def booster_params(self) -> dict[str, Any]:
         """XGBoost's parameters that differ from `training.params`."""
         return dict(self.params)
+
+    @property
+    def searchable(self) -> frozenset[str]:
+        """XGBoost's parameters."""
+        return frozenset(BoosterParams.model_fields)
+
+    def set_params(self) -> frozenset[str]:
+        """Those that differ from `training.params`."""
+        return frozenset(self.booster_params())
+
+    def params_in(self, training: TrainingConfig) -> Params:
+        """XGBoost's parameters."""
+        return {**training.params.model_dump(), **self.booster_params()}
+
+    def with_params(self, params: Params) -> Self:
+        """The strategy with other parameters of XGBoost."""
+        return self.model_copy(update={"params": {**self.params, **params}})
 
     @property
     def cut_kind(self) -> CutKind:
@@ -221,12 +239,30 @@ class ClassWeightPower(BalancedSketch):
     """
 
     kind: Literal["class_weight_power"] = "class_weight_power"  # type: ignore[assignment]
-    power: Annotated[float, Field(ge=0.0, le=1.0)] = 0.5
+    power: Power = 0.5
 
     @property
     def gradient_power(self) -> float:
         """The power asked for."""
         return self.power
+
+    @property
+    def searchable(self) -> frozenset[str]:
+        """XGBoost's parameters, and the power."""
+        return super().searchable | {"power"}
+
+    def set_params(self) -> frozenset[str]:
+        """The power, too, where the config gives one."""
+        return super().set_params() | (self.model_fields_set & {"power"})
+
+    def params_in(self, training: TrainingConfig) -> Params:
+        """XGBoost's parameters, and the power."""
+        return {**super().params_in(training), "power": self.power}
+
+    def with_params(self, params: Params) -> Self:
+        """The strategy with other parameters of XGBoost, or another power."""
+        of_xgboost = {name: value for name, value in params.items() if name != "power"}
+        return super().with_params(of_xgboost).model_copy(update={"power": params.get("power", self.power)})
 
 
 class MaxDeltaStep(Boosted):

@@ -95,14 +95,19 @@ def write_train_table(
     return run.table("train", build, observe=partial(_class_sums, classes=len(task.classes)))
 
 
-def fit_strategy(run: Run, train: DataFrame, strategy: Strategy, task: FitTask) -> FittedStrategy:
+def fit_strategy(
+    run: Run, train: DataFrame, strategy: Strategy, task: FitTask, *, models: Run | None = None
+) -> FittedStrategy:
     """Sample, weigh and fit one strategy; each part is read back if the run has it already.
 
     Passes: those of the sampler and one to write its table, of which the rows are counted on their way; those of the
     fit. An ensemble does so for each of its members.
+
+    Args:
+        models: the part of the run that keeps the booster, where others of the strategy are fitted on the same table.
     """
     numbered = strategy.by_number(task.classes)
-    fitted = [_fit_one(run, train, one, task, member) for member, one in enumerate(numbered.fits())]
+    fitted = [_fit_one(run, train, one, task, member, models or run) for member, one in enumerate(numbered.fits())]
     return replace(fitted[0] if len(fitted) == 1 else _averaged(strategy.name, fitted), strategy=strategy)
 
 
@@ -125,7 +130,7 @@ def average_fitted(members: Sequence[FittedBooster]) -> FittedBooster:
     )
 
 
-def _fit_one(run: Run, train: DataFrame, strategy: Strategy, task: FitTask, member: int) -> FittedStrategy:
+def _fit_one(run: Run, train: DataFrame, strategy: Strategy, task: FitTask, member: int, models: Run) -> FittedStrategy:
     table = _strategy_table(run, train, strategy, task, member)
     before, after = (run.pin(step).observed for step in ("train", strategy.table))
     numbers = range(len(task.classes))
@@ -135,8 +140,8 @@ def _fit_one(run: Run, train: DataFrame, strategy: Strategy, task: FitTask, memb
     recipe = strategy.resolve(
         rows, task.training, kept, weights, classes=task.classes, pool_shares=task.pool_shares
     )  # fmt: skip
-    resumable = replace(task, checkpoints=run.folder.below(_CHECKPOINTS))
-    booster = _kept_booster(run, recipe.name, lambda: strategy.fit(table, recipe, resumable, fit_rows))
+    resumable = replace(task, checkpoints=models.folder.below(_CHECKPOINTS))
+    booster = _kept_booster(models, recipe.name, lambda: strategy.fit(table, recipe, resumable, fit_rows))
     step = _neighbours_step(strategy)
     neighbours = run.read_document(step) if run.is_done(step) else {}
     return FittedStrategy(strategy=strategy, recipe=recipe, booster=booster, fit_rows=fit_rows, neighbours=neighbours)
