@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from pyspark.sql import DataFrame, SparkSession
@@ -22,6 +22,8 @@ from imbalance_spark.comparison.gains import (
 from imbalance_spark.comparison.prepare import STAGES as PREPARE_STAGES
 from imbalance_spark.comparison.prepare import PreparedOrders, prepare, trained_counts
 from imbalance_spark.comparison.score_strategies import candidate_of, score_strategies, with_days
+from imbalance_spark.comparison.search import search_strategies, searched_stages
+from imbalance_spark.comparison.searched_strategy import SearchedStrategy
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.columns import FOLDS, TEST, VALIDATION
 from imbalance_spark.core.errors import DataContractError
@@ -49,6 +51,7 @@ class Comparison:
         plain: plain boosting.
         baseline: what naming the largest class for every row of test gives.
         backtest: how every strategy fares over time, where `split.backtest` asks for it.
+        searches: by strategy how its parameters were found, where `search` asks for it.
     """
 
     config: RunConfig
@@ -58,6 +61,7 @@ class Comparison:
     plain: StrategyResult
     baseline: Mapping[str, float]
     backtest: Backtest | None = None
+    searches: Mapping[str, SearchedStrategy] = field(default_factory=dict)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -146,9 +150,10 @@ def target_names(classes: Sequence[str]) -> TargetNames:
 
 def stages(config: RunConfig) -> list[str]:
     """The stages that `compare` announces."""
-    fits = [f"fit {strategy.name}" for strategy in strategies_of(config.strategies)]
+    strategies = strategies_of(config.strategies)
+    searches, fits = searched_stages(config, strategies), [f"fit {strategy.name}" for strategy in strategies]
     backtest = [] if config.split.backtest is None else ["backtest"]
-    return ["cluster", *PREPARE_STAGES, "training rows", *fits, "score", "evaluate", *backtest]
+    return ["cluster", *PREPARE_STAGES, *searches, "training rows", *fits, "score", "evaluate", *backtest]
 
 
 def compare(spark: SparkSession, config: RunConfig, progress: Progress, orders: DataFrame | None = None) -> Comparison:
@@ -238,24 +243,26 @@ def require_classes_in_folds(
 
 
 def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Progress) -> Comparison:
-    """Fit, score and evaluate every strategy on prepared orders.
+    """Search parameters where the config says so; then fit, score and evaluate every strategy on prepared orders.
 
     Fits see training rows only; thresholds and the order of the strategies come from validation, or from the rows that
     a cross-fit held out, see `cross_fit`; test is reported and decides nothing.
 
-    Passes: see `write_train_table`, `fit_strategy` and `score_strategies`, each once for every repeat.
+    Passes: see `search_strategies`; `write_train_table`, `fit_strategy` and `score_strategies`, each once for every
+    repeat.
     """
     decisions, names = asked_decisions(config), target_names(prepared.classes)
     task = fit_task(config, prepared.pool)
+    asked = strategies_of(config.strategies)
+    searches = search_strategies(prepared, asked, task, decisions, names, config, progress)
+    strategies = [one.with_params(searches[one.name].chosen.params) if one.name in searches else one for one in asked]
     with progress.step("training rows") as step:
         tables = _training_tables(prepared, task)
         step.says(f"{prepared.run.pin('train').rows:,} rows in {config.training.num_workers} sorted parts")
         if prepared.folds is not None:
             step.says(f"and without each of {prepared.evaluation.folds} folds")
     repeats = _repeat_tables(prepared, task)
-    fitted = [
-        _fit(prepared, tables, repeats, strategy, task, progress) for strategy in strategies_of(config.strategies)
-    ]
+    fitted = [_fit(prepared, tables, repeats, strategy, task, progress) for strategy in strategies]
     with progress.step("score") as step:
         decisions = with_days(decisions, prepared, config)
         scored = score_strategies(prepared, fitted, decisions, config)
@@ -291,17 +298,23 @@ def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Prog
         results=tuple(results),
         plain=plain,
         baseline=baseline(scored[results[0].name], TEST, decisions),
-        backtest=_backtest(prepared, config, task, decisions, progress),
+        backtest=_backtest(prepared, config, strategies, task, decisions, progress),
+        searches=searches,
     )
 
 
 def _backtest(
-    prepared: PreparedOrders, config: RunConfig, task: FitTask, decisions: Decisions, progress: Progress
+    prepared: PreparedOrders,
+    config: RunConfig,
+    strategies: Sequence[Strategy],
+    task: FitTask,
+    decisions: Decisions,
+    progress: Progress,
 ) -> Backtest | None:
     if config.split.backtest is None:
         return None
     with progress.step("backtest") as step:
-        names, strategies = target_names(prepared.classes), strategies_of(config.strategies)
+        names = target_names(prepared.classes)
         found = run_backtest(prepared, config.split.backtest, strategies, task, decisions, names, config)
         step.says(f"{len(found.windows)} windows, {found.windows[0]} and later")
     return found

@@ -15,7 +15,9 @@ from typing import Literal
 
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.columns import TRAIN, VALIDATION
+from imbalance_spark.train_only.search.trials import rungs_of
 from imbalance_spark.train_only.strategies import strategies_of
+from imbalance_spark.train_only.strategies.searched import spaces_of
 
 AUTO_BELOW = 100
 """Rows of the rarest class in validation below which `evaluation: auto` cross-fits."""
@@ -52,6 +54,8 @@ class Evaluation:
             found += f"{self.folds} folds and all rows, {self.fits} fits per strategy, {self.fits * members} in all"
         else:
             found += f"1 fit per strategy, {members} in all"
+        if tried := searched_fits(config):
+            found += f"; and before them {tried} fits of the search, each cheaper or as expensive"
         if config.split.backtest is None:
             return found
         windows = config.split.backtest.folds
@@ -69,6 +73,16 @@ class Evaluation:
         )
 
 
+def searched_fits(config: RunConfig) -> int:
+    """Fits of all trials of a config's search, those of an ensemble's members counted one by one."""
+    strategies = strategies_of(config.strategies)
+    spaces = spaces_of(config.search, strategies)
+    if config.search is None:
+        return 0
+    members = sum(len(strategy.fits()) for strategy in strategies if strategy.name in spaces)
+    return members * sum(rung.trials for rung in rungs_of(config.search))
+
+
 def evaluation_of(config: RunConfig, by_split: Mapping[str, Mapping[int, int]]) -> Evaluation:
     """How a config's strategies are judged on these rows.
 
@@ -76,7 +90,8 @@ def evaluation_of(config: RunConfig, by_split: Mapping[str, Mapping[int, int]]) 
         by_split: rows by fold and class number.
     """
     rarest = min(by_split[VALIDATION].values())
-    keeps_validation = rarest >= AUTO_BELOW or config.training.repeats > 1
+    # A search chose parameters on rows of train: they cannot judge what came of it.
+    keeps_validation = rarest >= AUTO_BELOW or config.training.repeats > 1 or config.search is not None
     if config.evaluation == "holdout" or (config.evaluation == "auto" and keeps_validation):
         return Evaluation(method="holdout", rarest=rarest)
     known = min(by_split[TRAIN][k] + rows for k, rows in by_split[VALIDATION].items())

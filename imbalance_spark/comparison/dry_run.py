@@ -8,7 +8,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from imbalance_spark.comparison.compare import asked_decisions, check_to_compare, require_classes_in_folds
-from imbalance_spark.comparison.cross_fit import Evaluation, evaluation_of
+from imbalance_spark.comparison.cross_fit import Evaluation, evaluation_of, searched_fits
 from imbalance_spark.comparison.prepare import (
     CLASS_NUMBER,
     INPUTS,
@@ -20,6 +20,7 @@ from imbalance_spark.comparison.prepare import (
     pool_of,
     trained_counts,
 )
+from imbalance_spark.comparison.search import check_search, planned_rows, planned_scans
 from imbalance_spark.comparison.source import identity_of, require_source, run_id_of
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.class_counts import Label, count_classes
@@ -65,6 +66,7 @@ class RunPlan:
         pool: the training rows that memory holds.
         fit_rows: rows per class that are fitted on, before any sampling: of train, of a cross-fit of validation, too.
         stopping_rows: rows among them that early stopping looks at.
+        searched_fits: fits of the trials of a search, whose tables are of a part of the rows.
         repeats: fits of each strategy on all rows; those after the first have tables of their own, bootstraps of these.
         tables: rows of each table that would be written, by name.
         passes: over the orders, by stage; see `_passes_over_orders`.
@@ -79,6 +81,7 @@ class RunPlan:
     pool: TrainingPool
     fit_rows: Mapping[Label, int]
     stopping_rows: int
+    searched_fits: int
     repeats: int
     strategies: tuple[PlannedStrategy, ...]
     tables: Mapping[str, int]
@@ -87,8 +90,8 @@ class RunPlan:
 
     @property
     def fits(self) -> int:
-        """Fits in all, those of an ensemble's members, of folds and of repeats included."""
-        return (self.evaluation.fits + self.repeats - 1) * len(self.strategies)
+        """Fits in all, those of an ensemble's members, of folds, of repeats and of trials included."""
+        return (self.evaluation.fits + self.repeats - 1) * len(self.strategies) + self.searched_fits
 
     def lines(self) -> Iterator[str]:
         """The plan for a terminal."""
@@ -131,6 +134,7 @@ class RunPlan:
             "fit_rows": dict(self.fit_rows),
             "stopping_rows": self.stopping_rows,
             "fits": self.fits,
+            "searched_fits": self.searched_fits,
             "strategies": [asdict(planned) for planned in self.strategies],
             "tables": {"location": self.location, "rows": dict(self.tables)},
             "passes": dict(self.passes),
@@ -152,6 +156,7 @@ def plan_run(spark: SparkSession, config: RunConfig, progress: Progress) -> RunP
     """
     with progress.step("cluster"):
         require_source(config)
+        check_search(config)
         free_bytes = check_to_compare(spark, config)
     inspected = inspect_orders(spark, config, progress=progress)
     by_split = inspected.diagnosis.by_split
@@ -180,12 +185,14 @@ def plan_run(spark: SparkSession, config: RunConfig, progress: Progress) -> RunP
         pool=pool,
         fit_rows=fit_rows,
         stopping_rows=stopping_rows,
+        searched_fits=searched_fits(config),
         repeats=config.training.repeats,
         strategies=strategies,
         tables={
             **copied,
             "quarantined": inspected.report.quarantined,
             INPUTS: _stored_rows(inspected, evaluation, pool, config),
+            **_searched_tables(config, trained, pool),
             **own,
             "train": train_rows,
             **scored,
@@ -244,6 +251,12 @@ def _planned(strategy: Strategy, fit_rows: Mapping[Label, int], config: RunConfi
     )
 
 
+def _searched_tables(config: RunConfig, trained: Mapping[int, int], pool: TrainingPool) -> dict[str, int]:
+    """About the rows of each table that trials are fitted on, but those of strategies that sample."""
+    rows = planned_rows(config, trained, pool)
+    return {f"search/rows_{rung}/train": sum(found.values()) for rung, found in rows.items()}
+
+
 def _passes_over_orders(inspected: InspectedOrders, config: RunConfig) -> dict[str, int]:
     """Passes of each stage over the orders, as the stages' own docstrings count them.
 
@@ -278,11 +291,21 @@ def _passes_over_inputs(
     return {
         "evaluation": (2 if config.split.by != "key" else _cut_off_passes(trained, config)) * evaluation.is_cross_fit,
         "audit": 1 + _parts(len(orders.numeric)) * (config.split.by == "time"),
+        "search": _searching_passes(config, trained, pool),
         "training rows": config.training.repeats * (slicing + 1)
         + evaluation.folds * (_cut_off_passes(trained, config) + 1),
         "score": config.training.repeats * (1 + counts_decisions) + asked.needs_days,
         "gate": 2 * compares_champion(config),
     }
+
+
+def _searching_passes(config: RunConfig, trained: Mapping[int, int], pool: TrainingPool) -> int:
+    """To learn the share that judges, to write the tables of the others, and to score the share."""
+    rows = planned_rows(config, trained, pool)
+    if not rows:
+        return 0
+    learning = 2 if config.split.by != "key" else _cut_off_passes(pool.rows(trained), config)
+    return learning + sum(_cut_off_passes(found, config) + 1 for found in rows.values()) + planned_scans(config)
 
 
 def _cut_off_passes(counts: Mapping[int, int], config: RunConfig) -> int:

@@ -24,6 +24,7 @@ from imbalance_spark.comparison.report.tables import (
     markdown_table,
     markdown_text,
 )
+from imbalance_spark.comparison.searched_strategy import SearchedStrategy
 from imbalance_spark.config.yaml_file import dump
 from imbalance_spark.core.columns import TEST
 from imbalance_spark.core.masking import masked_settings, masked_uri
@@ -118,6 +119,7 @@ def strategy_evidence(comparison: Comparison, result: StrategyResult) -> Evidenc
     recipe, booster = result.fitted.recipe, result.fitted.booster
     checks = {target: check.sentence for target, check in result.ledger.items()}
     own = _single_documents(comparison, result) if comparison.is_single else _class_documents(comparison, result)
+    search = comparison.searches.get(result.name)
     return Evidence(
         params={"strategy": result.name, **recipe.logged},
         tags={
@@ -146,10 +148,24 @@ def strategy_evidence(comparison: Comparison, result: StrategyResult) -> Evidenc
             **({"neighbours.json": result.fitted.neighbours} if result.fitted.neighbours else {}),
             **own,
         },
+        texts={} if search is None else {"search.csv": csv_text(search.table())},
         images={f"plots/{name}.png": image for name, image in pngs(strategy_figures(comparison, result)).items()},
         tables={CURVES: _curve_table(comparison, result)},
         description=markdown_text(_serving_sentence(comparison, result)),
     )
+
+
+def trial_evidence(search: SearchedStrategy) -> list[Evidence]:
+    """What the nested run of each trial of a strategy's search is given: its value on each rung is one step."""
+    return [
+        Evidence(
+            params={"trial": trial.number, **trial.params},
+            tags={"search.chosen": str(trial is search.chosen).lower()},
+            metrics={"search/rungs": len(trial.values), "search/rounds": search.rounds[len(trial.values) - 1]},
+            curves={search.metric: [value for value in trial.values if math.isfinite(value)]},
+        )
+        for trial in search.trials
+    ]
 
 
 def _curve_table(comparison: Comparison, result: StrategyResult) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from imbalance_spark.comparison.compare import Comparison, bundle_of
 from imbalance_spark.comparison.evaluate import StrategyResult
-from imbalance_spark.comparison.evidence import parent_evidence, strategy_evidence
+from imbalance_spark.comparison.evidence import parent_evidence, strategy_evidence, trial_evidence
 from imbalance_spark.comparison.gate import GateDecision, gate_problems
 from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.core.masking import masked_uri
@@ -19,11 +19,12 @@ from imbalance_spark.tracking.runs import (
     Evidence,
     log_evidence,
     log_orders_input,
+    log_trials,
     parent_identity,
     strategy_identity,
     tracked_run,
 )
-from imbalance_spark.tracking.view import save_view
+from imbalance_spark.tracking.view import save_trials_view, save_view
 
 _GATE = "gate"
 """The step whose log keeps what the gate found."""
@@ -64,6 +65,7 @@ def log_comparison(comparison: Comparison, experiment_id: str, decision: GateDec
         if registered != asked:
             log_evidence(parent_id, _gate_evidence(decision, registered))
         save_view(experiment_id, run_id, _shown_metrics(comparison))
+        _save_trials_view(comparison, experiment_id)
     return LoggedRun(experiment_id=experiment_id, parent_run_id=parent_id, strategy_run_ids=runs, registered=registered)
 
 
@@ -84,6 +86,14 @@ def _shown_metrics(comparison: Comparison) -> list[str]:
     return [f"{VALIDATION}/{metric}", *decided, f"{TEST}/{metric}"]
 
 
+def _save_trials_view(comparison: Comparison, experiment_id: str) -> None:
+    if searches := list(comparison.searches.values()):
+        first, *others = [search.trials[0].params for search in searches]
+        common = [name for name in first if all(name in params for params in others)]
+        run_id, metric = comparison.prepared.run.run_id, searches[0].metric
+        save_trials_view(experiment_id, run_id, metric, common, is_loss=searches[0].is_loss)
+
+
 def _log_strategy(
     comparison: Comparison, result: StrategyResult, experiment_id: str, parent_id: str
 ) -> tuple[str, str]:
@@ -91,6 +101,9 @@ def _log_strategy(
     identity = strategy_identity(comparison.prepared.run.run_id, result.name)
     with tracked_run(experiment_id, result.name, identity, parent_id) as nested_id:
         log_evidence(nested_id, strategy_evidence(comparison, result))
+        if (search := comparison.searches.get(result.name)) is not None:
+            trials = trial_evidence(search)
+            log_trials(experiment_id, nested_id, comparison.prepared.run.run_id, result.name, trials)
         return nested_id, log_bundle(nested_id, bundle_of(comparison, result))
 
 

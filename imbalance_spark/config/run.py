@@ -1,6 +1,7 @@
 """What a run is asked to do: its sections put together, and what does not go together."""
 
 import warnings
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -11,7 +12,9 @@ from imbalance_spark.orders.config import OrdersConfig, repeated
 from imbalance_spark.split.config import SplitConfig
 from imbalance_spark.tracking.config import TrackingConfig
 from imbalance_spark.train_only.config import TrainingConfig
-from imbalance_spark.train_only.strategies import AnyStrategy
+from imbalance_spark.train_only.search.config import SearchConfig
+from imbalance_spark.train_only.strategies import AnyStrategy, strategies_of
+from imbalance_spark.train_only.strategies.searched import search_problems
 from imbalance_spark.train_only.strategies.task import TWO_CLASSES
 
 
@@ -98,12 +101,13 @@ class RunConfig(Section):
         split: how rows fall into folds.
         training: how models are fitted.
         strategies: what is compared.
+        search: how XGBoost's parameters are searched, for each strategy by itself; null leaves them as they are set.
         objectives: what thresholds are chosen for.
         serve_objective: name of the one whose threshold decides.
         evaluation: what ranks strategies, calibrates and chooses thresholds: with `holdout` the rows of validation;
             with `cross_fit` those of train and validation, each scored by a model fitted without it, which takes
             `split.cross_fit_folds` more fits of each strategy; `auto` cross-fits where validation has fewer than 100
-            rows of the rarest class.
+            rows of the rarest class, and nothing is repeated or searched.
         metrics: what is logged: `short` has what decides (ranking, calibration, costs, precision, recall), `full` also
             the H-measure, PR gain, kappa, G-mean, index of balanced accuracy, calibration errors ...
         scoring: how held-out rows are scored.
@@ -120,6 +124,7 @@ class RunConfig(Section):
     split: SplitConfig = SplitConfig()
     training: TrainingConfig = TrainingConfig()
     strategies: tuple[AnyStrategy, ...]
+    search: SearchConfig | None = None
     objectives: tuple[str | dict[str, Any], ...] = (
         {"name": "max_f_beta", "beta": 1.0},
         {"name": "max_f_beta", "beta": 2.0},
@@ -158,10 +163,21 @@ class RunConfig(Section):
                 f"training.repeats is {self.training.repeats}, but with evaluation: cross_fit each strategy is fitted "
                 "several times already: set repeats to 1, or evaluation to holdout"
             )
-        problems += self._stacking_problems()
+        problems += [*self._stacking_problems(), *self._search_problems()]
         if problems:
             raise ValueError("; ".join(problems))
         return self
+
+    def _search_problems(self) -> Iterator[str]:
+        """What does not go together with a search."""
+        if self.search is None:
+            return
+        yield from search_problems(self.search, strategies_of(self.strategies))
+        if self.evaluation == "cross_fit":
+            yield (
+                "search chooses parameters on rows of train, which evaluation: cross_fit would judge them by: set "
+                "evaluation to holdout, or leave search out"
+            )
 
     def _stacking_problems(self) -> list[str]:
         """Which strategies correct a second time what the business weight may correct already."""

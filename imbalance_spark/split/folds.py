@@ -19,6 +19,7 @@ from imbalance_spark.split.stratified import fit_rules
 
 _PURPOSE = "cross_fit"
 _ALL_TIME_US = -(1 << 62)
+_FITTED, _HELD_OUT = "fitted", "held_out"
 
 
 class Folds(Protocol):
@@ -92,6 +93,62 @@ class TimeFolds:
         """Whether a row is in the window before the fold's."""
         instant, window = time_us(rows, self.time, _PURPOSE), self.windows[fold]
         return F.coalesce((instant >= window.fit_from) & (instant < window.fit_until), F.lit(False))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainShare:
+    """One fold, a share of train, held out from a fit on the others of its rows; the other folds are neither."""
+
+    plan: SplitPlan
+
+    @property
+    def count(self) -> int:
+        """One."""
+        return 1
+
+    def number(self, rows: DataFrame) -> Column:
+        """0 in the share, null elsewhere."""
+        return F.when(col(SPLIT).eqNullSafe(TRAIN) & (self.plan.fold(rows) == _HELD_OUT), 0)
+
+    def is_fitted(self, rows: DataFrame, fold: int) -> Column:
+        """Whether a row is in train, and neither in the share nor in a gap before it."""
+        return F.coalesce(col(SPLIT).eqNullSafe(TRAIN) & (self.plan.fold(rows) == _FITTED), F.lit(False))
+
+
+def fit_train_share(
+    rows: DataFrame,
+    fraction: float,
+    split: SplitConfig,
+    *,
+    purpose: str,
+    key: Sequence[str],
+    label: str,
+    group: str | None = None,
+    time: str | None = None,
+) -> SplitPlan:
+    """Learn a share of train by key, group or time as the split is, along time the latest rows after the split's gap.
+
+    Passes and errors as `fit_split`.
+
+    Args:
+        rows: with `split`; those of train are divided.
+        fraction: of the share, in (0, 1).
+        purpose: what the share is for; another one gives an independent draw.
+        key, label, group, time: as in `fit_split_by_config`.
+    """
+    in_time = split.by == "time"
+    rules = SplitRules(
+        key=tuple(key),
+        label=label,
+        seed=split.seed,
+        fractions=((_FITTED, 1.0 - fraction), (_HELD_OUT, fraction)),
+        group=(group,) if split.by == "group" and group is not None else (),
+        time=time if in_time else None,
+        exact_below=split.exact_below,
+        gap_days=split.gap_days if in_time else 0.0,
+        purpose=purpose,
+    )
+    return fit_rules(rows.where(col(SPLIT) == TRAIN), rules)
 
 
 def fit_folds(

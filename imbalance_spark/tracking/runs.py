@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 _RUN_ID, _STRATEGY, _MANIFEST = "imbalance_spark.run_id", "imbalance_spark.strategy", "imbalance_spark.manifest"
 _MODEL_ID, _PROCESS = "imbalance_spark.model_id", "imbalance_spark.process"
 _FOLDER = "imbalance_spark.folder"
+_SEARCH, _SEARCHED = "imbalance_spark.search", "imbalance_spark.searched"
 _TOUCHED = "imbalance_spark.touched_ms"
 _LONGEST_PARAM = 500
 _REFUSED = re.compile(r"[^\w.\- /]")  # and the colon, which MLflow takes, but which marks what was replaced here
@@ -161,6 +162,31 @@ def strategy_identity(run_id: str, strategy: str) -> dict[str, str]:
     return {_RUN_ID: run_id, _STRATEGY: strategy}
 
 
+def log_trials(experiment_id: str, parent_id: str, run_id: str, strategy: str, trials: Sequence[Evidence]) -> None:
+    """Log each trial of a strategy's search as a nested run of the strategy's; those that ended are left alone.
+
+    Args:
+        parent_id: the strategy's nested run.
+        trials: params and metrics of each, by number.
+    """
+    client, identity = MlflowClient(), {**search_identity(run_id), _SEARCHED: strategy}
+    found = client.search_runs([experiment_id], filter_string=_filter_of(identity), max_results=len(trials))
+    runs = {run.info.run_name: run.info for run in found}
+    for number, evidence in enumerate(trials):
+        name = f"{strategy} trial {number}"
+        if name in runs and runs[name].status == RunStatus.to_string(RunStatus.FINISHED):
+            continue
+        tags = {**identity, "mlflow.parentRunId": parent_id}
+        logged = runs[name] if name in runs else client.create_run(experiment_id, run_name=name, tags=tags).info
+        log_evidence(logged.run_id, evidence)
+        client.set_terminated(logged.run_id, RunStatus.to_string(RunStatus.FINISHED))
+
+
+def search_identity(run_id: str) -> dict[str, str]:
+    """Tags that find the trials of all searches of a job's run id."""
+    return {_SEARCH: run_id}
+
+
 def has_identity(mlflow_run_id: str, identity: Mapping[str, str]) -> bool:
     """Whether an MLflow run has these tags."""
     return identity.items() <= MlflowClient().get_run(mlflow_run_id).data.tags.items()
@@ -235,9 +261,12 @@ def close_lost_runs(spark: SparkSession, experiment_id: str) -> None:
 
 
 def _find_run(client: MlflowClient, experiment_id: str, identity: Mapping[str, str]) -> str | None:
-    query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in identity.items())
-    found = client.search_runs([experiment_id], filter_string=query, max_results=1)
+    found = client.search_runs([experiment_id], filter_string=_filter_of(identity), max_results=1)
     return str(found[0].info.run_id) if found else None
+
+
+def _filter_of(identity: Mapping[str, str]) -> str:
+    return " and ".join(f"tags.`{name}` = '{value}'" for name, value in identity.items())
 
 
 def touch_store(config: TrackingConfig) -> None:

@@ -1,16 +1,21 @@
-"""A saved view of MLflow's list of runs: the strategies of the last comparison, best first."""
+"""Saved views of MLflow's list of runs: the strategies of the last comparison, best first, and the trials of a search.
+
+By default the UI shows neither metrics in its list nor parallel coordinates among its charts. A view is JSON in a tag
+of the experiment: the settings of the page, with defaults left out. The last comparison's replaces the one before it.
+"""
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mlflow.tracking import MlflowClient
 
 from imbalance_spark.core.masking import masked_uri
 from imbalance_spark.tracking.config import TrackingConfig
-from imbalance_spark.tracking.runs import parent_identity
+from imbalance_spark.tracking.runs import parent_identity, search_identity, stored_name
 
-_VIEW = "strategies"
+_VIEW, _TRIALS = "strategies", "trials"
 _PAGE = "#/experiments/{}/runs?viewStateShareKey=" + _VIEW + "&workflowType=machine_learning"
 _LOCAL = "http://127.0.0.1:5000"
 """Where `mlflow ui` listens by default."""
@@ -19,27 +24,50 @@ _CHARACTER, _MARGIN = 6.3, 35
 
 
 def save_view(experiment_id: str, run_id: str, metrics: Sequence[str]) -> None:
-    """Keep the view in the experiment, where the UI lists it; the last comparison's replaces the one before it.
-
-    By default the UI shows no metrics in its list of runs. A view is JSON in a tag of the experiment: the settings of
-    the page, with defaults left out.
+    """Keep a view of a run's strategies in the experiment, where the UI lists it.
 
     Args:
         metrics: what to show, by the first of which runs are ordered.
     """
     (run, value), (strategy, none) = parent_identity(run_id).items()
+    wanted = f"tags.`{run}` = '{value}' AND tags.`{strategy}` != '{none}'"
     columns = {f"metrics.`{name}`": name for name in metrics}
-    state = {
-        "searchFilter": f"tags.`{run}` = '{value}' AND tags.`{strategy}` != '{none}'",
+    _save(experiment_id, _VIEW, "Strategies, best first", _state(wanted, columns, is_ascending=False))
+
+
+def save_trials_view(experiment_id: str, run_id: str, metric: str, params: Sequence[str], *, is_loss: bool) -> None:
+    """Keep a view of the trials of a run's searches, with their parallel coordinates among its charts.
+
+    Args:
+        metric: what trials are worth, by which they are ordered. params: those that all of them have.
+    """
+    [(run, value)] = search_identity(run_id).items()
+    metric = stored_name(metric)
+    columns = {f"metrics.`{metric}`": metric, **{f"params.`{name}`": name for name in params}}
+    chart = {"type": "PARALLEL", "uuid": _TRIALS, "metricSectionId": _TRIALS, "deleted": False, "isGenerated": False}
+    chart |= {"showAllRuns": True, "selectedParams": list(params), "selectedMetrics": [metric]}
+    section = {"uuid": _TRIALS, "name": "search", "display": True, "isReordered": False, "isGenerated": False}
+    charts = {"compareRunCharts": [chart], "compareRunSections": [section]}
+    state = _state(f"tags.`{run}` = '{value}'", columns, is_ascending=is_loss)
+    _save(experiment_id, _TRIALS, "Trials of the search", {**state, **charts})
+
+
+def _state(wanted: str, columns: Mapping[str, str], *, is_ascending: bool) -> dict[str, Any]:
+    """The list of the runs that a filter wants, with these columns and their headers, ordered by the first."""
+    return {
+        "searchFilter": wanted,
         "orderByKey": next(iter(columns)),
-        "orderByAsc": False,
+        "orderByAsc": is_ascending,
         "selectedColumns": list(columns),
         "columnOrder": list(columns),
         "columnWidths": {column: round(_CHARACTER * len(name)) + _MARGIN for column, name in columns.items()},
     }
+
+
+def _save(experiment_id: str, key: str, name: str, state: Mapping[str, Any]) -> None:
     now = int(time.time() * 1000)
-    view = {"name": "Strategies, best first", "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
-    MlflowClient().set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{_VIEW}", json.dumps(view))
+    view = {"name": name, "createdAt": now, "updatedAt": now, "state": json.dumps(state)}
+    MlflowClient().set_experiment_tag(experiment_id, f"mlflow.sharedViewState.{key}", json.dumps(view))
 
 
 def where_to_look(config: TrackingConfig, experiment_id: str) -> str:

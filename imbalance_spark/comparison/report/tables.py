@@ -179,9 +179,10 @@ def conclusions(comparison: Comparison) -> list[str]:
         for result in comparison.results
         if result.fitted.strategy.is_ranking
     ]
+    searches = [f"Search of {name}: {search.sentence}." for name, search in comparison.searches.items()]
     over_time = [] if comparison.backtest is None else comparison.backtest.lines()
     evaluated = comparison.prepared.evaluation.sentence
-    return [*lines, *over_time, *([evaluated] if evaluated else []), *_doubts(comparison)]
+    return [*lines, *searches, *over_time, *([evaluated] if evaluated else []), *_doubts(comparison)]
 
 
 def for_people(table: pd.DataFrame) -> pd.DataFrame:
