@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prevalence", type=float, default=0.005, help="share of positives in them")
     parser.add_argument("--strategy", default="none", help="kind of strategy whose parameters are searched")
     parser.add_argument("--trials", type=int, default=20, help="of successive halving")
+    parser.add_argument("--max-rows", type=int, help="training rows that fits read; what memory holds, if not given")
     parser.add_argument("--rounds", type=int, default=200, help="most boosting rounds")
     parser.add_argument("--workers", type=int, default=2, help="cores")
     parser.add_argument("--seed", type=int, default=7, help="of what trials draw")
@@ -63,6 +64,7 @@ def run(args: argparse.Namespace) -> dict[str, object]:
 
 def _config(spark: SparkSession, name: str, args: argparse.Namespace, folder: str) -> RunConfig:
     training = {"num_workers": args.workers, "rounds": args.rounds, "early_stopping_rounds": 20, "seed": args.seed}
+    training |= {"max_rows": args.max_rows}
     decided = {"objectives": ({"name": "max_recall", "precision": 0.9},), "serve_objective": _SERVING}
     of_run = {"output": f"{folder}/runs", "strategies": (args.strategy,), "evaluation": "holdout", **decided}
     if name != "generated":

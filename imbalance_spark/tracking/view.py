@@ -46,7 +46,8 @@ def save_trials_view(experiment_id: str, run_id: str, metric: str, params: Seque
     columns = {f"metrics.`{metric}`": metric, **{f"params.`{name}`": name for name in params}}
     chart = {"type": "PARALLEL", "uuid": _TRIALS, "metricSectionId": _TRIALS, "deleted": False, "isGenerated": False}
     chart |= {"showAllRuns": True, "selectedParams": list(params), "selectedMetrics": [metric]}
-    section = {"uuid": _TRIALS, "name": "search", "display": True, "isReordered": False, "isGenerated": False}
+    # In a reordered section the charts that the UI adds, one a metric, come behind this one.
+    section = {"uuid": _TRIALS, "name": "search", "display": True, "isReordered": True, "isGenerated": False}
     charts = {"compareRunCharts": [chart], "compareRunSections": [section]}
     state = _state(f"tags.`{run}` = '{value}'", columns, is_ascending=is_loss)
     _save(experiment_id, _TRIALS, "Trials of the search", {**state, **charts})
