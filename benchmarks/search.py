@@ -26,6 +26,7 @@ from imbalance_spark.core.run_lock import locks_released
 from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.orders.datasets.population import NUMERIC_FEATURES
 from imbalance_spark.orders.datasets.synthetic import generate_orders
+from imbalance_spark.train_only.search.config import SearchConfig
 from imbalance_spark.train_only.strategies import Strategy, strategy_from_config
 from imbalance_spark.train_only.strategies.fit import fit_strategy, write_train_table
 
@@ -107,8 +108,8 @@ def _searched(
     prepared: PreparedOrders, config: RunConfig, strategy: Strategy, method: str, trials: int
 ) -> tuple[Strategy, int, float]:
     """The strategy with the parameters that were found, and what that took."""
-    search = {"method": method, "trials": trials}
-    asked = RunConfig.model_validate({**config.model_dump(), "search": search})
+    search = SearchConfig.model_validate({"method": method, "trials": trials})
+    asked = config.model_copy(update={"search": search})
     part = replace(prepared, run=prepared.run.part(method))
     task, names, started = fit_task(asked, prepared.pool), target_names(prepared.classes), time.perf_counter()
     progress = Progress(stages(asked), quiet=True)

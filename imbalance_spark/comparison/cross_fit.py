@@ -55,7 +55,7 @@ class Evaluation:
         else:
             found += f"1 fit per strategy, {members} in all"
         if tried := searched_fits(config):
-            found += f"; and before them {tried} fits of the search, each cheaper or as expensive"
+            found += f"; and before them {tried} fits of the search"
         if config.split.backtest is None:
             return found
         windows = config.split.backtest.folds

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xgboost
 from mlflow.tracking import MlflowClient
@@ -16,14 +17,19 @@ from support.mlflow_store import new_store
 from support.small_run import STRONG, config_file, write_orders
 
 from imbalance_spark.calibration.log_odds import LogOddsCalibration
+from imbalance_spark.comparison.compare import compare, stages
+from imbalance_spark.comparison.evidence import trial_evidence
 from imbalance_spark.comparison.run import RunResult, run
 from imbalance_spark.comparison.searched_strategy import SearchedStrategy
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.config.yaml_file import load_config
+from imbalance_spark.core.progress import Progress
 from imbalance_spark.core.run import Run
+from imbalance_spark.core.run_lock import locks_released
 from imbalance_spark.metrics import ScoreCounts
 from imbalance_spark.split.folds import TrainShare, as_split
 from imbalance_spark.split.plan import SplitPlan
+from imbalance_spark.tracking.runs import log_trials
 from imbalance_spark.train_only.search.trials import best_of, promoted
 from jobs import train
 
@@ -179,6 +185,44 @@ def test_every_trial_is_a_nested_run_of_its_strategys_run(searched: Searched) ->
     assert chart["selectedMetrics"] == [searched.searches["none"].metric]
     table = searched.client.download_artifacts(nested["none"], "search.csv")
     assert Path(table).read_text("utf-8").count("\n") == 4
+
+
+def test_trials_that_were_logged_are_logged_once(searched: Searched) -> None:
+    comparison, logged = searched.result.comparison, searched.result.logged
+    before = len(searched.client.search_runs([logged.experiment_id]))
+    for name, search in searched.searches.items():
+        run_id, trials = comparison.prepared.run.run_id, trial_evidence(search)
+        log_trials(logged.experiment_id, logged.strategy_run_ids[name], run_id, name, trials)
+    assert len(searched.client.search_runs([logged.experiment_id])) == before
+
+
+def test_three_classes_of_a_pool_are_searched_by_tpe(spark: SparkSession, tmp_path: Path) -> None:
+    draw = np.random.default_rng(3)
+    x = draw.normal(size=(4000, 2))
+    late, fraud = (x + draw.normal(0.0, 0.7, (4000, 2)) > (1.5, 1.9)).T
+    outcome = np.where(fraud, "fraud", np.where(late, "late", "ok"))
+    orders = pd.DataFrame({"order_id": np.arange(4000), "x": x[:, 0], "z": x[:, 1], "outcome": outcome})
+    config = RunConfig.model_validate(
+        {
+            "name": "three", "output": f"{tmp_path}/output", "strategies": ("none", "class_weight_power"),
+            "orders": {"label": "outcome", "classes": ("ok", "late", "fraud"), "numeric": ("x", "z")},
+            "training": {"engine": "native", "num_workers": 1, "rounds": 6, "max_rows": 1500},
+            "search": {"method": "tpe", "trials": 3, "strategies": ("class_weight_power",),
+                       "space": {"power": {"low": 0.0, "high": 1.0}, "max_depth": {"low": 2, "high": 4}}},
+            "objectives": ("max_mcc",), "serve_objective": "max_mcc",
+        }
+    )  # fmt: skip
+    with locks_released():
+        compared = compare(spark, config, Progress(stages(config), quiet=True), spark.createDataFrame(orders))
+    [search] = compared.searches.values()
+    assert (search.strategy, search.words, search.rounds) == ("class_weight_power", "macro_average_precision", (6,))
+    assert search.trials[0].params == {"power": 0.5, "max_depth": 6}
+    assert all(0.2 < trial.values[0] < 1.0 for trial in search.trials)
+    assert len({trial.values for trial in search.trials}) > 1
+    [fitted] = [one.fitted for one in compared.results if one.name == "class_weight_power"]
+    assert fitted.recipe.params.max_depth == search.chosen.params["max_depth"]
+    assert fitted.recipe.logged["power"] == search.chosen.params["power"]
+    assert min(compared.prepared.pool.shares) < 0.6
 
 
 def test_the_plan_counts_the_fits_and_the_tables_of_the_search(
