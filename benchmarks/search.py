@@ -18,6 +18,7 @@ from imbalance_spark.comparison.compare import asked_decisions, fit_task, prepar
 from imbalance_spark.comparison.prepare import PreparedOrders
 from imbalance_spark.comparison.score_strategies import score_strategies
 from imbalance_spark.comparison.search import search_strategies
+from imbalance_spark.comparison.searched_strategy import TrialMetric
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.config.yaml_file import load_config
 from imbalance_spark.core.columns import TEST
@@ -111,9 +112,10 @@ def _searched(
     search = SearchConfig.model_validate({"method": method, "trials": trials})
     asked = config.model_copy(update={"search": search})
     part = replace(prepared, run=prepared.run.part(method))
-    task, names, started = fit_task(asked, prepared.pool), target_names(prepared.classes), time.perf_counter()
-    progress = Progress(stages(asked), quiet=True)
-    found = search_strategies(part, [strategy], task, asked_decisions(asked), names, asked, progress)
+    task, progress = fit_task(asked, prepared.pool), Progress(stages(asked), quiet=True)
+    metric = TrialMetric.of(asked_decisions(asked), target_names(prepared.classes), asked.gate.metric)
+    started = time.perf_counter()
+    found = search_strategies(part, [strategy], task, metric, asked, progress)
     return strategy.with_params(found[strategy.name].chosen.params), trials, time.perf_counter() - started
 
 

@@ -23,7 +23,7 @@ from imbalance_spark.comparison.prepare import STAGES as PREPARE_STAGES
 from imbalance_spark.comparison.prepare import PreparedOrders, prepare, trained_counts
 from imbalance_spark.comparison.score_strategies import candidate_of, score_strategies, with_days
 from imbalance_spark.comparison.search import search_strategies, searched_stages
-from imbalance_spark.comparison.searched_strategy import SearchedStrategy
+from imbalance_spark.comparison.searched_strategy import SearchedStrategy, TrialMetric
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.columns import FOLDS, TEST, VALIDATION
 from imbalance_spark.core.errors import DataContractError
@@ -254,7 +254,8 @@ def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Prog
     decisions, names = asked_decisions(config), target_names(prepared.classes)
     task = fit_task(config, prepared.pool)
     asked = strategies_of(config.strategies)
-    searches = search_strategies(prepared, asked, task, decisions, names, config, progress)
+    metric = TrialMetric.of(decisions, names, config.gate.metric)
+    searches = search_strategies(prepared, asked, task, metric, config, progress)
     strategies = [one.with_params(searches[one.name].chosen.params) if one.name in searches else one for one in asked]
     with progress.step("training rows") as step:
         tables = _training_tables(prepared, task)
@@ -288,8 +289,8 @@ def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Prog
             for one in evaluated
         ]
         step.says(f"{len(decisions.names)} {_rules(names)} per strategy, from counts alone")
-    metric = f"{VALIDATION}/{names.macro(config.gate.metric)}"
-    results.sort(key=lambda result: result.metrics.get(metric, -math.inf), reverse=True)
+    ranked_by = f"{VALIDATION}/{names.macro(config.gate.metric)}"
+    results.sort(key=lambda result: result.metrics.get(ranked_by, -math.inf), reverse=True)
     plain = next(result for result in results if result.fitted.strategy.is_plain)
     return Comparison(
         config=config,

@@ -23,13 +23,11 @@ from imbalance_spark.core.columns import col
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.core.run import Run
 from imbalance_spark.metrics.bucket_draws import BucketedCurve
-from imbalance_spark.metrics.evaluate import TargetNames
 from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.orders.model_inputs import LABEL, ROW_WEIGHT
 from imbalance_spark.scoring.held_out import scan_folds
 from imbalance_spark.split.folds import Folds, TrainShare, as_scored, as_split, fit_train_share
 from imbalance_spark.split.plan import SplitPlan
-from imbalance_spark.threshold.decisions import Decisions
 from imbalance_spark.train_only.pool import TrainingPool, training_pool
 from imbalance_spark.train_only.search.config import SearchConfig
 from imbalance_spark.train_only.search.space import Space, draw
@@ -65,8 +63,7 @@ def search_strategies(
     prepared: PreparedOrders,
     strategies: Sequence[Strategy],
     task: FitTask,
-    decisions: Decisions,
-    names: TargetNames,
+    metric: TrialMetric,
     config: RunConfig,
     progress: Progress,
 ) -> dict[str, SearchedStrategy]:
@@ -87,7 +84,7 @@ def search_strategies(
             config=config,
             asked=config.search,
             task=task,
-            metric=TrialMetric.of(decisions, names, config),
+            metric=metric,
             share=_share(prepared, config.search, config),
         )
         step.says(search.sentence)

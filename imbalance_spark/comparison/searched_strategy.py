@@ -7,7 +7,6 @@ from typing import Self
 import pandas as pd
 
 from imbalance_spark.calibration import fit_of
-from imbalance_spark.config.run import RunConfig
 from imbalance_spark.metrics.bucket_draws import BucketedCurve
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.evaluate import TargetNames, ranking_metrics
@@ -34,15 +33,15 @@ class TrialMetric:
     objective: Objective | None = None
 
     @classmethod
-    def of(cls, decisions: Decisions, targets: TargetNames, config: RunConfig) -> Self:
-        """The serving objective; `gate.metric` for K classes, and where the objective is a promise.
+    def of(cls, decisions: Decisions, targets: TargetNames, ranking: str) -> Self:
+        """The serving objective; a ranking metric for K classes, and where the objective is a promise.
 
         A precision, or a budget of alerts or entities, is promised of the rows that are served: it says nothing of a
         share of train.
         """
         serving = decisions.swept.get(decisions.serve_objective)
         if len(targets.targets) > 1 or serving is None or serving.is_promise:
-            return cls(name=targets.macro(config.gate.metric), targets=targets)
+            return cls(name=targets.macro(ranking), targets=targets)
         return cls(name=serving.name, targets=targets, objective=serving)
 
     @property

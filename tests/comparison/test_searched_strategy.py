@@ -9,7 +9,6 @@ from sklearn.metrics import average_precision_score, f1_score
 
 from imbalance_spark.comparison.compare import target_names
 from imbalance_spark.comparison.searched_strategy import SearchedStrategy, TrialMetric
-from imbalance_spark.config.run import GateConfig, RunConfig
 from imbalance_spark.metrics.bucket_draws import BucketedCurve
 from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
 from imbalance_spark.metrics.counts import ScoreCounts
@@ -24,8 +23,8 @@ COSTS = {"name": "cost_matrix", "costs": {"a": {"b": 1, "c": 2}, "b": {"a": 5, "
 
 
 def _metric(serving: str, objectives: Sequence[Any] = OBJECTIVES, classes: tuple[str, ...] = ()) -> TrialMetric:
-    config = RunConfig.model_construct(gate=GateConfig())
-    return TrialMetric.of(decisions_of(objectives, serving, classes), target_names(classes or ("0", "1")), config)
+    decisions = decisions_of(objectives, serving, classes)
+    return TrialMetric.of(decisions, target_names(classes or ("0", "1")), "average_precision")
 
 
 def _rows(seed: int, rate: float = 0.1, size: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
