@@ -175,9 +175,12 @@ class _Search:
     @property
     def sentence(self) -> str:
         """How many rows of train judge, and how trials are fitted on the others."""
-        fitted, judging = (sum(rows.values()) for rows in self.share.plan.counts.values())
+        fitted, judging = (self.share.plan.counts[part] for part in self.share.plan.rules.folds)
         rungs = ", ".join(f"{rung.trials} trials at {rung.fraction:.3g} of a fit" for rung in self.rungs)
-        return f"{judging:,} rows of train judge by {self.metric.words}, {fitted:,} are fitted on: {rungs}"
+        return (
+            f"{sum(judging.values()):,} rows of train, {min(judging.values()):,} of the rarest class, judge by "
+            f"{self.metric.words}; {sum(fitted.values()):,} are fitted on: {rungs}"
+        )
 
     def of_strategy(self, strategy: Strategy, space: Space) -> SearchedStrategy:
         """All trials of one strategy."""
