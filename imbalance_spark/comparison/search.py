@@ -87,7 +87,7 @@ def search_strategies(
             metric=metric,
             share=_share(prepared, config.search, config),
         )
-        step.says(search.sentence)
+        step.says(rows_sentence(search.share, metric, search.rungs))
     found = {}
     for strategy in strategies:
         if strategy.name in spaces:
@@ -113,6 +113,16 @@ def rung_pool(pool: TrainingPool, counts: Mapping[int, int], share: float) -> Tr
         return pool
     most = max(1, round(share * sum(pool.rows(counts).values())))
     return training_pool(counts, most, key=pool.key, seed=pool.seed)
+
+
+def rows_sentence(share: TrainShare, metric: TrialMetric, rungs: Sequence[Rung]) -> str:
+    """How many rows of train judge, and how trials are fitted on the others."""
+    fitted, judging = (share.plan.counts[part] for part in share.plan.rules.folds)
+    fits = ", ".join(f"{rung.trials} trials at {rung.fraction:.3g} of a fit" for rung in rungs)
+    return (
+        f"{sum(judging.values()):,} rows of train, {min(judging.values()):,} of the rarest class, judge by "
+        f"{metric.words}; {sum(fitted.values()):,} are fitted on: {fits}"
+    )
 
 
 def judging_rows(inputs: DataFrame, share: Folds, pool: TrainingPool) -> DataFrame:
@@ -171,16 +181,6 @@ class _Search:
     def rungs(self) -> tuple[Rung, ...]:
         """The stages."""
         return rungs_of(self.asked)
-
-    @property
-    def sentence(self) -> str:
-        """How many rows of train judge, and how trials are fitted on the others."""
-        fitted, judging = (self.share.plan.counts[part] for part in self.share.plan.rules.folds)
-        rungs = ", ".join(f"{rung.trials} trials at {rung.fraction:.3g} of a fit" for rung in self.rungs)
-        return (
-            f"{sum(judging.values()):,} rows of train, {min(judging.values()):,} of the rarest class, judge by "
-            f"{self.metric.words}; {sum(fitted.values()):,} are fitted on: {rungs}"
-        )
 
     def of_strategy(self, strategy: Strategy, space: Space) -> SearchedStrategy:
         """All trials of one strategy."""

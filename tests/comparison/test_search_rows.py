@@ -8,10 +8,14 @@ from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from imbalance_spark.comparison.search import judging_rows, rung_pool
+from imbalance_spark.comparison.search import judging_rows, rows_sentence, rung_pool
+from imbalance_spark.comparison.searched_strategy import TrialMetric
+from imbalance_spark.metrics.evaluate import TargetNames
 from imbalance_spark.split.config import SplitConfig
 from imbalance_spark.split.folds import TrainShare, as_split, fit_train_share
 from imbalance_spark.train_only.pool import TrainingPool, training_pool
+from imbalance_spark.train_only.search.config import SearchConfig
+from imbalance_spark.train_only.search.trials import rungs_of
 
 START = datetime(2024, 1, 1)
 GAP_DAYS = 2.0
@@ -52,6 +56,12 @@ def test_the_share_is_of_train_and_falls_as_the_split_does(inputs: DataFrame, by
     assert len(rows["test"]) == 300
     assert len(rows["validation"]) == pytest.approx(350, abs=25)
     assert rows["validation"]["y"].sum() == pytest.approx(17.5, abs=6)
+    metric = TrialMetric(name="max_f1", targets=TargetNames(("1",)))
+    assert rows_sentence(share, metric, rungs_of(SearchConfig(trials=9))) == (
+        f"{len(rows['validation'])} rows of train, {rows['validation']['y'].sum()} of the rarest class, "
+        f"judge by max_f1; {len(rows['train']):,} are fitted on: "
+        "9 trials at 0.111 of a fit, 3 trials at 0.333 of a fit, 2 trials at 1 of a fit"
+    )
     if by == "group":
         assert not set(rows["train"]["customer_id"]) & set(rows["validation"]["customer_id"])
     if by == "time":
