@@ -1,10 +1,14 @@
 """Estimates without labels: how often their intervals hold, what is warned of, and the time beside a peer."""
 
 import argparse
-import importlib.util
-import warnings
+import json
+import os
+import subprocess
+import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,6 +22,10 @@ from imbalance_spark.monitoring.label_shift import estimate_shift
 
 _DAYS_PER_MODEL = 5
 _LEVEL = 0.01
+_INSTALL = "python -m venv /tmp/nannyml && /tmp/nannyml/bin/pip install nannyml statsmodels"
+
+Peer = Callable[[], tuple[float, float]]
+"""Estimates precision and recall of the day."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--days", type=int, default=100, help="days of each kind of shift")
     parser.add_argument("--orders-per-day", type=int, default=20_000)
     parser.add_argument("--validation-rows", type=int, default=100_000)
+    parser.add_argument(
+        "--peer",
+        metavar="PYTHON",
+        help=f"python of an environment with NannyML, which pins packages of its own: {_INSTALL} (sums in pandas)",
+    )
 
 
 def run(args: argparse.Namespace) -> dict[str, object]:
@@ -77,43 +90,56 @@ def _timed(args: argparse.Namespace, random: np.random.Generator) -> dict[str, o
             pd.DataFrame({"p": p, "decision": (p >= THRESHOLD).astype(int), "label": sample.label.astype(int)})
         )
     past, day = frames
-    name, peer = _peer(past)
     estimates = {}
 
-    def theirs() -> None:
-        estimates["peer"] = peer(day)
-
     def ours() -> None:
-        cells = ScoreCells.of_rows(day["p"], day["decision"])
-        found = expected(cells, model.reference, COSTS)
-        estimates["ours"] = (found["precision"].value, found["recall"].value)
+        found = expected(ScoreCells.of_rows(day["p"], day["decision"]), model.reference, COSTS)
+        estimates["ours"] = {name: vars(found[name]) for name in ("precision", "recall")}
 
-    seconds = alternately({name: theirs, "ours, with intervals": ours}, args.repeats)
+    with _peer(args.peer, past, day) as (name, peer):
+
+        def theirs() -> None:
+            estimates["peer"] = peer()
+
+        seconds = alternately({name: theirs, "ours, with intervals": ours}, args.repeats)
     show(seconds)
     print(f"precision and recall: {name} {estimates['peer']}, ours {estimates['ours']}")
     return {**compared(args, seconds), "peer": name, "estimates": estimates}
 
 
-def _peer(past: pd.DataFrame) -> tuple[str, Callable[[pd.DataFrame], tuple[float, float]]]:
-    """Precision and recall without labels, of one chunk: NannyML's where it is installed, else sums in pandas."""
-    if importlib.util.find_spec("nannyml") is None:
-        return "pandas", _summed
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import nannyml
+@contextmanager
+def _peer(python: str | None, past: pd.DataFrame, day: pd.DataFrame) -> Iterator[tuple[str, Peer]]:
+    """NannyML in a process of its own, which has the rows in memory; else sums in pandas."""
+    if python is None:
+        yield "pandas", lambda: _summed(day)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        files = [f"{folder}/past.parquet", f"{folder}/day.parquet"]
+        for rows, file in zip((past, day), files, strict=True):
+            rows.to_parquet(file)
+        script, quiet = Path(__file__).with_name("nannyml_peer.py"), {**os.environ, "NML_DISABLE_USAGE_LOGGING": "1"}
+        pipe = subprocess.PIPE
+        with subprocess.Popen([python, str(script), *files], stdin=pipe, stdout=pipe, text=True, env=quiet) as process:
+            assert process.stdin is not None
+            yield f"NannyML {_said(process)['version']}", lambda: _asked(process)
+            process.stdin.close()
 
-        estimator = nannyml.CBPE(
-            y_pred_proba="p", y_pred="decision", y_true="label", metrics=["precision", "recall"],
-            problem_type="classification_binary", chunk_number=1,
-        ).fit(past)  # fmt: skip
 
-    def estimate(day: pd.DataFrame) -> tuple[float, float]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            table = estimator.estimate(day.drop(columns="label")).filter(period="analysis").to_df()
-        return float(table[("precision", "value")].iloc[0]), float(table[("recall", "value")].iloc[0])
+def _asked(process: "subprocess.Popen[str]") -> tuple[float, float]:
+    assert process.stdin is not None
+    process.stdin.write("estimate\n")
+    process.stdin.flush()
+    found = _said(process)
+    return float(found["precision"]), float(found["recall"])
 
-    return f"NannyML {nannyml.__version__}", estimate
+
+def _said(process: "subprocess.Popen[str]") -> dict[str, object]:
+    """The next line of a process as JSON."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise SystemExit(f"{process.args[0]} ended without an estimate. It needs NannyML: {_INSTALL}")
+    return json.loads(line)
 
 
 def _summed(day: pd.DataFrame) -> tuple[float, float]:

@@ -42,9 +42,11 @@ class ScoreCells:
             DataContractError: there is no row.
         """
         p, above = np.asarray(probabilities, dtype=np.float64), np.asarray(flagged, dtype=bool)
-        key, cell = np.unique(_keys(p, above), return_inverse=True)
-        rows = _sums(cell, np.ones_like(p), len(key))
-        return cls.of_sums(rows, _sums(cell, p, len(key)), _sums(cell, p * (1.0 - p), len(key)), key % 2 == 1)
+        # Keys are few: counting them takes a pass, sorting millions of rows would take most of the time.
+        key = _keys(p, above)
+        rows, sums, variance = (_sums(key, values, 2 * GRID.bins) for values in (np.ones_like(p), p, p * (1.0 - p)))
+        seen = np.flatnonzero(rows)
+        return cls.of_sums(rows[seen], sums[seen], variance[seen], seen % 2 == 1)
 
     @classmethod
     def of_sums(cls, rows: FloatArray, p: FloatArray, variance: FloatArray, flagged: BoolArray) -> Self:
