@@ -22,7 +22,7 @@ from imbalance_spark.comparison.prepare import PreparedOrders
 from imbalance_spark.comparison.score_classes import count_models, margins_of, score_classes
 from imbalance_spark.comparison.scored_strategy import ScoredStrategy, kept_counts, unseen_by_calibration
 from imbalance_spark.config.run import RunConfig
-from imbalance_spark.core.columns import HELD_OUT_FOLDS, SPLIT, VALIDATION, col
+from imbalance_spark.core.columns import HELD_OUT_FOLDS, SPLIT, TEST, VALIDATION, col
 from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.metrics.spark_counts import count_days
 from imbalance_spark.scoring.boosters import Candidate
@@ -31,6 +31,7 @@ from imbalance_spark.scoring.class_margins import (
 )
 from imbalance_spark.scoring.held_out import DecidingModel, scan_decisions, scan_held_out
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
+from imbalance_spark.scoring.importance import EXPLAINED_ROWS
 from imbalance_spark.threshold.class_rules import (
     ClassThresholds,
     Rule,
@@ -115,7 +116,8 @@ def _score_target(
     prepared: PreparedOrders, candidates: Sequence[Candidate], decisions: Decisions, config: RunConfig
 ) -> dict[str, ScoredStrategy]:
     names, inputs = [candidate.name for candidate in candidates], prepared.scored(prepared.inputs)
-    counted = kept_counts(prepared, names, lambda: _scan(inputs, candidates, config))
+    explained = min(1.0, EXPLAINED_ROWS / sum(prepared.diagnosis.by_split[TEST].values()))
+    counted = kept_counts(prepared, names, lambda: _scan(inputs, candidates, config, explained))
     asked = dict.fromkeys(names, decisions)
     if budgets := decisions.entities_per_day:
         of_entities = orders_per_entity(prepared, candidates, counted, budgets, config)
@@ -192,7 +194,9 @@ def check_ledger(target: TargetCounts, fit: Fit) -> LedgerCheck:
     return ledger_check(unseen_by_calibration(target, fit))
 
 
-def _scan(inputs: DataFrame, candidates: Sequence[Candidate], config: RunConfig) -> dict[str, HeldOutCounts]:
+def _scan(
+    inputs: DataFrame, candidates: Sequence[Candidate], config: RunConfig, explained_share: float = 0.0
+) -> dict[str, HeldOutCounts]:
     return scan_held_out(
         inputs.where(col(SPLIT).isin(*HELD_OUT_FOLDS)),
         candidates,
@@ -202,6 +206,7 @@ def _scan(inputs: DataFrame, candidates: Sequence[Candidate], config: RunConfig)
         grid=LogitGrid(bins=config.scoring.bins),
         has_weight=config.orders.weight is not None,
         has_amount=config.orders.amount is not None,
+        explained_share=explained_share,
     )
 
 

@@ -23,7 +23,8 @@ class Drift:
         p_value: of Pearson's two-sample test; None where a sample has no row.
         q_value: the same after Benjamini and Hochberg's control of the false discovery rate; see `controlled`.
         largest: the value whose share moved most, with its share before and after; None without rows.
-        importance: gain of the feature in the model, as a share of all; None where the model gives none.
+        importance: share of the feature in what moves the model's scores, see `MonitoredModel.importance`; None where
+            that is not known.
     """
 
     kind: str

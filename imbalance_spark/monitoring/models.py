@@ -1,7 +1,7 @@
 """The registered versions that scored the orders: their validation counts, and the threshold for another base rate."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 
 import numpy as np
@@ -14,7 +14,6 @@ from imbalance_spark.core.masking import masked_uri
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.monitoring.cells import LabelledCells
 from imbalance_spark.monitoring.reference import Reference
-from imbalance_spark.scoring.boosters import gain_shares
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.held_out_counts import OTHER, TargetCounts
 from imbalance_spark.threshold.base_rate import at_base_rate
@@ -33,6 +32,7 @@ class MonitoredModel:
 
     Args:
         aliases: such as `champion`; sorted.
+        contributions: by feature the mean absolute one, see `HeldOutCounts.importance`; empty where none were logged.
     """
 
     version: str
@@ -40,6 +40,7 @@ class MonitoredModel:
     run_id: str
     bundle: ModelBundle
     target: TargetCounts
+    contributions: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
@@ -62,8 +63,9 @@ class MonitoredModel:
 
     @cached_property
     def importance(self) -> Mapping[str, float]:
-        """Each feature's share of the gain; empty for a model that has none."""
-        return gain_shares(self.bundle.model_bytes, (*self.bundle.numeric, *self.bundle.categorical))
+        """Each feature's share of what moves the scores: of the sum of all mean absolute contributions."""
+        total = sum(self.contributions.values())
+        return {name: value / total for name, value in self.contributions.items()} if total > 0.0 else {}
 
     def segments(self) -> dict[str, tuple[str, ...]]:
         """By segment column the values that validation was counted by."""
@@ -118,6 +120,7 @@ def load_models(tracking: TrackingConfig, versions: Sequence[str]) -> list[Monit
                 run_id=registered.run_id,
                 bundle=registered.bundle,
                 target=logged.held_out.target,
+                contributions=logged.held_out.importance,
             )
         )
     return loaded
@@ -128,9 +131,9 @@ def retune_command(
 ) -> str:
     """The command line that moves the served threshold to another base rate."""
     given = [
-        f"--{field.name.replace('_', '-')} {getattr(objective, field.name)}"
-        for field in fields(objective)
-        if field.name not in NOT_RETUNED and getattr(objective, field.name) != field.default
+        f"--{setting.name.replace('_', '-')} {getattr(objective, setting.name)}"
+        for setting in fields(objective)
+        if setting.name not in NOT_RETUNED and getattr(objective, setting.name) != setting.default
     ]
     return " ".join(
         [

@@ -11,7 +11,8 @@ from imbalance_spark.monitoring.drift import Drift
 from imbalance_spark.monitoring.expected import METRICS, Estimate
 from imbalance_spark.monitoring.report import MonitorReport, VersionReport
 
-_MOST_DRIFTS = 30
+_MOST_DRIFTS, _MOST_BARS = 30, 8
+_FULL_BAR = 0.05  # of index times importance, where none is larger: chance would fill the page on a quiet day
 _HEADINGS = {"base_rate": "base rate", "average_precision": "AP"}
 
 
@@ -31,6 +32,15 @@ class Table:
     rows: Sequence[Sequence[Cell]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Bar:
+    """A feature in the figure of drift: `percent` is the bar's length, `text` what it is made of."""
+
+    name: str
+    percent: float
+    text: str
+
+
 def monitor_page(report: MonitorReport) -> str:
     """The report as one self-contained page; every name in it is escaped."""
     template = resources.files(__package__).joinpath("page.html.j2").read_text("utf-8")
@@ -48,6 +58,7 @@ def monitor_page(report: MonitorReport) -> str:
             labelled=_labelled(report.versions),
             has_control=any(one.labelled is not None and one.labelled.control for one in report.versions),
             drift=_drift(report.drift[:_MOST_DRIFTS]),
+            bars=_bars(report.drift),
             alerts=_alerts(report),
             delay=_delay(report),
             recent=_recent(report),
@@ -116,6 +127,21 @@ def _drift(found: Sequence[Drift]) -> Table:
             ]
         )
     return Table(columns=["column", "PSI", "q-value", "importance", "moved most"], rows=rows)
+
+
+def _bars(found: Sequence[Drift]) -> list[Bar]:
+    """The features whose drift may move the scores most, by index times importance; those whose importance is known."""
+    shown = sorted((drift for drift in found if drift.importance is not None), key=lambda drift: -drift.weight)
+    shown = shown[:_MOST_BARS]
+    full = max([_FULL_BAR, *[drift.weight for drift in shown]])
+    return [
+        Bar(
+            name=drift.name,
+            percent=round(100.0 * drift.weight / full, 2),
+            text=f"{_text(drift.psi)} x {drift.importance:.1%}",
+        )
+        for drift in shown
+    ]
 
 
 def _alerts(report: MonitorReport) -> Table:

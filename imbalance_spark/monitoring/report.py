@@ -143,10 +143,9 @@ class MonitorReport:
 
     def conclusions(self) -> Iterator[str]:
         """The report in a few lines."""
-        yield from (alarm.sentence for alarm in self.alarms)
-        if not self.alarms:
-            yield "No alarm fires."
-        yield from (version.sentence for version in self.versions)
+        alarms = [alarm.sentence for alarm in self.alarms]
+        yield from alarms or ["No alarm fires."]
+        yield from (one.sentence for one in self.versions if not any(one.sentence in said for said in alarms))
         for version in self.versions:
             if version.new_threshold is not None:
                 yield (

@@ -266,23 +266,6 @@ def load_booster(model_bytes: bytes) -> "xgboost.Booster | LinearModel":
     return booster
 
 
-def gain_shares(model_bytes: bytes, features: Sequence[str]) -> dict[str, float]:
-    """Each feature's share of the total gain of a booster's splits, summing to 1; empty for a linear model.
-
-    Args:
-        features: names in the model's order.
-    """
-    booster = load_booster(model_bytes)
-    if isinstance(booster, LinearModel):
-        return {}
-    gains = booster.get_score(importance_type="total_gain")
-    # Without names of its own, a booster calls its features f0, f1, ...
-    own = booster.feature_names or [f"f{number}" for number in range(len(features))]
-    by_feature = {name: float(gains.get(alias, 0.0)) for name, alias in zip(features, own, strict=True)}  # type: ignore[arg-type]
-    total = sum(by_feature.values())
-    return {name: gain / total for name, gain in by_feature.items()} if total > 0.0 else {}
-
-
 def matrix_of(batch: pa.RecordBatch, width: int) -> npt.NDArray[np.float32]:
     """The first `width` columns, which are float32, as rows by features; null is NaN."""
     matrix = np.empty((batch.num_rows, width), dtype=np.float32)

@@ -20,7 +20,7 @@ CALIBRATION_SET, THRESHOLD_SET, TEST_SET = range(3)
 """Parts of the rows in fine counts: the half of validation that calibrates, the half that chooses thresholds, test."""
 
 
-FINE, BY_BUCKET, CONFUSION, LOSS, FIRST_SEGMENT = range(5)
+FINE, BY_BUCKET, CONFUSION, LOSS, CONTRIBUTION, FIRST_SEGMENT = range(6)
 """Kinds of sums; segment column i is kind FIRST_SEGMENT + i."""
 
 
@@ -33,7 +33,8 @@ SUMS_SCHEMA = (
     "amount double"
 )
 """`part` is the set in fine counts, fold * 64 + bucket in counts by bucket, the fold in counts by segment. Confusions
-have their cell, and losses their fold * 64 + bucket, as `bin`; `value` names the rule, the loss or the segment."""
+have their cell, losses their fold * 64 + bucket, and contributions their feature as `bin`; `value` names the rule, the
+loss or the segment."""
 
 
 KEYS = ("model", "target", "kind", "part", "value", "bin", "label")
@@ -185,9 +186,9 @@ class _DecisionSums:
     def batches(self, model: int) -> Iterator[pa.RecordBatch]:
         for name, sums in self._confusions.items():
             cell, measures = sums.occupied()
-            yield _batch(len(cell), name, model=model, kind=CONFUSION, bin=cell, **measures)
+            yield sums_batch(len(cell), name, model=model, kind=CONFUSION, bin=cell, **measures)
         for name, losses in self._losses.items():
-            yield _batch(len(losses), name, model=model, kind=LOSS, bin=np.arange(len(losses)), weight=losses)
+            yield sums_batch(len(losses), name, model=model, kind=LOSS, bin=np.arange(len(losses)), weight=losses)
 
 
 class _Sums:
@@ -215,10 +216,10 @@ class _Sums:
 def _score_batch(sums: _Sums, bins: int, below: int, **ids: Any) -> pa.RecordBatch:
     slot, measures = sums.occupied()
     columns = {"part": slot // (2 * bins), "bin": slot // 2 % bins - below, "label": slot % 2, **measures, **ids}
-    return _batch(len(slot), None, **columns)
+    return sums_batch(len(slot), None, **columns)
 
 
-def _batch(rows: int, value: str | None, **columns: Any) -> pa.RecordBatch:
+def sums_batch(rows: int, value: str | None, **columns: Any) -> pa.RecordBatch:
     """Rows of SUMS_SCHEMA; numbers that are not given are 0, an amount is NaN."""
     arrays = {name: pa.array(np.broadcast_to(columns.get(name, 0), rows).astype(np.int32)) for name in KEYS}
     arrays["value"] = pa.nulls(rows, pa.string()) if value is None else pa.array([value] * rows)

@@ -210,11 +210,14 @@ class HeldOutCounts:
         confusions: rows by true and decided class, by the name of a rule; of K classes only.
         losses: by name (`log_loss`, `brier`) the sum over weighted rows of each fold and bucket, 128 numbers; of K
             classes only.
+        importance: by feature the mean absolute contribution to the log-odds, see `importance`; of two classes only,
+            and empty where none were computed.
     """
 
     targets: tuple[TargetCounts, ...]
     confusions: Mapping[str, Confusions] = field(default_factory=dict)
     losses: Mapping[str, FloatArray] = field(default_factory=dict)
+    importance: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def target(self) -> TargetCounts:
@@ -259,7 +262,7 @@ class HeldOutCounts:
     def to_records(self) -> dict[str, Any]:
         """Everything as JSON-able values: of one target its own records."""
         if len(self.targets) == 1:
-            return self.target.to_records()
+            return self.target.to_records() | ({"importance": dict(self.importance)} if self.importance else {})
         return {
             "classes": [target.to_records() for target in self.targets],
             "confusions": {name: found.to_records() for name, found in self.confusions.items()},
@@ -279,7 +282,7 @@ class HeldOutCounts:
     @classmethod
     def _of_records(cls, records: Mapping[str, Any]) -> Self:
         if "classes" not in records:
-            return cls(targets=(TargetCounts.from_records(records),))
+            return cls(targets=(TargetCounts.from_records(records),), importance=records.get("importance", {}))
         return cls(
             targets=tuple(TargetCounts.from_records(target) for target in records["classes"]),
             confusions=confusions_from_records(records["confusions"]),

@@ -31,7 +31,7 @@ def test_the_page_answers_first_and_then_says_what_the_answer_rests_on(page: str
     sections = re.findall(r'<section[^>]* ?id="([a-z-]+)"', page)
     assert sections == [
         *("answer", "strategies", "operating-point", "explorer"),
-        *("curves", "probabilities", "imbalance", "thresholds"),
+        *("curves", "probabilities", "features", "imbalance", "thresholds"),
     ]
     answer = page[page.index('id="answer"') : page.index('id="strategies"')]
     assert "At threshold" in answer

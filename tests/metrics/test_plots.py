@@ -20,6 +20,7 @@ from imbalance_spark.metrics.plots import (
     det_figure,
     difference_figure,
     gain_figure,
+    importance_figure,
     precision_recall_figure,
     reliability_figure,
     roc_figure,
@@ -88,6 +89,7 @@ def figures(curves: Curves) -> list[Figure]:
         comparison_figure(values, {}),
         difference_figure(values, "none"),
         difference_figure({}, "none"),
+        importance_figure({"amount": 0.4, "$odd$ name": 0.1}),
     ]
 
 

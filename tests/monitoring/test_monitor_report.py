@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from support.made_up_comparison import ODD_NAME, target_counts
-from support.orders_to_score import NUMERIC, bundle
+from support.orders_to_score import bundle
 
 from benchmarks.shifted_days import BASE_RATE, COSTS, THRESHOLD, Model, Orders, label_shifted, raw_scores, unshifted
 from imbalance_spark.comparison.retune import retune
@@ -31,7 +31,6 @@ from imbalance_spark.monitoring.report import (
     labelled_report,
     score_cells,
 )
-from imbalance_spark.scoring.boosters import gain_shares
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.threshold.class_rules import ClassThresholds
 from imbalance_spark.threshold.cost_objectives import MinCost
@@ -57,7 +56,8 @@ def model(scores: Model) -> MonitoredModel:
     rules = {OBJECTIVE.name: ClassThresholds.of_threshold(THRESHOLD)}
     served = replace(bundle(), calibrator=scores.calibration, rules=rules, serve_objective=OBJECTIVE.name)
     return MonitoredModel(
-        version="3", aliases=("champion",), run_id="abc", bundle=served, target=target_counts(folds)
+        version="3", aliases=("champion",), run_id="abc", bundle=served, target=target_counts(folds),
+        contributions={"country": 0.3, "amount": 0.9},
     )  # fmt: skip
 
 
@@ -104,6 +104,8 @@ def test_each_limit_that_is_crossed_is_an_alarm(scores: Model, model: MonitoredM
     report = _report(_version(model, after), drift=drift_report(before, after, model))
     found = [alarm.name for alarm in alarms_of(report, CONFIG.model_copy(update={"alarms": limits}))]
     assert found == ["min_precision", "min_recall", "base_rate", "max_psi", "over_budget"]
+    alarmed = replace(report, alarms=alarms_of(report, CONFIG))
+    assert sum(report.served.sentence in line for line in alarmed.conclusions()) == 1  # not once more after its alarm
 
 
 def test_an_alarm_that_is_switched_off_is_silent(scores: Model, model: MonitoredModel) -> None:
@@ -197,12 +199,25 @@ def test_a_model_that_decides_order_by_order_is_refused(model: MonitoredModel, m
         load_models(TrackingConfig(registered_model="orders"), ["3"])
 
 
-def test_the_share_of_gain_is_by_feature_and_sums_to_one() -> None:
-    own = bundle()
-    found = gain_shares(own.model_bytes, (*own.numeric, *own.categorical))
-    assert set(found) == {*own.numeric, *own.categorical}
-    assert sum(found.values()) == pytest.approx(1.0)
-    assert max(found, key=lambda name: found[name]) in NUMERIC  # amount makes the label, see `bundle`
+def test_importance_is_the_share_of_contributions(model: MonitoredModel) -> None:
+    assert model.importance == pytest.approx({"country": 0.25, "amount": 0.75})
+    assert replace(model, contributions={}).importance == {}  # of a version from before they were logged
+
+
+def test_the_picture_shows_drift_by_what_it_may_do_to_the_scores(scores: Model, model: MonitoredModel) -> None:
+    before = _counts(scores, unshifted(np.random.default_rng(8), 20_000))
+    after = _counts(scores, unshifted(np.random.default_rng(9), 20_000), ("DE", "DE", "DE", "FR"))
+    [drift] = [drift for drift in drift_report(before, after, model) if drift.kind == "feature"]
+    assert drift.weight == drift.psi * 0.25 > 0.05
+    loud = monitor_page(_report(_version(model, after), drift=[drift]))
+    assert (
+        f'<th scope="row">country</th><td><span style="width: 100.0%"></span></td><td>{drift.psi:.4g} x 25.0%' in loud
+    )
+    quiet = monitor_page(_report(_version(model, after), drift=[replace(drift, psi=0.05)]))
+    assert '<span style="width: 25.0%">' in quiet  # of a bar for 0.05: on a quiet day none is full
+    assert '<table class="bars">' not in monitor_page(
+        _report(_version(model, after), drift=[replace(drift, importance=None)])
+    )
 
 
 def test_the_page_is_one_file_in_which_names_are_escaped(scores: Model, model: MonitoredModel) -> None:

@@ -19,9 +19,11 @@ from imbalance_spark.scoring.boosters import Candidate, load_booster, probabilit
 from imbalance_spark.scoring.held_out import scan_folds, scan_held_out
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
 from imbalance_spark.scoring.held_out_rows import bucket_hash
+from imbalance_spark.scoring.importance import is_explained
 
 GRID = LogitGrid(bins=2048)
 FOLDS = ("validation", "test")
+EXPLAINED_SHARE = 0.05
 SUMS = ("positives", "negatives", "positive_weight", "negative_weight", "positive_amount", "negative_amount")
 
 
@@ -72,8 +74,17 @@ def _scan(
 
 
 @pytest.fixture(scope="module")
-def found(spark: SparkSession, contenders: list[Candidate], held_out: pd.DataFrame) -> dict[str, TargetCounts]:
-    return _scan(spark, held_out, contenders, partitions=3)
+def counted(spark: SparkSession, contenders: list[Candidate], held_out: pd.DataFrame) -> dict[str, HeldOutCounts]:
+    rows = as_spark(spark, held_out).repartition(3)
+    return scan_held_out(
+        rows, contenders, key=["order_id"], group=["customer_id"], segments=["country"], grid=GRID, has_weight=True,
+        has_amount=True, explained_share=EXPLAINED_SHARE,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def found(counted: dict[str, HeldOutCounts]) -> dict[str, TargetCounts]:
+    return {name: counts.target for name, counts in counted.items()}
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +125,22 @@ def test_fine_counts_are_those_of_numpy_in_every_fold_and_half(
                 expected = _sums(of_class, GRID.bin_of(of_class[name]), GRID.bins)
                 for column, sums in zip(names, expected, strict=True):
                     np.testing.assert_allclose(getattr(counts, column), sums[entry], rtol=1e-12)
+
+
+def test_importance_is_the_mean_absolute_contribution_to_a_sample_of_test(
+    spark: SparkSession, counted: dict[str, HeldOutCounts], contenders: list[Candidate], held_out: pd.DataFrame
+) -> None:
+    test = held_out[held_out.split == "test"].reset_index(drop=True)
+    chosen = as_spark(spark, test).select("order_id", is_explained(["order_id"], EXPLAINED_SHARE).alias("chosen"))
+    sample = test.merge(chosen.toPandas(), on="order_id").query("chosen == 1")
+    assert len(sample) == pytest.approx(EXPLAINED_SHARE * len(test), rel=0.2)
+    for contender in contenders:
+        booster = xgboost.Booster(model_file=bytearray(contender.model_bytes))
+        parts = np.abs(booster.predict(xgboost.DMatrix(matrix(sample)), pred_contribs=True)[:, :-1])
+        expected = dict(zip(FEATURES, np.average(parts, axis=0, weights=sample.row_weight), strict=True))
+        importance = counted[contender.name].importance
+        assert importance == pytest.approx(expected, rel=1e-5)
+        assert HeldOutCounts.from_records(counted[contender.name].to_records()).importance == importance
 
 
 def test_coarse_counts_are_those_of_numpy_by_bucket_and_by_segment(

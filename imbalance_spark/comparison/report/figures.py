@@ -53,6 +53,7 @@ def strategy_figures(comparison: Comparison, result: StrategyResult) -> dict[str
     [test] = result.curves[TEST]
     curves = {result.name: test}
     return {
+        **_importance_figure(result),
         "threshold": threshold_figure(comparison, result),
         "confusion_matrix": _confusion_figure(comparison, result),
         "cost": plots.cost_figure(curves, **error_costs(comparison.decisions), title=_title(result, "cost on test")),
@@ -77,6 +78,7 @@ def _single_figures(comparison: Comparison) -> dict[str, Figure]:
     curves = {result.name: result.curves[TEST][0] for result in comparison.results}
     best, costs = comparison.best, error_costs(comparison.decisions)
     return {
+        **_importance_figure(best),
         "thresholds": threshold_figure(comparison, best),
         "confusion_matrix": _confusion_figure(comparison, best),
         "cost": plots.cost_figure(curves, **costs, title="Cost on test"),
@@ -87,6 +89,12 @@ def _single_figures(comparison: Comparison) -> dict[str, Figure]:
         "reliability": plots.reliability_figure(curves, "Reliability on test", band_of=best.name),
         "scores": plots.score_histogram_figure(best.curves[TEST][0], _title(best, "scores on test")),
     }
+
+
+def _importance_figure(result: StrategyResult) -> dict[str, Figure]:
+    """By its name; nothing of a run that was counted before contributions were."""
+    importance, title = result.held_out.importance, _title(result, "what moves the scores")
+    return {"importance": plots.importance_figure(importance, title)} if importance else {}
 
 
 def _class_figures(comparison: Comparison) -> dict[str, Figure]:

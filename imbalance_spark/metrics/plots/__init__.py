@@ -2,7 +2,11 @@
 
 from imbalance_spark.metrics.plots.confusion import class_confusion_figure, confusion_figure
 from imbalance_spark.metrics.plots.operating_point import cost_figure, threshold_figure
-from imbalance_spark.metrics.plots.probabilities import reliability_figure, score_histogram_figure
+from imbalance_spark.metrics.plots.probabilities import (
+    importance_figure,
+    reliability_figure,
+    score_histogram_figure,
+)
 from imbalance_spark.metrics.plots.ranking import det_figure, gain_figure, precision_recall_figure, roc_figure
 from imbalance_spark.metrics.plots.strategies import comparison_figure, difference_figure, over_time_figure
 from imbalance_spark.metrics.plots.style import pngs
@@ -15,6 +19,7 @@ __all__ = [
     "det_figure",
     "difference_figure",
     "gain_figure",
+    "importance_figure",
     "over_time_figure",
     "pngs",
     "precision_recall_figure",

@@ -1,4 +1,4 @@
-"""Scores as probabilities: their calibration, and the distribution of each class."""
+"""Scores as probabilities: their calibration, the distribution of each class, and the features that move them."""
 
 from collections.abc import Mapping
 
@@ -15,6 +15,7 @@ from imbalance_spark.metrics.plots.style import (
     MUTED,
     draw_legend,
     draw_line,
+    literal,
     logit,
     look_of,
     one_panel,
@@ -23,6 +24,7 @@ from imbalance_spark.metrics.plots.style import (
     use_probability_ticks,
 )
 
+_MOST_FEATURES = 20
 _POSITIVE, _NEGATIVE = "#D55E00", "#0072B2"
 
 
@@ -90,6 +92,26 @@ def score_histogram_figure(curve: Curve, title: str = "Scores by class") -> Figu
     axes.set(yscale="log", ylim=(0.5, None))
     use_probability_ticks(axes, logits)
     draw_legend(axes, "rows")
+    return figure
+
+
+def importance_figure(importance: Mapping[str, float], title: str = "What moves the scores") -> Figure:
+    """Features by their mean absolute contribution to the log-odds, the largest on top; at most 20 of them.
+
+    Args:
+        importance: contribution by feature, at least 0; at least one.
+    Returns:
+        The figure, not shown.
+    """
+    shown = sorted(importance.items(), key=lambda entry: entry[1])[-_MOST_FEATURES:]
+    figure = Figure(figsize=(8.5, 1.4 + 0.3 * len(shown)), layout="constrained")
+    axes = figure.subplots()
+    bars = axes.barh([plain(name) for name, _ in shown], [value for _, value in shown], color=_NEGATIVE)
+    axes.bar_label(bars, fmt="%.3g", padding=4, fontsize=9)
+    axes.set(title=literal(title), xlabel="Mean absolute contribution to the log-odds", ylabel="Feature")
+    axes.grid(axis="x", alpha=0.25)
+    axes.margins(x=0.1)
+    axes.spines[["top", "right"]].set_visible(False)
     return figure
 
 
