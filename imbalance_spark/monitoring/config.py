@@ -40,7 +40,8 @@ class MonitoringConfig(Section):
             chargebacks are reported; else it counts in nothing that rests on labels.
         window_days: that estimates look back over; a week has each weekday once.
         reference_days: first days of scored orders, which drift is measured from.
-        level: of each test of the scores against validation, and of labels against the probabilities.
+        level: of each test of the scores against validation, and of labels against the probabilities; the p-values of
+            scores rest on 400 resamples, and a lower one could never be reached.
         budget: alerts that can be reviewed a day; null is unknown.
         alarms: what is an alarm.
     """
@@ -53,6 +54,6 @@ class MonitoringConfig(Section):
     absent_is_negative: bool = False
     window_days: Annotated[int, Field(ge=1, le=31)] = 7
     reference_days: Annotated[int, Field(ge=1, le=366)] = 14
-    level: Share = 0.01
+    level: Annotated[float, Field(ge=0.0025, lt=1.0)] = 0.01
     budget: Annotated[float, Field(gt=0.0)] | None = None
     alarms: AlarmsConfig = AlarmsConfig()

@@ -15,6 +15,7 @@ from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.spark_errors import describe
 from imbalance_spark.metrics import ScoreCounts, top_rows
 from imbalance_spark.metrics.buckets import BUCKETS
+from imbalance_spark.monitoring.reference import DRAWS
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.threshold.decisions import decisions_of
 
@@ -107,3 +108,10 @@ def test_other_test_rows_move_neither_calibration_nor_threshold() -> None:
     )
     assert one.calibration == other.calibration
     assert one.rules == other.rules
+
+
+def test_a_level_that_no_p_value_of_the_monitor_reaches_is_refused() -> None:
+    section = "monitoring: {scored: scored, output: counts, level: 0.001}\n"
+    said = problem(f"name: a\noutput: o\n{ORDERS}strategies: [none]\n{section}")
+    assert "monitoring.level: Input should be greater than or equal to 0.0025, got 0.001" in said
+    assert 1.0 / (1.0 + DRAWS) < 0.0025
