@@ -32,7 +32,6 @@ from jobs import train
 
 _NUMERIC = tuple(name for name in NUMERIC_FEATURES if name != "day_of_week")  # the days are alike
 _STRATEGIES = ["none", "class_weight", "balanced_sketch"]
-_THRESHOLD = COSTS.fp / (COSTS.fp + COSTS.fn)
 _SETTINGS = {"spark.sql.shuffle.partitions": "2", "spark.ui.enabled": "false", "spark.log.level": "ERROR"}
 
 
@@ -105,8 +104,14 @@ def summary(shop: Shop, days: Sequence[Day], orders: pd.DataFrame) -> dict[str, 
     again = [day.again == day.report for day in days if day.again is not None]
     alarms = [day.number for day in days if day.code == 4]
     held = {
-        name: round(float(np.mean([day.estimates[name].holds(realised[day.number][name]) for day in days])), 3)
-        for name in METRICS
+        about: {
+            name: f"{sum(day.estimates[name].holds(realised[day.number][name]) for day in those)} of {len(those)}"
+            for name in METRICS
+        }
+        for about, those in (
+            ("by_first_version", [day for day in days if day.champion == "1"]),
+            ("by_retuned_versions", [day for day in days if day.champion != "1"]),
+        )
     }
     return {
         "orders": len(orders),
@@ -140,5 +145,5 @@ def _costs(shop: Shop, days: Sequence[Day], orders: pd.DataFrame) -> dict[str, o
 
     return {
         "cost_served": cost(later["decision"].to_numpy() == 1),
-        "cost_by_first_version": cost(first >= _THRESHOLD),
+        "cost_by_first_version": cost(first >= days[0].scored["threshold"]),
     }

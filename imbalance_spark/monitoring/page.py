@@ -131,8 +131,8 @@ def _drift(found: Sequence[Drift]) -> Table:
 
 def _bars(found: Sequence[Drift]) -> list[Bar]:
     """The features whose drift may move the scores most, by index times importance; those whose importance is known."""
-    shown = sorted((drift for drift in found if drift.importance is not None), key=lambda drift: -drift.weight)
-    shown = shown[:_MOST_BARS]
+    features = [drift for drift in found if drift.kind == "feature" and drift.importance is not None]
+    shown = sorted(features, key=lambda drift: -drift.weight)[:_MOST_BARS]
     full = max([_FULL_BAR, *[drift.weight for drift in shown]])
     return [
         Bar(
