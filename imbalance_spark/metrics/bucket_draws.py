@@ -48,12 +48,7 @@ class BucketedCurve:
 
         With that scale totals, such as costs, are comparable between draws.
         """
-        times = np.asarray(multiplicities, dtype=np.float64)
-        weight = np.tensordot(times, self.buckets.weight, axes=1)
-        scale = self._total / weight.sum() if weight.any() else 0.0
-        rows = np.tensordot(times, self.buckets.rows, axes=1)
-        amount = None if self.buckets.amount is None else np.tensordot(times, self.buckets.amount, axes=1) * scale
-        return replace(self.curve, counts=self.pattern.spread(rows * scale, weight * scale, amount))
+        return next(self._drawn(np.asarray(multiplicities, dtype=np.float64)[np.newaxis]))
 
     def part(self, buckets: npt.NDArray[np.bool_]) -> ScoreCounts:
         """The rows of some buckets alone, with their own weight, on the entries of the curve.
@@ -95,8 +90,8 @@ class BucketedCurve:
     def without_each(self) -> Iterator[Curve]:
         """For each bucket with rows, the draw without it: the jackknife."""
         occupied = self.occupied
-        for bucket in np.flatnonzero(occupied):
-            yield self.draw(occupied & (np.arange(len(occupied)) != bucket))
+        left_out = np.eye(len(occupied), dtype=np.bool_)[occupied]
+        yield from self._drawn((occupied & ~left_out).astype(np.float64))
 
     def draws(self, number: int, seed: int) -> Iterator[Curve]:
         """`number` draws of the buckets with rows, with replacement: the bootstrap over buckets."""
@@ -104,7 +99,17 @@ class BucketedCurve:
         share = np.full(len(occupied), 1.0 / len(occupied))
         times = np.zeros((number, len(self.occupied)))
         times[:, occupied] = np.random.default_rng(seed).multinomial(len(occupied), share, size=number)
-        yield from map(self.draw, times)
+        yield from self._drawn(times)
+
+    def _drawn(self, times: FloatArray) -> Iterator[Curve]:
+        """A curve for each row of `times`, draws x buckets; the sums of all of them are one product of matrices."""
+        rows, weight = (_sums_of_draws(times, values) for values in (self.buckets.rows, self.buckets.weight))
+        amount = None if self.buckets.amount is None else _sums_of_draws(times, self.buckets.amount)
+        for number, weights in enumerate(weight):
+            scale = self._total / weights.sum() if weights.any() else 0.0
+            amounts = None if amount is None else amount[number] * scale
+            counts = self.pattern.spread(rows[number] * scale, weights * scale, amounts)
+            yield replace(self.curve, counts=counts)
 
     @property
     def occupied(self) -> npt.NDArray[np.bool_]:
@@ -157,6 +162,10 @@ def decided(parts: Sequence[tuple[BucketedCurve, int]]) -> BucketedCurve:
         grid=_FLAGGED_OR_NOT,
     )
     return BucketedCurve(joined.total().curve(), joined)
+
+
+def _sums_of_draws(times: FloatArray, values: npt.NDArray[Any]) -> FloatArray:
+    return np.asarray(np.tensordot(times, values.astype(np.float64), axes=1), dtype=np.float64)
 
 
 def _two_scores(sample: BucketedCurve, flagged: int) -> BucketCounts:

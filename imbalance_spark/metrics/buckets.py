@@ -170,8 +170,9 @@ class FinePattern:
         """Coarse sums, each bins x 2, spread over the fine entries. Row counts are rounded; their sums stay."""
         sums: dict[str, Any] = {}
         for label, name in enumerate(("negative", "positive")):
-            spread_rows = self._spread(f"{name}s", rows[:, label])
-            sums[f"{name}s"] = np.diff(np.rint(np.cumsum(spread_rows)), prepend=0.0).astype(np.int64)
+            running = np.rint(np.cumsum(self._spread(f"{name}s", rows[:, label])))
+            running[1:] -= running[:-1]
+            sums[f"{name}s"] = running.astype(np.int64)
             sums[f"{name}_weight"] = self._spread(f"{name}_weight", weight[:, label])
             if amount is not None:
                 sums[f"{name}_amount"] = self._spread(f"{name}_amount", amount[:, label])
