@@ -1,13 +1,7 @@
 """The catalogue of bad inputs: each by its number, with the tests that hold what the product must do with it."""
 
-import ast
-import re
-from collections.abc import Iterator
-from pathlib import Path
+from support.catalogue import absent_tests, cases_of
 
-import pytest
-
-TESTS = Path(__file__).resolve().parent
 UNUSED = frozenset({15, 22, 38, 47, 65, 75, 92, 106, 129})
 """Numbers that the catalogue does not give."""
 
@@ -134,24 +128,12 @@ HELD = """
 128 dynamic allocation: train_only/learners/test_executors::test_dynamic_allocation_is_refused_with_a_sentence
 """  # noqa: E501  # one case a line
 
-CASES = [re.fullmatch(r"(\d+) (.+?): (\S.*)", line) for line in HELD.strip().splitlines()]
-
-
-def _cases() -> Iterator[tuple[int, str, str]]:
-    for case in CASES:
-        assert case is not None
-        for node in case[3].split(", "):
-            file, _, name = node.partition("::")
-            yield int(case[1]), f"{file}.py", name
+CASES = cases_of(HELD)
 
 
 def test_every_bad_input_of_the_catalogue_has_a_line() -> None:
-    assert sorted({number for number, _, _ in _cases()}) == sorted(set(range(1, 130)) - UNUSED)
-    assert len(CASES) == len({case[1] for case in CASES if case})
+    assert [case.number for case in CASES] == sorted(set(range(1, 130)) - UNUSED)
 
 
-@pytest.mark.parametrize("file", sorted({file for _, file, _ in _cases()}))
-def test_the_test_of_every_bad_input_exists(file: str) -> None:
-    tree = ast.parse((TESTS / file).read_text("utf-8"))
-    names = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    assert [(number, name) for number, place, name in _cases() if place == file and name not in names] == []
+def test_the_test_of_every_bad_input_exists() -> None:
+    assert absent_tests(CASES) == []

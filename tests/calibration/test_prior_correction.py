@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from imbalance_spark.calibration import PriorCorrection, correct_prior, ledger_check
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics import ScoreCounts
+from imbalance_spark.metrics.bucket_draws import BucketedCurve
+from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
 
 FACTORS = st.floats(1e-6, 1e6)
 
@@ -141,6 +143,32 @@ def test_few_positives_widen_the_tolerance() -> None:
     assert few.passed
     assert not many.passed
     assert (few.allowed_deviation, many.allowed_deviation) == pytest.approx((0.647, 0.0798), abs=1e-3)
+
+
+def test_positives_that_cannot_tell_half_the_rate_from_the_rate_check_nothing() -> None:
+    found = ledger_check(counts_with_rate(3, 1000, 0.003 * 0.24).curve())
+    assert "not enough positives to check" in found.sentence
+    assert "calibrated as a whole" not in found.sentence
+
+
+@pytest.mark.parametrize("design", ["groups", "weights"])
+def test_true_probabilities_pass_the_ledger_where_rows_depend_on_each_other_or_have_weights(design: str) -> None:
+    failed = {"by bucket": 0, "by row": 0}
+    for seed in range(60):
+        draw = np.random.default_rng(seed)
+        group = np.arange(4000) // 40
+        p = 1 / (1 + np.exp(4 - 1.5 * draw.normal(size=100)[group] * (design == "groups")))
+        # Rows of a group have one label with the group's probability: 40 rows are one piece of evidence.
+        label = (draw.random(100)[group] < p) if design == "groups" else draw.random(4000) < p
+        weight = None if design == "groups" else draw.choice([1.0, 20.0], 4000, p=[0.9, 0.1])
+        bucket = draw.integers(0, BUCKETS, 100)[group] if design == "groups" else draw.integers(0, BUCKETS, 4000)
+        if not label.any():
+            continue
+        curve = ScoreCounts.from_arrays(label, p, weight).curve()
+        sample = BucketedCurve(curve, BucketCounts.from_arrays(bucket, label, p, weight))
+        failed["by bucket"] += not ledger_check(sample).passed
+        failed["by row"] += not ledger_check(curve).passed
+    assert failed["by bucket"] <= 3 < 8 < failed["by row"], failed
 
 
 def test_without_positives_the_ledger_says_that_nothing_was_checked() -> None:

@@ -116,6 +116,14 @@ def test_two_classes_have_no_rule_without_data_and_constant_costs() -> None:
     assert asked("max_mcc", serve="max_mcc", classes=()).costs is None
 
 
+def test_costs_are_those_of_the_objective_that_serves_whichever_comes_first() -> None:
+    one, other = {"name": "min_cost", "fn": 10, "fp": 2, "tp": 1}, {"name": "bayes_cost", "fn": 3, "fp": 1, "tn": 0.5}
+    found = asked(one, other, "max_mcc", serve="bayes_cost_fn_3_fp_1_tn_0.5", classes=())
+    assert found.costs == ((0, 0.5), (3, 0))  # above the correct decision
+    assert found.cost_objective is found.swept["bayes_cost_fn_3_fp_1_tn_0.5"]
+    assert asked(one, other, "max_mcc", serve="max_mcc", classes=()).costs == ((0, 2), (9, 0))
+
+
 def test_what_objectives_need_of_the_run_is_said_at_once() -> None:
     entries = [{"name": "alert_budget", "per_day": 3.0}, "max_mc"]
     with pytest.raises(ConfigError) as caught:
