@@ -1,4 +1,7 @@
-"""How often 95 % intervals hold the true value: simulated rows, alone, in groups, and with weights."""
+"""How often 95 % intervals hold the true value: simulated rows, alone, in groups, with weights, and cross-fitted.
+
+Cross-fitted, models are fitted on the rows themselves, and the true value is that of the models of the folds.
+"""
 
 import argparse
 from concurrent.futures import ProcessPoolExecutor
@@ -6,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from sklearn.linear_model import LogisticRegression
 
 from imbalance_spark.calibration import fit_of
 from imbalance_spark.metrics.bucket_draws import BucketedCurve
@@ -19,11 +23,13 @@ from imbalance_spark.threshold.choice import cut_at
 from imbalance_spark.threshold.rule import choose_again
 from imbalance_spark.threshold.uncertainty import threshold_interval
 
-DESIGNS = ("rows", "groups", "weights")
+DESIGNS = ("rows", "groups", "weights", "cross-fit")
 _OBJECTIVE, _AT = MinCost(fn=10, fp=1), 1.0 / 11.0
 _GRID = LogitGrid(bins=1_024)
 _PER_GROUP = 5
 _FIT = fit_of("platt_prior")
+_FOLDS, _FEATURES, _SLOPE, _INTERCEPT = 5, 10, 0.65, -5.5
+"""Of the cross-fit: log-odds of the same spread as those of the other designs, as a sum of independent features."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,9 +44,12 @@ def run(args: argparse.Namespace) -> dict[str, object]:
     found = {}
     print(f"share of {args.draws} samples of {args.rows:,} rows whose 95 % interval holds the true value")
     for design in args.designs:
-        true = _numbers(_sample(args.truth, design, 0), args.rows)
         with ProcessPoolExecutor(args.workers) as workers:
-            held = partial(_held, rows=args.rows, design=design, true=true)
+            if design == "cross-fit":
+                held = partial(_held_of_cross_fit, rows=args.rows, truth=args.truth // 5)
+            else:
+                true = _numbers(_sample(args.truth, design, 0), args.rows / args.truth)
+                held = partial(_held, rows=args.rows, design=design, true=true)
             each = list(workers.map(held, range(1, args.draws + 1), chunksize=5))
         found[design] = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
         print(f"{design:<10}" + "".join(f"  {name} {share:.3f}" for name, share in found[design].items()), flush=True)
@@ -69,10 +78,14 @@ def _sample(rows: int, design: str, seed: int) -> _Sample:
 
     def scored(noise: float) -> BucketedCurve:
         score = 1.0 / (1.0 + np.exp(-logit - noise * draw.normal(size=rows)))
-        counts = ScoreCounts.from_arrays(label, score, weights, exact_limit=0, grid=_GRID)
-        return BucketedCurve(counts.curve(), BucketCounts.from_arrays(bucket, label, score, weights))
+        return _bucketed(bucket, label, score, weights)
 
     return _Sample(scored(0.5), scored(1.0))
+
+
+def _bucketed(bucket: np.ndarray, label: np.ndarray, score: np.ndarray, weights: np.ndarray | None) -> BucketedCurve:
+    counts = ScoreCounts.from_arrays(label, score, weights, exact_limit=0, grid=_GRID)
+    return BucketedCurve(counts.curve(), BucketCounts.from_arrays(bucket, label, score, weights))
 
 
 def _metrics(curve: Curve) -> dict[str, float]:
@@ -87,10 +100,9 @@ def _choose(curve: Curve) -> float:
     return choose_again(curve, _OBJECTIVE, _FIT)
 
 
-def _numbers(sample: _Sample, rows: int) -> dict[str, float]:
-    """True values, costs per so many rows."""
+def _numbers(sample: _Sample, scale: float) -> dict[str, float]:
+    """True values; costs are scaled to the rows of a sample."""
     one, other = _metrics(sample.one.curve), _metrics(sample.other.curve)
-    scale = rows / float(sample.one.buckets.rows.sum())
     return {
         "average_precision": one["average_precision"],
         "cost": one["cost"] * scale,
@@ -100,10 +112,41 @@ def _numbers(sample: _Sample, rows: int) -> dict[str, float]:
     }
 
 
-def _held(seed: int, *, rows: int, design: str, true: dict[str, float]) -> dict[str, float]:
-    sample = _sample(rows, design, seed)
+def _held(seed: int, *, rows: int, design: str, true: dict[str, float]) -> dict[str, bool]:
+    return _are_held(_sample(rows, design, seed), true)
+
+
+def _are_held(sample: _Sample, true: dict[str, float]) -> dict[str, bool]:
+    """Which true values are within their intervals."""
     intervals = bucket_intervals(sample.one, _metrics)
     paired = paired_differences(sample.one, sample.other, _metrics)
     intervals |= {f"paired {name}": interval for name, interval in paired.items()}
-    intervals["threshold"] = threshold_interval(sample.one, _choose, draws=100).threshold
-    return {name: float(intervals[name].low <= value <= intervals[name].high) for name, value in true.items()}
+    intervals["threshold"] = threshold_interval(sample.one, _choose).threshold
+    return {name: bool(intervals[name].low <= value <= intervals[name].high) for name, value in true.items()}
+
+
+def _held_of_cross_fit(seed: int, *, rows: int, truth: int) -> dict[str, bool]:
+    """Out-of-fold scores of two recipes, pooled over the folds, and what the models of the folds are truly worth."""
+    draw = np.random.default_rng(seed)
+    inputs, p = _drawn(draw, rows)
+    label, bucket, fold = draw.random(rows) < p, draw.integers(0, BUCKETS, rows), draw.integers(0, _FOLDS, rows)
+    others, chance = _drawn(draw, truth)
+    of_other = np.arange(truth) % _FOLDS
+    samples, truths = [], []
+    for used in (_FEATURES, _FEATURES // 2):
+        score, true_score = np.empty(rows), np.empty(truth)
+        for number in range(_FOLDS):
+            is_fitted = fold != number
+            model = LogisticRegression().fit(inputs[is_fitted, :used], label[is_fitted])
+            score[~is_fitted] = model.predict_proba(inputs[~is_fitted, :used])[:, 1]
+            true_score[of_other == number] = model.predict_proba(others[of_other == number, :used])[:, 1]
+        samples.append(_bucketed(bucket, label, score, None))
+        # Both labels of a row, each with its probability, have less noise than one drawn label.
+        both, weight = np.repeat([True, False], truth), np.concatenate([chance, 1.0 - chance])
+        truths.append(_bucketed(np.zeros(2 * truth, np.int64), both, np.tile(true_score, 2), weight))
+    return _are_held(_Sample(*samples), _numbers(_Sample(*truths), rows / truth))
+
+
+def _drawn(draw: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    inputs = draw.normal(size=(rows, _FEATURES))
+    return inputs, 1.0 / (1.0 + np.exp(-_INTERCEPT - _SLOPE * inputs.sum(axis=1)))
