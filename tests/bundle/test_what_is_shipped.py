@@ -126,7 +126,7 @@ def test_what_jobs_need_is_told_from_what_tests_need() -> None:
     assert not packed & {"pyspark", "py4j", "pytest"}
 
 
-def test_the_archive_holds_the_locked_packages_and_this_one_and_runs_where_it_is_unpacked(tmp_path: Path) -> None:
+def test_the_archive_holds_what_is_locked_and_runs_where_it_is_unpacked(tmp_path: Path) -> None:
     made = archive.write_archive(tmp_path / "environment.tar.gz", ["pyyaml", "six"])
     place = tmp_path / "elsewhere"
     with tarfile.open(made) as tar:

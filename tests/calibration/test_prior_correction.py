@@ -152,7 +152,7 @@ def test_positives_that_cannot_tell_half_the_rate_from_the_rate_check_nothing() 
 
 
 @pytest.mark.parametrize("design", ["groups", "weights"])
-def test_true_probabilities_pass_the_ledger_where_rows_depend_on_each_other_or_have_weights(design: str) -> None:
+def test_true_probabilities_pass_the_ledger_of_dependent_or_weighted_rows(design: str) -> None:
     failed = {"by bucket": 0, "by row": 0}
     for seed in range(60):
         draw = np.random.default_rng(seed)
