@@ -21,19 +21,20 @@ from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.core.instants import SECOND_US
 from imbalance_spark.core.run import Run
 from imbalance_spark.metrics.bucket_draws import BucketedCurve
-from imbalance_spark.metrics.buckets import BucketCounts
 from imbalance_spark.metrics.counts import ScoreCounts
-from imbalance_spark.metrics.curve import Curve
+from imbalance_spark.metrics.curve import FLAG_NOBODY, Curve
 from imbalance_spark.metrics.evaluate import TargetNames, ranking_metrics
 from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.metrics.intervals import Interval, target_intervals
 from imbalance_spark.orders.model_inputs import LABEL
-from imbalance_spark.scoring.held_out import scan_folds
+from imbalance_spark.scoring.held_out import FoldCounts, scan_folds
 from imbalance_spark.split.config import BacktestConfig
 from imbalance_spark.split.folds import TimeFolds, Window, as_scored, as_split, backtest_folds
 from imbalance_spark.threshold import Objective
+from imbalance_spark.threshold.choice import cut_at
 from imbalance_spark.threshold.decisions import Decisions
-from imbalance_spark.threshold.rule import pick
+from imbalance_spark.threshold.order_costs import OrderRule
+from imbalance_spark.threshold.rule import DECIDED_AT, pick
 from imbalance_spark.train_only.strategies import Strategy
 from imbalance_spark.train_only.strategies.fit import FittedStrategy, fit_strategy, write_train_table
 from imbalance_spark.train_only.strategies.task import FitTask
@@ -51,7 +52,8 @@ class WindowScore:
 
     Args:
         average_precision: of K classes the macro average.
-        cost: of 1,000 orders, of two classes, at the threshold that the probabilities ask for; labels have no say.
+        cost: of 1,000 orders, of two classes, as the probabilities decide: by the threshold that they ask for, or order
+            by order where costs depend on the amount; labels have no say.
         ratio: mean probability over the rate, of K classes the one furthest from 1.
     """
 
@@ -159,8 +161,9 @@ def run_backtest(
             grid=_GRID,
             has_weight=config.orders.weight is not None,
             has_amount=config.orders.amount is not None,
+            rule=_order_rule(decisions, config),
         )
-        return {name: [[_to_records(*one) for one in of_fold] for of_fold in curves] for name, curves in found.items()}
+        return {name: [counts.to_records() for counts in of_fold] for name, of_fold in found.items()}
 
     records = run.document("backtest_counts", counted)
     return Backtest(
@@ -168,8 +171,8 @@ def run_backtest(
         rows=tuple(sum(counts["held_out"]) for counts in rows),
         positives=tuple(min(counts["held_out"]) for counts in rows),
         scores={
-            name: tuple(_score([_from_records(one) for one in of_fold], decisions, names) for of_fold in curves)
-            for name, curves in records.items()
+            name: tuple(score_window(FoldCounts.from_records(counts), decisions, names) for counts in of_fold)
+            for name, of_fold in records.items()
         },
     )
 
@@ -216,7 +219,17 @@ def _fit_all(
     return [fit_strategy(part, train, strategy, task) for strategy in strategies]
 
 
-def _score(samples: Sequence[BucketedCurve], decisions: Decisions, names: TargetNames) -> WindowScore:
+def _order_rule(decisions: Decisions, config: RunConfig) -> OrderRule | None:
+    """How orders are decided one by one, of two classes; None where a threshold decides."""
+    costs, column = decisions.cost_objective.by_order, config.orders.amount
+    if decisions.fixed or costs is None or column is None:
+        return None
+    return OrderRule(costs=costs, column=column, threshold=FLAG_NOBODY)  # each counted order has an amount
+
+
+def score_window(counts: FoldCounts, decisions: Decisions, names: TargetNames) -> WindowScore:
+    """What the counts of one window say of a strategy."""
+    samples = [BucketedCurve(fine.curve(), buckets) for fine, buckets in counts.targets]
     macro = names.macro("average_precision")
 
     def ranked(curves: Sequence[Curve]) -> dict[str, float]:
@@ -225,25 +238,18 @@ def _score(samples: Sequence[BucketedCurve], decisions: Decisions, names: Target
     ratios = [one.curve.mean_score() / one.curve.prevalence() for one in samples if one.positives]
     return WindowScore(
         average_precision=target_intervals(samples, ranked).get(macro),
-        cost=_cost(samples[0].curve, decisions.cost_objective) if len(samples) == 1 else None,
+        cost=_cost(samples[0].curve, counts.decided, decisions.cost_objective) if len(samples) == 1 else None,
         ratio=max(ratios, key=lambda ratio: abs(math.log(ratio)), default=None),
     )
 
 
-def _cost(curve: Curve, objective: Objective) -> float:
+def _cost(curve: Curve, decided: ScoreCounts | None, objective: Objective) -> float:
     weight = float(curve.counts.positive_weight.sum() + curve.counts.negative_weight.sum())
-    return _PER * float(objective.values(curve)[pick(curve, objective).cut]) / weight
+    of_orders = curve if decided is None else decided.curve()
+    cut = pick(curve, objective).cut if decided is None else cut_at(of_orders, DECIDED_AT)
+    return _PER * float(objective.values(of_orders)[cut]) / weight
 
 
 def _days_of(window: Window) -> str:
     first, last = (datetime.fromtimestamp(us / SECOND_US, UTC) for us in (window.from_, window.until - 1))
     return f"{first:%Y-%m-%d} to {last:%Y-%m-%d}"
-
-
-def _to_records(counts: ScoreCounts, buckets: BucketCounts) -> dict[str, Any]:
-    return {"counts": counts.to_records(), "buckets": buckets.to_records()}
-
-
-def _from_records(records: Mapping[str, Any]) -> BucketedCurve:
-    counts = ScoreCounts.from_records(records["counts"])
-    return BucketedCurve(counts.curve(), BucketCounts.from_records(records["buckets"]))

@@ -7,19 +7,25 @@ from typing import Any
 
 import numpy as np
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from imbalance_spark.comparison.prepare import PreparedOrders
 from imbalance_spark.config.run import RunConfig
+from imbalance_spark.core.arrays import FloatArray
+from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.entities import top_entities
 from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.metrics.spark_counts import collect_score_counts_by
 from imbalance_spark.scoring.boosters import Candidate
-from imbalance_spark.scoring.entity_days import IS_COMPROMISED, by_model, collect_top, entity_days
+from imbalance_spark.scoring.entity_days import (
+    IS_COMPROMISED,
+    IS_TAKEN_OUT,
+    collect_top,
+    entity_day_scores,
+    entity_days,
+)
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
-from imbalance_spark.scoring.held_out_rows import FOLD
-from imbalance_spark.threshold import AlertBudget, TopEntities
+from imbalance_spark.threshold import TopEntities
 from imbalance_spark.threshold.choice import cut_at
 
 ENTITIES = "entities"
@@ -62,7 +68,8 @@ def orders_per_entity(
     """By strategy, then budget: how many orders the top entities of validation have, for each of them and day.
 
     The budget is the lowest score that at most `per_day` entities reach a day, on average over the days; the orders
-    are those that reach it.
+    are those that reach it. An entity that was found compromised is not counted once its label is known, as in
+    `top_entities` of `metrics.entities`.
 
     Passes: one over validation and test, unless `entity_metrics` has written the entity-days; one over these.
 
@@ -71,28 +78,36 @@ def orders_per_entity(
     """
 
     def found() -> Any:
-        days = _entity_days(prepared, candidates, config)
-        scores = by_model([candidate.name for candidate in candidates])
-        long = days.where(F.col(FOLD) == 0).select(IS_COMPROMISED, scores)
-        grid = LogitGrid(bins=config.scoring.bins)
-        entities = collect_score_counts_by(long, ["model"], score="score", label=IS_COMPROMISED, grid=grid)
+        days, names = _entity_days(prepared, candidates, config), [candidate.name for candidate in candidates]
+        scores = entity_day_scores(days, names, label_delay_days=config.scoring.label_delay_days)
+        grid, by = LogitGrid(bins=config.scoring.bins), ["model", IS_TAKEN_OUT]
+        entities = collect_score_counts_by(scores, by, score="score", label=IS_COMPROMISED, grid=grid)
         return {
-            one.name: {
-                name: _per_entity(entities[(one.name,)].curve(), counts[one.name].target.validation.curve(), budget)
-                for name, budget in budgets.items()
+            name: {
+                asked: _per_entity(
+                    entities[name, False], entities.get((name, True)), counts[name].target.validation.curve(), budget
+                )
+                for asked, budget in budgets.items()
             }
-            for one in candidates
+            for name in names
         }
 
     return dict(prepared.run.document("orders_per_entity", found))
 
 
-def _per_entity(entities: Curve, orders: Curve, budget: TopEntities) -> float:
-    """Orders for each entity, at the lowest threshold that the budget of entities allows."""
-    allowed = AlertBudget(per_day=budget.per_day, days=budget.days).is_allowed(entities)
-    lowest = int(np.flatnonzero(allowed)[-1])
-    flagged = orders.alerts[cut_at(orders, float(entities.threshold[lowest]))]
-    return float(max(flagged, 1.0) / max(entities.alerts[lowest], 1.0))
+def _per_entity(flagged: ScoreCounts, taken_out: ScoreCounts | None, orders: Curve, budget: TopEntities) -> float:
+    """Orders for each entity and day, at the lowest threshold that the budget of entities allows."""
+    assert budget.days is not None, "with_days has seen to it"  # noqa: S101  # for the type checker
+    curve = flagged.curve()
+    entities = curve.alerts if taken_out is None else curve.alerts - _alerts_at(taken_out.curve(), curve.threshold)
+    lowest = int(np.flatnonzero(entities <= budget.per_day * budget.days)[-1])
+    of_these = orders.alerts[cut_at(orders, float(curve.threshold[lowest]))]
+    return float(max(of_these, 1.0) / max(entities[lowest], 1.0))
+
+
+def _alerts_at(curve: Curve, thresholds: FloatArray) -> FloatArray:
+    cuts = np.searchsorted(-curve.threshold, -thresholds, side="right") - 1
+    return np.asarray(curve.alerts[cuts], dtype=np.float64)
 
 
 def _entity_days(prepared: PreparedOrders, candidates: Sequence[Candidate], config: RunConfig) -> DataFrame:

@@ -18,7 +18,11 @@ from imbalance_spark.scoring.held_out_rows import FOLD, held_out_rows, scores_of
 DAY, ENTITY, IS_COMPROMISED = "day", "entity", "is_compromised"
 """Columns of entity-days: days since 1970, a hash of the entity, whether a row of the day is positive."""
 
-_PURPOSE = "entity"
+IS_TAKEN_OUT = "is_taken_out"
+"""Column of `entity_day_scores`."""
+
+_PURPOSE, _ALONE = "entity", "row without an entity"
+"""Of the hashes of entities, and of rows that stand for themselves: order 17 is not card 17."""
 
 
 def entity_days(
@@ -39,7 +43,7 @@ def entity_days(
     features = common_features(candidates)
     of_row = {
         DAY: F.unix_date(F.to_date(col(time))),
-        ENTITY: F.when(col(entity).isNotNull(), key_hash([entity], 0, _PURPOSE)).otherwise(key_hash(key, 0, _PURPOSE)),
+        ENTITY: F.when(col(entity).isNotNull(), key_hash([entity], 0, _PURPOSE)).otherwise(key_hash(key, 0, _ALONE)),
     }
     rows = held_out_rows(inputs, features, key=key, group=[entity], segments=(), measures=(), more=of_row)
     models = inputs.sparkSession.sparkContext.broadcast([c.models for c in candidates])
@@ -95,6 +99,35 @@ def collect_top(days: DataFrame, names: Sequence[str], *, per_day: int) -> dict[
         for number, fold in enumerate(HELD_OUT_FOLDS)
         if number in totals
     }
+
+
+def entity_day_scores(days: DataFrame, models: Sequence[str], *, label_delay_days: int) -> DataFrame:
+    """At which thresholds each entity-day of validation is flagged and not taken out before. Lazy; one shuffle.
+
+    It is flagged where the threshold is at most its score. It is taken out where it is at most that of an earlier day
+    on which the entity was compromised, and so was found, and more than `label_delay_days` have passed since.
+
+    Args:
+        days: see `entity_days`. models: names of its scores, in their order.
+    Returns:
+        `model` (string), `is_compromised`, `is_taken_out` (boolean) and `score` (double): for each entity-day the
+        score up to which it is flagged, and another row with that up to which a flagged one is taken out, if any.
+    """
+    long = days.where(F.col(FOLD) == 0).select(DAY, ENTITY, IS_COMPROMISED, by_model(models))
+    known = Window.partitionBy("model", ENTITY).orderBy(DAY).rangeBetween(
+        Window.unboundedPreceding, -(label_delay_days + 1)
+    )  # fmt: skip
+    found_at = F.max(F.when(F.col(IS_COMPROMISED), F.col("score"))).over(known)
+    taken_out_at = F.when(found_at.isNotNull(), F.least("score", found_at))
+    both = F.array(
+        F.struct(F.lit(False).alias(IS_TAKEN_OUT), F.col("score")),
+        F.struct(F.lit(True).alias(IS_TAKEN_OUT), taken_out_at.alias("score")),
+    )
+    return (
+        long.select("model", IS_COMPROMISED, both.alias("both"))
+        .select("model", IS_COMPROMISED, F.inline("both"))
+        .where(F.col("score").isNotNull())
+    )
 
 
 def _totals(days: DataFrame) -> DataFrame:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -62,6 +62,36 @@ class DecidingModel:
     candidate: Candidate
     calibrators: tuple[Calibrator, Calibrator, Calibrator]
     rules: Mapping[str, Rule]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldCounts:
+    """Rows of one fold, scored by the model of their own fit.
+
+    Args:
+        targets: of each target its counts by score, and those by hash bucket.
+        decided: of two classes what a rule decides order by order, see `scan_decisions`; None without such a rule.
+    """
+
+    targets: tuple[tuple[ScoreCounts, BucketCounts], ...]
+    decided: ScoreCounts | None
+
+    def to_records(self) -> dict[str, Any]:
+        """Everything as JSON-able values."""
+        targets = [{"counts": one.to_records(), "buckets": buckets.to_records()} for one, buckets in self.targets]
+        return {"targets": targets, "decided": None if self.decided is None else self.decided.to_records()}
+
+    @classmethod
+    def from_records(cls, records: Mapping[str, Any]) -> Self:
+        """What `to_records` wrote, the same to the last bit."""
+        decided = records["decided"]
+        return cls(
+            targets=tuple(
+                (ScoreCounts.from_records(one["counts"]), BucketCounts.from_records(one["buckets"]))
+                for one in records["targets"]
+            ),
+            decided=None if decided is None else ScoreCounts.from_records(decided),
+        )
 
 
 def scan_held_out(
@@ -138,7 +168,8 @@ def scan_folds(
     grid: LogitGrid,
     has_weight: bool,
     has_amount: bool,
-) -> dict[str, tuple[tuple[tuple[ScoreCounts, BucketCounts], ...], ...]]:
+    rule: OrderRule | None = None,
+) -> dict[str, tuple[FoldCounts, ...]]:
     """Counts of each fold's rows by the model of its own fit, from one Spark scan; those of test are not read.
 
     Collected are at most, for each candidate, fold and target, 2 x bins rows of fine counts and 64 x 512 x 2 of coarse
@@ -147,9 +178,9 @@ def scan_folds(
     Args:
         rows: see `scan_held_out`, with `fit_number`.
         candidates: each with a model for every fold.
+        rule: of two classes; its decisions by corrected probabilities are counted, too.
     Returns:
-        By name of the candidate, for each fold and target its counts, and those by hash bucket; scores are corrected
-        probabilities.
+        By name of the candidate, the counts of each fold; scores are corrected probabilities.
     Raises:
         DataContractError: a fold has no row, or rows that cannot be counted; see also `scan_held_out`.
     """
@@ -160,26 +191,39 @@ def scan_folds(
     models = rows.sparkSession.sparkContext.broadcast(of_fold)
     classes = candidates[0].correction.classes
     targets = 1 if classes == 2 else classes
+    rules = [] if rule is None else [rule]
 
     def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         loaded = [(number, load_booster(model), correction) for number, (model, correction) in models.value]
         sums = [ModelSums(targets=targets, grid=grid, segments=0, rules={}) for _ in loaded]
+        decided = [ModelSums(targets=1, grid=_DECIDED, segments=0, rules={}) for _ in loaded for _ in rules]
+        score = probabilities if targets == 1 else log_probabilities
         for batch in batches:
             if not batch.num_rows:
                 continue
             matrix, counted, fit = matrix_of(batch, len(features)), scan_rows(batch, measures, ()), fit_of(batch)
-            for of_model, (number, booster, correction) in zip(sums, loaded, strict=True):
-                mine = np.flatnonzero(fit == number)
-                score = probabilities if targets == 1 else log_probabilities
-                of_model.add(counted.only(mine), score(booster, matrix[mine], correction))
-        for number, of_model in enumerate(sums):
+            for place, (number, booster, correction) in enumerate(loaded):
+                own = np.flatnonzero(fit == number)
+                scored, mine = score(booster, matrix[own], correction), counted.only(own)
+                sums[place].add(mine, scored)
+                for asked in rules:
+                    decided[place].add(mine, _decided_scores(asked, scored, _amounts(batch)[own]))
+        for number, of_model in enumerate([*sums, *decided]):
             yield from of_model.batches(number, ())
 
     try:
         found = added_up(held_out.mapInArrow(count, SUMS_SCHEMA))
     finally:
         models.destroy()
-    counts = iter([counts_by_target(model_sums(found, n), targets=targets, grid=grid) for n in range(len(of_fold))])
+
+    def of_model(number: int) -> FoldCounts:
+        counts = counts_by_target(model_sums(found, number), targets=targets, grid=grid)
+        decided = [
+            counts_by_target(model_sums(found, len(of_fold) + number), targets=1, grid=_DECIDED)[0][0] for _ in rules
+        ]
+        return FoldCounts(targets=counts, decided=next(iter(decided), None))
+
+    counts = iter([of_model(number) for number in range(len(of_fold))])
     return {c.name: tuple(next(counts) for _ in c.folds) for c in candidates}
 
 
@@ -231,23 +275,30 @@ def scan_decisions(
 _DECIDED = LogitGrid(bins=2)
 
 
-def _is_flagged(rule: Rule, probabilities: FloatArray, amounts: FloatArray) -> npt.NDArray[np.bool_]:
+def _decided_scores(rule: Rule, probabilities: FloatArray, amounts: FloatArray) -> FloatArray:
+    """0.75 where the rule flags an order, else 0.25."""
     if isinstance(rule, OrderRule):
-        return np.asarray(rule.decide(probabilities, amounts).flagged == 1)
-    assert isinstance(rule, ClassThresholds), "as of every rule of two classes but those by order"  # noqa: S101
-    return np.asarray(probabilities >= rule.threshold)
+        is_flagged = rule.decide(probabilities, amounts).flagged == 1
+    else:
+        assert isinstance(rule, ClassThresholds), "as of every rule of two classes but those by order"  # noqa: S101
+        is_flagged = probabilities >= rule.threshold
+    return np.where(is_flagged, 0.75, 0.25)
+
+
+def _amounts(batch: pa.RecordBatch) -> FloatArray:
+    """The amount of each row, NaN where rows have none."""
+    return column_of(batch, AMOUNT_VALUE) if AMOUNT_VALUE in batch.schema.names else np.full(batch.num_rows, np.nan)
 
 
 def _decisions_of_features(models: Sequence[DecidingModel], width: int) -> Scores:
     corrected_by = scores_of_features([model.candidate.models for model in models], width)
 
     def scores(batch: pa.RecordBatch) -> Iterator[FloatArray]:
-        has_amount = AMOUNT_VALUE in batch.schema.names
-        amount = column_of(batch, AMOUNT_VALUE) if has_amount else np.full(batch.num_rows, np.nan)
+        amounts = _amounts(batch)
         part = np.where(column_of(batch, FOLD) == 1, 2, column_of(batch, BUCKET) & 1)
         for model, corrected in zip(models, corrected_by(batch), strict=True):
             calibrated = np.choose(part, [calibrator.apply(corrected) for calibrator in model.calibrators])
             for rule in model.rules.values():
-                yield np.where(_is_flagged(rule, calibrated, amount), 0.75, 0.25)
+                yield _decided_scores(rule, calibrated, amounts)
 
     return scores

@@ -82,7 +82,7 @@ class TopEntities(AlertBudget):
     """Maximize recall among thresholds that flag orders of at most `per_day` entities per day, such as cards.
 
     An entity counts once a day, by its highest score. The jobs count how many orders the top entities of validation
-    have, with `scoring.entity`; an entity that was found on an earlier day is still counted here.
+    have, with `scoring.entity`; one that was found on an earlier day is taken out after `scoring.label_delay_days`.
 
     Args:
         per_day: entities per day, > 0.

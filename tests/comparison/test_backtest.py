@@ -13,20 +13,26 @@ from pyspark.sql import SparkSession
 from scipy.stats import kendalltau
 from support.mlflow_store import new_store
 
-from imbalance_spark.comparison.backtest import Backtest, WindowScore
+from imbalance_spark.comparison.backtest import Backtest, WindowScore, score_window
 from imbalance_spark.comparison.compare import bundle_of
 from imbalance_spark.comparison.report.page import html_page
 from imbalance_spark.comparison.run import RunResult, run
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.config.yaml_file import parse
 from imbalance_spark.core.instants import DAY_US
+from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
+from imbalance_spark.metrics.counts import ScoreCounts
+from imbalance_spark.metrics.evaluate import TargetNames
+from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.metrics.intervals import Interval
 from imbalance_spark.metrics.plots import over_time_figure
+from imbalance_spark.scoring.held_out import FoldCounts
 from imbalance_spark.scoring.score_orders import score_orders
 from imbalance_spark.split import SplitPlan
 from imbalance_spark.split.config import BacktestConfig, SplitConfig
 from imbalance_spark.split.folds import backtest_folds
 from imbalance_spark.split.rules import SplitRules
+from imbalance_spark.threshold.decisions import decisions_of
 
 FRACTIONS = (("train", 0.6), ("validation", 0.2), ("test", 0.2))
 
@@ -91,19 +97,49 @@ def test_the_picture_has_a_line_for_each_strategy_and_leaves_out_what_is_undefin
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["none", "focal"]
 
 
-def check_budget_of_cards(spark: SparkSession, result: RunResult) -> None:
+def test_a_window_costs_what_the_decisions_order_by_order_do() -> None:
+    draw = np.random.default_rng(4)
+    p, amount = draw.beta(0.5, 8.0, 4000), draw.lognormal(3.0, 1.5, 4000)
+    label, bucket = draw.random(4000) < p, draw.integers(0, BUCKETS, 4000)
+    counted = ScoreCounts.from_arrays(label, p, None, amount)
+    buckets = BucketCounts.from_arrays(bucket, label, p, None, amount)
+    flagged = p * amount > (1 - p) * 20
+    by_order = ScoreCounts.from_arrays(label, np.where(flagged, 0.75, 0.25), None, amount, grid=LogitGrid(bins=2))
+    decisions = decisions_of([{"name": "min_cost", "fn": "amount", "fp": 20}], "min_cost_fn_amount_fp_20")
+    found = {
+        decided: score_window(FoldCounts(targets=((counted, buckets),), decided=decided), decisions, TargetNames(("",)))
+        for decided in (None, by_order)
+    }
+    cost = np.where(flagged, np.where(label, 0.0, 20.0), np.where(label, amount, 0.0)).mean() * 1000.0
+    assert found[by_order].cost == pytest.approx(cost)
+    assert found[by_order].cost < found[None].cost  # of the best single threshold
+
+
+def check_budget_of_cards(spark: SparkSession, result: RunResult, delay: int) -> None:
     """On validation no more than six cards a day are flagged on average, and by the next lower score too many."""
     prepared, bundle = result.comparison.prepared, bundle_of(result.comparison, result.best)
     rows = prepared.orders.where("split = 'validation'")
     scores = score_orders(rows, bundle, model_version="1", scored_at=datetime(2024, 5, 1, tzinfo=UTC)).toPandas()
-    scores["day"] = pd.to_datetime(scores.ordered_at).dt.date
-    highest = scores.groupby(["day", "card_id"]).probability.max().sort_values(ascending=False)
+    scores["day"] = (pd.to_datetime(scores.ordered_at).dt.normalize() - pd.Timestamp("2024-01-01")).dt.days
+    days = scores.groupby(["day", "card_id"]).agg(score=("probability", "max"), bad=("is_fraud", "max")).reset_index()
+
+    def flagged(threshold: float) -> int:
+        """Cards of each day, without those that were found more than the delay before."""
+        found: dict[int, int] = {}
+        number = 0
+        for one in days[days.score >= threshold].sort_values("day").itertuples():
+            if found.get(one.card_id, one.day) + delay >= one.day:
+                number += 1
+                if one.bad:
+                    found.setdefault(one.card_id, one.day)
+        return number
+
     budget = result.best.scored.objectives["top_entities_6_per_day"]
     entities = int(budget.per_day * budget.days)
     threshold = result.best.chosen["top_entities_6_per_day"].by_target[0].threshold
-    assert 0 < (highest >= threshold).sum() <= entities < (highest >= highest[highest < threshold].max()).sum()
+    assert 0 < flagged(threshold) <= entities < flagged(days.score[days.score < threshold].max())
     orders = int((scores.probability >= threshold).sum())
-    assert budget.orders_per_entity == pytest.approx(orders / int((highest >= threshold).sum()))
+    assert budget.orders_per_entity == pytest.approx(orders / flagged(threshold))
     assert result.best.metrics["validation/entities/orders_per_entity"] == budget.orders_per_entity
 
 
@@ -155,7 +191,7 @@ def test_a_run_tells_and_logs_what_each_window_and_the_top_cards_gave(spark: Spa
     assert backtest.windows[0] in result.text()
     test = {name: result.best.metrics[f"test/entities/{name}"] for name in ("precision", "recall", "caught")}
     assert all(0.0 < value <= 1.0 for value in test.values())
-    check_budget_of_cards(spark, result)
+    check_budget_of_cards(spark, result, delay=config.scoring.label_delay_days)
     assert "Flagging the top 2 by card_id of each day:" in result.text()
     page = html_page(result.comparison, {})
     assert all(f"<h2>{title}</h2>" in page for title in ("Over time", "Entities"))

@@ -7,7 +7,7 @@ from pyspark.sql import SparkSession
 
 from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.scoring.boosters import Candidate, LinearMargin, LinearModel
-from imbalance_spark.scoring.entity_days import collect_top, entity_days
+from imbalance_spark.scoring.entity_days import collect_top, entity_day_scores, entity_days
 
 SIGNS = {"up": 1.0, "down": -1.0}
 DAYS, PER_DAY = 6, 3
@@ -39,6 +39,7 @@ def test_the_top_of_each_day_on_the_cluster_is_that_of_pandas(spark: SparkSessio
         inputs, [candidate(name) for name in names], key=["order_id"], entity="card_id", time="ordered_at"
     )
     found = collect_top(days.persist(), names, per_day=PER_DAY)
+    scores = entity_day_scores(days, names, label_delay_days=1).toPandas()
     days.unpersist()
     named = rows.assign(
         entity=rows.card_id.astype(object).where(rows.card_id.notna(), "order " + rows.order_id.astype(str)),
@@ -60,3 +61,22 @@ def test_the_top_of_each_day_on_the_cluster_is_that_of_pandas(spark: SparkSessio
                 for row, entity in zip(mine, wanted.entity, strict=True):
                     if top.is_compromised[row]:
                         assert top.positive_days[row].tolist() == sorted(bad.day[bad.entity == entity])
+            if fold == "validation":
+                flagged, taken_out = (scores[(scores.model == name) & (scores.is_taken_out == k)] for k in (0, 1))
+                assert len(taken_out) > 0
+                for threshold in expected.score.quantile([0.11, 0.53, 0.87]):
+                    p = 1.0 / (1.0 + np.exp(-threshold))
+                    at = (flagged.score >= p).sum() - (taken_out.score >= p).sum()
+                    assert at == entities_flagged(expected, threshold, delay=1)
+
+
+def entities_flagged(by_day: pd.DataFrame, threshold: float, delay: int) -> int:
+    """Entity-days of at least a score, day by day without those that were found and are known by then."""
+    found: dict[object, int] = {}
+    flagged = 0
+    for day, entity, score, bad in by_day.sort_values("day")[["day", "entity", "score", "bad"]].itertuples(index=False):
+        if score >= threshold and found.get(entity, day) + delay >= day:
+            flagged += 1
+            if bad:
+                found.setdefault(entity, day)
+    return flagged

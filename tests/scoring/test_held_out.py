@@ -20,6 +20,8 @@ from imbalance_spark.scoring.held_out import scan_folds, scan_held_out
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
 from imbalance_spark.scoring.held_out_rows import bucket_hash
 from imbalance_spark.scoring.importance import is_explained
+from imbalance_spark.threshold import MinCost
+from imbalance_spark.threshold.order_costs import OrderRule
 
 GRID = LogitGrid(bins=2048)
 FOLDS = ("validation", "test")
@@ -276,9 +278,11 @@ def test_each_fold_is_counted_apart_by_the_model_of_its_own_fit(
     plain, sampled = contenders
     folds = [(sampled.model_bytes, sampled.correction), (plain.model_bytes, plain.correction)]
     crossed = [replace(plain, name="one", folds=tuple(folds)), replace(plain, name="other", folds=tuple(folds[::-1]))]
+    costs = MinCost(fn="amount", fp=12).by_order
+    assert costs is not None
     found = scan_folds(
         as_spark(spark, rows), crossed, key=["order_id"], group=["customer_id"], grid=GRID, has_weight=True,
-        has_amount=True,
+        has_amount=True, rule=OrderRule(costs=costs, column="amount_value", threshold=0.5),
     )  # fmt: skip
     for name, models in (("one", (sampled, plain)), ("other", (plain, sampled))):
         for fold, model in enumerate(models):
@@ -286,10 +290,17 @@ def test_each_fold_is_counted_apart_by_the_model_of_its_own_fit(
             expected = ScoreCounts.from_arrays(
                 here.y, _score(model, here), here.row_weight, here.amount_value, exact_limit=0, grid=GRID
             )
-            [(counts, buckets)] = found[name][fold]
+            [(counts, buckets)] = found[name][fold].targets
             _assert_same(counts, expected)
             np.testing.assert_allclose(counts.positive_amount, expected.positive_amount)
             assert buckets.rows.sum() == len(here)
+            p = _score(model, here)
+            flagged = here[p * here.amount_value > (1 - p) * 12]
+            decided = found[name][fold].decided.curve().at(0.5)
+            assert (decided.tp, decided.flagged) == pytest.approx(
+                (flagged.row_weight[flagged.y == 1].sum(), flagged.row_weight.sum())
+            )
+            assert 0 < len(flagged) < len(here)
 
 
 def test_a_segment_column_of_many_values_is_refused(
