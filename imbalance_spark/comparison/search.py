@@ -257,8 +257,8 @@ class _Search:
             has_amount=self.config.orders.amount is not None,
         )
         values = [
-            self.metric.value([BucketedCurve(counts.curve(), buckets) for counts, buckets in counted[one.name][0]])
-            for one in candidates
+            self.metric.value([BucketedCurve(counts.curve(), buckets) for counts, buckets in fold.targets])
+            for [fold] in (counted[one.name] for one in candidates)
         ]
         return [value if math.isfinite(value) else None for value in values]
 
