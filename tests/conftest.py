@@ -28,7 +28,9 @@ def spark() -> Iterator[SparkSession]:
     # Processes that start together would fill Ivy's cache over each other's heads.
     with ExitStack() as stack:
         with _one_at_a_time():
-            session = stack.enter_context(spark_session("tests", "local[2]", SETTINGS))
+            # Where a session ends after one job, the daemon would load more than it saves.
+            settings = {**SETTINGS, "spark.python.daemon.module": "support.worker_daemon"}
+            session = stack.enter_context(spark_session("tests", "local[2]", settings))
         yield session
 
 

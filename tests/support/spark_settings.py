@@ -17,7 +17,6 @@ SETTINGS = {
     "spark.sql.codegen.cache.maxEntries": "2000",
     # Delta reads the log of a table in 50 tasks unless told otherwise; those of the tests have a few lines.
     "spark.databricks.delta.snapshotPartitions": "1",
-    "spark.python.daemon.module": "support.worker_daemon",
     # The line of Python behind a column, told to the JVM with each call: a sixth of a small job's time in Python.
     "spark.python.sql.dataFrameDebugging.enabled": "false",
     # Nobody looks at the UI: no plan is written out for it.
