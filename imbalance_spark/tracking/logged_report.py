@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import mlflow
 from mlflow.tracking import MlflowClient
 
 from imbalance_spark.core.errors import ConfigError, DataContractError
-from imbalance_spark.tracking.store import refuse_absent_file, short_waits, store_errors
+from imbalance_spark.tracking.store import refuse_absent_file, short_waits, store_errors, use_store
 
 _CONTENT, _PLOTS, _PARENT = "report.json", "plots", "mlflow.parentRunId"
 
@@ -41,7 +40,7 @@ def load_logged_report(uri: str, run_id: str) -> LoggedReport:
         DataContractError: what was logged is damaged.
     """
     refuse_absent_file(uri)
-    mlflow.set_tracking_uri(uri)
+    use_store(uri)
     absent = (
         f"--run {run_id}: the MLflow store has no such run, or not all of its files. "
         "Copy the id from the MLflow UI, and check --tracking-uri."

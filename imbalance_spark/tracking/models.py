@@ -31,7 +31,7 @@ from imbalance_spark.tracking.runs import (
     strategy_identity,
     tracked_run,
 )
-from imbalance_spark.tracking.store import refuse_absent_file, short_waits, store_errors
+from imbalance_spark.tracking.store import refuse_absent_file, short_waits, store_errors, use_store
 
 _REQUIREMENTS = ("xgboost", "mlflow", "pandas", "numpy", "pyspark", "pyarrow", "pydantic")
 
@@ -168,7 +168,7 @@ def load_logged_model(uri: str, run_id: str) -> LoggedModel:
         DataContractError: the model's files are not what its manifest says.
     """
     refuse_absent_file(uri)
-    mlflow.set_tracking_uri(uri)
+    use_store(uri)
     absent = (
         f"--run {run_id}: the MLflow store has no such run, or not all of its files. "
         "Copy the id from the MLflow UI, and check --tracking-uri."

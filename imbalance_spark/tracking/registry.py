@@ -13,7 +13,14 @@ from mlflow.tracking import MlflowClient
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.tracking.models import BUNDLE_SHA256, PARENT, load_bundle, register_version
-from imbalance_spark.tracking.store import NOT_FOUND, refuse_absent_file, short_waits, store_alone, store_errors
+from imbalance_spark.tracking.store import (
+    NOT_FOUND,
+    refuse_absent_file,
+    short_waits,
+    store_alone,
+    store_errors,
+    use_store,
+)
 
 _ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:/(?P<version>\d+)|@(?P<alias>[^/@]+))")
 
@@ -70,7 +77,7 @@ def load_registered_model(uri: str, address: str) -> RegisteredModel:
     if parts is None:
         raise ConfigError(f"--model {address!r}: must read models:/NAME@ALIAS or models:/NAME/VERSION.")
     refuse_absent_file(uri)
-    mlflow.set_tracking_uri(uri)
+    use_store(uri)
     name, version, alias = parts["name"], parts["version"], parts["alias"]
     absent = (
         f"--model {address}: the MLflow store has no such model, version or alias, or not all of its files. "

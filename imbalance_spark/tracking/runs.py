@@ -32,7 +32,7 @@ from imbalance_spark.core.run_status import settle_status
 from imbalance_spark.core.spark_errors import is_end_of_spark, state_after
 from imbalance_spark.core.version import __version__
 from imbalance_spark.tracking.config import TrackingConfig
-from imbalance_spark.tracking.store import NOT_FOUND, short_waits, store_alone
+from imbalance_spark.tracking.store import NOT_FOUND, short_waits, store_alone, use_store
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def connect(config: TrackingConfig) -> str:
         ConfigError: the store does not answer, or refuses the experiment, such as a deleted one.
     """
     os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"
-    mlflow.set_tracking_uri(config.uri)
+    use_store(config.uri)
     try:
         with short_waits(), store_alone(config.uri):
             return str(mlflow.set_experiment(config.experiment).experiment_id)

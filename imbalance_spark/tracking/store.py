@@ -6,12 +6,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import mlflow
 from mlflow.exceptions import MlflowException
 
 from imbalance_spark.core.errors import ConfigError
 
 NOT_FOUND = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 """MLflow's error codes for a name, version, alias or run that the store does not have."""
+
+
+def use_store(uri: str) -> None:
+    """Point MLflow at the store, and keep its progress bars, which it shows where tqdm is there, from our stages."""
+    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+    mlflow.set_tracking_uri(uri)
 
 
 @contextmanager
