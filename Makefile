@@ -43,8 +43,8 @@ doctor: java $(VENV)/installed $(VENV)/delta/ready
 	@$(SUBMIT) jobs/doctor.py --config $(CONFIG) $(QUIETLY)
 
 test: java $(VENV)/installed $(VENV)/spark_classes.jsa
-	@echo "== run the tests, in two processes"
-	$(BIN)/python -m pytest -n 2
+	@echo "== run the tests, in three processes, since one often waits for a cluster"
+	$(BIN)/python -m pytest -n 3
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -114,7 +114,7 @@ $(VENV)/delta/ready: $(VENV)/installed
 	@touch $@
 
 # Without it the tests work, and take longer.
-$(VENV)/spark_classes.jsa: $(VENV)/installed
+$(VENV)/spark_classes.jsa: $(VENV)/installed | java
 	@echo "== keep Spark's classes as a JVM loads them, for the JVMs of the tests (a minute the first time)"
 	@PYTHONPATH=$(CURDIR):$(CURDIR)/tests $(BIN)/python tests/support/class_archive.py > $(VENV)/classes.log 2>&1 \
 		|| echo "== not kept, see $(VENV)/classes.log: the tests take longer"
