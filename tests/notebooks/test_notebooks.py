@@ -12,6 +12,8 @@ from pyspark.sql import functions as F
 from support.mlflow_store import new_store
 from support.notebook_runner import Ran, run
 
+pytestmark = pytest.mark.pictures
+
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 MODEL = "main.default.orders_fraud"
 MISS, ALARM = 25.0, 1.0
