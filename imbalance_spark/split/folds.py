@@ -1,7 +1,7 @@
 """Folds of the rows of train and validation: each is held out from a fit of its own, and test from all of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
 from typing import Protocol
@@ -136,18 +136,10 @@ def fit_train_share(
         purpose: what the share is for; another one gives an independent draw.
         key, label, group, time: as in `fit_split_by_config`.
     """
-    in_time = split.by == "time"
-    rules = SplitRules(
-        key=tuple(key),
-        label=label,
-        seed=split.seed,
-        fractions=((_FITTED, 1.0 - fraction), (_HELD_OUT, fraction)),
-        group=(group,) if split.by == "group" and group is not None else (),
-        time=time if in_time else None,
-        exact_below=split.exact_below,
-        gap_days=split.gap_days if in_time else 0.0,
-        purpose=purpose,
-    )
+    parts = ((_FITTED, 1.0 - fraction), (_HELD_OUT, fraction))
+    rules = _rules_as(split, parts, purpose, key=key, label=label, group=group, time=time)
+    if split.by == "time":
+        rules = replace(rules, gap_days=split.gap_days)
     return fit_rules(rows.where(col(SPLIT) == TRAIN), rules)
 
 
@@ -170,22 +162,36 @@ def fit_folds(
         folds: how many, 2 or more.
         key, label, group, time: as in `fit_split_by_config`.
     """  # fmt: skip
-    in_time = split.by == "time"
-    parts = folds + in_time
-    rules = SplitRules(
-        key=tuple(key),
-        label=label,
-        seed=split.seed,
-        fractions=tuple((str(number), 1 / parts) for number in range(parts)),
-        group=(group,) if split.by == "group" and group is not None else (),
-        time=time if in_time else None,
-        exact_below=split.exact_below,
-        purpose=_PURPOSE,
-    )
+    count = folds + (split.by == "time")
+    parts = tuple((str(number), 1 / count) for number in range(count))
+    rules = _rules_as(split, parts, _PURPOSE, key=key, label=label, group=group, time=time)
     try:
         return fit_rules(rows.where(_is_known()), rules)
     except DataContractError as error:
         raise DataContractError(f"{error} Or set split.cross_fit_folds lower, or evaluation to holdout.") from None
+
+
+def _rules_as(
+    split: SplitConfig,
+    parts: tuple[tuple[str, float], ...],
+    purpose: str,
+    *,
+    key: Sequence[str],
+    label: str,
+    group: str | None,
+    time: str | None,
+) -> SplitRules:
+    """The rules of other parts of the rows, by key, group or time as the split is, without a gap."""
+    return SplitRules(
+        key=tuple(key),
+        label=label,
+        seed=split.seed,
+        fractions=parts,
+        group=(group,) if split.by == "group" and group is not None else (),
+        time=time if split.by == "time" else None,
+        exact_below=split.exact_below,
+        purpose=purpose,
+    )
 
 
 def cross_fit_folds(plan: SplitPlan, split: SplitPlan) -> Folds:
