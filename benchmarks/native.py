@@ -62,7 +62,8 @@ def fit_strategy_native(
     wanted = strategy.planned_rows(dict(counts.items()))[0]
     negatives = draw.permutation(np.flatnonzero(label == 0))[:wanted]
     rows = np.sort(np.concatenate([negatives, np.flatnonzero(label == 1)]))
-    training = TrainingConfig(params=BoosterParams(max_depth=5))
+    # The engine whose recipes say all in weights: cuts are not given here.
+    training = TrainingConfig(engine="xgboost_spark", params=BoosterParams(max_depth=5))
     recipe = strategy.resolve(counts, training, {0: wanted / counts[0], 1: 1.0})
     booster = fit_native(recipe, inputs[rows], label[rows], rounds=rounds, stopping=stopping)
     return booster, recipe.prior_shift.correction()

@@ -93,7 +93,7 @@ def _judged(data: _Data, strategy: Strategy, *, rounds: int) -> tuple[float, flo
     """Average precision, and mean raw score over the prior, on the rows to judge by."""
     positives = int(data.label.sum())
     counts = {0: len(data.label) - positives, 1: positives}
-    recipe = strategy.resolve(counts, TrainingConfig())
+    recipe = strategy.resolve(counts, TrainingConfig(engine="xgboost_spark"))
     booster = fit_native(recipe, data.inputs, data.label, rounds=rounds)
     scores = booster.inplace_predict(data.test_inputs)
     precision = float(average_precision_score(data.test_label, scores))

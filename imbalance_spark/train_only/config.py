@@ -44,7 +44,8 @@ class TrainingConfig(Section):
 
     Args:
         engine: `native` cuts features into bins that do not depend on the tables' layout, needs less memory and
-            resumes a lost fit from its last checkpoint; `xgboost_spark` is XGBoost's own Spark estimator.
+            resumes a lost fit from its last checkpoint; `xgboost_spark`, XGBoost's own Spark estimator, is for
+            comparison.
         num_workers: barrier tasks of a fit, which must find free slots at the same time.
         max_rows: training rows that fits read at most, those of early stopping included: all rows of rare classes and a
             share of the others by key hash, which probabilities are corrected for. By default what the executors' free
@@ -69,7 +70,7 @@ class TrainingConfig(Section):
         params: XGBoost's parameters for all strategies.
     """
 
-    engine: EngineName = "xgboost_spark"
+    engine: EngineName = "native"
     num_workers: Annotated[int, Field(ge=1, le=10_000)] = 2
     max_rows: Annotated[int, Field(ge=1000)] | None = None
     rounds: Annotated[int, Field(ge=1, le=100_000)] = 200

@@ -9,10 +9,8 @@ from pyspark.daemon import manager
 
 # A test asks what is said of a Python that lacks them.
 with contextlib.suppress(ImportError):
-    import xgboost.spark  # noqa: F401
-
     import imbalance_spark.scoring.score_orders
-    import imbalance_spark.train_only.learners.xgboost_spark  # noqa: F401
+    import imbalance_spark.train_only.learners.native  # noqa: F401
 
 if __name__ == "__main__":
     manager()

@@ -51,11 +51,11 @@ def test_a_row_is_in_the_pool_by_its_key_whatever_the_layout(spark: SparkSession
 
 
 def test_memory_holds_more_rows_of_fewer_features_and_of_an_engine_that_needs_less() -> None:
-    wide, narrow = (rows_in_memory(1 << 30, features, TrainingConfig()) for features in (40, 10))
+    of_xgboost, native = TrainingConfig(engine="xgboost_spark"), TrainingConfig(engine="native")
+    wide, narrow = (rows_in_memory(1 << 30, features, of_xgboost) for features in (40, 10))
     assert narrow == pytest.approx(4 * wide, rel=1e-6)
-    native = TrainingConfig(engine="native")
     on_disk = native.model_copy(update={"external_memory": True})
-    rows = [rows_in_memory(1 << 30, 20, training) for training in (TrainingConfig(), native, on_disk)]
+    rows = [rows_in_memory(1 << 30, 20, training) for training in (of_xgboost, native, on_disk)]
     assert rows == sorted(rows)
     assert rows[0] * 220 == pytest.approx(0.6 * (1 << 30), rel=0.01)
 

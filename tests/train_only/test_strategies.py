@@ -18,7 +18,7 @@ from imbalance_spark.train_only.strategies.base import TWO_CLASSES, training_tab
 from imbalance_spark.train_only.strategies.recipe import FIT_WEIGHT, Recipe, kept_fractions, with_recipe_weight
 
 KEY = Roles(key=("order_id",))
-TRAINING = TrainingConfig(params=BoosterParams(max_depth=4))
+TRAINING = TrainingConfig(engine="xgboost_spark", params=BoosterParams(max_depth=4))
 COUNTS = {0: 990, 1: 10}
 
 

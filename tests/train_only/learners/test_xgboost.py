@@ -21,7 +21,7 @@ from imbalance_spark.train_only.strategies import Recipe, Roles, Strategy, strat
 from imbalance_spark.train_only.strategies.base import training_table
 from imbalance_spark.train_only.strategies.recipe import with_recipe_weight
 
-TRAINING = TrainingConfig(num_workers=1, rounds=30, early_stopping_rounds=4)
+TRAINING = TrainingConfig(engine="xgboost_spark", num_workers=1, rounds=30, early_stopping_rounds=4)
 STRATEGIES = {
     "none": strategy_from_config({"kind": "none"}),
     "undersample": strategy_from_config({"kind": "undersample", "sampling_strategy": 0.2}),

@@ -17,7 +17,7 @@ from imbalance_spark.train_only.learners.xgboost import FittedBooster, fit_boost
 from imbalance_spark.train_only.strategies import Recipe, strategy_from_config
 from imbalance_spark.train_only.strategies.recipe import with_recipe_weight
 
-TRAINING = TrainingConfig(num_workers=1, rounds=12, early_stopping_rounds=12)
+TRAINING = TrainingConfig(engine="xgboost_spark", num_workers=1, rounds=12, early_stopping_rounds=12)
 KINDS = ("none", "class_weight", "balanced_sketch", "focal")
 
 
