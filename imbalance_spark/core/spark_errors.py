@@ -127,14 +127,15 @@ _KNOWN_CAUSES = (
         "set spark.dynamicAllocation.enabled=false",
     ),
     (
+        # A worker that cannot import ends its barrier stage, whose own words say nothing of it.
+        re.compile(r"ModuleNotFoundError: |ImportError: "),
+        "an executor's Python lacks a package or a part of one",
+        "install the locked packages there; jobs/doctor.py names what differs",
+    ),
+    (
         re.compile(r"failed barrier ResultStage|Barrier task"),
         "a training worker was lost",
         "check executor memory; run the job again",
-    ),
-    (
-        re.compile(r"ModuleNotFoundError: No module named '(\w+)'"),
-        "an executor's Python lacks a package",
-        "install the locked packages there",
     ),
 )
 

@@ -1,9 +1,11 @@
 """What a job says when it fails: one line, the right code, and never a row's value."""
 
+from collections.abc import Iterator
 from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
-from py4j.protocol import Py4JError, Py4JNetworkError
+from py4j.protocol import Py4JError, Py4JJavaError, Py4JNetworkError
 from pyspark import SparkContext
 from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
@@ -95,6 +97,17 @@ def test_values_in_spark_errors_do_not_reach_the_line(spark: SparkSession) -> No
     assert CANARY in str(caught.value)
     code, line = ends(caught.value)
     assert (code, "CAST_INVALID_INPUT" in line, CANARY in line) == (1, True, False)
+
+
+def test_a_worker_that_cannot_import_is_no_lost_worker(spark: SparkSession) -> None:
+    def worker(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        import a_package_that_nobody_has  # noqa: F401  # type: ignore[import-not-found]
+
+        yield from batches
+
+    with pytest.raises(Py4JJavaError, match="barrier") as caught:
+        spark.range(1).mapInArrow(worker, "id long", barrier=True).collect()
+    assert "an executor's Python lacks a package" in ends(caught.value)[1]
 
 
 def test_a_row_of_another_fold_is_a_leakage_error_with_code_3(spark: SparkSession) -> None:

@@ -1,7 +1,8 @@
-"""The main job on a real standalone cluster: master and two workers, the package shipped as a zip.
+"""The main job on a real standalone cluster: master and two workers, all packages shipped as an archive.
 
-What a cluster has of its own is tested on it: a driver of spark-submit, executors that have the package from the zip
-alone. The same jobs run here in the tests' own Spark to compare with.
+What a cluster has of its own is tested on it: a driver of spark-submit, executors whose Python has no package but those
+of the archive; the score job ships this package alone, as a zip. The same jobs run here in the tests' own Spark to
+compare with.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ from support.standalone_cluster import FIT, SPARK_HOME, Cluster, environment
 from imbalance_spark.core.spark_session import delta_package
 from imbalance_spark.orders.datasets.synthetic import generate_orders
 from jobs import score, train
+from tools.archive import runtime_packages, write_archive
 
 LIMIT_S = 900
 ROWS = 20_000
@@ -36,8 +38,10 @@ def home(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> Path:
     return home
 
 
-def submit(home: Path, job: str, *arguments: str, spark: tuple[str, ...], code: int = 0) -> list[str]:
-    """Lines that the job printed, and after them those of its stderr."""
+def submit(
+    home: Path, job: str, *arguments: str, spark: tuple[str, ...], code: int = 0, python: str = sys.executable
+) -> list[str]:
+    """Lines that the job printed, or those of its stderr where it is to fail; `python` is that of the executors."""
     settings = {
         "spark.ui.enabled": "false",
         "spark.log.level": "ERROR",
@@ -47,14 +51,15 @@ def submit(home: Path, job: str, *arguments: str, spark: tuple[str, ...], code: 
     options = [option for name, value in settings.items() for option in ("--conf", f"{name}={value}")]
     done = subprocess.run(
         [str(SPARK_HOME / "bin/spark-submit"), *spark, *options, str(ROOT / "jobs" / job), *arguments], cwd=home,
-        env=environment(home), capture_output=True, text=True, timeout=LIMIT_S, check=False,
+        env={**environment(home), "PYSPARK_PYTHON": python, "PYSPARK_DRIVER_PYTHON": sys.executable},
+        capture_output=True, text=True, timeout=LIMIT_S, check=False,
     )  # fmt: skip
     assert done.returncode == code, (done.stdout[-3000:], done.stderr[-1000:])
     return (done.stdout if code == 0 else done.stderr).strip().splitlines()
 
 
-def on(cluster: Cluster, package: Path) -> tuple[str, ...]:
-    return ("--master", cluster.url, "--packages", delta_package(), "--py-files", str(package))
+def on(cluster: Cluster, *shipped: str) -> tuple[str, ...]:
+    return ("--master", cluster.url, "--packages", delta_package(), *shipped)
 
 
 def training(home: Path, run_id: str, registered: str) -> list[str]:
@@ -71,9 +76,15 @@ def scoring(home: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def on_cluster(home: Path, cluster: Cluster, package: Path) -> dict[str, Any]:
-    """What a run on the cluster printed; its best model is version 1 of `orders`."""
-    return json.loads(submit(home, "train.py", *training(home, "on-cluster", "orders"), spark=on(cluster, package))[-1])
+def on_cluster(home: Path, cluster: Cluster) -> dict[str, Any]:
+    """What a run on the cluster printed; its best model is version 1 of `orders`.
+
+    Executors run the archive's link to a Python without packages; nothing of this checkout is on their path.
+    """
+    archive = write_archive(home / "environment.tar.gz", runtime_packages(), compress_level=0)
+    shipped = on(cluster, "--archives", f"{archive}#environment")
+    arguments = training(home, "on-cluster", "orders")
+    return json.loads(submit(home, "train.py", *arguments, spark=shipped, python="./environment/bin/python")[-1])
 
 
 def ledger(home: Path, run_id: str, step: str) -> object:
@@ -106,7 +117,7 @@ def test_a_champion_is_trained_retuned_and_scores_before_and_after_end_to_end(
 
     assert on_cluster["gate"]["outcome"] == "promote"
     assert (on_cluster["registered"]["version"], on_cluster["registered"]["alias"]) == ("1", "champion")
-    first = json.loads(submit(home, "score.py", *scoring(home), spark=on(cluster, package))[-1])
+    first = json.loads(submit(home, "score.py", *scoring(home), spark=on(cluster, "--py-files", str(package)))[-1])
     retuned = retune(home, package, str(on_cluster["mlflow_run_id"]), "--fn", "100", "--fp", "1")
     second = score_here()
     version = {"name": "orders", "version": "2", "alias": "champion"}

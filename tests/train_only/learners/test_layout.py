@@ -45,8 +45,9 @@ def test_the_same_rows_give_the_same_model_whatever_their_files(spark: SparkSess
         table = spark.read.parquet(str(tmp_path / f"{name} laid out"))
         positives = table.where("y = 1").groupBy("_metadata.file_path", "is_early_stopping").count().collect()
         assert len(positives) == 4, "a worker lacks positives, in the slice or outside it"
+        training = TrainingConfig(engine="xgboost_spark", num_workers=2, rounds=5)
         booster = fit_booster(
-            table, features=FEATURES, training=TrainingConfig(engine="xgboost_spark", num_workers=2, rounds=5), params=BoosterParams(),
+            table, features=FEATURES, training=training, params=BoosterParams(),
             start=start_of(0.1), correction=PriorCorrection.identity(), strategy="none",
         )  # fmt: skip
         boosters.append(booster.model_bytes)
