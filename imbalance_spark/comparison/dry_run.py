@@ -264,9 +264,10 @@ def _passes_over_orders(inspected: InspectedOrders, config: RunConfig) -> dict[s
     split by other columns.
     """
     orders, report, source = config.orders, inspected.report, inspected.source
+    comparing = (1 + (orders.check_keys == "sampled")) * (report.by_rule.get(DUPLICATE_KEY, 0) > 0)
     return {
         "read": (source.format == "csv") + 2 * (source.version is None),
-        "validate": _parts(len(orders.features)) + 1 + (report.by_rule.get(DUPLICATE_KEY, 0) > 0),
+        "validate": _parts(len(orders.features)) + 1 + comparing,
         "quarantine": int(report.quarantined > 0),
         "split": 1 + (config.split.by == "time" and not inspected.knows_days),
         "categories": int(bool(orders.categorical)),

@@ -75,6 +75,9 @@ class OrdersConfig(Section):
         weight: column with a row's business weight, such as a cost; used in training and in metrics.
         numeric: features that are numbers or booleans; null is a missing value.
         categorical: features that are strings, integers or booleans; values are compared for equality.
+        check_keys: `exact` looks for repeated keys among all rows, with a shuffle of a hash of each; `sampled` among
+            one key of 64 by its hash, and among all only where one of these is repeated. A day that was loaded twice
+            is found; a few repeated keys may not be.
         max_quarantined: share of rows that may break a rule; above it the job stops.
         max_duplicated: share of held-out rows that may have the same features as a training row; above it the job
             stops. Coarse features have duplicates by nature.
@@ -93,6 +96,7 @@ class OrdersConfig(Section):
     weight: str | None = None
     numeric: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
+    check_keys: Literal["exact", "sampled"] = "exact"
     max_quarantined: Annotated[float, Field(ge=0.0, le=1.0)] = 0.01
     max_duplicated: Annotated[float, Field(ge=0.0, le=1.0)] = 1.0
     max_categories: Annotated[int, Field(ge=2, le=100_000)] = 1000

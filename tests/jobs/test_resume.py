@@ -20,14 +20,14 @@ from imbalance_spark.core.run_lock import LOCK, Owner
 from imbalance_spark.tracking.runs import close_lost_runs, connect
 from jobs import train
 
-# In the order in which a run passes them. A step's name is where its result is written down: before it, a table or a
-# model stands already that no step log knows of. One step of each kind: a table, a model, counts; calibration,
-# thresholds and metrics are one piece, `evaluate_strategy`. A version that is registered is promoted at once: nothing
-# lies between `after register_version` and `before promote`. A kill between two steps leaves less than one before the
-# second is written down, and the first table is cut by a JVM's end.
+# In the order in which a run passes them. A step's name is where its result is written down: before it, a model stands
+# already that no step log knows of. One step of each kind: a model, a document, what MLflow and its registry have.
+# Tables are cut by a JVM's end. A version that is registered is promoted at once: nothing lies between `after
+# register_version` and `before promote`. A kill between two steps leaves less than one before the second is written
+# down.
 KILL_POINTS = (
-    "before train", "before fit_undersample", "before counts_none", "before evaluate_strategy", "before log_bundle",
-    "before register_version", "after register_version", "after promote",
+    "before fit_undersample", "before evaluate_strategy", "before log_bundle", "before register_version",
+    "after register_version", "after promote",
 )  # fmt: skip
 
 

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from imbalance_spark.core import columns
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.orders.config import OrdersConfig, SourceConfig
 from imbalance_spark.orders.labels import LabelEncoding
+from imbalance_spark.orders.validation.duplicate_keys import row_key_hash
 from imbalance_spark.orders.validation.label_counts import FeatureRange, LabelCounts
 from imbalance_spark.orders.validation.label_leaks import leaked_features
 from imbalance_spark.orders.validation.validate import ValidationReport, validate_orders
@@ -107,6 +109,20 @@ def test_days_are_those_from_the_first_valid_order_to_the_last(spark: SparkSessi
     assert validate_orders(log(spark, later), config(time="time", weight="w")).report.days == 31
     assert validate_orders(log(spark, []), config(time="time")).report.days == 1
     assert validate_orders(log(spark, []), config()).report.days is None
+
+
+def test_a_sample_of_the_keys_finds_a_day_that_was_loaded_twice_and_may_miss_one_order(spark: SparkSession) -> None:
+    sampled = config(check_keys="sampled")
+    twice = log(spark, [{"order_id": number} for number in range(400)], good=500)
+    found = validate_orders(twice, sampled.model_copy(update={"max_quarantined": 0.95}))
+    assert found.report.by_rule == {"duplicate_key": 800}  # of all rows, not of the sample
+    assert found.valid.count() == 100
+
+    numbers = spark.range(40).select("id", F.pmod(row_key_hash(("id",)), F.lit(64)).alias("part")).collect()
+    outside = next(row["id"] for row in numbers if row["part"] != 0)
+    once_more = log(spark, [{"order_id": outside}])
+    assert validate_orders(once_more, sampled).report.by_rule == {}
+    assert validate_orders(once_more, config()).report.by_rule == {"duplicate_key": 2}
 
 
 def test_composite_keys_are_told_apart(spark: SparkSession) -> None:

@@ -20,6 +20,7 @@ from imbalance_spark.orders.validation.rules import DUPLICATE_KEY
 
 KEY_HASH = "key_hash"
 _MOST_REPEATED_ROWS = 1_000_000
+_KEYS_PER_SAMPLED = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,17 +67,20 @@ def row_key_hash(key: tuple[str, ...]) -> Column:
 def collect_repeated_keys(orders: DataFrame, config: OrdersConfig, is_broken: Column) -> RepeatedKeys:
     """Find the keys that occur in more than one row; rows with a null in the key are skipped.
 
-    One pass over the key columns, with one shuffle of their hashes. Only if a hash occurs twice,
-    a second pass compares the keys themselves, so that two keys with one hash are distinguished. At most
-    1,000,000 rows (hashes, then keys) are collected.
+    One pass over the key columns, with one shuffle of their hashes; with `check_keys: sampled` of one hash in 64, and
+    of all only where one of these occurs twice. Only if a hash occurs twice, another pass compares the keys themselves,
+    so that two keys with one hash are distinguished. At most 1,000,000 rows (hashes, then keys) are collected.
 
     Raises:
         DataContractError: more than 1,000,000 rows share their key's hash.
     """
     keyed = orders.where(reduce(and_, [col(name).isNotNull() for name in config.key]))
     hashed = keyed.select("*", row_key_hash(config.key).alias(_name("hash")))
-    per_hash = hashed.groupBy(_name("hash")).count().where("count > 1")
-    suspects = per_hash.limit(_MOST_REPEATED_ROWS).collect()
+    if config.check_keys == "sampled":
+        sample = hashed.where(F.pmod(F.col(_name("hash")), F.lit(_KEYS_PER_SAMPLED)) == 0)
+        if _more_than_once(sample).isEmpty():
+            return NO_KEYS
+    suspects = _more_than_once(hashed).limit(_MOST_REPEATED_ROWS).collect()
     if not suspects:
         return NO_KEYS
     if sum(row["count"] for row in suspects) > _MOST_REPEATED_ROWS:
@@ -87,6 +91,10 @@ def collect_repeated_keys(orders: DataFrame, config: OrdersConfig, is_broken: Co
     hashes = orders.sparkSession.createDataFrame([(row[0],) for row in suspects], f"{_name('hash')} bigint")
     same_hash = hashed.join(F.broadcast(hashes), on=_name("hash"), how="left_semi")
     return _compare_keys(same_hash, config, is_broken)
+
+
+def _more_than_once(hashed: DataFrame) -> DataFrame:
+    return hashed.groupBy(_name("hash")).count().where("count > 1")
 
 
 def _compare_keys(same_hash: DataFrame, config: OrdersConfig, is_broken: Column) -> RepeatedKeys:
