@@ -168,9 +168,9 @@ class XGBoostRounds:
         from imbalance_spark.train_only.learners.spill import quantile_matrix
 
         bins, pages = self.cuts.max_bin, site.scratch if self.is_on_disk else None
-        train = quantile_matrix(to_fit, ref=self.cuts.as_matrix(), max_bin=bins, threads=site.threads, pages=pages)
-        margin = self.plan.stopping_margin
-        return train, quantile_matrix(stopping, ref=train, max_bin=bins, threads=site.threads, margin=margin)
+        shared: dict[str, Any] = {"max_bin": bins, "threads": site.threads, "missing": self.cuts.missing_as}
+        train = quantile_matrix(to_fit, ref=self.cuts.as_matrix(), pages=pages, **shared)
+        return train, quantile_matrix(stopping, ref=train, margin=self.plan.stopping_margin, **shared)
 
     def boost(self, loaded: "tuple[xgboost.DMatrix, ...]", progress: Progress, site: Site) -> Progress:
         """See `boost`."""

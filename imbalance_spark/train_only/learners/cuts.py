@@ -5,6 +5,7 @@ the splits; they may also be those of balanced classes, which gives a rare class
 """
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -35,6 +36,8 @@ MOST_SAMPLED_ROWS = 400_000
 _MOST_SAMPLED_VALUES = 64_000_000  # 256 MB on the driver, however many features
 _FARTHEST = 3e37
 """Stands beyond all data on both sides: XGBoost treats a value above its last cut as missing when it predicts."""
+_BELOW_ALL = -1e37
+"""The cut between missing values and all others, where they have a bin of their own."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,16 +47,27 @@ class FeatureCuts:
     by_feature: tuple[Values, ...]
     highest: tuple[float, ...] = ()
     """The highest value of each feature in the sample that the cuts are of; -1 where it had none."""
+    has_missing_bin: bool = False
+    """Whether the first bin of each feature is for rows without a value, and for numbers below -1e37."""
+
+    @property
+    def missing_as(self) -> float:
+        """What stands for a missing value in the rows that are binned."""
+        return -_FARTHEST if self.has_missing_bin else math.nan
+
+    @property
+    def _below(self) -> list[float]:
+        return [_BELOW_ALL] if self.has_missing_bin else []
 
     @property
     def max_bin(self) -> int:
         """What XGBoost must be told, so that it keeps all cuts."""
-        return max(3, *(len(cuts) + 2 for cuts in self.by_feature))
+        return max(3, *(len(cuts) + 2 + len(self._below) for cuts in self.by_feature))
 
     @property
     def digest(self) -> str:
         """A hash of all cuts."""
-        hashed = hashlib.sha256()
+        hashed = hashlib.sha256(b"missing" if self.has_missing_bin else b"")
         for cuts in self.by_feature:
             hashed.update(len(cuts).to_bytes(8, "big") + cuts.tobytes())
         return hashed.hexdigest()
@@ -74,9 +88,10 @@ class FeatureCuts:
         import xgboost  # importing this package needs no xgboost
 
         longest = max(map(len, self.by_feature))
-        values = np.full((longest + 2, len(self.by_feature)), np.nan, dtype=np.float32)
+        values = np.full((longest + 2 + len(self._below), len(self.by_feature)), np.nan, dtype=np.float32)
         for feature, cuts in enumerate(self.by_feature):
-            values[: len(cuts) + 2, feature] = [-_FARTHEST, *cuts, _FARTHEST]
+            known = [-_FARTHEST, *self._below, *cuts, _FARTHEST]
+            values[: len(known), feature] = known
         return xgboost.QuantileDMatrix(values, max_bin=self.max_bin)
 
 

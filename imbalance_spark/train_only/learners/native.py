@@ -5,10 +5,11 @@ import logging
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import xgboost
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from xgboost.core import XGBoostError
@@ -36,7 +37,8 @@ def fit_native(request: FitRequest) -> BoostedRounds:
     files and workers, up to the rounding of sums.
     """
     training, params = request.training, xgboost_params(request)
-    cuts = cuts_of(request, request.params.max_bin)
+    has_missing_bin = training.missing == "lowest"
+    cuts = replace(cuts_of(request, request.params.max_bin - has_missing_bin), has_missing_bin=has_missing_bin)
     plan = plan_of(
         request,
         {**params, "max_bin": cuts.max_bin, "seed": training.seed},
@@ -45,7 +47,18 @@ def fit_native(request: FitRequest) -> BoostedRounds:
     )
     boosting = XGBoostRounds(plan=plan, cuts=cuts, is_on_disk=training.external_memory)
     progress = boost_on_workers(request, boosting, plan, num_workers=training.num_workers)
+    if has_missing_bin:
+        progress = progress.with_model(with_missing_left(progress.model))
     return rounds_of(progress, plan, params, {"cuts": request.cuts, "cuts_sha256": cuts.digest})
+
+
+def with_missing_left(model: bytes) -> bytes:
+    """The booster with every split sending missing values left, where the lowest ones go."""
+    booster = xgboost.Booster(model_file=bytearray(model))
+    content = json.loads(booster.save_raw("json"))
+    for tree in content["learner"]["gradient_booster"]["model"]["trees"]:
+        tree["default_left"] = [1] * len(tree["default_left"])
+    return bytes(xgboost.Booster(model_file=bytearray(json.dumps(content).encode())).save_raw("ubj"))
 
 
 def cuts_of(request: FitRequest, max_bin: int) -> FeatureCuts:

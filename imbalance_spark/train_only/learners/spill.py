@@ -74,9 +74,9 @@ class SpilledRows:
 class _Chunks(xgboost.DataIter):
     """Chunks for XGBoost, which reads them several times."""
 
-    def __init__(self, rows: SpilledRows, margin: float | None, cache: str | None) -> None:
+    def __init__(self, rows: SpilledRows, margin: float | None, missing: float, cache: str | None) -> None:
         super().__init__(cache_prefix=cache, release_data=True)
-        self._rows, self._margin, self._next = rows, margin, 0
+        self._rows, self._margin, self._missing, self._next = rows, margin, missing, 0
 
     def reset(self) -> None:
         self._next = 0
@@ -88,7 +88,7 @@ class _Chunks(xgboost.DataIter):
         chunk, features = self._rows.read(self._next, self._rows.rows_a_chunk), self._rows.features
         self._next += max(len(chunk), 1)
         input_data(
-            data=np.ascontiguousarray(chunk[:, :features]),
+            data=np.nan_to_num(chunk[:, :features], nan=self._missing, posinf=np.inf, neginf=-np.inf),
             label=chunk[:, features],
             weight=chunk[:, features + 1] if self._rows.is_weighed else None,
             base_margin=None if self._margin is None else np.full(len(chunk), self._margin, dtype=np.float32),
@@ -132,17 +132,19 @@ def quantile_matrix(
     max_bin: int,
     threads: int,
     margin: float | None = None,
+    missing: float = np.nan,
     pages: Path | None = None,
 ) -> xgboost.DMatrix:
     """The rows as bins between the cuts of `ref`.
 
     Args:
         margin: what each row's score starts from, instead of the model's base score.
+        missing: what is written for a missing value.
         pages: a folder to keep the bins in, instead of memory; it must outlive the matrix.
     """
     if pages is None:
-        return xgboost.QuantileDMatrix(_Chunks(rows, margin, None), ref=ref, max_bin=max_bin, nthread=threads)
-    chunks = _Chunks(rows, margin, str(pages / "bins"))
+        return xgboost.QuantileDMatrix(_Chunks(rows, margin, missing, None), ref=ref, max_bin=max_bin, nthread=threads)
+    chunks = _Chunks(rows, margin, missing, str(pages / "bins"))
     return xgboost.ExtMemQuantileDMatrix(chunks, ref=ref, max_bin=max_bin, nthread=threads)
 
 

@@ -20,12 +20,13 @@ from support.model_rows import FEATURES, as_spark, matrix, model_rows, start_of
 from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.core.errors import DataContractError, TrainingError
 from imbalance_spark.core.files import Folder
-from imbalance_spark.scoring.boosters import load_booster
+from imbalance_spark.scoring.boosters import load_booster, probabilities
 from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
 from imbalance_spark.train_only.learners import boosting, native
-from imbalance_spark.train_only.learners.cuts import collect_cuts
+from imbalance_spark.train_only.learners.cuts import FeatureCuts, collect_cuts
 from imbalance_spark.train_only.learners.losses import FocalLoss
 from imbalance_spark.train_only.learners.round_reports import RoundReporter
+from imbalance_spark.train_only.learners.spill import SpilledRows, quantile_matrix
 from imbalance_spark.train_only.learners.xgboost import FittedBooster, fit_booster
 from imbalance_spark.train_only.strategies import strategy_from_config
 from imbalance_spark.train_only.strategies.recipe import with_recipe_weight
@@ -99,6 +100,32 @@ def test_two_workers_grow_the_trees_of_xgboost_on_the_same_cuts(
     assert load_booster(fitted.model_bytes).get_dump() == booster[: fitted.best_iteration + 1].get_dump()
     np.testing.assert_allclose(fitted.learning_curve["training"], curve["training"]["logloss"], rtol=1e-6)
     np.testing.assert_allclose(fitted.learning_curve["validation"], curve["stopping"]["logloss"], rtol=1e-6)
+
+
+def test_missing_values_below_all_others_are_scored_as_they_were_fitted(
+    rows: pd.DataFrame, table: DataFrame, fitted: FittedBooster
+) -> None:
+    assert np.isnan(matrix(rows)).any()
+    found = fit(table, training=TRAINING.model_copy(update={"missing": "lowest"}))
+    stopping = rows[rows.is_early_stopping]
+    p = probabilities(load_booster(found.model_bytes), matrix(stopping), PriorCorrection.identity())
+    y, curve = stopping.y.to_numpy(), found.learning_curve["validation"]
+    loss = -np.mean(np.where(y == 1, np.log(p), np.log1p(-p)))
+    assert curve[found.best_iteration] == pytest.approx(loss, rel=1e-6)
+    learnt = fitted.learning_curve["validation"][fitted.best_iteration]
+    assert loss == pytest.approx(learnt, rel=0.02)  # a value in twenty is missing, at random
+    assert found.model_bytes != fitted.model_bytes
+
+
+def test_a_matrix_whose_missing_values_have_a_bin_is_dense(rows: pd.DataFrame, tmp_path: Path) -> None:
+    x = matrix(rows)
+    with (tmp_path / "rows").open("w+b") as file:
+        spilled = SpilledRows(file=file, features=x.shape[1], is_weighed=False)
+        spilled.append(np.column_stack([x, rows.y]).astype(np.float32))
+        cuts = FeatureCuts((np.array([0.0], np.float32),) * x.shape[1], has_missing_bin=True)
+        shared = {"ref": cuts.as_matrix(), "max_bin": cuts.max_bin, "threads": 1}
+        assert quantile_matrix(spilled, missing=cuts.missing_as, **shared).num_nonmissing() == x.size
+        assert quantile_matrix(spilled, **shared).num_nonmissing() == x.size - np.isnan(x).sum()
 
 
 def test_the_stopping_loss_is_that_of_corrected_probabilities(
