@@ -22,7 +22,8 @@ class BoosterParams(Section):
         gamma: least loss reduction of a split.
         reg_lambda, reg_alpha: penalties of leaf values, squared and absolute.
         subsample: share of rows a tree is grown on.
-        colsample_bytree: share of features a tree may use.
+        colsample_bytree, colsample_bynode: share of features a tree may use, and of these one split.
+        num_parallel_tree: trees of a round, which are averaged: above 1 a round is a forest.
         max_bin: histogram bins of a feature.
         max_delta_step: bound of a leaf's step; 0 is none.
     """
@@ -35,6 +36,8 @@ class BoosterParams(Section):
     reg_alpha: Annotated[float, Field(ge=0.0)] = 0.0
     subsample: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     colsample_bytree: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    colsample_bynode: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    num_parallel_tree: Annotated[int, Field(ge=1, le=1000)] = 1
     max_bin: Annotated[int, Field(ge=2, le=65_536)] = 256
     max_delta_step: Annotated[float, Field(ge=0.0)] = 0.0
 
@@ -62,8 +65,8 @@ class TrainingConfig(Section):
         max_fit_attempts: how often a fit is begun that lost a worker or was cancelled, the first time counted.
         slot_wait_s: seconds that each attempt waits for the slots of all workers.
         external_memory: keep the bins of a `native` fit in files on the workers' local disks instead of in memory.
-        checkpoint_rounds: a `native` fit keeps its booster after this many rounds each. With `subsample` or
-            `colsample_bytree` it draws afresh from there, and the model depends on this number.
+        checkpoint_rounds: a `native` fit keeps its booster after this many rounds each. With a
+            `subsample` or `colsample_*` it draws afresh from there, and the model depends on this number.
         peer_timeout_s: seconds that a worker of a `native` fit waits for the others within a round; no say in the
             result, nor in the run id.
         params: XGBoost's parameters for all strategies.

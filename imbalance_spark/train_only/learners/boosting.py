@@ -16,7 +16,7 @@ from imbalance_spark.train_only.learners.stopping import StoppingMetric
 if TYPE_CHECKING:
     import xgboost
 
-_SAMPLING = ("subsample", "colsample_bytree")
+_SAMPLING = ("subsample", "colsample_bytree", "colsample_bynode")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,12 @@ from imbalance_spark.train_only.strategies.boosting import (
     Plain,
     ScalePosWeight,
 )
+from imbalance_spark.train_only.strategies.ensembles import (
+    BalancedBagging,
+    BalancedRandomForest,
+    SelfPacedEnsemble,
+    UndersampleEnsemble,
+)
 from imbalance_spark.train_only.strategies.resampling import (
     Adasyn,
     BorderlineSmote,
@@ -26,7 +32,6 @@ from imbalance_spark.train_only.strategies.resampling import (
     SmoteNC,
     SmoteTomek,
     Undersample,
-    UndersampleEnsemble,
 )
 from imbalance_spark.train_only.strategies.unboosted import IsolationForest, LogisticClassWeight
 
@@ -48,6 +53,9 @@ AnyStrategy = Annotated[
     | AsymmetricFocal
     | ClassBalancedFocal
     | UndersampleEnsemble
+    | BalancedBagging
+    | SelfPacedEnsemble
+    | BalancedRandomForest
     | IsolationForest
     | LogisticClassWeight
     | Smote
