@@ -80,6 +80,19 @@ def test_a_member_learns_from_what_the_mean_of_those_before_finds_hard(
     assert "hardness" not in sample
 
 
+def test_fits_with_other_parameters_share_the_first_sample_and_no_other(
+    spark: SparkSession, run: Run, task: FitTask, self_paced: FittedStrategy
+) -> None:
+    trial = run.part("trial")
+    train = run.table("train", pytest.fail)
+    other = strategy_from_config({**SELF_PACED, "params": {"max_depth": 1}})
+    fit_strategy(run, train, other, task, models=trial)
+    first, *later = (f"train_self_paced_ensemble~{n}" for n in range(3))
+    assert not trial.is_done(first)
+    for step in later:
+        assert trial.pin(step).fingerprint != run.pin(step).fingerprint
+
+
 def test_an_ensemble_that_was_cut_off_goes_on_with_the_members_it_has(
     spark: SparkSession, task: FitTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, self_paced: FittedStrategy
 ) -> None:

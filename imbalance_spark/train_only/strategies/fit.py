@@ -104,7 +104,8 @@ def fit_strategy(
     fit. An ensemble does so for each of its members.
 
     Args:
-        models: the part of the run that keeps the booster, where others of the strategy are fitted on the same table.
+        models: the part of the run that keeps the booster, where others of the strategy are fitted on the same table;
+            it keeps tables that were sampled by such boosters, too.
     """
     numbered = strategy.by_number(task.classes)
     fitted: list[FittedStrategy] = []
@@ -136,8 +137,11 @@ def average_fitted(members: Sequence[FittedBooster]) -> FittedBooster:
 def _fit_one(
     run: Run, train: DataFrame, strategy: Strategy, task: FitTask, models: Run, *, member: int, earlier: Sequence[bytes]
 ) -> FittedStrategy:
-    table = _strategy_table(run, train, strategy, task, member, earlier)
-    before, after = (run.pin(step).observed for step in ("train", strategy.table))
+    # A sample by other models than these is another one.
+    sampled = models if earlier else run
+    table = _strategy_table(sampled, train, strategy, task, member, earlier)
+    before = run.pin("train").observed
+    after = before if strategy.table == "train" else sampled.pin(strategy.table).observed
     numbers = range(len(task.classes))
     rows, fit_rows = ({k: int(found[f"rows_{k}"]) for k in numbers} for found in (before, after))
     kept = kept_fractions(strategy.name, task.classes, rows, fit_rows)
