@@ -129,6 +129,16 @@ def test_a_forest_is_one_round_of_each_member_whose_trees_are_averaged(
     assert -2.2 < mean.min() < -1.5 < 1.0 < mean.max() < 2.2
 
 
+def test_a_forest_sets_what_makes_it_one_and_takes_other_parameters() -> None:
+    forest = strategy_from_config({**FOREST, "params": {"max_depth": 20, "gamma": 0.5}})
+    params = forest.booster_params()
+    assert (params["num_parallel_tree"], params["learning_rate"]) == (7, 1.0)
+    assert (params["max_depth"], params["gamma"]) == (20, 0.5)
+    assert {"num_parallel_tree", "learning_rate", "max_depth"} <= forest.set_params()
+    with pytest.raises(ValueError, match="num_parallel_tree is what trees says"):
+        strategy_from_config({**FOREST, "params": {"num_parallel_tree": 3}})
+
+
 @pytest.mark.parametrize("entry", [SELF_PACED, FOREST], ids=name_of)
 def test_probabilities_of_unseen_rows_are_right_once_they_are_calibrated(
     spark: SparkSession, run: Run, task: FitTask, entry: Mapping[str, Any]
