@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -123,12 +124,12 @@ def average_boosters(members: Sequence[bytes]) -> bytes:
     """
     documents = [_document(ubj) for ubj in members]
     start = np.mean([_start(found) for found in documents], axis=0)
-    trees = (
-        _scaled(tree, 1.0 / len(members))
+    rounds = (
+        [(_scaled(tree, 1.0 / len(members)), number) for tree, number in trees]
         for found in documents
-        for tree in found["learner"]["gradient_booster"]["model"]["trees"]
+        for trees in _rounds(found["learner"]["gradient_booster"]["model"])
     )
-    return _with_trees(documents[0], trees, start.tolist())
+    return _with_trees(documents[0], rounds, start.tolist())
 
 
 def booster_of_trees(trees: Iterable[dict[str, Any]], start: Sequence[float], feature_names: Sequence[str]) -> bytes:
@@ -145,20 +146,37 @@ def booster_of_trees(trees: Iterable[dict[str, Any]], start: Sequence[float], fe
         params = {"objective": "multi:softprob", "num_class": len(start)}
     rows = xgboost.DMatrix(np.zeros((2, len(feature_names))), [0.0, 1.0], feature_names=list(feature_names))
     empty = xgboost.train(params, rows, 0)
-    return _with_trees(_document(bytes(empty.save_raw("ubj"))), trees, start)
+    return _with_trees(_document(bytes(empty.save_raw("ubj"))), _rounds_of(trees, len(start)), start)
 
 
-def _with_trees(document: dict[str, Any], trees: Iterable[dict[str, Any]], start: Sequence[float]) -> bytes:
-    """The document's booster with these trees, those of a round one for each entry of `start`."""
+_Round = Sequence[tuple[dict[str, Any], int]]
+"""The trees of a round, each with the number of the margin that it adds to; of a forest several have the same."""
+
+
+def _rounds_of(trees: Iterable[dict[str, Any]], margins: int) -> Iterator[_Round]:
+    """Trees in turn, one of a round for each margin."""
+    for trees_of_round in zip(*[iter(trees)] * margins, strict=True):
+        yield list(zip(trees_of_round, range(margins), strict=True))
+
+
+def _rounds(model: Mapping[str, Any]) -> Iterator[_Round]:
+    for begin, end in pairwise(model["iteration_indptr"]):
+        yield list(zip(model["trees"][begin:end], model["tree_info"][begin:end], strict=True))
+
+
+def _with_trees(document: dict[str, Any], rounds: Iterable[_Round], start: Sequence[float]) -> bytes:
+    """The document's booster with these trees and a start for each margin."""
     import xgboost
 
-    numbered, a_round = [{**tree, "id": number} for number, tree in enumerate(trees)], len(start)
+    listed = list(rounds)
+    trees = [found for trees_of_round in listed for found in trees_of_round]
     model = document["learner"]["gradient_booster"]["model"]
-    model["trees"], model["tree_info"] = numbered, [number % a_round for number in range(len(numbered))]
-    model["iteration_indptr"] = list(range(0, len(numbered) + 1, a_round))
-    model["gbtree_model_param"]["num_trees"] = str(len(numbered))
+    model["trees"] = [{**tree, "id": number} for number, (tree, _) in enumerate(trees)]
+    model["tree_info"] = [margin for _, margin in trees]
+    model["iteration_indptr"] = list(accumulate(map(len, listed), initial=0))
+    model["gbtree_model_param"]["num_trees"] = str(len(trees))
     # XGBoost keeps a probability for one margin, and margins for several.
-    scores = [1.0 / (1.0 + math.exp(-start[0]))] if a_round == 1 else start
+    scores = [1.0 / (1.0 + math.exp(-start[0]))] if len(start) == 1 else start
     document["learner"]["learner_model_param"]["base_score"] = f"[{','.join(map(repr, scores))}]"
     document["learner"]["attributes"] = {}  # such as the best round of one member
     booster = xgboost.Booster(model_file=bytearray(json.dumps(document).encode()))

@@ -25,7 +25,8 @@ class BoosterParams(Section):
         gamma: least loss reduction of a split.
         reg_lambda, reg_alpha: penalties of leaf values, squared and absolute.
         subsample: share of rows a tree is grown on.
-        colsample_bytree: share of features a tree may use.
+        colsample_bytree, colsample_bynode: share of features a tree may use, and of these one split.
+        num_parallel_tree: trees of a round, which are averaged: above 1 a round is a forest.
         max_bin: histogram bins of a feature.
         max_delta_step: bound of a leaf's step; 0 is none.
     """
@@ -38,6 +39,8 @@ class BoosterParams(Section):
     reg_alpha: Annotated[float, Field(ge=0.0)] = 0.0
     subsample: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
     colsample_bytree: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    colsample_bynode: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    num_parallel_tree: Annotated[int, Field(ge=1, le=1000)] = 1
     max_bin: Annotated[int, Field(ge=2, le=65_536)] = 256
     max_delta_step: Annotated[float, Field(ge=0.0)] = 0.0
 
@@ -71,8 +74,8 @@ class TrainingConfig(Section):
         missing: where a `native` fit sends rows without a value. `learnt` finds a side for them at each split; `lowest`
             has them below every number, in a bin of their own, so that a matrix with missing values takes no more
             memory than one without, a third less.
-        checkpoint_rounds: a `native` fit keeps its booster after this many rounds each. With `subsample` or
-            `colsample_bytree` it draws afresh from there, and the model depends on this number.
+        checkpoint_rounds: a `native` fit keeps its booster after this many rounds each. With a `subsample` or
+            `colsample_*` it draws afresh from there, and the model depends on this number.
         peer_timeout_s: seconds that a worker of a `native` fit waits for the others within a round; no say in the
             result, nor in the run id.
         params: XGBoost's parameters for all strategies; LightGBM and CatBoost are given what means the same to them.

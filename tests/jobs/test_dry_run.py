@@ -24,6 +24,7 @@ STRATEGIES = [
     {"kind": "undersample", "name": "by_hash", "sampling_strategy": 0.5, "method": "key_hash"},
     {"kind": "smote_nc", "sampling_strategy": 0.2, "undersample_to": 0.5},
     {"kind": "undersample_ensemble", "members": 2, "sampling_strategy": 0.4},
+    {"kind": "self_paced_ensemble", "members": 2},
 ]
 
 
@@ -82,7 +83,7 @@ def test_a_plan_is_what_the_run_does_and_leaves_nothing_behind(
         expected = {label: len(members) * n for label, n in members[0]["rows"].items()}
         assert {str(label): n for label, n in strategy.fit_rows.items()} == pytest.approx(expected, abs=slack), name
     for name in rows:
-        is_drawn = name.startswith(("train_by_hash", "train_undersample_ensemble"))
+        is_drawn = name.startswith(("train_by_hash", "train_undersample_ensemble", "train_self_paced"))
         assert run.pin(name).rows == pytest.approx(rows[name], abs=200 if is_drawn else 0), name
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from imbalance_spark.train_only.learners.spill import SpilledRows
 
-_SAMPLING = ("subsample", "colsample_bytree")
+_SAMPLING = ("subsample", "colsample_bytree", "colsample_bynode")
 
 
 @dataclass(frozen=True, kw_only=True)

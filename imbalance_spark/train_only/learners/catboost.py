@@ -55,7 +55,9 @@ class CatBoost(Learner):
     package = "catboost"
     extra = "catboost"
     own_params = CatBoostParams
-    without_meaning = frozenset({"min_child_weight", "gamma", "reg_alpha", "max_delta_step"})
+    without_meaning = frozenset(
+        {"min_child_weight", "gamma", "reg_alpha", "max_delta_step", "colsample_bynode", "num_parallel_tree"}
+    )
 
     def problems(self, asked: Asked) -> Iterator[str]:
         """Trees too deep, and focal losses of more than two classes."""

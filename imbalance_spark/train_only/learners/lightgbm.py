@@ -31,7 +31,8 @@ _MOST_LEAVES = 131_072
 _NAMES = {
     "max_depth": "max_depth", "learning_rate": "learning_rate", "min_child_weight": "min_sum_hessian_in_leaf",
     "gamma": "min_gain_to_split", "reg_lambda": "lambda_l2", "reg_alpha": "lambda_l1",
-    "subsample": "bagging_fraction", "colsample_bytree": "feature_fraction", "max_delta_step": "max_delta_step",
+    "subsample": "bagging_fraction", "colsample_bytree": "feature_fraction",
+    "colsample_bynode": "feature_fraction_bynode", "max_delta_step": "max_delta_step",
 }  # fmt: skip
 """LightGBM's names of the parameters that mean the same."""
 
@@ -70,6 +71,7 @@ class LightGBM(Learner):
     package = "lightgbm"
     extra = "lightgbm"
     own_params = LightGBMParams
+    without_meaning = frozenset({"num_parallel_tree"})
 
     def fit(self, request: FitRequest) -> FittedBooster:
         """See `fit_rounds`. Reads the table twice: a sample for the cuts, then all rows."""

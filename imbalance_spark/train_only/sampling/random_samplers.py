@@ -127,7 +127,7 @@ def disjoint_target(counts: Mapping[Label, int], sampling_strategy: SamplingStra
     if few := {name: counts[name] for name, rows in target.items() if rows * members > counts[name]}:
         raise ConfigError(
             f"undersample_ensemble: {members} samples without a common row need {members} times {dict(target)} rows, "
-            f"but there are {few}. Ask for fewer members, or for a larger sampling_strategy."
+            f"but there are {few}. Ask for fewer members, for a larger sampling_strategy, or for balanced_bagging."
         )
     return dict(target)
 

@@ -21,6 +21,7 @@ from imbalance_spark.train_only.learners.engine import FitRequest
 from imbalance_spark.train_only.learners.learner import Asked, Learner
 from imbalance_spark.train_only.learners.losses import FocalLoss
 from imbalance_spark.train_only.sampling.base import with_sampling_weight
+from imbalance_spark.train_only.sampling.member_samples import HARDNESS, with_hardness
 from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport
 from imbalance_spark.train_only.search.space import Params
 from imbalance_spark.train_only.strategies.recipe import PriorShift, Recipe, require_rows, with_recipe_weight
@@ -61,6 +62,8 @@ class Strategy(Section, ABC):
     """Whether scores only rank rows, so that calibration alone makes them probabilities."""
     is_focal: ClassVar[bool] = False
     """Whether its loss focuses on hard rows."""
+    is_sequential: ClassVar[bool] = False
+    """Whether what a member of an ensemble samples depends on the models of the members before it."""
 
     @property
     @abstractmethod
@@ -304,7 +307,14 @@ class Strategy(Section, ABC):
 
 
 def training_table(
-    train: DataFrame, strategy: Strategy, roles: Roles, seed: int, *, member: int = 0, tell: Tell = dict
+    train: DataFrame,
+    strategy: Strategy,
+    roles: Roles,
+    seed: int,
+    *,
+    member: int = 0,
+    earlier: Sequence[bytes] = (),
+    tell: Tell = dict,
 ) -> DataFrame:
     """The rows that a strategy trains on.
 
@@ -315,6 +325,7 @@ def training_table(
     Args:
         train: training rows with `split`, `y`, `is_early_stopping` and the columns of `roles`.
         member, tell: see `Strategy.sample`.
+        earlier: models of the members before, by which a sequential strategy samples.
     Returns:
         Every input column; for a sampler also `sampling_weight` (1 in the early-stopping set) and, when oversampling,
         `copy_number`, and for synthetic samples their provenance (null in the early-stopping set).
@@ -327,7 +338,10 @@ def training_table(
     rows = only_train(train, "training_table")
     if strategy.table == "train":
         return rows
-    sampled = strategy.sample(rows.where(~col(IS_EARLY_STOPPING)), roles, seed, member=member, tell=tell)
+    to_fit = rows.where(~col(IS_EARLY_STOPPING))
+    if earlier:
+        to_fit = with_hardness(to_fit, earlier, inputs=(*roles.numeric, *roles.categorical), label=LABEL)
+    sampled = strategy.sample(to_fit, roles, seed, member=member, tell=tell).drop(HARDNESS)
     stopping = with_sampling_weight(rows.where(col(IS_EARLY_STOPPING)), F.lit(1.0))
     return sampled.unionByName(stopping, allowMissingColumns=True)
 

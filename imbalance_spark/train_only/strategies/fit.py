@@ -104,10 +104,14 @@ def fit_strategy(
     fit. An ensemble does so for each of its members.
 
     Args:
-        models: the part of the run that keeps the booster, where others of the strategy are fitted on the same table.
+        models: the part of the run that keeps the booster, where others of the strategy are fitted on the same table;
+            it keeps tables that were sampled by such boosters, too.
     """
     numbered = strategy.by_number(task.classes)
-    fitted = [_fit_one(run, train, one, task, member, models or run) for member, one in enumerate(numbered.fits())]
+    fitted: list[FittedStrategy] = []
+    for member, one in enumerate(numbered.fits()):
+        earlier = [before.booster.model_bytes for before in fitted if one.is_sequential]
+        fitted.append(_fit_one(run, train, one, task, models or run, member=member, earlier=earlier))
     return replace(fitted[0] if len(fitted) == 1 else _averaged(strategy.name, fitted), strategy=strategy)
 
 
@@ -130,9 +134,14 @@ def average_fitted(members: Sequence[FittedBooster]) -> FittedBooster:
     )
 
 
-def _fit_one(run: Run, train: DataFrame, strategy: Strategy, task: FitTask, member: int, models: Run) -> FittedStrategy:
-    table = _strategy_table(run, train, strategy, task, member)
-    before, after = (run.pin(step).observed for step in ("train", strategy.table))
+def _fit_one(
+    run: Run, train: DataFrame, strategy: Strategy, task: FitTask, models: Run, *, member: int, earlier: Sequence[bytes]
+) -> FittedStrategy:
+    # A sample by other models than these is another one.
+    sampled = models if earlier else run
+    table = _strategy_table(sampled, train, strategy, task, member, earlier)
+    before = run.pin("train").observed
+    after = before if strategy.table == "train" else sampled.pin(strategy.table).observed
     numbers = range(len(task.classes))
     rows, fit_rows = ({k: int(found[f"rows_{k}"]) for k in numbers} for found in (before, after))
     kept = kept_fractions(strategy.name, task.classes, rows, fit_rows)
@@ -157,14 +166,16 @@ def _averaged(name: str, members: Sequence[FittedStrategy]) -> FittedStrategy:
     return replace(first, recipe=recipe, booster=average_fitted([one.booster for one in members]), fit_rows=rows)
 
 
-def _strategy_table(run: Run, train: DataFrame, strategy: Strategy, task: FitTask, member: int) -> DataFrame:
+def _strategy_table(
+    run: Run, train: DataFrame, strategy: Strategy, task: FitTask, member: int, earlier: Sequence[bytes]
+) -> DataFrame:
     """The rows that a strategy trains on: `train`, or a table of its own, written once."""
     if strategy.table == "train":
         return train
 
     def build() -> DataFrame:
         sampled = training_table(
-            train, strategy, task.roles, task.split.seed, member=member,
+            train, strategy, task.roles, task.split.seed, member=member, earlier=earlier,
             tell=lambda reports: _keep_neighbours(run, strategy, reports),
         )  # fmt: skip
         return _laid_out(sampled, task)

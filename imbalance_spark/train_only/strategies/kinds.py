@@ -18,6 +18,12 @@ from imbalance_spark.train_only.strategies.boosting import (
     Plain,
     ScalePosWeight,
 )
+from imbalance_spark.train_only.strategies.ensembles import (
+    BalancedBagging,
+    BalancedRandomForest,
+    SelfPacedEnsemble,
+    UndersampleEnsemble,
+)
 from imbalance_spark.train_only.strategies.resampling import (
     Adasyn,
     BorderlineSmote,
@@ -27,7 +33,6 @@ from imbalance_spark.train_only.strategies.resampling import (
     SmoteNC,
     SmoteTomek,
     Undersample,
-    UndersampleEnsemble,
 )
 from imbalance_spark.train_only.strategies.unboosted import IsolationForest, LogisticClassWeight
 
@@ -49,6 +54,9 @@ AnyStrategy = Annotated[
     | AsymmetricFocal
     | ClassBalancedFocal
     | UndersampleEnsemble
+    | BalancedBagging
+    | SelfPacedEnsemble
+    | BalancedRandomForest
     | IsolationForest
     | LogisticClassWeight
     | Smote

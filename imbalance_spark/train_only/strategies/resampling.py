@@ -1,7 +1,7 @@
 """Strategies that change which rows are fitted on: fewer of the frequent classes, or more of the rare ones."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 from pyspark.sql import DataFrame
@@ -22,7 +22,6 @@ from imbalance_spark.train_only.sampling import (
     sample_by_class,
 )
 from imbalance_spark.train_only.sampling.base import count_train
-from imbalance_spark.train_only.sampling.random_samplers import disjoint_target, disjoint_undersample
 from imbalance_spark.train_only.sampling.synthetic import SyntheticSampler
 from imbalance_spark.train_only.strategies.base import Precision, Tell
 from imbalance_spark.train_only.strategies.boosting import Boosted
@@ -92,38 +91,6 @@ class Undersample(Resampled):
         target = check_sampling_strategy(self.sampling_strategy, counts, "under-sampling")
         fractions = {label: rows / counts[label] for label, rows in target.items()}
         return sample_by_class(to_fit, label=LABEL, fractions=fractions, seed=seed, method=self.method, key=roles.key)
-
-
-class UndersampleEnsemble(Resampled):
-    """The mean of models, each on all rows of the rare classes and its own sample of the frequent ones.
-
-    Args:
-        members: how many models; no two share a row of a class that is sampled.
-    """
-
-    kind: Literal["undersample_ensemble"] = "undersample_ensemble"
-    members: Annotated[int, Field(ge=2, le=100)] = 5
-
-    def fits(self) -> tuple[Self, ...]:
-        """Each member under a name of its own."""
-        # A config's names have no "~".
-        return tuple(self.model_copy(update={"name": f"{self.name}~{n}"}) for n in range(self.members))
-
-    @property
-    def precision(self) -> Precision:
-        """On average: rows are drawn."""
-        return "on average"
-
-    def planned_rows(self, counts: Mapping[Label, int]) -> dict[Label, int]:
-        """The target rows of the sampled classes, for one member."""
-        return {**counts, **disjoint_target(counts, self.sampling_strategy, self.members)}
-
-    def sample(self, to_fit: DataFrame, roles: Roles, seed: int, *, member: int = 0, tell: Tell = dict) -> DataFrame:
-        """One member's rows."""
-        return disjoint_undersample(
-            to_fit, key=roles.key, label=LABEL, sampling_strategy=self.sampling_strategy, seed=seed, member=member,
-            members=self.members,
-        )  # fmt: skip
 
 
 class Oversample(Resampled):

@@ -39,12 +39,13 @@ def test_the_average_has_the_mean_of_the_members_margins(members: list[tuple[int
     assert load_booster(merged).feature_names == list(FEATURES)
 
 
-@pytest.mark.parametrize("rounds", [(3,), (2, 5), (4, 1, 6)])
-def test_the_average_of_many_classes_has_the_mean_margins_of_each_class(rounds: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(("rounds", "a_round"), [((3,), 1), ((2, 5), 1), ((4, 1, 6), 1), ((1, 2), 5)])
+def test_the_average_of_many_classes_has_the_mean_margins_of_each_class(rounds: tuple[int, ...], a_round: int) -> None:
     boosters = []
     for seed, number in enumerate(rounds):
         rows = class_rows(600, seed=seed + 1)
         params = {"objective": "multi:softprob", "num_class": 3, "base_score": [0.0, -2.0, -4.0 + seed], "max_depth": 3}
+        params |= {"num_parallel_tree": a_round, "subsample": 0.5}
         data = xgboost.DMatrix(matrix(rows), rows.y, feature_names=list(FEATURES))
         boosters.append(bytes(xgboost.train(params, data, number).save_raw("ubj")))
     x, merged = matrix(class_rows(300, seed=99)), average_boosters(boosters)
