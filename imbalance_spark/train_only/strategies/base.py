@@ -64,6 +64,8 @@ class Strategy(Section, ABC):
     """Whether its loss focuses on hard rows."""
     is_sequential: ClassVar[bool] = False
     """Whether what a member of an ensemble samples depends on the models of the members before it."""
+    has_choice: ClassVar[bool] = False
+    """Whether a config can choose its learner."""
 
     @property
     @abstractmethod
