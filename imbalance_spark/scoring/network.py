@@ -15,8 +15,8 @@ from imbalance_spark.scoring.tensor_file import Floats, begins_with_metadata, de
 _KIND, _FORMAT = "network", 1
 _FURTHEST = 10.0
 """In standard deviations: no outlier, which may be an error of a source, drives a score out of all proportion."""
-_BLOCK = 64
-_BLOCKS_AT_ONCE = 64
+_BLOCK = 16
+_BLOCKS_AT_ONCE = 256
 
 Rows = npt.NDArray[np.float32]
 Layer = tuple[Floats, Floats]
