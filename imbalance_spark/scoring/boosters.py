@@ -132,13 +132,23 @@ def average_boosters(members: Sequence[bytes]) -> bytes:
     return _with_trees(documents[0], trees, start.tolist())
 
 
-def booster_of_trees(trees: Iterable[dict[str, Any]], start: float, feature_names: Sequence[str]) -> bytes:
-    """UBJ of a binary booster from trees in XGBoost's JSON and the margin that it starts from."""
+def booster_of_trees(
+    trees: Iterable[dict[str, Any]], start: Sequence[float], feature_names: Sequence[str]
+) -> bytes:
+    """UBJ of a booster from trees in XGBoost's JSON.
+
+    Args:
+        trees: those of a round together, one for each entry of `start`.
+        start: margin that scores start from: one for two classes, else one for each.
+    """
     import xgboost  # importing this package needs no xgboost
 
+    params = {"objective": "binary:logistic", "base_score": 0.5}
+    if len(start) > 1:
+        params = {"objective": "multi:softprob", "num_class": len(start)}
     rows = xgboost.DMatrix(np.zeros((2, len(feature_names))), [0.0, 1.0], feature_names=list(feature_names))
-    empty = xgboost.train({"objective": "binary:logistic", "base_score": 0.5}, rows, 0)
-    return _with_trees(_document(bytes(empty.save_raw("ubj"))), trees, [start])
+    empty = xgboost.train(params, rows, 0)
+    return _with_trees(_document(bytes(empty.save_raw("ubj"))), trees, start)
 
 
 def _with_trees(document: dict[str, Any], trees: Iterable[dict[str, Any]], start: Sequence[float]) -> bytes:

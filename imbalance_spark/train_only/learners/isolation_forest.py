@@ -12,6 +12,7 @@ from imbalance_spark.core.columns import IS_EARLY_STOPPING, col
 from imbalance_spark.core.hashing import uniform
 from imbalance_spark.orders.model_inputs import LABEL, feature_column
 from imbalance_spark.scoring.boosters import booster_of_trees
+from imbalance_spark.train_only.learners.tree_nodes import Leaf, Node, Split, first_above, tree_json
 from imbalance_spark.train_only.learners.xgboost import FittedBooster, booster_names
 
 ROWS_A_TREE = 256
@@ -22,7 +23,7 @@ _SPREAD = 8.0
 """How far margins lie apart; calibration gives them their scale, the scan's bins only must tell them apart."""
 
 
-_ROOT_HAS_NO_PARENT, _LEAF = 2147483647, -1
+_LEAF = -1  # in place of a child's number
 
 
 def fit_isolation_forest(
@@ -56,11 +57,11 @@ def fit_isolation_forest(
     filled = np.where(np.isnan(sample), median, sample)
     forest = IsolationForest(n_estimators=trees, max_samples=min(ROWS_A_TREE, len(filled)), random_state=seed)
     forest.fit(filled)
-    per_unit = -_SPREAD / (trees * _expected_path(np.array([forest.max_samples_]))[0])
-    grown = [_as_json(estimator.tree_, median, per_unit) for estimator in forest.estimators_]
+    per_unit = -_SPREAD / (trees * float(_expected_path(forest.max_samples_)))
+    grown = [tree_json(_node(estimator.tree_, median, per_unit), len(features)) for estimator in forest.estimators_]
     start = float(np.log(prior) - np.log1p(-prior)) + _SPREAD
     return FittedBooster(
-        model_bytes=booster_of_trees(grown, start, booster_names(features)),
+        model_bytes=booster_of_trees(grown, [start], booster_names(features)),
         features=tuple(features),
         best_iteration=trees - 1,
         rounds_run=trees,
@@ -86,47 +87,23 @@ def _median(column: npt.NDArray[np.float32]) -> float:
     return float(np.median(present)) if len(present) else np.nan
 
 
-def _as_json(tree: Any, median: npt.NDArray[np.float32], per_unit: float) -> dict[str, Any]:
-    """A scikit-learn tree as XGBoost's, whose leaves hold path lengths times `per_unit`."""
-    order, left, parents, depth = _by_level(tree.children_left, tree.children_right)
-    is_leaf, rows, threshold = left == _LEAF, tree.n_node_samples[order], tree.threshold[order]
-    feature = np.where(is_leaf, 0, tree.feature[order])
-    value = (depth + _expected_path(rows)) * per_unit
-    nodes = len(order)
-    return {
-        "base_weights": [0.0] * nodes, "categories": [], "categories_nodes": [], "categories_segments": [],
-        "categories_sizes": [], "default_left": (~is_leaf & (median[feature] <= threshold)).astype(int).tolist(),
-        "left_children": left.tolist(), "right_children": np.where(is_leaf, _LEAF, left + 1).tolist(),
-        "parents": parents.tolist(), "loss_changes": [0.0] * nodes, "split_indices": feature.tolist(),
-        "split_type": [0] * nodes, "split_conditions": np.where(is_leaf, value, _first_above(threshold)).tolist(),
-        "sum_hessian": rows.astype(float).tolist(),
-        "tree_param": {
-            "num_deleted": "0", "num_feature": str(len(median)), "num_nodes": str(nodes), "size_leaf_vector": "1",
-        },
-    }  # fmt: skip
+def _node(tree: Any, median: npt.NDArray[np.float32], per_unit: float, place: int = 0, depth: int = 0) -> Node:
+    """A node of a scikit-learn tree, whose leaves hold path lengths times `per_unit`."""
+    rows, left, right = tree.n_node_samples[place], tree.children_left[place], tree.children_right[place]
+    if left == _LEAF:
+        return Leaf(value=float(depth + _expected_path(rows)) * per_unit, weight=float(rows))
+    feature, threshold = int(tree.feature[place]), tree.threshold[place]
+    return Split(
+        feature=feature,
+        cut=float(first_above(threshold)),
+        is_missing_left=bool(median[feature] <= threshold),
+        left=_node(tree, median, per_unit, left, depth + 1),
+        right=_node(tree, median, per_unit, right, depth + 1),
+    )
 
 
-def _by_level(left: npt.NDArray[np.int64], right: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], ...]:
-    """Nodes by level, each one's left child, parent and depth: XGBoost finds a right child beside its left one."""
-    order, parents, depth, new_left = [0], [_ROOT_HAS_NO_PARENT], [0], []
-    for place, node in enumerate(order):
-        is_leaf = left[node] == _LEAF
-        new_left.append(_LEAF if is_leaf else len(order))
-        if not is_leaf:
-            order += [int(left[node]), int(right[node])]
-            parents += [place] * 2
-            depth += [depth[place] + 1] * 2
-    return np.array(order), np.array(new_left), np.array(parents), np.array(depth)
-
-
-def _first_above(threshold: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """The lowest float32 above each number: scikit-learn goes left at x <= t, XGBoost at x < t."""
-    near = threshold.astype(np.float32)
-    return np.where(near > threshold, near, np.nextafter(near, np.float32(np.inf)))
-
-
-def _expected_path(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+def _expected_path(rows: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Mean path length of an unsuccessful search in a binary tree of so many rows (Liu, Ting and Zhou, 2008)."""
-    n = np.maximum(rows.astype(np.float64), 2.0)
+    n = np.maximum(np.asarray(rows, dtype=np.float64), 2.0)
     length = 2.0 * (np.log(n - 1.0) + np.euler_gamma) - 2.0 * (n - 1.0) / n
-    return np.asarray(np.select([rows <= 1, rows == 2], [0.0, 1.0], length), dtype=np.float64)
+    return np.asarray(np.select([np.less_equal(rows, 1), np.equal(rows, 2)], [0.0, 1.0], length), dtype=np.float64)
