@@ -132,9 +132,7 @@ def average_boosters(members: Sequence[bytes]) -> bytes:
     return _with_trees(documents[0], trees, start.tolist())
 
 
-def booster_of_trees(
-    trees: Iterable[dict[str, Any]], start: Sequence[float], feature_names: Sequence[str]
-) -> bytes:
+def booster_of_trees(trees: Iterable[dict[str, Any]], start: Sequence[float], feature_names: Sequence[str]) -> bytes:
     """UBJ of a booster from trees in XGBoost's JSON.
 
     Args:

@@ -136,6 +136,8 @@ def test_converted_trees_average_like_any_others() -> None:
         )
         for seed in (1, 2)
     ]  # fmt: skip
-    merged = average_boosters([booster_of_trees(trees_of_lightgbm(one.dump_model()), [0.0], FEATURES) for one in models])
+    merged = average_boosters(
+        [booster_of_trees(trees_of_lightgbm(one.dump_model()), [0.0], FEATURES) for one in models]
+    )
     expected = np.mean([one.predict(x, raw_score=True) for one in models], axis=0)
     np.testing.assert_allclose(load_booster(merged).inplace_predict(x, predict_type="margin"), expected, atol=1e-5)
