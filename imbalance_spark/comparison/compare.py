@@ -150,7 +150,7 @@ def target_names(classes: Sequence[str]) -> TargetNames:
 
 def stages(config: RunConfig) -> list[str]:
     """The stages that `compare` announces."""
-    strategies = strategies_of(config.strategies)
+    strategies = strategies_of(config.strategies, config.training.learner)
     searches, fits = searched_stages(config, strategies), [f"fit {strategy.name}" for strategy in strategies]
     backtest = [] if config.split.backtest is None else ["backtest"]
     return ["cluster", *PREPARE_STAGES, *searches, "training rows", *fits, "score", "evaluate", *backtest]
@@ -253,7 +253,7 @@ def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Prog
     """
     decisions, names = asked_decisions(config), target_names(prepared.classes)
     task = fit_task(config, prepared.pool)
-    asked = strategies_of(config.strategies)
+    asked = strategies_of(config.strategies, config.training.learner)
     metric = TrialMetric.of(decisions, names, config.gate.metric)
     searches = search_strategies(prepared, asked, task, metric, config, progress)
     strategies = [one.with_params(searches[one.name].chosen.params) if one.name in searches else one for one in asked]

@@ -49,7 +49,7 @@ class Evaluation:
     def cost(self, config: RunConfig) -> str:
         """What a config's strategies are going to take, in words."""
         found = f"{self.method}: validation has {self.rarest:,} rows of the rarest class; "
-        members = sum(len(strategy.fits()) for strategy in strategies_of(config.strategies))
+        members = sum(len(strategy.fits()) for strategy in strategies_of(config.strategies, config.training.learner))
         if self.is_cross_fit:
             found += f"{self.folds} folds and all rows, {self.fits} fits per strategy, {self.fits * members} in all"
         else:
@@ -75,7 +75,7 @@ class Evaluation:
 
 def searched_fits(config: RunConfig) -> int:
     """Fits of all trials of a config's search, those of an ensemble's members counted one by one."""
-    strategies = strategies_of(config.strategies)
+    strategies = strategies_of(config.strategies, config.training.learner)
     spaces = spaces_of(config.search, strategies)
     if config.search is None:
         return 0

@@ -229,7 +229,7 @@ def _stored_rows(inspected: InspectedOrders, evaluation: Evaluation, pool: Train
 def _planned_strategies(config: RunConfig, fit_rows: Mapping[Label, int]) -> tuple[PlannedStrategy, ...]:
     planned: list[PlannedStrategy] = []
     problems: list[str] = []
-    for strategy in strategies_of(config.strategies):
+    for strategy in strategies_of(config.strategies, config.training.learner):
         by_number = strategy.by_number(config.orders.class_names or TWO_CLASSES)
         try:
             planned += [_planned(member, fit_rows, config) for member in by_number.fits()]

@@ -149,7 +149,7 @@ def planned_rows(config: RunConfig, trained: Mapping[int, int], pool: TrainingPo
     """
     if config.search is None:
         return {}
-    rungs, strategies = rungs_of(config.search), strategies_of(config.strategies)
+    rungs, strategies = rungs_of(config.search), strategies_of(config.strategies, config.training.learner)
     searched = [one for one in strategies if one.name in spaces_of(config.search, strategies)]
     read = {_rung_read(strategy, rung, len(rungs)) for strategy in searched for rung in range(len(rungs))}
     pools = {rung: rung_pool(pool, trained, rungs[rung].row_share(is_sampled=False)) for rung in sorted(read)}
@@ -163,7 +163,7 @@ def planned_scans(config: RunConfig) -> int:
         return 0
     at_once = _at_once(config.search)
     scans = sum(-(-rung.trials // at_once) for rung in rungs_of(config.search))
-    return scans * len(spaces_of(config.search, strategies_of(config.strategies)))
+    return scans * len(spaces_of(config.search, strategies_of(config.strategies, config.training.learner)))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -155,9 +155,9 @@ class RunConfig(Section):
         if self.scoring.entity is not None and self.orders.classes:
             problems.append("scoring.entity is for two classes: leave it out, or orders.classes")
         classes = self.orders.class_names or TWO_CLASSES
-        for strategy in self.strategies:
+        for strategy in strategies_of(self.strategies, self.training.learner):
             problems += strategy.problems(classes, self.orders.numeric, self.orders.categorical)
-            problems += strategy.problems_with(self.training.engine)
+            problems += strategy.problems_with(self.training, len(classes))
         if self.evaluation == "cross_fit" and self.training.repeats > 1:
             problems.append(
                 f"training.repeats is {self.training.repeats}, but with evaluation: cross_fit each strategy is fitted "
@@ -172,7 +172,7 @@ class RunConfig(Section):
         """What does not go together with a search."""
         if self.search is None:
             return
-        yield from search_problems(self.search, strategies_of(self.strategies))
+        yield from search_problems(self.search, strategies_of(self.strategies, self.training.learner))
         if self.evaluation == "cross_fit":
             yield (
                 "search chooses parameters on rows of train, which evaluation: cross_fit would judge them by: set "

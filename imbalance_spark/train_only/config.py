@@ -7,6 +7,7 @@ from pydantic import Field
 from imbalance_spark.core.section import Section
 
 EngineName = Literal["native", "xgboost_spark"]
+LearnerName = Literal["xgboost", "lightgbm", "catboost", "logistic"]
 
 Power = Annotated[float, Field(ge=0.0, le=1.0)]
 """Of balanced class weights: 0 is none, 1 is all."""
@@ -43,8 +44,9 @@ class TrainingConfig(Section):
     """The distributed fit.
 
     Args:
-        engine: `native` cuts features into bins that do not depend on the tables' layout, needs less memory and
-            resumes a lost fit from its last checkpoint; `xgboost_spark` is XGBoost's own Spark estimator.
+        learner: what is fitted where a strategy names none; see docs/learners.md.
+        engine: of XGBoost. `native` cuts features into bins that do not depend on the tables' layout, needs less
+            memory and resumes a lost fit from its last checkpoint; `xgboost_spark` is XGBoost's own Spark estimator.
         num_workers: barrier tasks of a fit, which must find free slots at the same time.
         max_rows: training rows that fits read at most, those of early stopping included: all rows of rare classes and a
             share of the others by key hash, which probabilities are corrected for. By default what the executors' free
@@ -61,14 +63,16 @@ class TrainingConfig(Section):
             again. Like the two below it has no say in the result, nor in the run id.
         max_fit_attempts: how often a fit is begun that lost a worker or was cancelled, the first time counted.
         slot_wait_s: seconds that each attempt waits for the slots of all workers.
-        external_memory: keep the bins of a `native` fit in files on the workers' local disks instead of in memory.
+        external_memory: keep the bins of a `native` fit of XGBoost in files on the workers' local disks instead of in
+            memory.
         checkpoint_rounds: a `native` fit keeps its booster after this many rounds each. With `subsample` or
             `colsample_bytree` it draws afresh from there, and the model depends on this number.
         peer_timeout_s: seconds that a worker of a `native` fit waits for the others within a round; no say in the
             result, nor in the run id.
-        params: XGBoost's parameters for all strategies.
+        params: XGBoost's parameters for all strategies; LightGBM and CatBoost are given what means the same to them.
     """
 
+    learner: LearnerName = "xgboost"
     engine: EngineName = "xgboost_spark"
     num_workers: Annotated[int, Field(ge=1, le=10_000)] = 2
     max_rows: Annotated[int, Field(ge=1000)] | None = None

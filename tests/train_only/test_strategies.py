@@ -122,9 +122,10 @@ def test_cuts_are_those_asked_for_or_those_of_the_kind() -> None:
         "none": "plain", "class_weight": "balanced", "balanced_sketch": "balanced", "focal": "plain", "smote": "plain",
     }  # fmt: skip
     focal = strategy("focal", cuts="balanced")
-    assert focal.resolve(COUNTS, TRAINING.model_copy(update={"engine": "native"})).cuts == "balanced"
-    assert list(focal.problems_with("native")) == []
-    assert list(focal.problems_with("xgboost_spark")) == [
+    native = TRAINING.model_copy(update={"engine": "native"})
+    assert focal.resolve(COUNTS, native).cuts == "balanced"
+    assert list(focal.problems_with(native)) == []
+    assert list(focal.problems_with(TRAINING)) == [
         "strategy 'focal': training.engine xgboost_spark cannot do cuts 'balanced': leave cuts out, or use "
         "training.engine: native"
     ]

@@ -5,16 +5,20 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from imbalance_spark.core.errors import DataContractError
+from imbalance_spark.train_only.learners.cuts import FeatureCuts
 from imbalance_spark.train_only.learners.losses import FocalLoss
 from imbalance_spark.train_only.learners.stopping import StoppingMetric
 
 if TYPE_CHECKING:
     import xgboost
+
+    from imbalance_spark.train_only.learners.spill import SpilledRows
 
 _SAMPLING = ("subsample", "colsample_bytree")
 
@@ -91,6 +95,14 @@ class Progress:
         is_number = math.isfinite(self.training[-1]) and math.isfinite(self.validation[-1])
         return self.rounds >= plan.rounds or waited >= plan.early_stopping_rounds or not is_number
 
+    def with_round(self, on_train: float, on_stopping: float) -> Self:
+        """One round further, with the metric after it."""
+        return replace(self, training=(*self.training, on_train), validation=(*self.validation, on_stopping))
+
+    def with_model(self, model: bytes) -> Self:
+        """The same, with the booster of all rounds."""
+        return replace(self, model=model)
+
     def as_checkpoint(self, plan: BoostingPlan) -> bytes:
         """A line of JSON, and the booster; floats keep all digits."""
         head = {"plan": plan.digest, "rows": self.rows, "training": self.training, "validation": self.validation}
@@ -120,6 +132,52 @@ class Progress:
         return cls(model=model, rows=head["rows"], **curves)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Where a worker boosts.
+
+    Args:
+        threads: that it may use.
+        host: its address, as the other workers and the driver reach it.
+        scratch: a folder on the local disk, which outlives the fit.
+        tell: called with each round, from 0, when it has ended.
+        keep: called with a checkpoint, from which another attempt can go on.
+    """
+
+    threads: int
+    host: str
+    scratch: Path
+    tell: Callable[[int], object]
+    keep: Callable[[bytes], object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class XGBoostRounds:
+    """XGBoost on bins between given cuts.
+
+    Args:
+        is_on_disk: whether the bins of the rows to fit on are kept in files, instead of memory.
+    """
+
+    plan: BoostingPlan
+    cuts: FeatureCuts
+    is_on_disk: bool
+
+    def load(self, to_fit: "SpilledRows", stopping: "SpilledRows", site: Site) -> "tuple[xgboost.DMatrix, ...]":
+        """The bins of the rows to fit on, and of the early-stopping set."""
+        from imbalance_spark.train_only.learners.spill import quantile_matrix
+
+        bins, pages = self.cuts.max_bin, site.scratch if self.is_on_disk else None
+        train = quantile_matrix(to_fit, ref=self.cuts.as_matrix(), max_bin=bins, threads=site.threads, pages=pages)
+        margin = self.plan.stopping_margin
+        return train, quantile_matrix(stopping, ref=train, max_bin=bins, threads=site.threads, margin=margin)
+
+    def boost(self, loaded: "tuple[xgboost.DMatrix, ...]", progress: Progress, site: Site) -> Progress:
+        """See `boost`."""
+        train, stopping = loaded
+        return boost(self.plan, train, stopping, progress, threads=site.threads, tell=site.tell, keep=site.keep)
+
+
 def boost(
     plan: BoostingPlan,
     train: "xgboost.DMatrix",
@@ -144,16 +202,14 @@ def boost(
     while not progress.is_over(plan):
         booster.update(train, progress.rounds, fobj=plan.loss)
         on_train, on_stopping = _metrics(plan, booster, train, stopping)
-        progress = replace(
-            progress, training=(*progress.training, on_train), validation=(*progress.validation, on_stopping)
-        )
+        progress = progress.with_round(on_train, on_stopping)
         tell(progress.rounds - 1)
         if progress.rounds % plan.checkpoint_rounds == 0 and not progress.is_over(plan):
-            progress = replace(progress, model=_bytes(booster))
+            progress = progress.with_model(_bytes(booster))
             keep(progress.as_checkpoint(plan))
             if plan.is_sampled:
                 booster = _booster(plan, train, stopping, progress, threads)
-    return replace(progress, model=_bytes(booster))
+    return progress.with_model(_bytes(booster))
 
 
 def _booster(

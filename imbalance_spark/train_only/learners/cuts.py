@@ -28,6 +28,9 @@ CutKind = Literal["plain", "balanced"]
 
 Values = npt.NDArray[np.float32]
 
+_MOST_CODES = 255
+"""Of a feature that is split by sets of categories."""
+
 MOST_SAMPLED_ROWS = 400_000
 _MOST_SAMPLED_VALUES = 64_000_000  # 256 MB on the driver, however many features
 _FARTHEST = 3e37
@@ -39,6 +42,8 @@ class FeatureCuts:
     """Cuts of each feature, ascending: a split sends values below one of them to the left."""
 
     by_feature: tuple[Values, ...]
+    highest: tuple[float, ...] = ()
+    """The highest value of each feature in the sample that the cuts are of; -1 where it had none."""
 
     @property
     def max_bin(self) -> int:
@@ -52,6 +57,17 @@ class FeatureCuts:
         for cuts in self.by_feature:
             hashed.update(len(cuts).to_bytes(8, "big") + cuts.tobytes())
         return hashed.hexdigest()
+
+    def codes(self, numeric: int) -> dict[int, int]:
+        """How many codes each categorical feature has; those with more than 255 are left out, they stay ordered.
+
+        Codes that the sample of the cuts lacked are not counted, and count as unknown.
+
+        Args:
+            numeric: how many features are numbers; they come first.
+        """
+        last = {feature: self.highest[feature] for feature in range(numeric, len(self.by_feature))}
+        return {feature: int(code) + 1 for feature, code in last.items() if code < _MOST_CODES}
 
     def as_matrix(self) -> "xgboost.QuantileDMatrix":
         """What a `QuantileDMatrix` takes its cuts from as `ref`."""
@@ -98,12 +114,13 @@ def collect_cuts(
     label = sample.column(LABEL).to_numpy()
     in_sample = {k: int((label == k).sum()) for k in fit_rows}
     weight = {k: (1.0 if kind == "balanced" else float(fit_rows[k])) / drawn for k, drawn in in_sample.items() if drawn}
-    found = []
+    found, highest = [], []
     for name in names:
         values = sample.column(name).to_numpy()
+        highest.append(float(np.nanmax(values, initial=-1.0)))
         by_class = [values[label == k] for k in weight]
         found.append(quantile_cuts(by_class, list(weight.values()), max(max_bin - 2, 1)))
-    return FeatureCuts(tuple(found))
+    return FeatureCuts(tuple(found), tuple(highest))
 
 
 def quantile_cuts(by_class: Sequence[Values], weights: Sequence[float], most: int) -> Values:

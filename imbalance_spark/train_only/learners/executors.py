@@ -81,6 +81,12 @@ def check_executors(spark: SparkSession) -> int:
     return sum({place["machine"]: int(place["free_bytes"]) for place in found}.values())
 
 
+def free_bytes() -> int:
+    """Of this machine, or of the container where that is less; 0 where the system does not say."""
+    [place] = _probe(())(iter(()))
+    return int(place["free_bytes"])
+
+
 def _refuse_dynamic_allocation(spark: SparkSession) -> None:
     if spark.sparkContext.getConf().get("spark.dynamicAllocation.enabled", "false").lower() == "true":
         raise UnsupportedSparkError(

@@ -1,5 +1,6 @@
 """Isolation forest on a bounded sample of honest orders, as one booster of path lengths."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from imbalance_spark.core.columns import IS_EARLY_STOPPING, col
 from imbalance_spark.core.hashing import uniform
 from imbalance_spark.orders.model_inputs import LABEL, feature_column
 from imbalance_spark.scoring.boosters import booster_of_trees
+from imbalance_spark.train_only.config import BoosterParams, EngineName
+from imbalance_spark.train_only.learners.engine import FitRequest
+from imbalance_spark.train_only.learners.learner import Learner
 from imbalance_spark.train_only.learners.tree_nodes import Leaf, Node, Split, first_above, tree_json
 from imbalance_spark.train_only.learners.xgboost import FittedBooster, booster_names
 
@@ -24,6 +28,31 @@ _SPREAD = 8.0
 
 
 _LEAF = -1  # in place of a child's number
+
+
+class Isolation(Learner):
+    """The isolation forest, which learns from rows of class 0 alone: no strategy against the imbalance applies."""
+
+    name = "isolation_forest"
+    package = "sklearn"
+    without_meaning = frozenset(BoosterParams.model_fields)
+    is_trees = False
+
+    def passes(self, features: int, engine: EngineName) -> int:
+        """One, for a sample."""
+        return 1
+
+    def fit(self, request: FitRequest) -> FittedBooster:
+        """See `fit_isolation_forest`."""
+        return fit_isolation_forest(
+            request.table,
+            features=request.features,
+            key=request.key,
+            trees=request.own_params["trees"],
+            honest_rows=(request.fit_rows or {})[0],
+            prior=math.exp(request.start[1]),
+            seed=request.training.seed,
+        )
 
 
 def fit_isolation_forest(

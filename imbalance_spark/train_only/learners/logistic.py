@@ -1,22 +1,96 @@
-"""Logistic regression of Spark ML, of two or more classes, as a linear model that is scored like a booster."""
+"""Logistic regression of Spark ML as a learner: a linear model that is scored like a booster."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from imbalance_spark.core.class_counts import of_class
 from imbalance_spark.core.columns import FEATURES_PER_SCAN, IS_EARLY_STOPPING, col, in_scans, require_columns
 from imbalance_spark.core.errors import TrainingError
+from imbalance_spark.core.section import Section
 from imbalance_spark.core.spark_errors import training_error
 from imbalance_spark.orders.model_inputs import LABEL, feature_column
 from imbalance_spark.scoring.boosters import LinearMargin, LinearModel
+from imbalance_spark.train_only.config import BoosterParams, EngineName
+from imbalance_spark.train_only.learners.engine import FitRequest
+from imbalance_spark.train_only.learners.learner import Asked, Learner
 from imbalance_spark.train_only.learners.xgboost import FittedBooster
 
+_WEIGHT = "logistic_weight"
 _INPUTS = "inputs"
 _TOLERANCE = 1e-8  # of the loss between iterations; at the default of 1e-6 slopes have three digits
+
+
+class LogisticParams(Section):
+    """Parameters of the logistic regression.
+
+    Args:
+        reg_param: weight of the penalty of slopes.
+        elastic_net_param: share of it that is of absolute slopes (lasso), the rest is of squared ones (ridge).
+        max_iter: most iterations.
+    """
+
+    reg_param: Annotated[float, Field(ge=0.0, le=1e6)] = 1e-4
+    elastic_net_param: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    max_iter: Annotated[int, Field(ge=1, le=100_000)] = 100
+
+
+class Logistic(Learner):
+    """Logistic regression (of more than two classes multinomial) on scaled features, by Spark ML."""
+
+    name = "logistic"
+    package = "pyspark"
+    own_params = LogisticParams
+    without_meaning = frozenset(BoosterParams.model_fields)
+    is_trees = False
+
+    def passes(self, features: int, engine: EngineName) -> int:
+        """Those of Spark's logistic regression."""
+        return passes_of_fit(features)
+
+    def problems(self, asked: Asked) -> Iterator[str]:
+        """What a convex loss without bins cannot do."""
+        yield from super().problems(asked)
+        if asked.is_focal:
+            yield (
+                f"strategy {asked.strategy!r}: logistic has no loss but cross-entropy, and {asked.kind} is another: "
+                "use class_weight, or learner xgboost"
+            )
+        if asked.is_by_cuts or asked.has_cuts:
+            yield (
+                f"strategy {asked.strategy!r}: logistic has no histogram cuts, which {asked.kind} is asked to choose: "
+                "leave cuts out, or use class_weight"
+            )
+
+    def fit(self, request: FitRequest) -> FittedBooster:
+        """See `fit_logistic`."""
+        own = LogisticParams.model_validate(dict(request.own_params))
+        table, weight_col = _with_factors(request)
+        return fit_logistic(
+            table,
+            features=request.features,
+            numeric=len(request.features) - request.categorical,
+            classes=request.classes,
+            weight_col=weight_col,
+            reg_param=own.reg_param,
+            elastic_net_param=own.elastic_net_param,
+            max_iter=own.max_iter,
+            strategy=request.strategy,
+        )
+
+
+def _with_factors(request: FitRequest) -> tuple[DataFrame, str | None]:
+    """The table and its weight, times what the gradient of each class would weigh."""
+    if all(factor == 1.0 for factor in request.row_factors):
+        return request.table, request.weight_col
+    weight = F.lit(1.0) if request.weight_col is None else col(request.weight_col)
+    factor = of_class(LABEL, dict(enumerate(request.row_factors)), 1.0)
+    return request.table.select("*", (weight * factor).alias(_WEIGHT)), _WEIGHT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +111,7 @@ def fit_logistic(
     classes: int,
     weight_col: str | None,
     reg_param: float,
+    elastic_net_param: float = 0.0,
     max_iter: int,
     strategy: str,
 ) -> FittedBooster:
@@ -45,8 +120,9 @@ def fit_logistic(
     Two classes have one margin, more have one each (multinomial regression). A number counts in standard deviations
     from its mean, both over the rows to fit on and without weights; a missing one counts as the mean. A category is an
     indicator of its own; a missing one, or one that training lacked, is none of them. The loss is the weighted mean log
-    loss + `reg_param` / 2 times the squared slopes of these inputs; the intercepts are not penalised. scikit-learn
-    calls 1 / (reg_param * sum of weights) C.
+    loss + `reg_param` times ((1 - `elastic_net_param`) / 2 of the squared slopes of these inputs + `elastic_net_param`
+    of the absolute ones); the intercepts are not penalised. scikit-learn calls 1 / (reg_param * sum of weights) C, and
+    elastic_net_param l1_ratio.
 
     Passes over `table`: one for every 200 features to scale them, and two of Spark's, which then keeps the rows in
     memory or on disk for its iterations. Up to the last digits of sums the result does not depend on the layout.
@@ -70,7 +146,8 @@ def fit_logistic(
         rows = table.where(~col(IS_EARLY_STOPPING))
         scale = _scale(rows, inputs[:numeric], inputs[numeric:])
         family = "binomial" if classes == 2 else "multinomial"
-        model = _fit(_assembled(rows, inputs, scale, weights), weight_col, reg_param, max_iter, family)
+        penalty = (reg_param, elastic_net_param)
+        model = _fit(_assembled(rows, inputs, scale, weights), weight_col, penalty, max_iter, family)
         losses = [float(loss) for loss in model.summary.objectiveHistory]
     except Exception as error:
         raise training_error(error, strategy) from error
@@ -89,7 +166,7 @@ def fit_logistic(
         rounds_run=rounds,
         learning_curve={"training": tuple(losses[-rounds:])},
         num_workers=1,
-        params={"reg_param": reg_param, "max_iter": max_iter},
+        params={"reg_param": reg_param, "elastic_net_param": elastic_net_param, "max_iter": max_iter},
     )
 
 
@@ -147,12 +224,12 @@ def _nominal(values: int) -> dict[str, Any]:
     return {"ml_attr": {"type": "nominal", "num_vals": values}}
 
 
-def _fit(rows: DataFrame, weight_col: str | None, reg_param: float, max_iter: int, family: str) -> Any:
+def _fit(rows: DataFrame, weight_col: str | None, penalty: tuple[float, float], max_iter: int, family: str) -> Any:
     from pyspark.ml.classification import LogisticRegression
 
     estimator = LogisticRegression(
         featuresCol=_INPUTS, labelCol=LABEL, family=family, standardization=False, tol=_TOLERANCE,
-        regParam=reg_param, maxIter=max_iter,
+        regParam=penalty[0], elasticNetParam=penalty[1], maxIter=max_iter,
     )  # fmt: skip
     return (estimator if weight_col is None else estimator.setWeightCol(weight_col)).fit(rows)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    import lightgbm
     import xgboost
 
 _SMALLEST_HESSIAN = 1e-16
@@ -26,8 +27,8 @@ class FocalLoss:
     Gammas of 0 are weighted cross-entropy. Margins of shape (rows, K) are those of K classes; of shape (rows,) they
     are z of two classes with margins (0, z), as `binary:logistic` has them.
 
-    XGBoost hands over float32 margins and applies no weights to what a custom objective returns, so this one
-    multiplies by the rows' weights itself; `scale_pos_weight` has no effect on it.
+    XGBoost hands over float32 margins; neither it nor LightGBM applies weights to what a custom objective returns, so
+    this one multiplies by the rows' weights itself; `scale_pos_weight` has no effect on it.
 
     Args:
         weights: of each class in the order of their numbers, above 0.
@@ -76,10 +77,16 @@ class FocalLoss:
         weights = effective_number_weights(counts, beta)
         return cls(weights=tuple(weights[k] for k in sorted(weights)), gammas=(gamma,) * len(weights))
 
-    def __call__(self, margins: npt.NDArray[np.float32], data: "xgboost.DMatrix") -> tuple[FloatArray, FloatArray]:
-        """Gradient and diagonal Hessian by margin, times each row's weight: what `xgboost.train(obj=)` asks for."""
-        gradient, hessian = self.derivatives(margins, data.get_label())
-        weight = data.get_weight()
+    def __call__(
+        self, margins: npt.NDArray[Any], data: "xgboost.DMatrix | lightgbm.Dataset"
+    ) -> tuple[FloatArray, FloatArray]:
+        """What `xgboost.train(obj=)` and LightGBM's `update(fobj=)` ask for; see `weighted`."""
+        return self.weighted(margins, data.get_label(), data.get_weight())
+
+    def weighted(self, margins: npt.ArrayLike, labels: Any, weights: Any) -> tuple[FloatArray, FloatArray]:
+        """Gradient and diagonal Hessian by margin, times each row's weight; None or an empty array weighs all alike."""
+        gradient, hessian = self.derivatives(margins, labels)
+        weight = np.asarray(() if weights is None else weights, dtype=np.float64)
         if not len(weight):
             return gradient, hessian
         if gradient.ndim == 2:

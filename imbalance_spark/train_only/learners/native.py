@@ -17,13 +17,13 @@ from xgboost.tracker import RabitTracker
 from imbalance_spark.core.columns import IS_EARLY_STOPPING, col
 from imbalance_spark.core.files import Folder
 from imbalance_spark.orders.model_inputs import LABEL
-from imbalance_spark.train_only.learners.boosting import BoostingPlan, Progress
+from imbalance_spark.train_only.learners.boosting import BoostingPlan, Progress, XGBoostRounds
 from imbalance_spark.train_only.learners.cuts import FeatureCuts, collect_cuts
-from imbalance_spark.train_only.learners.engine import BoostedRounds, FitRequest
+from imbalance_spark.train_only.learners.engine import BoostedRounds, FitRequest, xgboost_params
 from imbalance_spark.train_only.learners.layout import one_file_a_worker
 from imbalance_spark.train_only.learners.retry import fit_watched
 from imbalance_spark.train_only.learners.round_reports import RoundReporter
-from imbalance_spark.train_only.learners.worker import OUTPUT, Worker
+from imbalance_spark.train_only.learners.worker import OUTPUT, Boosting, Worker
 
 logger = logging.getLogger(__name__)
 
@@ -35,58 +35,92 @@ def fit_native(request: FitRequest) -> BoostedRounds:
     The cuts are those of the rows, whatever their layout, so the same rows give the same splits on any number of
     files and workers, up to the rounding of sums.
     """
-    training = request.training
-    cuts = collect_cuts(
+    training, params = request.training, xgboost_params(request)
+    cuts = cuts_of(request, request.params.max_bin)
+    plan = plan_of(
+        request,
+        {**params, "max_bin": cuts.max_bin, "seed": training.seed},
+        cuts,
+        stopping_margin=request.margins[0] + request.shift if request.shift != 0.0 else None,
+    )
+    boosting = XGBoostRounds(plan=plan, cuts=cuts, is_on_disk=training.external_memory)
+    progress = boost_on_workers(request, boosting, plan, num_workers=training.num_workers)
+    return rounds_of(progress, plan, params, {"cuts": request.cuts, "cuts_sha256": cuts.digest})
+
+
+def cuts_of(request: FitRequest, max_bin: int) -> FeatureCuts:
+    """The cuts that a request asks for; reads a sample of the table."""
+    return collect_cuts(
         request.table,
         features=len(request.inputs),
         fit_rows=request.fit_rows or _count_fit_rows(request.table),
         key=request.key,
-        seed=training.seed,
-        max_bin=request.params["max_bin"],
+        seed=request.training.seed,
+        max_bin=max_bin,
         kind=request.cuts,
     )
-    plan = BoostingPlan(
-        params={**request.params, "max_bin": cuts.max_bin, "seed": training.seed},
+
+
+def plan_of(
+    request: FitRequest, params: Mapping[str, Any], cuts: FeatureCuts, *, stopping_margin: float | None
+) -> BoostingPlan:
+    """All that decides the model of a request but its rows.
+
+    Args:
+        params: the learner's.
+    """
+    training = request.training
+    return BoostingPlan(
+        params=params,
         rounds=training.rounds,
         early_stopping_rounds=training.early_stopping_rounds,
         checkpoint_rounds=training.checkpoint_rounds,
         loss=request.loss,
         metric=request.metric,
-        stopping_margin=request.start + request.shift if request.shift != 0.0 else None,
+        stopping_margin=stopping_margin,
         cuts=cuts.digest,
     )
-    progress = _boosted(request, plan, cuts)
+
+
+def rounds_of(
+    progress: Progress, plan: BoostingPlan, params: Mapping[str, Any], notes: Mapping[str, Any]
+) -> BoostedRounds:
+    """What the workers have done, for the driver."""
     return BoostedRounds(
         model=progress.model,
         training=progress.training,
         validation=progress.validation,
         best_round=progress.best_round(is_maximised=plan.is_maximised),
-        notes={"cuts": request.cuts, "cuts_sha256": cuts.digest},
+        params=params,
+        notes=notes,
     )
 
 
-def _boosted(request: FitRequest, plan: BoostingPlan, cuts: FeatureCuts) -> Progress:
-    training, table = request.training, request.table
-    checkpoint = Checkpoint(name=request.strategy, folder=request.checkpoints)
-    with one_file_a_worker(table, training.num_workers) as is_laid_out:
+def boost_on_workers(request: FitRequest, boosting: Boosting, plan: BoostingPlan, *, num_workers: int) -> Progress:
+    """Run a learner on barrier tasks, each with its share of the rows; again where a worker was lost.
+
+    Reads the table once. An attempt goes on from the last checkpoint that the learner kept, if it keeps any.
+    """
+    training = request.training.model_copy(update={"num_workers": num_workers})
+    checkpoint, spark = Checkpoint(name=request.strategy, folder=request.checkpoints), request.table.sparkSession
+    with one_file_a_worker(request.table, num_workers) as is_laid_out:
         rows = _as_workers_read(request)
         if not is_laid_out:
-            rows = rows.repartition(training.num_workers)
+            rows = rows.repartition(num_workers)
 
         def fit(reporter: RoundReporter) -> Progress:
             kept = checkpoint.load()
             resumed = None if kept is None else Progress.from_checkpoint(kept, plan)
             if resumed is not None:
                 logger.info("strategy %r: goes on after round %d", request.strategy, resumed.rounds)
-            with _tracker(table.sparkSession, training.num_workers) as address:
+            with _tracker(spark, num_workers) as address:
                 worker = Worker(
-                    plan=plan, cuts=cuts, inputs=request.inputs, weight=request.weight_col,
-                    num_workers=training.num_workers, tracker={**address, "dmlc_timeout": training.peer_timeout_s},
-                    resumed=resumed, reporter=reporter, is_on_disk=training.external_memory,
+                    boosting=boosting, inputs=request.inputs, weight=request.weight_col, num_workers=num_workers,
+                    tracker={**address, "dmlc_timeout": training.peer_timeout_s}, resumed=resumed, reporter=reporter,
                 )  # fmt: skip
                 return _collected(rows, worker, request.strategy)
 
-        return fit_watched(table.sparkSession, fit, training, request.strategy, keep=checkpoint.keep)
+        return fit_watched(spark, fit, training, request.strategy, keep=checkpoint.keep)
 
 
 def _collected(rows: DataFrame, worker: Worker, strategy: str) -> Progress:

@@ -38,6 +38,10 @@ _LOST = (
         re.compile(r"XGBoostError[\s\S]*(?:[Ss]ocket|[Cc]onnection|[Cc]ollective|tracker)"),
         "a worker's peer is gone, as it is when the system killed it for memory",
     ),
+    (
+        re.compile(r"LightGBMError[\s\S]*(?:[Ss]ocket|[Cc]onnect|[Pp]ort)"),
+        "a worker's peer is gone or its port was taken, as it is when the system killed it for memory",
+    ),
 )
 
 

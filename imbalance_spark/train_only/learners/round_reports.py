@@ -42,6 +42,12 @@ class RoundReporter:
         header = f"{self._token} checkpoint {len(checkpoint)}\n".encode()
         self._send(header + checkpoint, _HAND_OVER_LIMIT_S, waits=True)
 
+    def own_host(self) -> str:
+        """The address of this machine on the way to the driver, at which other workers reach it."""
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+            way.connect(self._address)  # of a datagram socket: nothing is sent
+            return str(way.getsockname()[0])
+
     def _send(self, message: bytes, limit_s: float, *, waits: bool = False) -> None:
         try:
             with socket.create_connection(self._address, timeout=limit_s) as connection:

@@ -52,11 +52,19 @@ class SpilledRows:
         """Write rows behind those that are there."""
         self.file.write(np.ascontiguousarray(rows).data)
         self.rows += len(rows)
-        self.fingerprint = (self.fingerprint + _sum_of_hashes(rows)) % (1 << 64)
+        self.fingerprint = (self.fingerprint + int(hashes_of(rows).sum(dtype=np.uint64))) % (1 << 64)
 
-    def chunk(self, first: int) -> Values:
-        """Rows from `first` on, about 32 MiB of them."""
-        most = max(1, _CHUNK_BYTES // (self._width * 4))
+    @property
+    def rows_a_chunk(self) -> int:
+        """How many are about 32 MiB."""
+        return max(1, _CHUNK_BYTES // (self._width * 4))
+
+    def chunks(self) -> range:
+        """The first row of each chunk; one chunk where there are no rows."""
+        return range(0, max(self.rows, 1), self.rows_a_chunk)
+
+    def read(self, first: int, most: int) -> Values:
+        """Rows from `first` on; features, label and weight are columns."""
         rows = min(most, self.rows - first)
         self.file.flush()  # NumPy reads past Python's buffer
         self.file.seek(first * self._width * 4)
@@ -77,7 +85,7 @@ class _Chunks(xgboost.DataIter):
         # A worker without rows hands over one empty chunk, from which XGBoost takes the number of features.
         if self._next >= max(self._rows.rows, 1):
             return False
-        chunk, features = self._rows.chunk(self._next), self._rows.features
+        chunk, features = self._rows.read(self._next, self._rows.rows_a_chunk), self._rows.features
         self._next += max(len(chunk), 1)
         input_data(
             data=np.ascontiguousarray(chunk[:, :features]),
@@ -154,12 +162,12 @@ def _require_space(folder: Path, needed: int, written: int) -> None:
         )
 
 
-def _sum_of_hashes(rows: Values) -> int:
-    """A sum over rows that a change to any value changes, and no change to the order of rows."""
+def hashes_of(rows: Values) -> npt.NDArray[np.uint64]:
+    """A hash of each row, which a change to any of its values changes."""
     odd = np.random.default_rng(0).integers(1 << 62, size=rows.shape[1], dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    total = 0
+    found = np.empty(len(rows), dtype=np.uint64)
     for start in range(0, len(rows), _HASHED_AT_ONCE):
         bits = np.ascontiguousarray(rows[start : start + _HASHED_AT_ONCE]).view(np.uint32)
         row = bits.astype(np.uint64) @ odd  # arrays of integers wrap around
-        total += int(((row ^ (row >> np.uint64(29))) * _MIXED).sum(dtype=np.uint64))
-    return total
+        found[start : start + len(row)] = (row ^ (row >> np.uint64(29))) * _MIXED
+    return found

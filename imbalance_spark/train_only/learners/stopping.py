@@ -6,7 +6,7 @@ a fit without a word. Here each worker adds up its own rows, the sums travel, an
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    import lightgbm
     import xgboost
 
 MetricName = Literal["log_loss", "average_precision", "expected_cost"]
@@ -75,22 +76,31 @@ class StoppingMetric:
         """Whether more is better."""
         return self.name == "average_precision"
 
-    def __call__(self, predicted: npt.NDArray[np.float32], data: "xgboost.DMatrix") -> tuple[str, float]:
+    def __call__(self, predicted: npt.NDArray[Any], data: "xgboost.DMatrix | lightgbm.Dataset") -> tuple[str, float]:
         """Name and value; every worker calls it in the same round, for the same part of the rows."""
-        label, weight = data.get_label().astype(np.int64), data.get_weight().astype(np.float64)
+        return self.name, self.of(predicted, data.get_label(), data.get_weight())
+
+    def of(self, predicted: npt.NDArray[Any], labels: Any, weights: Any) -> float:
+        """The value for the rows of all workers, from those of this one.
+
+        Args:
+            predicted: margins or probabilities, for more classes than two rows by classes.
+            labels, weights: arrays; None or an empty one weighs all rows alike.
+        """
+        label, weight = np.asarray(labels, dtype=np.int64), np.asarray(() if weights is None else weights, np.float64)
         weight = weight if len(weight) else np.ones(len(label))
         if self.correction.classes == 2:
-            return self.name, self._of_two(predicted, label == 1, weight)
+            return self._of_two(predicted, label == 1, weight)
         score = predicted.reshape(len(label), self.correction.classes)
         log_score = score if self.is_margin else np.log(np.maximum(score, _SMALLEST))
-        return self.name, self._of_many(self.correction.log_probabilities(log_score), label, weight)
+        return self._of_many(self.correction.log_probabilities(log_score), label, weight)
 
     @property
     def _shape_of_costs(self) -> tuple[int, ...]:
         classes = self.correction.classes
         return (2,) if classes == 2 else (classes, classes)
 
-    def _of_two(self, predicted: npt.NDArray[np.float32], label: npt.NDArray[np.bool_], weight: FloatArray) -> float:
+    def _of_two(self, predicted: npt.NDArray[Any], label: npt.NDArray[np.bool_], weight: FloatArray) -> float:
         logit = self.correction.logit(predicted if self.is_margin else _logit(predicted.astype(np.float64)))
         if self.name == "log_loss":
             return _mean_over_workers(np.logaddexp(0.0, np.where(label, -logit, logit)), weight)

@@ -8,15 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 from pyspark import BarrierTaskContext
 
 from imbalance_spark.core.errors import DataContractError, TrainingError
-from imbalance_spark.train_only.learners.boosting import BoostingPlan, Progress, boost
-from imbalance_spark.train_only.learners.cuts import FeatureCuts
+from imbalance_spark.train_only.learners.boosting import Progress, Site
 from imbalance_spark.train_only.learners.round_reports import RoundReporter
 
 if TYPE_CHECKING:
@@ -24,6 +23,16 @@ if TYPE_CHECKING:
 
 OUTPUT = "worker int, record string, model binary"
 """Schema of what `Worker` yields: a row a worker, the first one's with the booster of all rounds run."""
+
+
+class Boosting(Protocol):
+    """What a learner does with the rows of one worker."""
+
+    def load(self, to_fit: "SpilledRows", stopping: "SpilledRows", site: Site) -> Any:
+        """What it boosts on; nobody waits for this worker meanwhile."""
+
+    def boost(self, loaded: Any, progress: Progress, site: Site) -> Progress:
+        """The rounds that are left, together with all other workers, within XGBoost's communicator."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,18 +45,15 @@ class Worker:
         tracker: where workers find each other, as arguments of XGBoost's communicator.
         resumed: what an earlier attempt has done.
         reporter: tells the driver of rounds and checkpoints.
-        is_on_disk: whether the bins of the rows to fit on are kept in files, instead of memory.
     """
 
-    plan: BoostingPlan
-    cuts: FeatureCuts
+    boosting: Boosting
     inputs: tuple[str, ...]
     weight: str | None
     num_workers: int
     tracker: Mapping[str, Any]
     resumed: Progress | None
     reporter: RoundReporter
-    is_on_disk: bool
 
     def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """A row about this worker; the batches are read once."""
@@ -85,8 +91,8 @@ class Worker:
             stack.callback(to_fit.file.close)
             stack.callback(stopping.file.close)
             clock.lap("spill")
-            pages = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder))) if self.is_on_disk else None
-            progress = self._boosted(to_fit, stopping, pages, context, threads, clock)
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder)))
+            progress = self._boosted(to_fit, stopping, context, clock, scratch, threads)
         record = {
             "rows": to_fit.rows + stopping.rows, "spilled_bytes": to_fit.bytes + stopping.bytes, "seconds": clock.laps,
             "fingerprint": progress.rows, "training": progress.training, "validation": progress.validation,
@@ -97,29 +103,25 @@ class Worker:
         self,
         to_fit: "SpilledRows",
         stopping: "SpilledRows",
-        pages: Path | None,
         context: BarrierTaskContext,
-        threads: int,
         clock: "_Clock",
+        scratch: Path,
+        threads: int,
     ) -> Progress:
         from xgboost import collective
 
-        from imbalance_spark.train_only.learners.spill import quantile_matrix
-
-        bins, margin = self.cuts.max_bin, self.plan.stopping_margin
-        train = quantile_matrix(to_fit, ref=self.cuts.as_matrix(), max_bin=bins, threads=threads, pages=pages)
-        held_back = quantile_matrix(stopping, ref=train, max_bin=bins, threads=threads, margin=margin)
+        is_first = context.partitionId() == 0
+        site = Site(
+            threads=threads, host=self.reporter.own_host(), scratch=scratch,
+            tell=self.reporter.tell if is_first else _say_nothing,
+            keep=self.reporter.hand_over if is_first else _say_nothing,
+        )  # fmt: skip
+        loaded = self.boosting.load(to_fit, stopping, site)
         clock.lap("build")
         # Nobody waits in the communicator for a peer that is still loading: its timeout is for rounds alone.
         context.barrier()
         with collective.CommunicatorContext(**self.tracker, dmlc_task_id=f"{context.partitionId():06}"):
-            is_first = collective.get_rank() == 0
-            progress = self._started(to_fit.fingerprint, stopping.fingerprint)
-            done = boost(
-                self.plan, train, held_back, progress, threads=threads,
-                tell=self.reporter.tell if is_first else _say_nothing,
-                keep=self.reporter.hand_over if is_first else _say_nothing,
-            )  # fmt: skip
+            done = self.boosting.boost(loaded, self._started(to_fit.fingerprint, stopping.fingerprint), site)
         clock.lap("boost")
         return done
 

@@ -14,7 +14,7 @@ from xgboost.spark import SparkXGBRegressor
 
 from imbalance_spark.core.columns import IS_EARLY_STOPPING, col
 from imbalance_spark.orders.model_inputs import LABEL
-from imbalance_spark.train_only.learners.engine import BoostedRounds, FitRequest
+from imbalance_spark.train_only.learners.engine import BoostedRounds, FitRequest, xgboost_params
 from imbalance_spark.train_only.learners.layout import one_file_a_worker
 from imbalance_spark.train_only.learners.retry import fit_watched
 from imbalance_spark.train_only.learners.round_reports import RoundReporter
@@ -35,8 +35,9 @@ def fit_with_xgboost_spark(request: FitRequest) -> BoostedRounds:
     columns = [col(name).cast("float").alias(alias) for name, alias in zip(request.inputs, fit_names, strict=True)]
     weights = [] if request.weight_col is None else [request.weight_col]
     columns += [col(name) for name in (LABEL, IS_EARLY_STOPPING, *weights)]
+    params = xgboost_params(request)
     settings: dict[str, Any] = {
-        **request.params, "n_estimators": training.rounds, "early_stopping_rounds": training.early_stopping_rounds,
+        **params, "n_estimators": training.rounds, "early_stopping_rounds": training.early_stopping_rounds,
         "random_state": training.seed, "features_col": fit_names, "weight_col": request.weight_col,
         "label_col": LABEL, "validation_indicator_col": IS_EARLY_STOPPING, "num_workers": training.num_workers,
         "missing": math.nan, "device": "cpu", "verbosity": 0, "verbose": False,
@@ -47,7 +48,7 @@ def fit_with_xgboost_spark(request: FitRequest) -> BoostedRounds:
         # Its Spark estimator passes callables on to `xgboost.train` on each worker, though it documents neither.
         settings |= {"custom_metric": request.metric, "maximize": request.metric.is_maximised}
     if request.shift != 0.0:
-        columns.append(_start_margin(request.start, request.shift))
+        columns.append(_start_margin(request.margins[0], request.shift))
         settings["base_margin_col"] = _MARGIN
     with one_file_a_worker(request.table, training.num_workers) as is_laid_out:
         rows = request.table.select(*columns)
@@ -69,6 +70,7 @@ def fit_with_xgboost_spark(request: FitRequest) -> BoostedRounds:
         training=tuple(on_train),
         validation=tuple(on_stopping),
         best_round=booster.best_iteration,
+        params=params,
         notes={},
     )
 

@@ -1,6 +1,6 @@
 """A strategy against the imbalance: what each kind must say, and what a fit makes of it."""
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -14,9 +14,11 @@ from imbalance_spark.core.columns import IS_EARLY_STOPPING, col, require_columns
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.section import Name, Section
 from imbalance_spark.orders.model_inputs import LABEL
-from imbalance_spark.train_only.config import BoosterParams, EngineName, TrainingConfig
+from imbalance_spark.train_only.config import BoosterParams, EngineName, LearnerName, TrainingConfig
 from imbalance_spark.train_only.guard import only_train
 from imbalance_spark.train_only.learners.cuts import CutKind
+from imbalance_spark.train_only.learners.engine import FitRequest
+from imbalance_spark.train_only.learners.learner import Asked, Learner
 from imbalance_spark.train_only.learners.losses import FocalLoss
 from imbalance_spark.train_only.sampling.base import with_sampling_weight
 from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport
@@ -57,6 +59,17 @@ class Strategy(Section, ABC):
     """Whether this is boosting on the rows as they are, which every other strategy is compared with."""
     is_ranking: ClassVar[bool] = False
     """Whether scores only rank rows, so that calibration alone makes them probabilities."""
+    is_focal: ClassVar[bool] = False
+    """Whether its loss focuses on hard rows."""
+
+    @property
+    @abstractmethod
+    def fitted_by(self) -> Learner:
+        """The learner that fits it."""
+
+    def with_learner(self, name: LearnerName) -> Self:
+        """The strategy with a learner, where the config names none for it."""
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -109,7 +122,7 @@ class Strategy(Section, ABC):
 
     def passes(self, features: int, engine: EngineName) -> int:
         """Passes over its table: those of the fit."""
-        return 1
+        return self.fitted_by.passes(features, engine)
 
     def sample(self, to_fit: DataFrame, roles: Roles, seed: int, *, member: int = 0, tell: Tell = dict) -> DataFrame:
         """The rows to fit on, resampled; as they are where the strategy does not sample. See the sampler for errors.
@@ -143,6 +156,10 @@ class Strategy(Section, ABC):
         """XGBoost's parameters that differ from `training.params`."""
         return {}
 
+    def own_params(self) -> dict[str, Any]:
+        """Parameters that its learner alone has."""
+        return {}
+
     @property
     def searchable(self) -> frozenset[str]:
         """Names of the parameters that a search can set; none where XGBoost does not fit the strategy."""
@@ -160,18 +177,28 @@ class Strategy(Section, ABC):
         """The strategy with what a search drew."""
         return self
 
-    def problems_with(self, engine: EngineName) -> Iterator[str]:
-        """What `training.engine` cannot do of it, each with what to use instead."""
-        yield from ()
+    def problems_with(self, training: TrainingConfig, classes: int = 2) -> Iterator[str]:
+        """What the learner or its engine cannot do of it, each with what to use instead."""
+        yield from self.fitted_by.problems(self._asked(training, classes))
 
     def for_engine(self, engine: EngineName) -> "Strategy":
-        """What this engine is asked for, to do what the strategy means."""
+        """What the learner is asked for on this engine, to do what the strategy means."""
         return self
 
     @property
     def cut_kind(self) -> CutKind:
         """Of which rows the histogram cuts are quantiles."""
         return "plain"
+
+    @property
+    def is_by_cuts(self) -> bool:
+        """Whether it works by histogram cuts alone."""
+        return False
+
+    @property
+    def has_cuts(self) -> bool:
+        """Whether the config asks for cuts of one kind."""
+        return False
 
     def notes(self) -> dict[str, str]:
         """Remarks for the record."""
@@ -224,6 +251,7 @@ class Strategy(Section, ABC):
             params=BoosterParams.model_validate({**training.params.model_dump(), **self.booster_params()}),
             prior_shift=shift,
             cuts=self.cut_kind,
+            own_params=self.own_params(),
             has_row_weight=row_weights is not None,
             stopping_weights=None if min(in_pool) == 1.0 else tuple(1.0 / share for share in in_pool),
             logged=self._logged(classes, weights, factor, loss) | _logged_pool(in_pool, classes),
@@ -231,13 +259,13 @@ class Strategy(Section, ABC):
 
     def fit(self, table: DataFrame, recipe: Recipe, task: FitTask, fit_rows: Mapping[int, int]) -> "FittedBooster":
         """Fit the recipe on the strategy's table, which has `fit_rows` of each class to fit on."""
-        from imbalance_spark.train_only.learners.xgboost import fit_booster
-
-        return fit_booster(
-            with_recipe_weight(table, recipe),
+        request = FitRequest(
+            table=with_recipe_weight(table, recipe),
             features=task.orders.features,
+            categorical=len(task.orders.categorical),
             training=task.training,
             params=recipe.params,
+            own_params=recipe.own_params,
             start=recipe.start,
             correction=recipe.prior_shift.correction(),
             strategy=recipe.name,
@@ -250,6 +278,15 @@ class Strategy(Section, ABC):
             fit_rows=fit_rows,
             checkpoints=task.checkpoints,
         )
+        return self.fitted_by.fit(request)
+
+    def _asked(self, training: TrainingConfig, classes: int) -> Asked:
+        set_params = {**self.booster_params(), **self.own_params()}
+        return Asked(
+            strategy=self.name, kind=self.kind, classes=classes, set_params=frozenset(set_params),
+            params={**training.params.model_dump(exclude_defaults=True), **set_params}, is_focal=self.is_focal,
+            is_by_cuts=self.is_by_cuts, has_cuts=self.has_cuts, training=training,
+        )  # fmt: skip
 
     def _logged(
         self, classes: Sequence[str], weights: Mapping[int, float] | None, factor: float, loss: FocalLoss | None
@@ -258,7 +295,7 @@ class Strategy(Section, ABC):
         asked = self.model_dump(exclude_defaults=True, exclude={"kind", "name", "allow_stacked_correction", "params"})
         # XGBoost has parameters of these names; the loss and its own say what they became.
         logged = {"kind": self.kind, **{k: v for k, v in asked.items() if k not in BoosterParams.model_fields}}
-        logged |= {**self.booster_params(), **self.notes()}
+        logged |= {**self.booster_params(), **self.own_params(), **self.notes()}
         if loss is not None and loss.gammas:
             logged |= {_of_class("focal_gamma", k, classes): gamma for k, gamma in enumerate(loss.gammas)}
             logged |= {_of_class("loss_weight", k, classes): weight for k, weight in enumerate(loss.weights)}

@@ -1,4 +1,4 @@
-"""Strategies of boosting on all rows: plain, or with class weights, another loss or a parameter of XGBoost."""
+"""Strategies of fitting all rows: as they are, or with class weights, another loss or a parameter of XGBoost."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
@@ -7,10 +7,14 @@ from pydantic import Field, field_validator, model_validator
 
 from imbalance_spark.core.class_counts import Label
 from imbalance_spark.core.errors import nearest
-from imbalance_spark.core.section import Share
-from imbalance_spark.train_only.config import BoosterParams, EngineName, Power, TrainingConfig
+from imbalance_spark.core.section import Section, Share
+from imbalance_spark.train_only.config import BoosterParams, EngineName, LearnerName, Power, TrainingConfig
 from imbalance_spark.train_only.learners.cuts import CutKind
+from imbalance_spark.train_only.learners.isolation_forest import Isolation
+from imbalance_spark.train_only.learners.kinds import LEARNERS
+from imbalance_spark.train_only.learners.learner import Learner
 from imbalance_spark.train_only.learners.losses import FocalLoss
+from imbalance_spark.train_only.learners.xgboost import XGBoost
 from imbalance_spark.train_only.search.space import Params
 from imbalance_spark.train_only.strategies.base import Strategy
 from imbalance_spark.train_only.weights import class_weights, scale_pos_weight
@@ -25,46 +29,81 @@ Weights = Literal["balanced"] | dict[int | str, float]
 
 
 class Boosted(Strategy):
-    """A strategy that XGBoost fits.
+    """A strategy that a learner of one's choice fits.
 
     Args:
-        params: XGBoost parameters that differ from `training.params`.
+        learner: what is fitted; null is `training.learner`.
+        params: parameters that differ from `training.params`, by XGBoost's names, and those that only the learner has:
+            of lightgbm `num_leaves`, `min_data_in_leaf`, `cat_smooth`, `cat_l2`; of catboost `random_strength`,
+            `leaf_estimation_iterations`; of logistic `reg_param`, `elastic_net_param`, `max_iter`, and no others.
         cuts: of which rows the histogram cuts are quantiles: of all (`plain`), or of a mixture to which each class
             contributes alike (`balanced`), which tells rare rows apart in a thin region. By default `plain`; `balanced`
-            where class weights are in a weight column. `training.engine: native` has both for every strategy,
-            `xgboost_spark` the default alone.
+            where class weights are in a weight column. `training.engine: native`, LightGBM and CatBoost have both for
+            every strategy, `xgboost_spark` the default alone.
     """
 
+    learner: LearnerName | None = None
     params: dict[str, Any] = {}
     cuts: CutKind | None = None
 
     default_cuts: ClassVar[CutKind] = "plain"
 
+    @field_validator("learner", mode="before")
+    @classmethod
+    def _is_supervised(cls, learner: Any) -> Any:
+        if learner == Isolation.name:
+            raise ValueError(
+                "isolation_forest learns without the labels of rare rows, so that there is nothing for a strategy to "
+                "do: write `kind: isolation_forest` for a strategy of its own"
+            )
+        return learner
+
     @field_validator("params")
     @classmethod
-    def _are_xgboosts(cls, params: dict[str, Any]) -> dict[str, Any]:
-        known = BoosterParams.model_fields
-        if unknown := sorted(set(params) - set(known)):
+    def _are_known(cls, params: dict[str, Any]) -> dict[str, Any]:
+        sections: list[type[Section]] = [BoosterParams, *[one.own_params for one in LEARNERS.values()]]
+        known = {name for section in sections for name in section.model_fields}
+        if unknown := sorted(set(params) - known):
             raise ValueError(f"unknown {unknown}.{nearest(unknown, known)} Known: {sorted(known)}")
-        BoosterParams.model_validate(params)
+        for section in sections:
+            section.model_validate({name: value for name, value in params.items() if name in section.model_fields})
         return params
+
+    @property
+    def fitted_by(self) -> Learner:
+        """The one that the config names, or XGBoost."""
+        return LEARNERS[self.learner or XGBoost.name]
+
+    def with_learner(self, name: LearnerName) -> Self:
+        """The strategy with a learner, where the config names none for it."""
+        return self if self.learner or name == XGBoost.name else self.model_copy(update={"learner": name})
 
     def booster_params(self) -> dict[str, Any]:
         """XGBoost's parameters that differ from `training.params`."""
-        return dict(self.params)
+        return {name: value for name, value in self.params.items() if name in BoosterParams.model_fields}
+
+    def own_params(self) -> dict[str, Any]:
+        """Parameters that its learner alone has."""
+        return {name: value for name, value in self.params.items() if name not in BoosterParams.model_fields}
+
+    @property
+    def has_cuts(self) -> bool:
+        """Whether the config asks for cuts of one kind."""
+        return self.cuts is not None
 
     @property
     def searchable(self) -> frozenset[str]:
-        """XGBoost's parameters."""
-        return frozenset(BoosterParams.model_fields)
+        """XGBoost's parameters, as far as the learner has them."""
+        return frozenset(BoosterParams.model_fields) - self.fitted_by.without_meaning
 
     def set_params(self) -> frozenset[str]:
         """Those that differ from `training.params`."""
         return frozenset(self.booster_params())
 
     def params_in(self, training: TrainingConfig) -> Params:
-        """XGBoost's parameters."""
-        return {**training.params.model_dump(), **self.booster_params()}
+        """XGBoost's parameters, as far as the learner has them."""
+        found = {**training.params.model_dump(), **self.booster_params()}
+        return {name: value for name, value in found.items() if name not in self.fitted_by.without_meaning}
 
     def with_params(self, params: Params) -> Self:
         """The strategy with other parameters of XGBoost."""
@@ -75,13 +114,10 @@ class Boosted(Strategy):
         """Those asked for, or the default."""
         return self.cuts or self.default_cuts
 
-    def passes(self, features: int, engine: EngineName) -> int:
-        """One; the native engine takes its cuts first."""
-        return 2 if engine == "native" else 1
-
-    def problems_with(self, engine: EngineName) -> Iterator[str]:
-        """Cuts that XGBoost's own sketch does not find."""
-        if engine == "xgboost_spark" and self.cut_kind != self.default_cuts:
+    def problems_with(self, training: TrainingConfig, classes: int = 2) -> Iterator[str]:
+        """Cuts that XGBoost's own sketch does not find, and what the learner cannot do."""
+        yield from super().problems_with(training, classes)
+        if self.fitted_by.has_own_sketch(training.engine) and self.cut_kind != self.default_cuts:
             yield (
                 f"strategy {self.name!r}: training.engine xgboost_spark cannot do cuts {self.cuts!r}: leave cuts out, "
                 "or use training.engine: native"
@@ -178,7 +214,12 @@ class BalancedSketch(Boosted):
 
     def for_engine(self, engine: EngineName) -> Strategy:
         """Without weights to divide out where cuts can be given."""
-        return _OnGivenCuts(power=self.gradient_power) if engine == "native" else self
+        return self if self.fitted_by.has_own_sketch(engine) else _OnGivenCuts(power=self.gradient_power)
+
+    @property
+    def is_by_cuts(self) -> bool:
+        """Where no weight is left in the gradient."""
+        return self.gradient_power == 0.0
 
     @property
     def gradient_power(self) -> float:
@@ -296,6 +337,7 @@ class Focal(Boosted):
     """
 
     kind: Literal["focal"] = "focal"
+    is_focal: ClassVar[bool] = True
     gamma: Focusing = 2.0
     alpha: Share | None = None
 
@@ -321,6 +363,7 @@ class AsymmetricFocal(Boosted):
     """
 
     kind: Literal["asymmetric_focal"] = "asymmetric_focal"
+    is_focal: ClassVar[bool] = True
     gamma_negative: Focusing = 4.0
     gamma_positive: Focusing = 1.0
 
@@ -340,6 +383,7 @@ class ClassBalancedFocal(Boosted):
     """
 
     kind: Literal["class_balanced_focal"] = "class_balanced_focal"
+    is_focal: ClassVar[bool] = True
     gamma: Focusing = 2.0
     beta: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, TypeAdapter
 
+from imbalance_spark.train_only.config import LearnerName
 from imbalance_spark.train_only.strategies.base import Strategy
 from imbalance_spark.train_only.strategies.boosting import (
     AsymmetricFocal,
@@ -77,12 +78,14 @@ def strategy_from_config(entry: str | Mapping[str, Any]) -> Strategy:
     return _ANY.validate_python(entry if isinstance(entry, str) else dict(entry))
 
 
-def strategies_of(configured: Sequence[Strategy]) -> tuple[Strategy, ...]:
+def strategies_of(configured: Sequence[Strategy], learner: LearnerName = "xgboost") -> tuple[Strategy, ...]:
     """The strategies to compare: plain boosting always runs, first unless it is configured itself.
 
     Args:
         configured: in the order of the config.
+        learner: of those that name none.
     Returns:
         The strategies in the order in which they are fitted; at least one.
     """
-    return tuple(configured) if any(strategy.is_plain for strategy in configured) else (Plain(), *configured)
+    all_ = configured if any(strategy.is_plain for strategy in configured) else (Plain(), *configured)
+    return tuple(strategy.with_learner(learner) for strategy in all_)

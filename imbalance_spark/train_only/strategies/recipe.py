@@ -64,6 +64,8 @@ class Recipe:
     prior_shift: PriorShift
     cuts: CutKind
     """Of which rows the histogram cuts are quantiles."""
+    own_params: Mapping[str, Any]
+    """Parameters that its learner alone has."""
     has_row_weight: bool
     """Whether rows have a business weight, which multiplies the class weight."""
     stopping_weights: tuple[float, ...] | None = None

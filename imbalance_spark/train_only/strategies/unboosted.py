@@ -1,54 +1,41 @@
-"""Strategies that XGBoost does not fit: weighted logistic regression, and the isolation forest."""
+"""Strategies with a learner of their own: weighted logistic regression, and the isolation forest."""
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
-from pyspark.sql import DataFrame
 
-from imbalance_spark.train_only.config import EngineName
+from imbalance_spark.train_only.learners.isolation_forest import Isolation
+from imbalance_spark.train_only.learners.learner import Learner
+from imbalance_spark.train_only.learners.logistic import Logistic
 from imbalance_spark.train_only.strategies.base import Strategy
 from imbalance_spark.train_only.strategies.boosting import Weighed
-from imbalance_spark.train_only.strategies.recipe import Recipe, with_recipe_weight
-from imbalance_spark.train_only.strategies.task import FitTask
-
-if TYPE_CHECKING:
-    from imbalance_spark.train_only.learners.xgboost import FittedBooster
 
 
 class LogisticClassWeight(Weighed):
     """Logistic regression (of more than two classes multinomial) on scaled features, with class weights.
 
+    `{kind: class_weight, learner: logistic}` is the same.
+
     Args:
-        reg_param: ridge penalty of Spark's logistic regression.
+        reg_param: weight of the penalty of slopes.
+        elastic_net_param: share of it that is of absolute slopes (lasso), the rest is of squared ones (ridge).
         max_iter: most iterations.
     """
 
     kind: Literal["logistic_class_weight"] = "logistic_class_weight"
     reg_param: Annotated[float, Field(ge=0.0, le=1e6)] = 1e-4
+    elastic_net_param: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     max_iter: Annotated[int, Field(ge=1, le=100_000)] = 100
 
-    def passes(self, features: int, engine: EngineName) -> int:
-        """Those of Spark's logistic regression."""
-        from imbalance_spark.train_only.learners.logistic import passes_of_fit
-
-        return passes_of_fit(features)
-
-    def fit(self, table: DataFrame, recipe: Recipe, task: FitTask, fit_rows: Mapping[int, int]) -> "FittedBooster":
+    @property
+    def fitted_by(self) -> Learner:
         """Spark's logistic regression."""
-        from imbalance_spark.train_only.learners.logistic import fit_logistic
+        return Logistic()
 
-        return fit_logistic(
-            with_recipe_weight(table, recipe),
-            features=task.orders.features,
-            numeric=len(task.orders.numeric),
-            classes=len(task.classes),
-            weight_col=recipe.weight_column,
-            reg_param=self.reg_param,
-            max_iter=self.max_iter,
-            strategy=recipe.name,
-        )
+    def own_params(self) -> dict[str, Any]:
+        """Its settings."""
+        return {name: getattr(self, name) for name in Logistic.own_params.model_fields}
 
 
 class IsolationForest(Strategy):
@@ -76,16 +63,11 @@ class IsolationForest(Strategy):
         """That scores are ranks."""
         return {"prior_correction": "none: scores are ranks"}
 
-    def fit(self, table: DataFrame, recipe: Recipe, task: FitTask, fit_rows: Mapping[int, int]) -> "FittedBooster":
-        """scikit-learn's isolation forest on a bounded sample."""
-        from imbalance_spark.train_only.learners.isolation_forest import fit_isolation_forest
+    @property
+    def fitted_by(self) -> Learner:
+        """scikit-learn's isolation forest."""
+        return Isolation()
 
-        return fit_isolation_forest(
-            table,
-            features=task.orders.features,
-            key=task.orders.key,
-            trees=self.trees,
-            honest_rows=fit_rows[0],
-            prior=math.exp(recipe.start[1]),
-            seed=task.training.seed,
-        )
+    def own_params(self) -> dict[str, Any]:
+        """Its settings."""
+        return {"trees": self.trees}

@@ -88,7 +88,7 @@ def test_converted_trees_of_catboost_predict_what_catboost_predicts(
     rows = pool(x, labels_of(x, classes))
     model.fit(rows)
     model.save_model(str(tmp_path / "model.json"), format="json", pool=rows)
-    trees = trees_of_catboost(json.loads((tmp_path / "model.json").read_text("utf-8")), len(FEATURES), classes)
+    trees = trees_of_catboost(json.loads((tmp_path / "model.json").read_text("utf-8")), range(len(FEATURES)), classes)
     booster = load_booster(booster_of_trees(trees, [0.0] if classes == 2 else [0.0] * classes, FEATURES))
     assert any(tree["categories"] for tree in trees)
     tested = with_thresholds(mixed_rows(2), booster)
@@ -110,9 +110,8 @@ def test_contributions_of_converted_trees_add_up_to_the_margin() -> None:
 
 
 def test_a_missing_category_goes_right_where_that_is_the_split() -> None:
-    split = Split(
-        feature=0, cut=3e38, is_missing_left=False, left=Leaf(value=1.0, weight=1.0), right=Leaf(value=2.0, weight=0.0)
-    )  # fmt: skip
+    leaves = {"left": Leaf(value=1.0, weight=1.0), "right": Leaf(value=2.0, weight=0.0)}
+    split = Split(feature=0, categories=(65_535,), is_missing_left=False, **leaves)
     booster = load_booster(booster_of_trees([tree_json(split, 1)], [0.0], ["x_0"]))
     rows = np.array([[0.0], [254.0], [np.nan]], np.float32)
     np.testing.assert_array_equal(booster.inplace_predict(rows, predict_type="margin"), [1.0, 1.0, 2.0])
