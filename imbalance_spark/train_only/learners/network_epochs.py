@@ -1,6 +1,5 @@
 """The epochs of a network on one worker, by PyTorch: gradients of each batch are summed over all workers."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -9,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as nn
 
-from imbalance_spark.core.arrays import FloatArray, IntArray
+from imbalance_spark.core.arrays import IntArray
 from imbalance_spark.scoring.network import NetworkModel, Rows
 from imbalance_spark.scoring.tensor_file import Floats, decode_tensors, encode_tensors
 from imbalance_spark.train_only.learners.boosting import BoostingPlan, Progress, Site

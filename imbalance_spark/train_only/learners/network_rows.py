@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imbalance_spark.core.arrays import FloatArray, IntArray
-from imbalance_spark.scoring.network import NetworkInputs, NetworkModel
+from imbalance_spark.scoring.network import Layer, NetworkInputs, NetworkModel
 from imbalance_spark.train_only.learners.spill import SpilledRows, Values, hashes_of
 
 Hashes = npt.NDArray[np.uint64]
@@ -99,7 +99,8 @@ def initial_network(inputs: NetworkInputs, hidden: Sequence[int], start: Sequenc
     tables = [draw.uniform(-_TABLE_SPREAD, _TABLE_SPREAD, (count, table_size(count))) for count in inputs.entries]
     for table in tables:
         table[-1] = 0.0
-    given, layers = 2 * numbers + sum(table.shape[1] for table in tables), []
+    given = 2 * numbers + sum(table.shape[1] for table in tables)
+    layers: list[Layer] = []
     for outputs in hidden:
         weights = draw.normal(0.0, np.sqrt(2.0 / given), (outputs, given))
         if not layers:

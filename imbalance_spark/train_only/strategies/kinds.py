@@ -14,6 +14,7 @@ from imbalance_spark.train_only.strategies.boosting import (
     ClassWeight,
     ClassWeightPower,
     Focal,
+    LogitAdjusted,
     MaxDeltaStep,
     Plain,
     ScalePosWeight,
@@ -48,6 +49,7 @@ AnyStrategy = Annotated[
     | Focal
     | AsymmetricFocal
     | ClassBalancedFocal
+    | LogitAdjusted
     | UndersampleEnsemble
     | IsolationForest
     | LogisticClassWeight

@@ -1,6 +1,7 @@
 """A network's epochs by PyTorch: against its own modules and losses, finite differences, and itself."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +10,36 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, log_loss
 from support.class_rows import class_rows
-from support.model_rows import matrix, model_rows, start_of
+from support.model_rows import matrix, model_rows
 from support.networks import random_network, rows_of_network
+from support.pytorch import needs_torch
+from train_only.learners.test_network_rows import learned
 
 from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.scoring.network import NetworkModel
 from imbalance_spark.train_only.learners.boosting import BoostingPlan, Progress, Site
 from imbalance_spark.train_only.learners.losses import FocalLoss
-from imbalance_spark.train_only.learners.network_rows import LearnedRows, initial_network
+from imbalance_spark.train_only.learners.network_rows import LearnedRows, collect_inputs, initial_network
 from imbalance_spark.train_only.learners.stopping import StoppingMetric
-from train_only.learners.test_network_rows import learned
 
-torch = pytest.importorskip("torch")
-from imbalance_spark.train_only.learners import network_epochs  # noqa: E402  # needs torch
+pytestmark = needs_torch
 
 CROSS_ENTROPY = FocalLoss(weights=(1.0, 1.0))
 PARAMS = {"hidden": [16, 8], "lr": 3e-3, "weight_decay": 1e-4, "batch_rows": 256, "seed": 7}
+
+
+def epochs() -> Any:
+    """The module, which is imported where PyTorch is needed: that takes seconds."""
+    from imbalance_spark.train_only.learners import network_epochs
+
+    return network_epochs
+
+
+@pytest.fixture(scope="module")
+def torch() -> Any:
+    import torch
+
+    return torch
 
 
 def part(frame: pd.DataFrame, *, is_weighed: bool = False) -> LearnedRows:
@@ -47,7 +62,7 @@ def fit(rows: pd.DataFrame, plan: BoostingPlan, progress: Progress | None = None
     share = plan.loss.correction().margins(np.bincount(rows.y[~is_stopping]) / (~is_stopping).sum())
     start = (share[1] - share[0],) if len(share) == 2 else tuple(share)
     parts = [part(rows[chosen], **changes) for chosen in (~is_stopping, is_stopping)]
-    return network_epochs.train(plan, *parts, 4, start, progress or Progress(rows=0), site)
+    return epochs().train(plan, *parts, 4, start, progress or Progress(rows=0), site)
 
 
 def corrected(progress: Progress, rows: pd.DataFrame, correction: PriorCorrection) -> np.ndarray:
@@ -66,19 +81,19 @@ def fitted(rows: pd.DataFrame) -> Progress:
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
-def test_numpy_gives_the_margins_of_torch(outputs: int) -> None:
+def test_numpy_gives_the_margins_of_torch(outputs: int, torch: Any) -> None:
     model, data = random_network(outputs), rows_of_network(500)
-    flat = torch.from_numpy(network_epochs._flat(model))
+    flat = torch.from_numpy(epochs()._flat(model))
     ours = model.inplace_predict(data)
-    exact = network_epochs.margins_of(flat.double(), model, data).numpy()
+    exact = epochs().margins_of(flat.double(), model, data).numpy()
     np.testing.assert_allclose(ours, exact, rtol=1e-12, atol=1e-12)
-    theirs = network_epochs.margins_of(flat, model, data).numpy()
+    theirs = epochs().margins_of(flat, model, data).numpy()
     np.testing.assert_allclose(1 / (1 + np.exp(-ours)), 1 / (1 + np.exp(-theirs.astype(float))), atol=1e-6)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 2.0])
 @pytest.mark.parametrize("classes", [2, 4])
-def test_the_gradient_of_the_loss_is_that_of_torch(classes: int, gamma: float) -> None:
+def test_the_gradient_of_the_loss_is_that_of_torch(classes: int, gamma: float, torch: Any) -> None:
     draw = np.random.default_rng(1)
     label, weights = draw.integers(0, classes, 60), (1.0, 7.0, 0.5, 2.0)[:classes]
     shape = (60,) if classes == 2 else (60, classes)
@@ -95,30 +110,30 @@ def test_the_gradient_of_the_loss_is_that_of_torch(classes: int, gamma: float) -
 
 
 @pytest.mark.parametrize("loss", [FocalLoss(weights=(1.0, 5.0)), FocalLoss.focal(2.0, 0.8)])
-def test_weights_of_all_layers_have_the_gradient_of_finite_differences(loss: FocalLoss) -> None:
+def test_weights_of_all_layers_have_the_gradient_of_finite_differences(loss: FocalLoss, torch: Any) -> None:
     model, data = random_network(), rows_of_network(30)
     label = (np.arange(30) % 3 == 0).astype(np.int64)
-    weights = torch.nn.Parameter(torch.from_numpy(network_epochs._flat(model)).double())
-    margins = network_epochs.margins_of(weights, model, data)
+    weights = torch.nn.Parameter(torch.from_numpy(epochs()._flat(model)).double())
+    margins = epochs().margins_of(weights, model, data)
     margins.backward(torch.from_numpy(loss.derivatives(margins.detach().numpy(), label)[0]))
     for place in range(0, len(weights), 7):
         values = []
         for step in (-1e-5, 1e-5):
             moved = weights.detach().clone()
             moved[place] += step
-            values.append(loss.value(network_epochs.margins_of(moved, model, data).numpy(), label).sum())
+            values.append(loss.value(epochs().margins_of(moved, model, data).numpy(), label).sum())
         difference = (values[1] - values[0]) / 2e-5
         assert weights.grad[place].item() == pytest.approx(difference, rel=1e-4, abs=1e-6)
 
 
-def test_steps_are_those_of_torch_modules_with_its_own_loss(rows: pd.DataFrame) -> None:
+def test_steps_are_those_of_torch_modules_with_its_own_loss(rows: pd.DataFrame, torch: Any) -> None:
     frame, data = part(rows, is_weighed=True), torch.from_numpy(matrix(rows))
-    inputs = network_epochs.collect_inputs(frame, 4, 1000)
+    inputs = collect_inputs(frame, 4, 1000)
     network = initial_network(inputs, (16, 8), (-2.0,), seed=3)
     scale, loss = 0.5, FocalLoss(weights=(1.0, 3.0))
-    ours = network_epochs.Training(network, loss, scale, lr=1e-3, weight_decay=0.1)
+    ours = epochs().Training(network, loss, scale, lr=1e-3, weight_decay=0.1)
     sizes = [8, 16, 8, 1]
-    linear = [torch.nn.Linear(given, out) for given, out in zip(sizes[:-1], sizes[1:], strict=True)]
+    linear = [torch.nn.Linear(given, out) for given, out in pairwise(sizes)]
     for module, (weight, bias) in zip(linear, network.layers, strict=True):
         module.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
     peer = torch.nn.Sequential(linear[0], torch.nn.ReLU(), linear[1], torch.nn.ReLU(), linear[2])
@@ -142,7 +157,9 @@ def test_steps_are_those_of_torch_modules_with_its_own_loss(rows: pd.DataFrame) 
     assert moved.max() > 5e-3
 
 
-def test_a_fit_is_repeated_to_the_last_bit_and_another_seed_gives_another(rows: pd.DataFrame, fitted: Progress) -> None:
+def test_a_fit_is_repeated_to_the_last_bit_and_another_seed_gives_another(
+    rows: pd.DataFrame, fitted: Progress, torch: Any
+) -> None:
     assert fit(rows, plan_of()) == fitted
     assert fit(rows, plan_of(params={**PARAMS, "seed": 8})).model != fitted.model
     assert not torch.are_deterministic_algorithms_enabled()
@@ -187,6 +204,15 @@ def test_corrected_probabilities_lead_back_to_the_rate(loss: FocalLoss, rows: pd
     p = corrected(found, unseen, loss.correction())
     assert p.mean() == pytest.approx(unseen.y.mean(), rel=0.1)
     assert average_precision_score(unseen.y, p) > 3 * unseen.y.mean()
+
+
+def test_the_logit_adjusted_loss_ends_where_cross_entropy_does(rows: pd.DataFrame, fitted: Progress) -> None:
+    to_fit = rows[~rows.is_early_stopping]
+    loss = FocalLoss.logit_adjusted(to_fit.y.value_counts().to_dict())
+    found, unseen = fit(rows, plan_of(loss)), model_rows(1000, seed=2, intercept=-2.5)
+    expected = corrected(fitted, unseen, PriorCorrection.identity())
+    np.testing.assert_allclose(corrected(found, unseen, loss.correction()), expected, rtol=0.02)
+    assert NetworkModel.from_bytes(found.model).inplace_predict(matrix(unseen)).mean() > -1.0  # as if classes were even
 
 
 def test_weights_count_by_their_ratios_alone(rows: pd.DataFrame) -> None:

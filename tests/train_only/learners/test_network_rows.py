@@ -19,7 +19,8 @@ from imbalance_spark.train_only.learners.spill import SpilledRows
 
 def learned(values: np.ndarray, *, is_weighed: bool = False) -> LearnedRows:
     """Rows of features, label and weight as a worker has them on disk."""
-    rows = SpilledRows(file=tempfile.TemporaryFile(), features=values.shape[1] - 1 - is_weighed, is_weighed=is_weighed)
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # the rows are a map of it
+    rows = SpilledRows(file=file, features=values.shape[1] - 1 - is_weighed, is_weighed=is_weighed)
     rows.append(values.astype(np.float32))
     return LearnedRows.of(rows)
 
