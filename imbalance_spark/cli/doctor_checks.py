@@ -23,6 +23,9 @@ from imbalance_spark.core.spark_errors import describe
 from imbalance_spark.core.spark_session import delta_package, runtime
 from imbalance_spark.tracking.config import TrackingConfig
 from imbalance_spark.train_only.learners.executors import check_executors, count_slots, require_training_slots
+from imbalance_spark.train_only.learners.kinds import require_packages
+from imbalance_spark.train_only.learners.learner import Learner
+from imbalance_spark.train_only.strategies import Strategy
 
 _WITHOUT_METADATA = ("pyspark", "delta-spark")
 """What a Databricks runtime brings under no package's name."""
@@ -157,6 +160,18 @@ def installed_java() -> str | None:
     said = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=_JAVA_WAIT_S, check=False)  # noqa: S603  # Spark starts the same one
     quoted = re.search(r'version "(\d[\w.]*)', said.stderr)
     return quoted[1] if quoted else None
+
+
+def check_learners(strategies: Iterable[Strategy]) -> Iterator[Finding]:
+    """Whether each learner that comes as an extra is installed."""
+    learners = {one.fitted_by.name: one.fitted_by for one in strategies if one.fitted_by.extra is not None}
+    for name, learner in learners.items():
+
+        def look(learner: Learner = learner) -> Finding:
+            require_packages([learner])
+            return Finding(status="ok", what=f"learner {learner.name}", found=version(learner.package))
+
+        yield guarded(f"learner {name}", look)
 
 
 def check_tracking(config: TrackingConfig) -> Finding:

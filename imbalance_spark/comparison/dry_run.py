@@ -20,7 +20,7 @@ from imbalance_spark.comparison.prepare import (
     pool_of,
     trained_counts,
 )
-from imbalance_spark.comparison.search import check_search, planned_rows, planned_scans
+from imbalance_spark.comparison.search import check_packages, planned_rows, planned_scans
 from imbalance_spark.comparison.source import identity_of, require_source, run_id_of
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.class_counts import Label, count_classes
@@ -156,7 +156,7 @@ def plan_run(spark: SparkSession, config: RunConfig, progress: Progress) -> RunP
     """
     with progress.step("cluster"):
         require_source(config)
-        check_search(config)
+        check_packages(config)
         free_bytes = check_to_compare(spark, config)
     inspected = inspect_orders(spark, config, progress=progress)
     by_split = inspected.diagnosis.by_split

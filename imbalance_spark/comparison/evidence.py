@@ -121,7 +121,7 @@ def strategy_evidence(comparison: Comparison, result: StrategyResult) -> Evidenc
     own = _single_documents(comparison, result) if comparison.is_single else _class_documents(comparison, result)
     search = comparison.searches.get(result.name)
     return Evidence(
-        params={"strategy": result.name, **recipe.logged},
+        params={"strategy": result.name, "learner": result.fitted.strategy.fitted_by.name, **recipe.logged},
         tags={
             "ledger": " ".join(s if comparison.is_single else f"{target}: {s}" for target, s in checks.items()),
             "verdict": comparison.advice.verdicts.get(result.name, "plain"),

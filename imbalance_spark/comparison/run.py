@@ -24,7 +24,7 @@ from imbalance_spark.comparison.record import LoggedRun, log_comparison, retune_
 from imbalance_spark.comparison.report.figures import comparison_figures
 from imbalance_spark.comparison.report.page import html_page
 from imbalance_spark.comparison.report.tables import comparison_table, conclusions, for_people, terminal_text
-from imbalance_spark.comparison.search import check_search
+from imbalance_spark.comparison.search import check_packages
 from imbalance_spark.comparison.source import require_source
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.progress import Progress
@@ -135,11 +135,11 @@ def check_run(config: RunConfig, *, has_orders: bool = False) -> str:
     """What can be refused before Spark starts; gives the id of the MLflow experiment.
 
     Raises:
-        ConfigError: an objective is wrong, the config names no orders, a search needs Optuna, which is not installed,
-            or the MLflow store does not answer.
+        ConfigError: an objective is wrong, the config names no orders, a learner or a search needs a package that is
+            not installed, or the MLflow store does not answer.
     """
     asked_decisions(config)
-    check_search(config)
+    check_packages(config)
     if not has_orders:
         require_source(config)
     return connect(config.tracking)

@@ -28,6 +28,7 @@ from imbalance_spark.orders.model_inputs import LABEL, ROW_WEIGHT
 from imbalance_spark.scoring.held_out import scan_folds
 from imbalance_spark.split.folds import Folds, TrainShare, as_scored, as_split, fit_train_share
 from imbalance_spark.split.plan import SplitPlan
+from imbalance_spark.train_only.learners.kinds import require_packages
 from imbalance_spark.train_only.pool import TrainingPool, training_pool
 from imbalance_spark.train_only.search.config import SearchConfig
 from imbalance_spark.train_only.search.space import Space, draw
@@ -49,12 +50,13 @@ _MOST_MODELS = 32
 """Of one scan: each task loads them all."""
 
 
-def check_search(config: RunConfig) -> None:
-    """Refuse a method whose package is not installed.
+def check_packages(config: RunConfig) -> None:
+    """Refuse learners, and a method of search, whose package is not installed.
 
     Raises:
         ConfigError: says how to install it.
     """
+    require_packages(one.fitted_by for one in strategies_of(config.strategies, config.training.learner))
     if config.search is not None and config.search.method == "tpe":
         require_optuna()
 

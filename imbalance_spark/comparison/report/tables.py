@@ -46,20 +46,31 @@ _AT_DECISION = {
 }  # fmt: skip
 
 
-_DECIDING = ("strategy", "AP val", "threshold", "cost", "precision", "recall", "AP test", INTERVAL)
+_DECIDING = ("strategy", "learner", "AP val", "threshold", "cost", "precision", "recall", "AP test", INTERVAL)
 
 
-_DECIDING_OF_CLASSES = ("strategy", "macro AP val", "cost", "macro recall", "macro F1", "macro AP test", INTERVAL)
+_DECIDING_OF_CLASSES = (
+    "strategy",
+    "learner",
+    "macro AP val",
+    "cost",
+    "macro recall",
+    "macro F1",
+    "macro AP test",
+    INTERVAL,
+)
 
 
 def comparison_table(comparison: Comparison) -> pd.DataFrame:
     """One row per strategy, best first, then the majority baseline; all on test but for the column that says `val`.
 
+    Where learners were chosen, a column names them.
+
     The columns after `threshold`, of K classes from `macro F1` on, hold under the serving rule, which was chosen on
     validation.
     """
     row = _row if comparison.is_single else _row_of_classes
-    rows = [row(comparison, result) for result in comparison.results]
+    rows = [_named(comparison, result) | row(comparison, result) for result in comparison.results]
     if comparison.is_single:
         last: dict[str, Any] = {"strategy": "majority class", "threshold": None}
         table = pd.DataFrame([*rows, last | {name: comparison.baseline[name] for name in _AT_THRESHOLD}])
@@ -216,10 +227,16 @@ def threshold_cell(result: StrategyResult, rule: str) -> float | str:
     return "by order" if by_order else result.chosen[rule].by_target[0].threshold
 
 
+def _named(comparison: Comparison, result: StrategyResult) -> dict[str, str]:
+    """The strategy, and its learner where strategies of a choice have not all the same."""
+    strategies = [one.fitted.strategy for one in comparison.results]
+    is_chosen = len({strategy.fitted_by.name for strategy in strategies if strategy.has_choice}) > 1
+    return {"strategy": result.name, **({"learner": result.fitted.strategy.fitted_by.name} if is_chosen else {})}
+
+
 def _row(comparison: Comparison, result: StrategyResult) -> dict[str, Any]:
     metrics, serving = result.metrics, comparison.serving
     return {
-        "strategy": result.name,
         "AP val": metrics.get(f"{VALIDATION}/average_precision"),
         **_spread(comparison, result),
         "AP test": metrics.get(f"{TEST}/average_precision"),
@@ -238,7 +255,6 @@ def _row(comparison: Comparison, result: StrategyResult) -> dict[str, Any]:
 def _row_of_classes(comparison: Comparison, result: StrategyResult) -> dict[str, Any]:
     metrics, serving = result.metrics, comparison.serving
     return {
-        "strategy": result.name,
         "macro AP val": metrics.get(f"{VALIDATION}/macro_average_precision"),
         **_spread(comparison, result),
         "macro AP test": metrics.get(f"{TEST}/macro_average_precision"),
@@ -378,10 +394,11 @@ def _interval_doubts(about: str, intervals: Mapping[str, Interval]) -> list[str]
 
 def _in_two(table: pd.DataFrame) -> Iterator[str]:
     """The table of a single target as two that fit a terminal: how strategies rank, and what their decisions give."""
-    strategy, *columns = table.columns
+    names = [name for name in ("strategy", "learner") if name in table]
+    columns = [name for name in table.columns if name not in names]
     first = columns.index("threshold")
     ranking, decided = columns[:first], columns[first:]
-    for part in (table[[strategy, *ranking]].dropna(how="all", subset=ranking), table[[strategy, *decided]]):
+    for part in (table[[*names, *ranking]].dropna(how="all", subset=ranking), table[[*names, *decided]]):
         yield from (_aligned(part), "")
 
 

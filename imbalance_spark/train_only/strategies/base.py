@@ -61,6 +61,8 @@ class Strategy(Section, ABC):
     """Whether scores only rank rows, so that calibration alone makes them probabilities."""
     is_focal: ClassVar[bool] = False
     """Whether its loss focuses on hard rows."""
+    has_choice: ClassVar[bool] = False
+    """Whether a config can choose its learner."""
 
     @property
     @abstractmethod

@@ -48,6 +48,7 @@ class Boosted(Strategy):
     cuts: CutKind | None = None
 
     default_cuts: ClassVar[CutKind] = "plain"
+    has_choice: ClassVar[bool] = True
 
     @field_validator("learner", mode="before")
     @classmethod

@@ -21,6 +21,7 @@ from imbalance_spark.train_only.learners.boosting import Progress
 from imbalance_spark.train_only.learners.engine import FitRequest
 from imbalance_spark.train_only.learners.lightgbm import LightGBM, LightGBMRounds, lightgbm_params
 from imbalance_spark.train_only.learners.losses import FocalLoss
+from imbalance_spark.train_only.learners.xgboost import FittedBooster
 
 TRAINING = TrainingConfig(num_workers=1, rounds=8, early_stopping_rounds=8, learner="lightgbm")
 
@@ -124,17 +125,18 @@ def test_where_nothing_can_be_split_the_fit_ends_at_the_constant(rows: pd.DataFr
 
 
 def test_two_workers_fit_the_model_of_one(spark: SparkSession) -> None:
-    """Of three levels: LightGBM alone skips features in a node that did not split its parent, which deeper trees show."""
+    """Of three levels: LightGBM alone skips features that did not split a node's parent, as deeper trees show."""
     rows = rows_with_categories(4000, seed=1)
-    one, two = (
-        LightGBM().fit(
-            request(
-                rows, spark, categorical=1, training=TRAINING.model_copy(update={"num_workers": workers}),
-                params=BoosterParams(max_depth=3), cuts="balanced", scale_pos_weight=2.0, correction=PriorCorrection.of_odds(positive=2.0, negative=1.0),
-            )
-        )
-        for workers in (1, 2)
-    )  # fmt: skip
+
+    def fit(workers: int) -> FittedBooster:
+        asked = request(
+            rows, spark, categorical=1, training=TRAINING.model_copy(update={"num_workers": workers}), cuts="balanced",
+            params=BoosterParams(max_depth=3), scale_pos_weight=2.0,
+            correction=PriorCorrection.of_odds(positive=2.0, negative=1.0),
+        )  # fmt: skip
+        return LightGBM().fit(asked)
+
+    one, two = fit(1), fit(2)
     x = matrix(rows_with_categories(3000, seed=2))
     p = [load_booster(fitted.model_bytes).inplace_predict(x) for fitted in (one, two)]
     np.testing.assert_allclose(p[1], p[0], rtol=0.0, atol=1e-6)
