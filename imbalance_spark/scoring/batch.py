@@ -130,7 +130,7 @@ def plan_batch(
 def _checked(orders: DataFrame, bundle: ModelBundle, control: ControlSample | None, asked: int) -> Mapping[str, Column]:
     """The rules by which rows are set aside, of orders whose columns the model and the control sample can read."""
     added = (*added_columns(bundle, asked), *STAMPS)
-    check_reasons(asked, (*bundle.numeric, *bundle.categorical))
+    check_reasons(asked, bundle)
     if control is not None:
         refuse_classes(bundle)
         check_key(orders, control.key, "control sample")

@@ -1,11 +1,11 @@
-"""Models as bytes, and rows to their margins: XGBoost's boosters and linear models."""
+"""Models as bytes, and rows to their margins: XGBoost's boosters, linear models and networks."""
 
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.columns import col
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.orders.model_inputs import feature_column
+from imbalance_spark.scoring.network import NetworkModel
 
 if TYPE_CHECKING:
     import xgboost
@@ -203,12 +204,15 @@ def _start(document: dict[str, Any]) -> list[float]:
     return scores if len(scores) > 1 else [math.log(scores[0]) - math.log1p(-scores[0])]
 
 
+Model = Union["xgboost.Booster", LinearModel, NetworkModel]
+"""A loaded model, which gives margins by `inplace_predict`."""
+
 ArrowFunction = Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A model that is scored: XGBoost's UBJ bytes, or a `LinearModel`'s; how its raw scores map to probabilities."""
+    """A model that is scored, as XGBoost's UBJ or bytes of another `Model`; how its raw scores map to probabilities."""
 
     name: str
     model_bytes: bytes
@@ -224,9 +228,7 @@ class Candidate:
         return (*self.folds, (self.model_bytes, self.correction))
 
 
-def margins_of_matrix(
-    booster: "xgboost.Booster | LinearModel", matrix: npt.NDArray[np.float32], classes: int
-) -> npt.NDArray[np.floating]:
+def margins_of_matrix(booster: Model, matrix: npt.NDArray[np.float32], classes: int) -> npt.NDArray[np.floating]:
     """The model's margins: shape (rows,) for two classes, else (rows, classes); float32 from XGBoost.
 
     Args:
@@ -237,9 +239,13 @@ def margins_of_matrix(
     return np.asarray(booster.inplace_predict(matrix, predict_type="margin", validate_features=False))
 
 
-def contributions(
-    model: "xgboost.Booster | LinearModel", matrix: npt.NDArray[np.float32], decided: IntArray | None = None
-) -> FloatArray:
+NO_CONTRIBUTIONS = (
+    "reasons: the model is a network (learner torch), whose score is no sum of what each feature adds: there is no "
+    "TreeSHAP of it. Leave reasons out, or serve a model of another learner."
+)
+
+
+def contributions(model: Model, matrix: npt.NDArray[np.float32], decided: IntArray | None = None) -> FloatArray:
     """What each feature adds to a row's margin, which is in log-odds: with the last column they add up to it.
 
     Of a booster by TreeSHAP (Lundberg and others, 2020), against the mean margin of its training rows, which is the
@@ -250,7 +256,11 @@ def contributions(
         decided: of K classes, whose margin is meant in each row.
     Returns:
         Rows by features and one more.
+    Raises:
+        ConfigError: the model is a network.
     """
+    if isinstance(model, NetworkModel):
+        raise ConfigError(NO_CONTRIBUTIONS)
     if not len(matrix):
         return np.zeros((0, matrix.shape[1] + 1))
     if isinstance(model, LinearModel):
@@ -265,9 +275,18 @@ def contributions(
     return np.asarray(found[np.arange(len(matrix)), classes])
 
 
-def probabilities(
-    booster: "xgboost.Booster | LinearModel", matrix: npt.NDArray[np.float32], correction: PriorCorrection
-) -> FloatArray:
+def effects(model: Model, matrix: npt.NDArray[np.float32]) -> FloatArray:
+    """How far each feature moves the margin of a row of two classes: by `contributions`, or a network's `effects`.
+
+    Args:
+        matrix: rows by features, in the order of the model's; NaN is missing.
+    Returns:
+        Rows by features.
+    """
+    return model.effects(matrix) if isinstance(model, NetworkModel) else contributions(model, matrix)[:, :-1]
+
+
+def probabilities(booster: Model, matrix: npt.NDArray[np.float32], correction: PriorCorrection) -> FloatArray:
     """Corrected probability of class 1 of two for each row: the one way from features to a score.
 
     XGBoost's margin is float32; from there on all is float64.
@@ -281,10 +300,12 @@ def probabilities(
     return np.where(logit >= 0.0, 1.0, small) / (1.0 + small)
 
 
-def load_booster(model_bytes: bytes) -> "xgboost.Booster | LinearModel":
+def load_booster(model_bytes: bytes) -> Model:
     """A model that predicts on one thread: Spark's tasks are the parallelism."""
     if LinearModel.is_in(model_bytes):
         return LinearModel.from_bytes(model_bytes)
+    if NetworkModel.is_in(model_bytes):
+        return NetworkModel.from_bytes(model_bytes)
     import xgboost  # importing this package needs no xgboost
 
     booster = xgboost.Booster(model_file=bytearray(model_bytes))

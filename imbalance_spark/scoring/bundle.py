@@ -12,7 +12,16 @@ from imbalance_spark.core.records import reading
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
 from imbalance_spark.scoring.boosters import LinearModel
-from imbalance_spark.scoring.bundle_files import BOOSTER, LINEAR, encode_parts, read_parts, sha256_of, write_parts
+from imbalance_spark.scoring.bundle_files import (
+    BOOSTER,
+    LINEAR,
+    NETWORK,
+    encode_parts,
+    read_parts,
+    sha256_of,
+    write_parts,
+)
+from imbalance_spark.scoring.network import NetworkModel
 from imbalance_spark.threshold.class_rules import ClassThresholds, Rule, rule_from_dict, rule_to_dict
 from imbalance_spark.threshold.order_costs import OrderRule
 
@@ -43,7 +52,7 @@ class ModelBundle:
     Rules stand in a file of their own: they can be changed later without touching the model.
 
     Args:
-        model_bytes: XGBoost's UBJ bytes, up to the best iteration; or a `LinearModel`'s.
+        model_bytes: XGBoost's UBJ bytes, up to the best iteration; or a `LinearModel`'s or `NetworkModel`'s.
         numeric, categorical: names of the features, in the model's order.
         label: the classes in the order of their numbers.
         label_column: what the label was called in training; None in models of two classes of an older format.
@@ -191,8 +200,7 @@ class ModelBundle:
             "serve_objective": self.serve_objective,
             "base_rate_shift": None if self.base_rate_shift is None else self.base_rate_shift.to_dict(),
         }
-        name = LINEAR if LinearModel.is_in(self.model_bytes) else BOOSTER
-        return encode_parts(name, self.model_bytes, description, decision)
+        return encode_parts(_file_of(self.model_bytes), self.model_bytes, description, decision)
 
     @classmethod
     def load(cls, folder: str) -> Self:
@@ -227,6 +235,12 @@ class ModelBundle:
             serve_objective=decision["serve_objective"],
             base_rate_shift=None if shift is None else PriorCorrection.from_dict(shift),
         )
+
+
+def _file_of(model: bytes) -> str:
+    if LinearModel.is_in(model):
+        return LINEAR
+    return NETWORK if NetworkModel.is_in(model) else BOOSTER
 
 
 def _calibrator(described: Mapping[str, Any]) -> Calibrator:

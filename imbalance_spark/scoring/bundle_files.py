@@ -8,8 +8,8 @@ from typing import Any
 
 from imbalance_spark.core.errors import DataContractError
 
-BOOSTER, LINEAR = "model.ubj", "linear.json"
-"""The model itself: XGBoost's bytes, or a linear model's coefficients."""
+BOOSTER, LINEAR, NETWORK = "model.ubj", "linear.json", "network.safetensors"
+"""The model itself: XGBoost's bytes, a linear model's coefficients, or a network's weights."""
 
 
 DESCRIPTION, DECISION, MANIFEST = "model.json", "threshold.json", "manifest.json"
@@ -68,7 +68,7 @@ def read_parts(folder: str) -> tuple[bytes, dict[str, Any], dict[str, Any]]:
         DataContractError: a part is missing, or is not what the manifest says.
     """
     source = Path(folder)
-    model = LINEAR if (source / LINEAR).is_file() else BOOSTER
+    model = next((name for name in (LINEAR, NETWORK) if (source / name).is_file()), BOOSTER)
     _check_manifest(source, (model, DESCRIPTION, DECISION))
     description: dict[str, Any] = json.loads((source / DESCRIPTION).read_text("utf-8"))
     decision: dict[str, Any] = json.loads((source / DECISION).read_text("utf-8"))

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -12,11 +11,8 @@ from pyspark.sql import functions as F
 
 from imbalance_spark.core.hashing import uniform
 from imbalance_spark.orders.model_inputs import ROW_WEIGHT
-from imbalance_spark.scoring.boosters import LinearModel, column_of, contributions, load_booster, matrix_of
+from imbalance_spark.scoring.boosters import Model, column_of, effects, load_booster, matrix_of
 from imbalance_spark.scoring.count_kernel import CONTRIBUTION, sums_batch
-
-if TYPE_CHECKING:
-    import xgboost
 
 EXPLAINED_ROWS = 500
 """Rows of test on average, whatever their number: the contributions of one take as long as hundreds of scores."""
@@ -47,7 +43,7 @@ class ContributionSums:
         self._sums, self._rows, self._weight = np.zeros((len(models), width)), 0, 0.0
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Explain a batch's rows of the sample, by TreeSHAP; see `boosters.contributions`."""
+        """Explain a batch's rows of the sample, by TreeSHAP where it can be; see `boosters.effects`."""
         sample = batch.filter(pa.array(column_of(batch, EXPLAINED) == 1))
         if not sample.num_rows:
             return
@@ -55,11 +51,11 @@ class ContributionSums:
         matrix = matrix_of(sample, self._width)
         weight = column_of(sample, ROW_WEIGHT) if has_weight else np.ones(len(matrix))
         for sums, model in zip(self._sums, self._loaded, strict=True):
-            sums += weight @ np.abs(contributions(model, matrix)[:, :-1])
+            sums += weight @ np.abs(effects(model, matrix))
         self._rows, self._weight = self._rows + len(matrix), self._weight + float(weight.sum())
 
     @cached_property
-    def _loaded(self) -> "list[xgboost.Booster | LinearModel]":
+    def _loaded(self) -> list[Model]:
         # Most tasks have no row of the sample.
         return [load_booster(model) for model in self._models]
 

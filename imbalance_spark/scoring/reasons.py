@@ -12,6 +12,9 @@ from pyspark.sql import types as T
 from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.columns import col
 from imbalance_spark.core.errors import ConfigError
+from imbalance_spark.scoring.boosters import NO_CONTRIBUTIONS
+from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.scoring.network import NetworkModel
 
 REASONS = "reasons"
 """Column of scored orders: array of struct of `feature`, `value` (text) and `contribution`, the largest first.
@@ -27,12 +30,15 @@ FOUND = T.ArrayType(
 """The Spark type of what a scoring task says: the feature by its number."""
 
 
-def check_reasons(number: int, features: Sequence[str]) -> None:
-    """Raise unless so many reasons can be given.
+def check_reasons(number: int, bundle: ModelBundle) -> None:
+    """Raise unless the model can give so many reasons.
 
     Raises:
-        ConfigError: there are fewer features, or the number is negative.
+        ConfigError: it has fewer features, or it is a network; or the number is negative.
     """
+    features = (*bundle.numeric, *bundle.categorical)
+    if number and NetworkModel.is_in(bundle.model_bytes):
+        raise ConfigError(NO_CONTRIBUTIONS)
     if not 0 <= number <= len(features):
         raise ConfigError(f"reasons: {number} are asked for, the model has {len(features)} features. Ask for 1 to 5.")
 

@@ -56,10 +56,10 @@ def score_orders(
         DataContractError: the orders are not what the model was trained on, see `check_features`. When the frame
             is read: a numeric feature holds infinities; or, of K classes, the orders have the label, with a class
             that the model does not know.
-        ConfigError: more reasons are asked for than there are features.
+        ConfigError: more reasons are asked for than there are features, or reasons of a network.
     """
     check_features(orders, bundle.numbers, bundle.categorical, added_columns(bundle, reasons))
-    check_reasons(reasons, (*bundle.numeric, *bundle.categorical))
+    check_reasons(reasons, bundle)
     features = _model_features(bundle)
     if bundle.targets > 1:
         features[0] = _unless_unknown_class(orders, bundle, features[0])

@@ -7,9 +7,8 @@ from pydantic import Field
 from imbalance_spark.core.section import Section
 
 EngineName = Literal["native", "xgboost_spark"]
-
 MissingKind = Literal["learnt", "lowest"]
-LearnerName = Literal["xgboost", "lightgbm", "catboost", "logistic"]
+LearnerName = Literal["xgboost", "lightgbm", "catboost", "torch", "logistic"]
 
 Power = Annotated[float, Field(ge=0.0, le=1.0)]
 """Of balanced class weights: 0 is none, 1 is all."""

@@ -27,6 +27,7 @@ STRATEGIES: tuple[Mapping[str, Any], ...] = (
     {"kind": "focal", "gamma": 1.0},
     {"kind": "asymmetric_focal"},
     {"kind": "class_balanced_focal", "beta": 0.99},
+    {"kind": "logit_adjusted"},
     {"kind": "undersample_ensemble", "members": 2},
     {"kind": "balanced_bagging", "members": 2},
     {"kind": "self_paced_ensemble", "members": 3},

@@ -141,7 +141,9 @@ def xgboost_params(request: FitRequest) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class BoostedRounds:
-    """A booster of all rounds run, as XGBoost's binary JSON; the metric after each; the round with the best one.
+    """The booster of all rounds run, as XGBoost's binary JSON; the metric after each; the round with the best one.
+
+    Of a network the model is that of the best round alone.
 
     `params` is what the learner was given, `notes` what its engine did in its own way, for the record.
     """

@@ -7,9 +7,12 @@ from imbalance_spark.train_only.learners.catboost import CatBoost
 from imbalance_spark.train_only.learners.learner import Learner
 from imbalance_spark.train_only.learners.lightgbm import LightGBM
 from imbalance_spark.train_only.learners.logistic import Logistic
+from imbalance_spark.train_only.learners.network import Torch
 from imbalance_spark.train_only.learners.xgboost import XGBoost
 
-LEARNERS: Mapping[str, Learner] = {learner.name: learner for learner in (XGBoost(), LightGBM(), CatBoost(), Logistic())}
+LEARNERS: Mapping[str, Learner] = {
+    learner.name: learner for learner in (XGBoost(), LightGBM(), CatBoost(), Torch(), Logistic())
+}
 
 
 def require_packages(learners: Iterable[Learner]) -> None:

@@ -34,6 +34,7 @@ class FocalLoss:
         weights: of each class in the order of their numbers, above 0.
         gammas: focusing on hard rows of each class, in [0, 100]; () is none.
         hessian_scale: factor of the Hessian; 2 gives the diagonal that XGBoost's own softmax uses.
+        offsets: added to the margin of each class before all else; () is none. Not together with gammas.
     Raises:
         ConfigError: a parameter is out of range; all problems at once.
     """
@@ -41,6 +42,7 @@ class FocalLoss:
     weights: tuple[float, ...]
     gammas: tuple[float, ...] = ()
     hessian_scale: float = 1.0
+    offsets: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         problems = [
@@ -54,6 +56,8 @@ class FocalLoss:
             )
         if len(self.weights) < 2 or len(self.gammas) not in (0, len(self.weights)):
             problems.append(f"a loss needs a weight, and a gamma or none, for each class, got {self}.")
+        if self.offsets and (any(self.gammas) or len(self.offsets) != len(self.weights)):
+            problems.append(f"a loss needs an offset for each class, and then no gammas, got {self}.")
         if problems:
             raise ConfigError.of_all(problems)
 
@@ -77,6 +81,17 @@ class FocalLoss:
         weights = effective_number_weights(counts, beta)
         return cls(weights=tuple(weights[k] for k in sorted(weights)), gammas=(gamma,) * len(weights))
 
+    @classmethod
+    def logit_adjusted(cls, counts: Mapping[int, int], *, tau: float = 1.0) -> Self:
+        """Cross-entropy of margins plus tau ln(share of the class) (Menon and others, 2021, equation 10).
+
+        The margins that minimise it are those of probabilities over shares^tau: with tau 1, of classes as frequent as
+        each other. Its minimum is that of cross-entropy, reached from margins that the offsets move.
+        """
+        total = sum(counts.values())
+        offsets = tuple(tau * float(np.log(counts[k] / total)) for k in sorted(counts))
+        return cls(weights=(1.0,) * len(counts), offsets=offsets)
+
     def __call__(
         self, margins: npt.NDArray[Any], data: "xgboost.DMatrix | lightgbm.Dataset"
     ) -> tuple[FloatArray, FloatArray]:
@@ -95,24 +110,37 @@ class FocalLoss:
 
     def value(self, margins: npt.ArrayLike, labels: npt.ArrayLike) -> FloatArray:
         """The loss of each row of weight 1."""
-        label = np.asarray(labels, dtype=np.int64)
+        label, margins = np.asarray(labels, dtype=np.int64), self._moved(margins)
         gamma, weight = self._of_class(label)
-        if np.ndim(margins) == 1:
-            log_p, log_rest = _sigmoid_logs(_towards(label) * np.asarray(margins, dtype=np.float64))
+        if margins.ndim == 1:
+            log_p, log_rest = _sigmoid_logs(_towards(label) * margins.astype(np.float64))
             return np.asarray(-weight * np.exp(gamma * log_rest) * log_p, dtype=np.float64)
         log_p, rest, _ = _softmax(margins, label)
         return np.asarray(-weight * rest**gamma * log_p, dtype=np.float64)
 
     def derivatives(self, margins: npt.ArrayLike, labels: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
         """First and second derivative of `value` by each margin of its row, the second one floored at 1e-16."""
-        label = np.asarray(labels, dtype=np.int64)
-        if np.ndim(margins) == 1:
-            return self._of_two(np.asarray(margins, dtype=np.float64), label)
-        return self._of_many(margins, label) if any(self.gammas) else self._cross_entropy(np.asarray(margins), label)
+        label, margins = np.asarray(labels, dtype=np.int64), self._moved(margins)
+        if margins.ndim == 1:
+            return self._of_two(margins.astype(np.float64), label)
+        return self._of_many(margins, label) if any(self.gammas) else self._cross_entropy(margins, label)
 
     def correction(self) -> PriorCorrection:
         """From the scores that minimise this loss to the probabilities of the classes."""
-        return PriorCorrection(factors=self.weights, gammas=self.gammas)
+        return PriorCorrection(factors=self.factors, gammas=self.gammas)
+
+    @property
+    def factors(self) -> tuple[float, ...]:
+        """What the loss does to the odds of each class: its weight, over the exponential of its offset."""
+        offsets = self.offsets or (0.0,) * len(self.weights)
+        return tuple(float(weight * np.exp(-offset)) for weight, offset in zip(self.weights, offsets, strict=True))
+
+    def _moved(self, margins: npt.ArrayLike) -> npt.NDArray[np.floating]:
+        """The margins with their offsets."""
+        found = np.asarray(margins)
+        if not self.offsets:
+            return found
+        return found + (self.offsets[1] - self.offsets[0] if found.ndim == 1 else np.array(self.offsets))
 
     def _of_class(self, label: npt.NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
         return np.array(self.gammas or (0.0,) * len(self.weights))[label], np.array(self.weights)[label]

@@ -21,7 +21,7 @@ class FittedBooster:
     """A trained model as bytes, and how it came to be."""
 
     model_bytes: bytes
-    """XGBoost's binary JSON, trees up to the best round only; or the bytes of a `LinearModel`."""
+    """XGBoost's binary JSON, trees up to the best round only; or the bytes of a `LinearModel` or a `NetworkModel`."""
     features: tuple[str, ...]
     """Names of the inputs, in the order of `x_0, x_1, ...`."""
     best_iteration: int
@@ -81,8 +81,21 @@ def fit_booster(table: DataFrame, **settings: Any) -> FittedBooster:
     return XGBoost().fit(FitRequest(table=table, **settings))
 
 
-def fit_rounds(request: FitRequest, boost: Callable[[FitRequest], BoostedRounds]) -> FittedBooster:
-    """Boost on the rows outside the early-stopping set; keep the trees up to its best round.
+def best_trees(boosted: BoostedRounds, request: FitRequest) -> bytes:
+    """The trees up to the best round."""
+    import xgboost
+
+    best = xgboost.Booster(model_file=bytearray(boosted.model))[: boosted.best_round + 1]
+    best.feature_names = booster_names(request.features)
+    return bytes(best.save_raw("ubj"))
+
+
+def fit_rounds(
+    request: FitRequest,
+    boost: Callable[[FitRequest], BoostedRounds],
+    best: Callable[[BoostedRounds, FitRequest], bytes] = best_trees,
+) -> FittedBooster:
+    """Boost on the rows outside the early-stopping set; keep the model of its best round.
 
     The early-stopping set keeps its real class shares while the strategy may shift those of the other rows, so the
     metric that stops the fit is that of corrected probabilities. For two classes without a loss of their own, the rows
@@ -90,8 +103,10 @@ def fit_rounds(request: FitRequest, boost: Callable[[FitRequest], BoostedRounds]
     Trees are not affected, since no gradient comes from the set. A worker with one class is allowed: every metric is
     that of the rows of all workers.
 
+    Args:
+        best: the model of the best round from what `boost` gave.
     Returns:
-        The booster of the best round, with the metric of each round.
+        The model of the best round, with the metric of each round.
     Raises:
         MissingColumnsError: an input column is absent.
         TrainingError: the fit failed, or its metric is not a number; see `fit_watched` for when it is tried again.
@@ -103,7 +118,7 @@ def fit_rounds(request: FitRequest, boost: Callable[[FitRequest], BoostedRounds]
         boosted = boost(request)
     except Exception as error:
         raise training_error(error, request.strategy) from error
-    return _exported(boosted, request)
+    return _exported(boosted, best, request)
 
 
 def _engine(name: EngineName) -> Callable[[FitRequest], BoostedRounds]:
@@ -117,10 +132,10 @@ def _engine(name: EngineName) -> Callable[[FitRequest], BoostedRounds]:
     return fit_with_xgboost_spark
 
 
-def _exported(boosted: BoostedRounds, request: FitRequest) -> FittedBooster:
-    """The trees up to the best round; a metric that is not a number in some round is refused."""
-    import xgboost
-
+def _exported(
+    boosted: BoostedRounds, best: Callable[[BoostedRounds, FitRequest], bytes], request: FitRequest
+) -> FittedBooster:
+    """The model of the best round; a metric that is not a number in some round is refused."""
     training, curve = request.training, {"training": boosted.training, "validation": boosted.validation}
     if bad := [part for part, losses in curve.items() if not all(map(math.isfinite, losses))]:
         raise TrainingError(
@@ -128,10 +143,8 @@ def _exported(boosted: BoostedRounds, request: FitRequest) -> FittedBooster:
             "some round. Check that the early-stopping set has rows and that weights are moderate, or lower "
             "learning_rate."
         )
-    best = xgboost.Booster(model_file=bytearray(boosted.model))[: boosted.best_round + 1]
-    best.feature_names = booster_names(request.features)
     return FittedBooster(
-        model_bytes=bytes(best.save_raw("ubj")),
+        model_bytes=best(boosted, request),
         features=tuple(request.features),
         best_iteration=boosted.best_round,
         rounds_run=len(boosted.validation),

@@ -152,9 +152,9 @@ class Strategy(Section, ABC):
         return None
 
     def gradient_weights(self, counts: Mapping[int, int]) -> tuple[float, ...]:
-        """What a row of each class weighs in the gradient: its weight, the positive factor and the loss's own."""
+        """What the odds of each class are multiplied by: its weight, the positive factor and what the loss does."""
         column, loss, factor = self.class_weights(counts) or {}, self.loss(counts), self.positive_factor(counts)
-        in_loss = (1.0,) * len(counts) if loss is None else loss.weights
+        in_loss = (1.0,) * len(counts) if loss is None else loss.factors
         return tuple(column.get(k, 1.0) * (factor if k == 1 else 1.0) * in_loss[k] for k in range(len(counts)))
 
     def booster_params(self) -> dict[str, Any]:
@@ -185,6 +185,11 @@ class Strategy(Section, ABC):
     def problems_with(self, training: TrainingConfig, classes: int = 2) -> Iterator[str]:
         """What the learner or its engine cannot do of it, each with what to use instead."""
         yield from self.fitted_by.problems(self._asked(training, classes))
+        if len(self.fits()) > 1 and not self.fitted_by.is_trees:
+            yield (
+                f"strategy {self.name!r}: the models of its members become one by their trees, which "
+                f"{self.fitted_by.name} has none of: use undersample, or a learner of trees"
+            )
 
     def for_engine(self, engine: EngineName) -> "Strategy":
         """What the learner is asked for on this engine, to do what the strategy means."""

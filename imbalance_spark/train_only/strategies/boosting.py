@@ -35,7 +35,8 @@ class Boosted(Strategy):
         learner: what is fitted; null is `training.learner`.
         params: parameters that differ from `training.params`, by XGBoost's names, and those that only the learner has:
             of lightgbm `num_leaves`, `min_data_in_leaf`, `cat_smooth`, `cat_l2`; of catboost `random_strength`,
-            `leaf_estimation_iterations`; of logistic `reg_param`, `elastic_net_param`, `max_iter`, and no others.
+            `leaf_estimation_iterations`; of torch `hidden`, `lr`, `weight_decay`, `batch_rows`, and no others; of
+            logistic `reg_param`, `elastic_net_param`, `max_iter`, and no others.
         cuts: of which rows the histogram cuts are quantiles: of all (`plain`), or of a mixture to which each class
             contributes alike (`balanced`), which tells rare rows apart in a thin region. By default `plain`; `balanced`
             where class weights are in a weight column. `training.engine: native`, LightGBM and CatBoost have both for
@@ -391,6 +392,25 @@ class ClassBalancedFocal(Boosted):
     def loss(self, counts: Mapping[int, int]) -> FocalLoss:
         """Weights by the effective number of rows, on these counts."""
         return FocalLoss.class_balanced(counts, beta=self.beta, gamma=self.gamma)
+
+
+class LogitAdjusted(Boosted):
+    """Logit-adjusted loss: scores are those of classes as frequent as each other, without weights in the gradient.
+
+    Where probabilities are corrected, as here, and a fit starts from the class shares, it is plain training by another
+    road: margins differ by a constant, and the corrected probabilities are those of `none` but for rounding.
+
+    Args:
+        tau: how far scores are adjusted, 1 is fully.
+    """
+
+    kind: Literal["logit_adjusted"] = "logit_adjusted"
+    is_focal: ClassVar[bool] = True
+    tau: Annotated[float, Field(gt=0.0, le=5.0)] = 1.0
+
+    def loss(self, counts: Mapping[int, int]) -> FocalLoss:
+        """Cross-entropy of adjusted margins, by the shares of these counts."""
+        return FocalLoss.logit_adjusted(counts, tau=self.tau)
 
 
 def _class_weights(counts: Mapping[int, int], weights: Weights) -> dict[int, float]:

@@ -14,6 +14,7 @@ from imbalance_spark.train_only.strategies.boosting import (
     ClassWeight,
     ClassWeightPower,
     Focal,
+    LogitAdjusted,
     MaxDeltaStep,
     Plain,
     ScalePosWeight,
@@ -53,6 +54,7 @@ AnyStrategy = Annotated[
     | Focal
     | AsymmetricFocal
     | ClassBalancedFocal
+    | LogitAdjusted
     | UndersampleEnsemble
     | BalancedBagging
     | SelfPacedEnsemble

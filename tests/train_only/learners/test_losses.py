@@ -17,6 +17,7 @@ BINARY = {
     "focal with alpha": FocalLoss.focal(1.0, alpha=0.9),
     "asymmetric": FocalLoss.asymmetric(gamma_negative=4.0, gamma_positive=0.5),
     "class balanced": FocalLoss.class_balanced({0: 5000, 1: 20}, beta=0.999),
+    "logit-adjusted": FocalLoss.logit_adjusted({0: 900, 1: 100}, tau=1.5),
 }
 MARGINS = np.linspace(-6.0, 6.0, 49)
 STEP = 1e-3
@@ -171,3 +172,26 @@ def test_what_cannot_be_is_said_at_once() -> None:
         effective_number_weights({0: 5, 1: 0}, beta=1.0)
     with pytest.raises(ConfigError, match=r"classes \[1\] have no rows"):
         effective_number_weights({0: 5, 1: 0}, beta=0.9)
+
+
+def test_the_logit_adjusted_loss_is_cross_entropy_of_moved_margins() -> None:
+    """Menon and others (2021): -ln softmax(f_y + tau ln pi_y)."""
+    counts, draw = {0: 60, 1: 30, 2: 10}, np.random.default_rng(3)
+    loss = FocalLoss.logit_adjusted(counts, tau=2.0)
+    margins, labels = draw.normal(scale=2.0, size=(50, 3)), draw.integers(0, 3, 50)
+    moved = margins + 2.0 * np.log([0.6, 0.3, 0.1])
+    log_p = moved - np.logaddexp.reduce(moved, axis=1, keepdims=True)
+    np.testing.assert_allclose(loss.value(margins, labels), -log_p[np.arange(50), labels], rtol=1e-12)
+    gradient, _ = loss.derivatives(margins, labels)
+    np.testing.assert_allclose(gradient, np.exp(log_p) - np.eye(3)[labels], rtol=1e-10, atol=1e-12)
+    # What minimises it leads back to the probabilities.
+    np.testing.assert_allclose(loss.correction().log_probabilities(margins), log_p, rtol=1e-12)
+    balanced = FocalLoss.logit_adjusted(counts).correction().margins([0.6, 0.3, 0.1])
+    np.testing.assert_allclose(np.exp(balanced), [1 / 3] * 3, rtol=1e-12)
+
+
+def test_offsets_are_one_for_each_class_and_never_beside_gammas() -> None:
+    with pytest.raises(ConfigError, match="an offset for each class"):
+        FocalLoss(weights=(1.0, 1.0), offsets=(0.5,))
+    with pytest.raises(ConfigError, match="then no gammas"):
+        FocalLoss(weights=(1.0, 1.0), gammas=(1.0, 1.0), offsets=(0.5, 0.1))
