@@ -96,7 +96,8 @@ def self_paced_sample(train: DataFrame, draw: MemberDraw, *, members: int, bins:
 
     Args:
         members: how many there are; the last one is given as many rows of each bin.
-        bins: of equal width over [0, 1].
+        bins: of equal width over [0, 1], as in the paper; imbalanced-ensemble has them between the least and the
+            greatest hardness, which takes another pass and lets single rows move all bins.
     """
     if HARDNESS not in train.columns:
         return independent_sample(train, draw)

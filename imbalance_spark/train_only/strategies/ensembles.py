@@ -102,6 +102,8 @@ class SelfPacedEnsemble(Ensemble):
     1 - p of a row's class, by the members before. The first of these draw mostly easy rows, the last as many of each
     bin of hardness. Within a class rows are kept by their features, so that no constant corrects scores exactly.
 
+    A member after the first takes two passes over `train`, in which all members before it score the rows.
+
     Args:
         bins: of hardness, of equal width.
     """
