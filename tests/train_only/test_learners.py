@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-
 from support.strategy_checks import STRATEGIES, name_of
 
 from imbalance_spark.cli.doctor_checks import check_learners
