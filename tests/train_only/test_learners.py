@@ -62,6 +62,13 @@ def test_parameters_for_all_are_refused_by_their_place_in_the_config() -> None:
     assert problems({"learner": "logistic"}, training) == []
 
 
+def test_bins_on_disk_are_xgboosts_alone() -> None:
+    training = NATIVE.model_copy(update={"external_memory": True})
+    [problem] = problems({"learner": "lightgbm"}, training)
+    assert "lightgbm keeps its bins in memory: leave training.external_memory out" in problem
+    assert problems({"learner": "xgboost"}, training) == problems({"learner": "logistic"}, training) == []
+
+
 def test_the_learner_for_all_fits_strategies_that_name_none() -> None:
     asked = [strategy_from_config(entry) for entry in ({"kind": "focal", "learner": "xgboost"}, "isolation_forest")]
     names = [one.fitted_by.name for one in strategies_of(asked, "lightgbm")]

@@ -52,6 +52,8 @@ class Learner(ABC):
     """Parameters that only this learner has."""
     is_trees: ClassVar[bool] = True
     """Whether the model is trees, fitted round by round with `training.params`."""
+    has_external_memory: ClassVar[bool] = False
+    """Whether it can keep its bins on disk."""
 
     @abstractmethod
     def fit(self, request: FitRequest) -> "FittedBooster":
@@ -74,6 +76,11 @@ class Learner(ABC):
         known = {*BoosterParams.model_fields, *self.own_params.model_fields}
         if foreign := sorted(asked.set_params - known):
             yield f"strategy {asked.strategy!r}: {self.name} has no {foreign}. It has {sorted(self.searchable)}"
+        if asked.training.external_memory and self.is_trees and not self.has_external_memory:
+            yield (
+                f"strategy {asked.strategy!r}: {self.name} keeps its bins in memory: leave training.external_memory "
+                "out, or use learner xgboost"
+            )
 
     @property
     def searchable(self) -> frozenset[str]:

@@ -99,7 +99,7 @@ def rounds_of(
 def boost_on_workers(request: FitRequest, boosting: Boosting, plan: BoostingPlan, *, num_workers: int) -> Progress:
     """Run a learner on barrier tasks, each with its share of the rows; again where a worker was lost.
 
-    Reads the table once. An attempt goes on from the last checkpoint that the learner kept, if it keeps any.
+    Reads the table once. An attempt resumes from the last checkpoint that the learner kept, if it keeps any.
     """
     training = request.training.model_copy(update={"num_workers": num_workers})
     checkpoint, spark = Checkpoint(name=request.strategy, folder=request.checkpoints), request.table.sparkSession

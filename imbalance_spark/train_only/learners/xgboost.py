@@ -52,6 +52,7 @@ class XGBoost(Learner):
 
     name = "xgboost"
     package = "xgboost"
+    has_external_memory = True
 
     def has_own_sketch(self, engine: EngineName) -> bool:
         """XGBoost's Spark estimator does; the native engine is given cuts."""

@@ -302,7 +302,8 @@ class Strategy(Section, ABC):
         asked = self.model_dump(exclude_defaults=True, exclude={"kind", "name", "allow_stacked_correction", "params"})
         # XGBoost has parameters of these names; the loss and its own say what they became.
         logged = {"kind": self.kind, **{k: v for k, v in asked.items() if k not in BoosterParams.model_fields}}
-        logged |= {**self.booster_params(), **self.own_params(), **self.notes()}
+        own = {name: value for name, value in self.own_params().items() if name not in type(self).model_fields}
+        logged |= {**self.booster_params(), **own, **self.notes()}
         if loss is not None and loss.gammas:
             logged |= {_of_class("focal_gamma", k, classes): gamma for k, gamma in enumerate(loss.gammas)}
             logged |= {_of_class("loss_weight", k, classes): weight for k, weight in enumerate(loss.weights)}

@@ -15,18 +15,22 @@ from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.calibration.log_odds import LogOddsCalibration
 from imbalance_spark.core.errors import DataContractError, MissingColumnsError, TrainingError
 from imbalance_spark.orders.categories import CategoryEncoding
+from imbalance_spark.orders.config import OrdersConfig
 from imbalance_spark.orders.labels import LabelEncoding
 from imbalance_spark.scoring.boosters import LinearModel, load_booster, probabilities
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.scorer import Scorer
+from imbalance_spark.split.config import SplitConfig
 from imbalance_spark.threshold.class_rules import ClassThresholds
 from imbalance_spark.train_only.config import TrainingConfig
 from imbalance_spark.train_only.learners.logistic import fit_logistic
 from imbalance_spark.train_only.learners.xgboost import FittedBooster
 from imbalance_spark.train_only.strategies import Recipe, strategy_from_config
 from imbalance_spark.train_only.strategies.recipe import with_recipe_weight
+from imbalance_spark.train_only.strategies.task import FitTask
 
 CATEGORIES = 4
+ORDERS = OrdersConfig(label="y", key=("order_id",), numeric=FEATURES[:3], categorical=FEATURES[3:])
 REG_PARAM = 1e-3
 
 
@@ -86,6 +90,42 @@ def test_the_margins_are_those_of_scikit_learn(rows: pd.DataFrame, model: Fitted
     expected = peer.decision_function(design(unseen, mean, deviation))
     np.testing.assert_allclose(margin(model, unseen), expected, atol=2e-4)
     assert np.ptp(expected) > 5.0
+
+
+@pytest.mark.parametrize("weights", ["balanced", {"0": 1.0, "1": 7.0}])
+def test_elastic_net_coefficients_are_those_of_scikit_learn(
+    spark: SparkSession, rows: pd.DataFrame, weights: object
+) -> None:
+    found = fitted(spark, rows, recipe_of(rows, weights=weights), reg_param=0.02, elastic_net_param=0.4)
+    to_fit = rows[~rows.is_early_stopping]
+    x = matrix(to_fit)[:, :3].astype(np.float64)
+    mean, deviation = np.nanmean(x, axis=0), np.nanstd(x, axis=0)
+    mass = len(to_fit) if weights == "balanced" else np.where(to_fit.y == 1, 7.0, 1.0).sum()
+    peer = LogisticRegression(
+        C=1.0 / (0.02 * mass), l1_ratio=0.4, solver="saga", tol=1e-8, max_iter=10_000,
+        class_weight="balanced" if weights == "balanced" else {0: 1.0, 1: 7.0},
+    )  # fmt: skip
+    peer.fit(design(to_fit, mean, deviation), to_fit.y)
+    [linear] = LinearModel.from_bytes(found.model_bytes).margins
+    slopes = [*np.array(linear.slopes) * deviation, *linear.categories[0]]
+    np.testing.assert_allclose(slopes, peer.coef_[0], atol=1e-4)
+    assert linear.intercept == pytest.approx(peer.intercept_[0], abs=1e-3)
+    assert 0 < np.count_nonzero(peer.coef_) < len(slopes)
+
+
+def test_a_learner_of_any_strategy_that_weighs_fits_what_the_kind_of_its_own_does(
+    spark: SparkSession, rows: pd.DataFrame, model: FittedBooster
+) -> None:
+    task = FitTask(orders=ORDERS, training=TrainingConfig(), split=SplitConfig())
+    counts = rows[~rows.is_early_stopping].y.value_counts().to_dict()
+    for kind in ("class_weight", "scale_pos_weight"):
+        asked = strategy_from_config(
+            {"kind": kind, "learner": "logistic", "params": {"reg_param": REG_PARAM, "max_iter": 200}}
+        )  # fmt: skip
+        found = asked.fit(as_spark(spark, rows), asked.resolve(counts, task.training), task, counts)
+        difference = margin(found, rows) - margin(model, rows)
+        # Weights of another sum are another penalty in scikit-learn's words, and none in Spark's.
+        np.testing.assert_allclose(difference, 0.0, atol=2e-4)
 
 
 def test_the_slice_is_not_fitted_on(spark: SparkSession, rows: pd.DataFrame, model: FittedBooster) -> None:

@@ -1,0 +1,180 @@
+"""A strategy fitted by a learner in a process of its own, on one thread and without Spark: what a worker does."""
+
+import multiprocessing
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
+from imbalance_spark.train_only.learners.boosting import Progress, Site, XGBoostRounds
+from imbalance_spark.train_only.learners.catboost import CatBoostRounds, catboost_params
+from imbalance_spark.train_only.learners.cuts import MOST_SAMPLED_ROWS, FeatureCuts, quantile_cuts
+from imbalance_spark.train_only.learners.engine import FitRequest, xgboost_params
+from imbalance_spark.train_only.learners.lightgbm import LightGBMRounds, lightgbm_params
+from imbalance_spark.train_only.strategies import Strategy, strategy_from_config
+from imbalance_spark.train_only.strategies.recipe import Recipe
+
+_STOPPING = 0.15
+"""Share of the rows of each class that stops a fit."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Corrected probabilities of the rows that judge, and what the fit took."""
+
+    score: np.ndarray
+    seconds: float
+    mebibytes: float
+    """At its peak above the process before."""
+    rounds: int
+
+
+def fit_apart(
+    entry: dict[str, Any], inputs: np.ndarray, label: np.ndarray, judged: np.ndarray, *, categorical: int, rounds: int
+) -> Fit:
+    """Fit in a new process, so that memory is that of this fit alone.
+
+    Args:
+        entry: a strategy as configs write it, with its learner.
+        judged: inputs of the rows to score.
+        categorical: how many of the last inputs are codes of categories.
+    """
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_send, args=(theirs, entry, inputs, label, judged, categorical, rounds))
+    process.start()
+    theirs.close()
+    fit: Fit = ours.recv()
+    process.join()
+    return fit
+
+
+def _send(to: Connection, *what: Any) -> None:
+    to.send(_fit(*what))
+
+
+def _fit(
+    entry: dict[str, Any], inputs: np.ndarray, label: np.ndarray, judged: np.ndarray, categorical: int, rounds: int
+) -> Fit:
+    from imbalance_spark.train_only.learners.spill import SpilledRows  # imports XGBoost
+
+    strategy = strategy_from_config(entry)
+    draw = np.random.default_rng(7)
+    is_stopping = _stratified(label, _STOPPING, draw)
+    to_fit = np.flatnonzero(~is_stopping)
+    counts = {k: int((label[to_fit] == k).sum()) for k in (0, 1)}
+    kept = _kept(strategy, label, to_fit, counts, draw)
+    training = TrainingConfig(
+        engine="native", rounds=rounds, early_stopping_rounds=20, num_workers=1, params=BoosterParams(max_depth=5)
+    )
+    share = {k: int((label[kept] == k).sum()) / counts[k] for k in (0, 1)}
+    recipe = strategy.resolve(counts, training, share)
+    request = _request(inputs.shape[1], categorical, training, recipe)
+    before, started = _peak(), time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        parts = []
+        for name, rows in (("fit", kept), ("stopping", np.flatnonzero(is_stopping))):
+            weight = np.ones(len(rows))
+            if recipe.weights is not None and name == "fit":
+                weight = np.where(label[rows] == 1, recipe.weights[1], recipe.weights[0])
+            file = (Path(folder) / name).open("wb+")
+            part = SpilledRows(file=file, features=inputs.shape[1], is_weighed=True)
+            part.append(np.column_stack([inputs[rows], label[rows], weight]).astype(np.float32))
+            parts.append(part)
+        site = Site(threads=1, host="", scratch=Path(folder), tell=lambda _: None, keep=lambda _: None)
+        rounds_of = _ROUNDS[strategy.fitted_by.name]
+        boosting = rounds_of(request, _cuts(recipe, inputs[kept], label[kept], training.params.max_bin))
+        done = boosting.boost(boosting.load(*parts, site), Progress(rows=0), site)
+        for part in parts:
+            part.file.close()
+    seconds, mebibytes = time.perf_counter() - started, _peak() - before
+    import xgboost
+
+    best = done.best_round(is_maximised=False)
+    booster = xgboost.Booster(model_file=bytearray(done.model))[: best + 1]
+    logit = recipe.prior_shift.correction().logit(
+        booster.inplace_predict(judged, predict_type="margin", validate_features=False)
+    )
+    return Fit(1.0 / (1.0 + np.exp(-logit)), seconds, mebibytes, best + 1)
+
+
+def _kept(
+    strategy: Strategy, label: np.ndarray, to_fit: np.ndarray, counts: dict[int, int], draw: np.random.Generator
+) -> np.ndarray:
+    """The rows to fit on, of the frequent class as many as the strategy wants."""
+    negatives = draw.permutation(to_fit[label[to_fit] == 0])[: strategy.planned_rows(dict(counts.items()))[0]]
+    return np.sort(np.concatenate([negatives, to_fit[label[to_fit] == 1]]))
+
+
+def _request(features: int, categorical: int, training: TrainingConfig, recipe: Recipe) -> FitRequest:
+    table: Any = None  # rows are at hand
+    return FitRequest(
+        table=table, features=[f"x_{i}" for i in range(features)], categorical=categorical, training=training,
+        params=recipe.params, own_params=recipe.own_params, start=recipe.start,
+        correction=recipe.prior_shift.correction(), strategy=recipe.name, weight_col="weight",
+        scale_pos_weight=recipe.scale_pos_weight, loss=recipe.loss, cuts=recipe.cuts,
+    )  # fmt: skip
+
+
+def _cuts(recipe: Recipe, inputs: np.ndarray, label: np.ndarray, max_bin: int) -> FeatureCuts:
+    """As `collect_cuts`, from at most half of its sample of each class."""
+    parts = [inputs[label == k][: MOST_SAMPLED_ROWS // 2] for k in (0, 1)]
+    total = [1.0 if recipe.cuts == "balanced" else float((label == k).sum()) for k in (0, 1)]
+    weights = [mass / len(part) for mass, part in zip(total, parts, strict=True)]
+    columns = range(inputs.shape[1])
+    found = tuple(quantile_cuts([part[:, i] for part in parts], weights, max_bin - 6) for i in columns)
+    return FeatureCuts(found, tuple(float(np.nanmax(inputs[:, i], initial=-1.0)) for i in columns))
+
+
+def _of_xgboost(request: FitRequest, cuts: FeatureCuts) -> Any:
+    from imbalance_spark.train_only.learners.native import plan_of
+
+    margin = request.margins[0] + request.shift if request.shift != 0.0 else None
+    params = {**xgboost_params(request), "max_bin": cuts.max_bin, "seed": request.training.seed}
+    return XGBoostRounds(plan=plan_of(request, params, cuts, stopping_margin=margin), cuts=cuts, is_on_disk=False)
+
+
+def _of_lightgbm(request: FitRequest, cuts: FeatureCuts) -> Any:
+    from imbalance_spark.train_only.learners.native import plan_of
+
+    codes = cuts.codes(len(request.features) - request.categorical)
+    params = {**lightgbm_params(request), "max_bin": max(cuts.max_bin, *codes.values(), 0) + 4}
+    return LightGBMRounds(
+        plan=plan_of(request, params, cuts, stopping_margin=None), cuts=cuts, codes=codes, margins=request.margins,
+        stopping_shift=request.shift, features=len(request.features), workers=1, peer_timeout_s=60,
+    )  # fmt: skip
+
+
+def _of_catboost(request: FitRequest, cuts: FeatureCuts) -> Any:
+    from imbalance_spark.train_only.learners.native import plan_of
+
+    is_own = request.loss is not None and any(request.loss.gammas)
+    plan = plan_of(replace(request), catboost_params(request), cuts, stopping_margin=None)
+    return CatBoostRounds(
+        plan=plan, cuts=cuts, codes=cuts.codes(len(request.features) - request.categorical), margins=request.margins,
+        stopping_shift=request.shift, row_factors=() if is_own else request.row_factors,
+    )  # fmt: skip
+
+
+_ROUNDS: dict[str, Callable[[FitRequest, FeatureCuts], Any]] = {
+    "xgboost": _of_xgboost, "lightgbm": _of_lightgbm, "catboost": _of_catboost,
+}  # fmt: skip
+
+
+def _stratified(label: np.ndarray, share: float, draw: np.random.Generator) -> np.ndarray:
+    chosen = np.zeros(len(label), dtype=bool)
+    for k in (0, 1):
+        of_class = np.flatnonzero(label == k)
+        chosen[draw.choice(of_class, max(round(share * len(of_class)), 1), replace=False)] = True
+    return chosen
+
+
+def _peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
