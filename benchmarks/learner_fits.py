@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from imbalance_spark.scoring.boosters import LinearModel, load_booster
+from imbalance_spark.scoring.network import NetworkModel
 from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
 from imbalance_spark.train_only.learners.boosting import Progress, Site, XGBoostRounds
 from imbalance_spark.train_only.learners.catboost import CatBoostRounds, catboost_params
 from imbalance_spark.train_only.learners.cuts import MOST_SAMPLED_ROWS, FeatureCuts, quantile_cuts
 from imbalance_spark.train_only.learners.engine import FitRequest, xgboost_params
 from imbalance_spark.train_only.learners.lightgbm import LightGBMRounds, lightgbm_params
+from imbalance_spark.train_only.learners.network import NetworkEpochs, network_plan
 from imbalance_spark.train_only.strategies import Strategy, strategy_from_config
 from imbalance_spark.train_only.strategies.recipe import Recipe
 
@@ -95,14 +98,16 @@ def _fit(
         for part in parts:
             part.file.close()
     seconds, mebibytes = time.perf_counter() - started, _peak() - before
-    import xgboost
-
     best = done.best_round(is_maximised=False)
-    booster = xgboost.Booster(model_file=bytearray(done.model))[: best + 1]
-    logit = recipe.prior_shift.correction().logit(
-        booster.inplace_predict(judged, predict_type="margin", validate_features=False)
-    )
+    logit = recipe.prior_shift.correction().logit(_margins(done.model, best, judged))
     return Fit(1.0 / (1.0 + np.exp(-logit)), seconds, mebibytes, best + 1)
+
+
+def _margins(model: bytes, best: int, judged: np.ndarray) -> np.ndarray:
+    """Of the trees up to the best round; a network is that of the best one."""
+    loaded = load_booster(model)
+    trees = loaded if isinstance(loaded, NetworkModel | LinearModel) else loaded[: best + 1]
+    return np.asarray(trees.inplace_predict(judged, predict_type="margin", validate_features=False))
 
 
 def _kept(
@@ -155,7 +160,7 @@ def _of_lightgbm(request: FitRequest, cuts: FeatureCuts) -> Any:
 def _of_catboost(request: FitRequest, cuts: FeatureCuts) -> Any:
     from imbalance_spark.train_only.learners.native import plan_of
 
-    is_own = request.loss is not None and any(request.loss.gammas)
+    is_own = request.loss is not None and not request.loss.is_class_weight
     plan = plan_of(request, catboost_params(request), cuts, stopping_margin=None)
     return CatBoostRounds(
         plan=plan, cuts=cuts, codes=cuts.codes(len(request.features) - request.categorical), margins=request.margins,
@@ -163,8 +168,13 @@ def _of_catboost(request: FitRequest, cuts: FeatureCuts) -> Any:
     )  # fmt: skip
 
 
+def _of_torch(request: FitRequest, cuts: FeatureCuts) -> Any:
+    numeric = len(request.features) - request.categorical
+    return NetworkEpochs(plan=network_plan(request), numeric=numeric, margins=request.margins)
+
+
 _ROUNDS: dict[str, Callable[[FitRequest, FeatureCuts], Any]] = {
-    "xgboost": _of_xgboost, "lightgbm": _of_lightgbm, "catboost": _of_catboost,
+    "xgboost": _of_xgboost, "lightgbm": _of_lightgbm, "catboost": _of_catboost, "torch": _of_torch,
 }  # fmt: skip
 
 

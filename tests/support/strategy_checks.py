@@ -36,6 +36,7 @@ STRATEGIES: tuple[Mapping[str, Any], ...] = (
     {"kind": "logistic_class_weight"},
     {"kind": "none", "name": "plain_lightgbm", "learner": "lightgbm"},
     {"kind": "class_weight", "name": "weighted_catboost", "learner": "catboost"},
+    {"kind": "focal", "name": "focal_network", "learner": "torch"},
     {"kind": "class_weight", "name": "weighted_logistic", "learner": "logistic"},
     {"kind": "smote", "k_neighbors": 3},
     {"kind": "borderline_smote"},

@@ -105,7 +105,7 @@ def catboost_params(request: FitRequest) -> dict[str, Any]:
 
 def _has_own_loss(request: FitRequest) -> bool:
     """Whether the loss is more than weights of the classes, which rows can have as well."""
-    return request.loss is not None and any(request.loss.gammas)
+    return request.loss is not None and not request.loss.is_class_weight
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ class Asked:
         strategy, kind: its name, and what it does against the imbalance.
         params: parameters that differ from the defaults, of the strategy and of `training.params`.
         set_params: those of them that the strategy itself sets.
-        is_focal: whether its loss focuses on hard rows.
+        is_focal: whether its loss is more than weights of the classes, as focal losses are.
         is_by_cuts: whether it works by histogram cuts alone.
         has_cuts: whether `cuts` asks for some.
     """

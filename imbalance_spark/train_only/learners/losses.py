@@ -135,6 +135,11 @@ class FocalLoss:
         offsets = self.offsets or (0.0,) * len(self.weights)
         return tuple(float(weight * np.exp(-offset)) for weight, offset in zip(self.weights, offsets, strict=True))
 
+    @property
+    def is_class_weight(self) -> bool:
+        """Whether it is cross-entropy with weights of the classes, which rows can have as well."""
+        return not any(self.gammas) and not any(self.offsets)
+
     def _moved(self, margins: npt.ArrayLike) -> npt.NDArray[np.floating]:
         """The margins with their offsets."""
         found = np.asarray(margins)

@@ -24,6 +24,7 @@ from imbalance_spark.train_only.learners.network_rows import (
 from imbalance_spark.train_only.learners.stopping import StoppingMetric
 
 _ROWS_AT_ONCE = 1 << 14
+_BETAS, _EPSILON = (0.9, 0.999), 1e-8  # of AdamW, as in PyTorch
 
 
 class Training:
@@ -38,31 +39,40 @@ class Training:
     """
 
     def __init__(self, network: NetworkModel, loss: FocalLoss, scale: float, *, lr: float, weight_decay: float) -> None:
-        self._like, self._loss, self._scale = network, loss, scale
-        self._weights = torch.nn.Parameter(torch.from_numpy(_flat(network)))
-        self._optimizer = torch.optim.AdamW([self._weights], lr=lr, weight_decay=weight_decay, foreach=False)
-        self._best = self._weights.detach().clone()
+        self._like, self._loss, self._scale, self._lr, self._decay = network, loss, scale, lr, weight_decay
+        self._weights = torch.from_numpy(_flat(network)).requires_grad_()
+        self._mean, self._mean_square = torch.zeros_like(self._weights), torch.zeros_like(self._weights)
+        self._steps, self._best = 0, self._weights.detach().clone()
 
     def step(self, rows: LearnedRows, chosen: IntArray) -> None:
         """Learn from a batch, of which this worker has the `chosen` rows; every worker takes the same step."""
         label, weight = rows.labels(chosen), rows.weights(chosen) * self._scale
-        margins = self._margins(rows.data(chosen))
+        margins = margins_of(self._weights, self._like, rows.data(chosen))
         by_margin, _ = self._loss.weighted(margins.detach().numpy(), label, weight)
-        self._weights.grad = None
-        margins.backward(torch.from_numpy(by_margin.astype(np.float32)))
-        assert self._weights.grad is not None  # noqa: S101  # for the type checker
-        summed = over_workers(np.append(self._weights.grad.numpy(), np.float32(len(chosen))))
+        [gradient] = torch.autograd.grad(margins, self._weights, torch.from_numpy(by_margin.astype(np.float32)))
+        summed = over_workers(np.append(gradient.numpy(), np.float32(len(chosen))))
         if summed[-1]:
-            self._weights.grad = torch.from_numpy(summed[:-1] / summed[-1])
-            self._optimizer.step()
+            self._move(torch.from_numpy(summed[:-1] / summed[-1]))
+
+    def _move(self, gradient: torch.Tensor) -> None:
+        # PyTorch's own AdamW first loads a compiler, which takes each worker seconds.
+        self._steps += 1
+        self._mean.lerp_(gradient, 1.0 - _BETAS[0])
+        self._mean_square.lerp_(gradient**2, 1.0 - _BETAS[1])
+        unbiased = [1.0 - beta**self._steps for beta in _BETAS]
+        deviation = (self._mean_square / unbiased[1]).sqrt() + _EPSILON
+        with torch.no_grad():
+            self._weights.mul_(1.0 - self._lr * self._decay)
+            self._weights.addcdiv_(self._mean, deviation, value=-self._lr / unbiased[0])
 
     def measure(self, rows: LearnedRows, metric: StoppingMetric) -> float:
         """The metric for the rows of all workers."""
         with torch.no_grad():
-            parts = [self._margins(rows.data(chunk)).numpy() for chunk in rows.chunks(_ROWS_AT_ONCE)]
-        outputs = len(self._like.layers[-1][1])
+            parts = [
+                margins_of(self._weights, self._like, rows.data(chunk)).numpy() for chunk in rows.chunks(_ROWS_AT_ONCE)
+            ]
+        outputs, everything = len(self._like.layers[-1][1]), slice(None)
         margins = np.concatenate([np.empty((0,) if outputs == 1 else (0, outputs)), *parts])
-        everything = slice(None)
         return metric.of(margins, rows.labels(everything), rows.weights(everything))
 
     def keep_as_best(self) -> None:
@@ -76,26 +86,16 @@ class Training:
 
     def to_bytes(self) -> bytes:
         """All that another attempt needs to go on."""
-        state = self._optimizer.state_dict()["state"][0]
-        arrays = {"weights": self._weights.detach(), "best": self._best}
-        arrays |= {"exp_avg": state["exp_avg"], "exp_avg_sq": state["exp_avg_sq"]}
-        return encode_tensors(
-            {name: values.numpy() for name, values in arrays.items()}, {"step": str(state["step"].item())}
-        )
+        state = {"weights": self._weights.detach(), "mean": self._mean, "mean_square": self._mean_square}
+        arrays = {name: values.numpy() for name, values in (state | {"best": self._best}).items()}
+        return encode_tensors(arrays, {"steps": str(self._steps)})
 
     def resume(self, content: bytes) -> None:
         """Go on from what `to_bytes` wrote."""
         arrays, metadata = decode_tensors(content)
-        found = {name: torch.from_numpy(values.copy()) for name, values in arrays.items()}
-        with torch.no_grad():
-            self._weights.copy_(found["weights"])
-        self._best = found["best"]
-        state = {"exp_avg": found["exp_avg"], "exp_avg_sq": found["exp_avg_sq"]}
-        state["step"] = torch.tensor(float(metadata["step"]))
-        self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": {0: state}})
-
-    def _margins(self, data: Rows) -> torch.Tensor:
-        return margins_of(self._weights, self._like, data)
+        found = {name: torch.from_numpy(values) for name, values in arrays.items()}
+        self._weights, self._best = found["weights"].requires_grad_(), found["best"]
+        self._mean, self._mean_square, self._steps = found["mean"], found["mean_square"], int(metadata["steps"])
 
 
 def margins_of(weights: torch.Tensor, like: NetworkModel, data: Rows) -> torch.Tensor:

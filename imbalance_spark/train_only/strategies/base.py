@@ -61,7 +61,7 @@ class Strategy(Section, ABC):
     is_ranking: ClassVar[bool] = False
     """Whether scores only rank rows, so that calibration alone makes them probabilities."""
     is_focal: ClassVar[bool] = False
-    """Whether its loss focuses on hard rows."""
+    """Whether its loss is more than weights of the classes, as focal losses are."""
     is_sequential: ClassVar[bool] = False
     """Whether what a member of an ensemble samples depends on the models of the members before it."""
     has_choice: ClassVar[bool] = False

@@ -195,3 +195,9 @@ def test_offsets_are_one_for_each_class_and_never_beside_gammas() -> None:
         FocalLoss(weights=(1.0, 1.0), offsets=(0.5,))
     with pytest.raises(ConfigError, match="then no gammas"):
         FocalLoss(weights=(1.0, 1.0), gammas=(1.0, 1.0), offsets=(0.5, 0.1))
+
+
+def test_only_weights_of_classes_can_be_given_to_rows_instead() -> None:
+    found = {name: loss.is_class_weight for name, loss in BINARY.items()}
+    assert [name for name, is_class_weight in found.items() if is_class_weight] == ["weighted logistic"]
+    assert FocalLoss.focal(0.0).is_class_weight
