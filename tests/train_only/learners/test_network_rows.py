@@ -40,7 +40,7 @@ def test_scales_are_those_of_the_values_that_are_there() -> None:
     assert inputs.entries == (7,)  # six codes, and one entry for the others
 
 
-def test_a_feature_of_one_value_or_of_none_is_zero_and_a_category_without_codes_has_one_entry() -> None:
+def test_a_feature_without_values_is_zero_and_has_one_entry() -> None:
     values = labelled(50)
     values[:, 0], values[:, 1], values[:, 2] = 7.0, np.nan, np.nan
     inputs = collect_inputs(learned(values), 2, most=64)
