@@ -5,7 +5,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -161,7 +161,7 @@ def _of_catboost(request: FitRequest, cuts: FeatureCuts) -> Any:
     from imbalance_spark.train_only.learners.native import plan_of
 
     is_own = request.loss is not None and not request.loss.is_class_weight
-    plan = plan_of(replace(request), catboost_params(request), cuts, stopping_margin=None)
+    plan = plan_of(request, catboost_params(request), cuts, stopping_margin=None)
     return CatBoostRounds(
         plan=plan, cuts=cuts, codes=cuts.codes(len(request.features) - request.categorical), margins=request.margins,
         stopping_shift=request.shift, row_factors=() if is_own else request.row_factors,

@@ -49,6 +49,7 @@ def run(args: argparse.Namespace) -> dict[str, object]:
         if args.data in REAL
         else CATEGORICAL_FEATURES
     )
+    _code_by_frequency(fit.inputs, judged.inputs, categorical)
     names = ("AP", *[f"cost {fn}:1" for fn in COSTS], "log loss", "seconds", "MiB", "rounds")
     print(f"{'learner':<10}{'strategy':<15}" + "".join(f"{name:>12}" for name in names))
     found: dict[str, dict[str, float]] = {}
@@ -66,6 +67,17 @@ def run(args: argparse.Namespace) -> dict[str, object]:
         "data": args.data, "rows": len(fit.label), "positives": int(fit.label.sum()), "judged": len(judged.label),
         "judged_positives": int(judged.label.sum()), "prevalence": args.prevalence, "seed": args.seed, "found": found,
     }  # fmt: skip
+
+
+def _code_by_frequency(fitted: np.ndarray, judged: np.ndarray, categorical: int) -> None:
+    """Codes of the last columns as a job gives them: the most frequent first, and one more for unknown values."""
+    for column in range(fitted.shape[1] - categorical, fitted.shape[1]):
+        values, counts = np.unique(fitted[:, column], return_counts=True)
+        known = values[~np.isnan(values)]
+        code = {value: rank for rank, value in enumerate(known[np.argsort(-counts[: len(known)], kind="stable")])}
+        for rows in (fitted, judged):
+            found, where = np.unique(rows[:, column], return_inverse=True)
+            rows[:, column] = np.array([np.nan if np.isnan(v) else code.get(v, len(code)) for v in found])[where]
 
 
 def _together(*parts: Rows) -> Rows:

@@ -36,11 +36,24 @@ def spilled_here(rows: pd.DataFrame, request: FitRequest, file: Path) -> Spilled
 
 
 def cuts_here(rows: pd.DataFrame, request: FitRequest, spare_bins: int = 0) -> FeatureCuts:
-    """Quantiles of the rows to fit on, as `collect_cuts` finds them for plain cuts."""
-    to_fit = rows[~rows.is_early_stopping][list(request.inputs)].to_numpy(np.float32)
-    most = request.params.max_bin - spare_bins - 2
-    highest = [float(np.nanmax(column, initial=-1.0)) for column in to_fit.T]
-    return FeatureCuts(tuple(quantile_cuts([column], [1.0], most) for column in to_fit.T), tuple(highest))
+    """Quantiles of the rows to fit on, as `collect_cuts` finds them."""
+    to_fit = rows[~rows.is_early_stopping]
+    by_class = [part[list(request.inputs)].to_numpy(np.float32) for _, part in to_fit.groupby("y")]
+    weights = [1.0 / len(part) if request.cuts == "balanced" else 1.0 for part in by_class]
+    most, every = request.params.max_bin - spare_bins - 2, np.concatenate(by_class)
+    cuts = [quantile_cuts([part[:, i] for part in by_class], weights, most) for i in range(every.shape[1])]
+    return FeatureCuts(tuple(cuts), tuple(float(np.nanmax(column, initial=-1.0)) for column in every.T))
+
+
+def thin_region(rows: int, seed: int) -> pd.DataFrame:
+    """Half of the positives, 1 in 200, lie in a hundredth of one feature, where every other row is positive."""
+    draw = np.random.default_rng(seed)
+    x = draw.random((rows, 4))
+    is_inside = np.abs(x[:, 0] - 0.37) < 0.0025
+    frame = pd.DataFrame({"order_id": np.arange(rows) + 1_000_000 * seed, "split": "train"})
+    frame["y"] = (draw.random(rows) < np.where(is_inside, 0.5, 0.0025)).astype(np.int32)
+    frame["is_early_stopping"] = draw.random(rows) < 0.2
+    return frame.assign(**{f"x_{i}": x[:, i] for i in range(4)})
 
 
 def boosted_here(

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from support.strategy_checks import STRATEGIES, name_of
 
 from imbalance_spark.cli.doctor_checks import check_learners
 from imbalance_spark.core.errors import ConfigError
@@ -60,6 +61,13 @@ def test_parameters_for_all_are_refused_by_their_place_in_the_config() -> None:
         "strategy 'none': catboost has nothing for ['reg_alpha']: leave them out of training.params"
     ]
     assert problems({"learner": "logistic"}, training) == []
+
+
+@pytest.mark.parametrize("entry", STRATEGIES, ids=name_of)
+@pytest.mark.parametrize("engine", ["native", "xgboost_spark"])
+def test_what_strategies_ask_of_their_learners_is_refused_by_none(entry: dict[str, Any], engine: str) -> None:
+    training = TrainingConfig.model_validate({"engine": engine})
+    assert list(strategy_from_config(entry).problems_with(training)) == []
 
 
 def test_bins_on_disk_are_xgboosts_alone() -> None:

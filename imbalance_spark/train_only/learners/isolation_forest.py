@@ -2,15 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from imbalance_spark.core.columns import IS_EARLY_STOPPING, col
 from imbalance_spark.core.hashing import uniform
+from imbalance_spark.core.section import Section
 from imbalance_spark.orders.model_inputs import LABEL, feature_column
 from imbalance_spark.scoring.boosters import booster_of_trees
 from imbalance_spark.train_only.config import BoosterParams, EngineName
@@ -30,11 +32,22 @@ _SPREAD = 8.0
 _LEAF = -1  # in place of a child's number
 
 
+class IsolationParams(Section):
+    """Parameters of the isolation forest.
+
+    Args:
+        trees: how many, each on 256 rows.
+    """
+
+    trees: Annotated[int, Field(ge=1, le=1000)] = 200
+
+
 class Isolation(Learner):
     """The isolation forest, which learns from rows of class 0 alone: no strategy against the imbalance applies."""
 
     name = "isolation_forest"
     package = "sklearn"
+    own_params = IsolationParams
     without_meaning = frozenset(BoosterParams.model_fields)
     is_trees = False
 
@@ -48,7 +61,7 @@ class Isolation(Learner):
             request.table,
             features=request.features,
             key=request.key,
-            trees=request.own_params["trees"],
+            trees=IsolationParams.model_validate(dict(request.own_params)).trees,
             honest_rows=(request.fit_rows or {})[0],
             prior=math.exp(request.start[1]),
             seed=request.training.seed,

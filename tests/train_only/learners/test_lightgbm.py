@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 from scipy.special import expit, softmax
-from sklearn.metrics import log_loss
+from sklearn.metrics import average_precision_score, log_loss
 from support.class_rows import class_rows
 from support.model_rows import FEATURES, as_spark, matrix, model_rows, start_of
-from support.one_worker import boosted_here, rows_with_categories
+from support.one_worker import boosted_here, rows_with_categories, thin_region
 
 from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.scoring.boosters import load_booster
@@ -100,6 +100,16 @@ def test_three_classes_grow_a_tree_each_and_stop_by_their_log_loss(tmp_path: Pat
     margin = booster.inplace_predict(matrix(stopping), predict_type="margin")
     p = softmax(margin, axis=1) if loss is None else np.exp(correction.log_probabilities(margin))
     assert found.validation[-1] == pytest.approx(log_loss(stopping.y, p, labels=[0, 1, 2]), rel=1e-4)
+
+
+def test_balanced_cuts_find_a_thin_region_that_plain_ones_miss(tmp_path: Path) -> None:
+    rows, unseen = thin_region(20_000, seed=1), thin_region(20_000, seed=2)
+
+    def precision(**cuts: str) -> float:
+        found = rounds(rows, tmp_path, params=BoosterParams(max_depth=3, max_bin=32), start=start_of(0.005), **cuts)
+        return float(average_precision_score(unseen.y, load_booster(found.model).inplace_predict(matrix(unseen))))
+
+    assert precision(cuts="balanced") > 1.5 * precision(cuts="plain")
 
 
 def test_categories_are_split_as_sets(tmp_path: Path) -> None:
