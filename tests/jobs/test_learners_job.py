@@ -13,6 +13,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 from pyspark.sql import SparkSession
 from support.mlflow_store import new_store
+from support.pytorch import HAS_TORCH
 from support.small_run import STRONG, config_file, write_orders
 
 from imbalance_spark.scoring.boosters import load_booster
@@ -23,13 +24,14 @@ STRATEGIES = (
     {"kind": "none", "name": "lightgbm", "learner": "lightgbm"},
     {"kind": "class_weight", "name": "catboost_weighted", "learner": "catboost"},
     {"kind": "class_weight", "name": "logistic", "learner": "logistic"},
+    *([{"kind": "focal", "name": "network", "learner": "torch", "params": {"lr": 0.01}}] if HAS_TORCH else []),
 )
-LEARNERS = {"none": "xgboost", "lightgbm": "lightgbm", "catboost_weighted": "catboost", "logistic": "logistic"}
+LEARNERS = {entry.get("name", entry["kind"]): entry["learner"] for entry in STRATEGIES}
 
 
 @dataclass(frozen=True)
 class Ran:
-    """A run with four learners, what it printed, and its runs in MLflow by strategy."""
+    """A run with several learners, what it printed, and its runs in MLflow by strategy."""
 
     home: Path
     printed: str
@@ -72,7 +74,7 @@ def test_probabilities_of_every_learner_are_right_on_average(ran: Ran) -> None:
 
 
 def test_models_are_loaded_without_the_library_that_fitted_them(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("lightgbm", "catboost"):
+    for name in ("lightgbm", "catboost", "torch"):
         monkeypatch.setitem(sys.modules, name, None)
     files = sorted((ran.home / "output").rglob("*.ubj"))
     assert {file.stem for file in files} >= set(LEARNERS)

@@ -9,6 +9,6 @@ REQUIRED = "IMBALANCE_SPARK_REQUIRE_TORCH"
 """Set where a missing PyTorch is a failure, not a skip."""
 
 # Looked for, not imported: that takes seconds, in each process that only collects the tests.
-needs_torch = pytest.mark.skipif(
-    importlib.util.find_spec("torch") is None and not os.environ.get(REQUIRED), reason="PyTorch is not installed"
-)
+HAS_TORCH = importlib.util.find_spec("torch") is not None or bool(os.environ.get(REQUIRED))
+
+needs_torch = pytest.mark.skipif(not HAS_TORCH, reason="PyTorch is not installed")

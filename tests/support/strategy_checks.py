@@ -36,7 +36,7 @@ STRATEGIES: tuple[Mapping[str, Any], ...] = (
     {"kind": "logistic_class_weight"},
     {"kind": "none", "name": "plain_lightgbm", "learner": "lightgbm"},
     {"kind": "class_weight", "name": "weighted_catboost", "learner": "catboost"},
-    {"kind": "focal", "name": "focal_network", "learner": "torch"},
+    {"kind": "focal", "name": "focal_network", "learner": "torch", "params": {"batch_rows": 64, "lr": 0.01}},
     {"kind": "class_weight", "name": "weighted_logistic", "learner": "logistic"},
     {"kind": "smote", "k_neighbors": 3},
     {"kind": "borderline_smote"},

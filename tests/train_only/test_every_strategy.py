@@ -9,6 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 from support.class_rows import CLASSES, FEATURES, class_rows
 from support.model_rows import as_spark, matrix
+from support.pytorch import needs_torch
 from support.strategy_checks import CHECKS, COUNTS, STRATEGIES, TRAINING, check_sampled_rows, is_for, name_of
 
 from imbalance_spark.core.run import Run
@@ -91,7 +92,11 @@ def test_plain_boosting_always_runs_and_first_unless_it_is_asked_for() -> None:
     assert [one.name for one in strategies_of([weighed, mine])] == ["class_weight", "mine"]
 
 
-FITTED = [entry for entry in STRATEGIES if entry["kind"] not in ("isolation_forest", "smote_nc")]
+FITTED = [
+    pytest.param(entry, marks=[needs_torch] if entry.get("learner") == "torch" else [])
+    for entry in STRATEGIES
+    if entry["kind"] not in ("isolation_forest", "smote_nc")
+]
 
 
 @pytest.fixture(scope="module")

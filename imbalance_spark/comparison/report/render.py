@@ -28,7 +28,7 @@ _CAPTIONS = {
     "gain_and_lift": "What is found, and how many times more often than by chance, if the highest scores are flagged.",
     "reliability": "Do predicted probabilities come true? On the dotted line they do; within the grey band, by chance.",
     "over_time": "Does it last? Each window is judged by fits on the days before it; on the dotted line p is right.",
-    "importance": "Which features move the best strategy's scores? Exact contributions, mean over a sample of test.",
+    "importance": "Which features move the best strategy's scores, and how far? The mean over a sample of test rows.",
     "scores": "How the best strategy's scores separate the classes.",
 }
 

@@ -67,7 +67,7 @@ class Torch(Learner):
             )
 
     def fit(self, request: FitRequest) -> FittedBooster:
-        """See `fit_rounds`. A lost fit goes on from its last checkpoint."""
+        """See `fit_rounds`. A lost fit continues with its last checkpoint."""
         return fit_rounds(request, _trained, lambda trained, _: trained.model)
 
 

@@ -100,11 +100,9 @@ class Training:
 
 def margins_of(weights: torch.Tensor, like: NetworkModel, data: Rows) -> torch.Tensor:
     """PyTorch's own forward pass: the margins of `NetworkModel`, in float32."""
-    shapes = [array.shape for array in _arrays(like)]
-    parts = [
-        part.view(shape)
-        for part, shape in zip(weights.split([s.numel() for s in map(torch.Size, shapes)]), shapes, strict=True)
-    ]
+    arrays = _arrays(like)
+    flat = weights.split([array.size for array in arrays])
+    parts = [part.view(array.shape) for part, array in zip(flat, arrays, strict=True)]
     tables, layers = parts[: len(like.tables)], parts[len(like.tables) :]
     codes = torch.from_numpy(like.inputs.codes(data))
     embedded = [nn.embedding(codes[:, k], table) for k, table in enumerate(tables)]

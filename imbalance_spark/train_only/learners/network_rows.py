@@ -120,7 +120,7 @@ class Batches:
     """Which of this worker's rows are in each batch of an epoch.
 
     A row's batch and its place there follow from its values, the epoch and the seed: on any number of workers, in any
-    layout, a batch holds the same rows. Rows that are equal, as copies of an oversampled one are, are told apart by
+    layout, a batch holds the same rows. Equal rows, such as copies of an oversampled one, differ by their
     number. Sizes differ by chance, as those of a row's independent draws do.
 
     Args:

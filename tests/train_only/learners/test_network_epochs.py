@@ -157,6 +157,15 @@ def test_steps_are_those_of_torch_modules_with_its_own_loss(rows: pd.DataFrame, 
     assert moved.max() > 5e-3
 
 
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_a_batch_without_rows_is_no_step(outputs: int) -> None:
+    model = random_network(outputs)
+    training = epochs().Training(model, FocalLoss(weights=(1.0,) * max(outputs, 2)), 1.0, lr=0.1, weight_decay=0.1)
+    training.step(learned(np.column_stack([rows_of_network(5), [0, 1, 0, 1, 0]])), np.empty(0, dtype=np.int64))
+    training.keep_as_best()
+    assert training.best.to_bytes() == model.to_bytes()
+
+
 def test_a_fit_is_repeated_to_the_last_bit_and_another_seed_gives_another(
     rows: pd.DataFrame, fitted: Progress, torch: Any
 ) -> None:

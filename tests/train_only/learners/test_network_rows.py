@@ -14,7 +14,7 @@ from imbalance_spark.train_only.learners.network_rows import (
     initial_network,
     table_size,
 )
-from imbalance_spark.train_only.learners.spill import SpilledRows
+from imbalance_spark.train_only.learners.spill import SpilledRows, hashes_of
 
 
 def learned(values: np.ndarray, *, is_weighed: bool = False) -> LearnedRows:
@@ -40,7 +40,7 @@ def test_scales_are_those_of_the_values_that_are_there() -> None:
     assert inputs.entries == (7,)  # six codes, and one entry for the others
 
 
-def test_a_feature_of_one_value_or_of_none_is_zero_and_a_category_without_codes_has_one_entry() -> None:
+def test_a_feature_without_values_is_zero_and_has_one_entry() -> None:
     values = labelled(50)
     values[:, 0], values[:, 1], values[:, 2] = 7.0, np.nan, np.nan
     inputs = collect_inputs(learned(values), 2, most=64)
@@ -70,8 +70,7 @@ def in_batches(parts: list[np.ndarray], epoch: int, seed: int = 7) -> list[set[b
     total = sum(map(len, parts))
     batches: list[set[bytes]] = []
     for part in parts:
-        of_worker = batches_of(learned(part), 100, seed, most=64)
-        of_worker.number = round(total / 100)
+        of_worker = Batches(hashes_of(part.astype(np.float32)), total, 100, seed)
         for number, chosen in enumerate(of_worker.of_epoch(epoch)):
             batches += [set()] * (number + 1 - len(batches))
             batches[number] = batches[number] | {part[row].astype(np.float32).tobytes() for row in chosen}
@@ -101,6 +100,13 @@ def test_copies_of_a_row_are_spread_over_batches() -> None:
     chosen = next(batches_of(learned(values), 1000, 7, most=64).of_epoch(0))
     copies = np.bincount(chosen // 1000, minlength=10)
     assert copies.min() > 50  # a hundred each
+
+
+def test_rows_are_hashed_in_parts_as_they_are_in_one() -> None:
+    values = labelled(200)
+    found = batches_of(learned(values), 50, 7, most=64).of_epoch(2)
+    expected = Batches(hashes_of(values.astype(np.float32)), 200, 50, 7).of_epoch(2)
+    assert [chosen.tolist() for chosen in found] == [chosen.tolist() for chosen in expected]
 
 
 def test_there_is_a_batch_also_for_few_rows() -> None:
