@@ -59,7 +59,7 @@ def test_misspelt_xgboost_parameter_is_refused_with_the_nearest(tmp_path: Path) 
 
 def test_misspelt_parameter_of_a_strategy_is_refused(tmp_path: Path) -> None:
     text = MINIMAL.replace("[none, ", "[{kind: none, params: {scale_pos_wieght: 3}}, ")
-    assert "strategies.0.params: unknown ['scale_pos_wieght']. Known: ['colsample_bynode'" in problem(tmp_path, text)
+    assert "strategies.0.params: unknown ['scale_pos_wieght']. Known: [" in problem(tmp_path, text)
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def test_days_are_those_from_the_first_valid_order_to_the_last(spark: SparkSessi
     assert validate_orders(log(spark, []), config()).report.days is None
 
 
-def test_a_sample_of_the_keys_finds_a_day_that_was_loaded_twice_and_may_miss_one_order(spark: SparkSession) -> None:
+def test_a_sample_of_keys_finds_a_day_loaded_twice_and_may_miss_one_order(spark: SparkSession) -> None:
     sampled = config(check_keys="sampled")
     twice = log(spark, [{"order_id": number} for number in range(400)], good=500)
     found = validate_orders(twice, sampled.model_copy(update={"max_quarantined": 0.95}))
