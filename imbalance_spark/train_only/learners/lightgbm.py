@@ -83,7 +83,7 @@ def _boosted(request: FitRequest) -> BoostedRounds:
     workers, params = request.training.num_workers, lightgbm_params(request)
     cuts = cuts_of(request, max(request.params.max_bin - _SPARE_BINS, 3))
     codes = cuts.codes(len(request.features) - request.categorical)
-    given = {**params, "max_bin": max(cuts.max_bin, *codes.values()) + _SPARE_BINS}
+    given = {**params, "max_bin": max([cuts.max_bin, *codes.values()]) + _SPARE_BINS}
     plan = plan_of(request, given, cuts, stopping_margin=None)
     boosting = LightGBMRounds(
         plan=plan, cuts=cuts, codes=codes, margins=request.margins, stopping_shift=request.shift,
