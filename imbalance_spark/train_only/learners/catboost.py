@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from imbalance_spark.train_only.learners.spill import SpilledRows
 
 _DEEPEST = 16
-_BYTES_A_VALUE, _BYTES_A_ROW_AND_CLASS = 10, 64
-"""What a pool takes while it is built: values as they come, as a copy and as bins; margins and derivatives."""
+_BYTES_A_VALUE, _BYTES_A_ROW_AND_CLASS = 12, 160
+"""Rounded up from what fits took: values as read, in order and in the pool; margins, derivatives and leaves."""
 
 _FIXED = {
     "one_hot_max_size": 255, "boost_from_average": False, "use_best_model": False, "allow_writing_files": False,

@@ -140,7 +140,8 @@ def test_two_workers_fit_the_model_of_one(spark: SparkSession) -> None:
 
     def fit(workers: int) -> FittedBooster:
         asked = request(
-            rows, spark, training=TRAINING.model_copy(update={"num_workers": workers}), cuts="balanced", params=BoosterParams(max_depth=3), scale_pos_weight=2.0,
+            rows, spark, training=TRAINING.model_copy(update={"num_workers": workers}), cuts="balanced",
+            params=BoosterParams(max_depth=3), scale_pos_weight=2.0,
             correction=PriorCorrection.of_odds(positive=2.0, negative=1.0),
         )  # fmt: skip
         return LightGBM().fit(asked)

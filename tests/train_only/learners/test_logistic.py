@@ -92,7 +92,7 @@ def test_the_margins_are_those_of_scikit_learn(rows: pd.DataFrame, model: Fitted
     assert np.ptp(expected) > 5.0
 
 
-@pytest.mark.parametrize("weights", ["balanced", {"0": 1.0, "1": 7.0}])
+@pytest.mark.parametrize("weights", ["balanced", {0: 1.0, 1: 7.0}])
 def test_elastic_net_coefficients_are_those_of_scikit_learn(
     spark: SparkSession, rows: pd.DataFrame, weights: object
 ) -> None:
