@@ -1,7 +1,7 @@
 """Which learner fits a strategy, what each is given, and what is refused: all without a session."""
 
 import importlib.util
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import ValidationError
@@ -9,7 +9,7 @@ from support.strategy_checks import STRATEGIES, name_of
 
 from imbalance_spark.cli.doctor_checks import check_learners
 from imbalance_spark.core.errors import ConfigError
-from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
+from imbalance_spark.train_only.config import BoosterParams, LearnerName, TrainingConfig
 from imbalance_spark.train_only.learners.kinds import LEARNERS, require_packages
 from imbalance_spark.train_only.strategies import Strategy, strategies_of, strategy_from_config
 
@@ -68,6 +68,10 @@ def test_parameters_for_all_are_refused_by_their_place_in_the_config() -> None:
 def test_what_strategies_ask_of_their_learners_is_refused_by_none(entry: dict[str, Any], engine: str) -> None:
     training = TrainingConfig.model_validate({"engine": engine})
     assert list(strategy_from_config(entry).problems_with(training)) == []
+
+
+def test_a_config_can_name_each_learner() -> None:
+    assert set(get_args(LearnerName)) == set(LEARNERS)
 
 
 def test_bins_on_disk_are_xgboosts_alone() -> None:
