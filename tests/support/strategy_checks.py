@@ -84,12 +84,14 @@ def check_the_fit_starts_from_what_corrects_to_the_class_shares(strategy: Strate
 def check_the_correction_divides_by_rows_kept_and_weights(strategy: Strategy, classes: int) -> None:
     recipe = recipe_of(strategy, classes)
     planned = strategy.planned_rows(dict(COUNTS[classes].items()))
-    in_loss = (1.0,) * classes if recipe.loss is None else recipe.loss.weights
+    in_loss, offsets = np.ones(classes), np.zeros(classes)
+    if recipe.loss is not None:
+        in_loss, offsets = np.array(recipe.loss.weights), np.array(recipe.loss.offsets or offsets)
     in_column = recipe.weights or dict.fromkeys(range(classes), 1.0)
     factors = [
         planned[k] / COUNTS[classes][k] * in_column[k] * in_loss[k] * (recipe.scale_pos_weight if k == 1 else 1.0)
         for k in range(classes)
-    ]
+    ] / np.exp(offsets)
     correction = recipe.prior_shift.correction()
     np.testing.assert_allclose(correction.factors, factors, rtol=1e-12)
     assert correction.gammas == (() if recipe.loss is None else recipe.loss.gammas)
