@@ -295,7 +295,7 @@ def _passes_over_inputs(
         "search": _searching_passes(config, trained, pool),
         "training rows": config.training.repeats * (slicing + 1)
         + evaluation.folds * (_cut_off_passes(trained, config) + 1),
-        "score": config.training.repeats * (1 + counts_decisions) + asked.needs_days,
+        "score": config.training.repeats * (2 + counts_decisions) + asked.needs_days,
         "gate": 2 * compares_champion(config),
     }
 

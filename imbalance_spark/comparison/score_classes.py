@@ -54,7 +54,7 @@ def score_classes(
         name: replace(model, temperature=temperatures[name].calibrator, rules=decisions.fixed)
         for name, model in raw.items()
     }
-    counted = kept_counts(prepared, list(models), lambda: count_models(margins, models, config))
+    counted = kept_counts(prepared, candidates, config, lambda: count_models(margins, models, config))
     chosen = {name: _choose(counts, decisions, prepared.classes) for name, counts in counted.items()}
     confusions = _decided(run, margins, models, chosen, has_weight)
     chosen = {

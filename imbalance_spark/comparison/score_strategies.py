@@ -22,7 +22,7 @@ from imbalance_spark.comparison.prepare import PreparedOrders
 from imbalance_spark.comparison.score_classes import count_models, margins_of, score_classes
 from imbalance_spark.comparison.scored_strategy import ScoredStrategy, kept_counts, unseen_by_calibration
 from imbalance_spark.config.run import RunConfig
-from imbalance_spark.core.columns import HELD_OUT_FOLDS, SPLIT, TEST, VALIDATION, col
+from imbalance_spark.core.columns import HELD_OUT_FOLDS, SPLIT, VALIDATION, col
 from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.metrics.spark_counts import count_days
 from imbalance_spark.scoring.boosters import Candidate
@@ -31,7 +31,6 @@ from imbalance_spark.scoring.class_margins import (
 )
 from imbalance_spark.scoring.held_out import DecidingModel, scan_decisions, scan_held_out
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
-from imbalance_spark.scoring.importance import EXPLAINED_ROWS
 from imbalance_spark.threshold.class_rules import (
     ClassThresholds,
     Rule,
@@ -51,10 +50,10 @@ def score_strategies(
 ) -> dict[str, ScoredStrategy]:
     """Every strategy's counts, calibration and rules, by name; what the run has already is read back.
 
-    Passes: with two classes, one scan of validation and test, and a second one where costs are decided order by order,
-    or where there are segments: such decisions need the calibration, and are counted row by row. With K, that scan
-    writes margins; then, over that narrow table, one of validation to calibrate, one to count classes, one to count
-    chosen decisions.
+    Passes: one over test for the importance of features. With two classes one scan of validation and test, and a second
+    one where costs are decided order by order, or where there are segments: such decisions need the calibration, and
+    are counted row by row. With K, that scan writes margins; then, over that narrow table, one of validation to
+    calibrate, one to count classes, one to count chosen decisions.
 
     Raises:
         DataContractError: a half of validation lacks rows, or a class that a threshold is to be chosen for.
@@ -115,13 +114,12 @@ def with_days(decisions: Decisions, prepared: PreparedOrders, config: RunConfig)
 def _score_target(
     prepared: PreparedOrders, candidates: Sequence[Candidate], decisions: Decisions, config: RunConfig
 ) -> dict[str, ScoredStrategy]:
-    names, inputs = [candidate.name for candidate in candidates], prepared.scored(prepared.inputs)
-    explained = min(1.0, EXPLAINED_ROWS / sum(prepared.diagnosis.by_split[TEST].values()))
-    counted = kept_counts(prepared, names, lambda: _scan(inputs, candidates, config, explained))
-    asked = dict.fromkeys(names, decisions)
+    inputs = prepared.scored(prepared.inputs)
+    counted = kept_counts(prepared, candidates, config, lambda: _scan(inputs, candidates, config))
+    asked = dict.fromkeys(counted, decisions)
     if budgets := decisions.entities_per_day:
         of_entities = orders_per_entity(prepared, candidates, counted, budgets, config)
-        asked = {name: decisions.with_orders_per_entity(of_entities[name]) for name in names}
+        asked = {name: decisions.with_orders_per_entity(of_entities[name]) for name in counted}
     scored = {name: calibrate_and_choose(counts, asked[name]) for name, counts in counted.items()}
     rules = {name: _counted_rules(found, decisions, config) for name, found in scored.items()}
     return _with_decisions(prepared, candidates, scored, rules, config) if any(rules.values()) else scored
@@ -194,9 +192,7 @@ def check_ledger(target: TargetCounts, fit: Fit) -> LedgerCheck:
     return ledger_check(unseen_by_calibration(target, fit))
 
 
-def _scan(
-    inputs: DataFrame, candidates: Sequence[Candidate], config: RunConfig, explained_share: float = 0.0
-) -> dict[str, HeldOutCounts]:
+def _scan(inputs: DataFrame, candidates: Sequence[Candidate], config: RunConfig) -> dict[str, HeldOutCounts]:
     return scan_held_out(
         inputs.where(col(SPLIT).isin(*HELD_OUT_FOLDS)),
         candidates,
@@ -206,7 +202,6 @@ def _scan(
         grid=LogitGrid(bins=config.scoring.bins),
         has_weight=config.orders.weight is not None,
         has_amount=config.orders.amount is not None,
-        explained_share=explained_share,
     )
 
 

@@ -1,7 +1,7 @@
 """One strategy as it was counted: its calibration, its rules, and what they decide."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from imbalance_spark.calibration import (
     Calibrator,
@@ -10,11 +10,14 @@ from imbalance_spark.calibration import (
 )
 from imbalance_spark.calibration.temperature import ChosenTemperature
 from imbalance_spark.comparison.prepare import PreparedOrders
-from imbalance_spark.core.columns import VALIDATION
+from imbalance_spark.config.run import RunConfig
+from imbalance_spark.core.columns import SPLIT, TEST, VALIDATION, col
 from imbalance_spark.metrics.bucket_draws import BucketedCurve
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.grid import FloatArray
+from imbalance_spark.scoring.boosters import Candidate
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
+from imbalance_spark.scoring.importance import EXPLAINED_ROWS, collect_importance
 from imbalance_spark.threshold.class_rules import (
     ChosenClassThresholds,
     Rule,
@@ -106,11 +109,30 @@ def unseen_by_calibration(target: TargetCounts, fit: Fit) -> BucketedCurve:
 
 
 def kept_counts(
-    prepared: PreparedOrders, names: Sequence[str], count: Callable[[], Mapping[str, HeldOutCounts]]
+    prepared: PreparedOrders,
+    candidates: Sequence[Candidate],
+    config: RunConfig,
+    count: Callable[[], Mapping[str, HeldOutCounts]],
 ) -> dict[str, HeldOutCounts]:
-    """Counts by strategy: from the step log if the run has them all, else from one scan."""
-    run = prepared.run
+    """Counts by strategy, with the importance of features: from the step log if the run has them all.
+
+    Passes: else those of `count`, and one over test.
+    """
+    run, names = prepared.run, [candidate.name for candidate in candidates]
     if not all(run.is_done(f"counts_{name}") for name in names):
+        importance = _importance(prepared, candidates, config)
         for name, counts in count().items():
-            run.record(f"counts_{name}", counts.to_records())
+            run.record(f"counts_{name}", replace(counts, importance=importance[name]).to_records())
     return {name: HeldOutCounts.from_records(run.read_document(f"counts_{name}")) for name in names}
+
+
+def _importance(
+    prepared: PreparedOrders, candidates: Sequence[Candidate], config: RunConfig
+) -> dict[str, dict[str, float]]:
+    return collect_importance(
+        prepared.inputs.where(col(SPLIT) == TEST),
+        candidates,
+        key=config.orders.key,
+        share=min(1.0, EXPLAINED_ROWS / sum(prepared.diagnosis.by_split[TEST].values())),
+        has_weight=config.orders.weight is not None,
+    )

@@ -263,27 +263,33 @@ def contributions(model: Model, matrix: npt.NDArray[np.float32], decided: IntArr
         raise ConfigError(NO_CONTRIBUTIONS)
     if not len(matrix):
         return np.zeros((0, matrix.shape[1] + 1))
-    if isinstance(model, LinearModel):
-        found = np.stack([margin.contributions(matrix) for margin in model.margins], axis=1)
-    else:
-        import xgboost  # importing this package needs no xgboost
-
-        rows = xgboost.DMatrix(matrix, nthread=1, feature_names=model.feature_names)
-        found = np.asarray(model.predict(rows, pred_contribs=True), dtype=np.float64)
-        found = found.reshape(len(matrix), -1, matrix.shape[1] + 1)
     classes = np.zeros(len(matrix), dtype=np.int64) if decided is None else decided
-    return np.asarray(found[np.arange(len(matrix)), classes])
+    return np.asarray(_by_margin(model, matrix)[np.arange(len(matrix)), classes])
 
 
 def effects(model: Model, matrix: npt.NDArray[np.float32]) -> FloatArray:
-    """How far each feature moves the margin of a row of two classes: by `contributions`, or a network's `effects`.
+    """How far each feature moves the margins of a row, at least 0: by `contributions`, or a network's `effects`.
+
+    Of K classes the mean over their margins.
 
     Args:
-        matrix: rows by features, in the order of the model's; NaN is missing.
+        matrix: at least one row, by features in the order of the model's; NaN is missing.
     Returns:
         Rows by features.
     """
-    return model.effects(matrix) if isinstance(model, NetworkModel) else contributions(model, matrix)[:, :-1]
+    found = model.effects(matrix) if isinstance(model, NetworkModel) else _by_margin(model, matrix)[:, :, :-1]
+    return np.asarray(np.abs(found).mean(axis=1))
+
+
+def _by_margin(model: "xgboost.Booster | LinearModel", matrix: npt.NDArray[np.float32]) -> FloatArray:
+    """Contributions to each margin: rows by margins by features and one more."""
+    if isinstance(model, LinearModel):
+        return np.stack([margin.contributions(matrix) for margin in model.margins], axis=1)
+    import xgboost  # importing this package needs no xgboost
+
+    rows = xgboost.DMatrix(matrix, nthread=1, feature_names=model.feature_names)
+    found = np.asarray(model.predict(rows, pred_contribs=True), dtype=np.float64)
+    return found.reshape(len(matrix), -1, matrix.shape[1] + 1)
 
 
 def probabilities(booster: Model, matrix: npt.NDArray[np.float32], correction: PriorCorrection) -> FloatArray:

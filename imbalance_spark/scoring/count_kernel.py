@@ -20,7 +20,7 @@ CALIBRATION_SET, THRESHOLD_SET, TEST_SET = range(3)
 """Parts of the rows in fine counts: the half of validation that calibrates, the half that chooses thresholds, test."""
 
 
-FINE, BY_BUCKET, CONFUSION, LOSS, CONTRIBUTION, FIRST_SEGMENT = range(6)
+FINE, BY_BUCKET, CONFUSION, LOSS, FIRST_SEGMENT = range(5)
 """Kinds of sums; segment column i is kind FIRST_SEGMENT + i."""
 
 
@@ -33,8 +33,7 @@ SUMS_SCHEMA = (
     "amount double"
 )
 """`part` is the set in fine counts, fold * 64 + bucket in counts by bucket, the fold in counts by segment. Confusions
-have their cell, losses their fold * 64 + bucket, and contributions their feature as `bin`; `value` names the rule, the
-loss or the segment."""
+have their cell, and losses their fold * 64 + bucket as `bin`; `value` names the rule, the loss or the segment."""
 
 
 KEYS = ("model", "target", "kind", "part", "value", "bin", "label")

@@ -1,17 +1,16 @@
 """Held-out data to counts, for models of two classes: scores, and decisions row by row; each in one Spark scan."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from imbalance_spark.calibration import Calibrator
 from imbalance_spark.core.arrays import FloatArray
-from imbalance_spark.core.columns import SPLIT, TEST, VALIDATION, col
+from imbalance_spark.core.columns import SPLIT, VALIDATION, col
 from imbalance_spark.metrics.buckets import BucketCounts
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.grid import LogitGrid
@@ -44,7 +43,6 @@ from imbalance_spark.scoring.held_out_rows import (
     scan_rows,
     scores_of_features,
 )
-from imbalance_spark.scoring.importance import EXPLAINED, ContributionSums, importance_of, is_explained
 from imbalance_spark.threshold.class_rules import ClassThresholds, Rule
 from imbalance_spark.threshold.order_costs import OrderRule
 
@@ -104,7 +102,6 @@ def scan_held_out(
     grid: LogitGrid,
     has_weight: bool,
     has_amount: bool,
-    explained_share: float = 0.0,
 ) -> dict[str, HeldOutCounts]:
     """Counts of the scores of models of two classes on validation and test, from one Spark scan of these rows.
 
@@ -122,8 +119,6 @@ def scan_held_out(
         group: what rows depend on each other within, such as the customer; it decides the hash bucket. A row with a
             null in it stands for itself, by its key.
         segments: columns of at most 50 values each, taken as text.
-        explained_share: of the rows of test, by a hash of the key, whose contributions to the served model's log-odds
-            are averaged; see `importance`.
     Returns:
         By name of the model, counts of one target; scores are corrected probabilities.
     Raises:
@@ -133,9 +128,7 @@ def scan_held_out(
             or amount cannot be counted, or a segment column with too many values.
     """
     features, measures = common_features(candidates), measures_of(has_weight, has_amount)
-    in_sample = F.when(col(SPLIT) == TEST, is_explained(key, explained_share)).otherwise(0)
-    more = {EXPLAINED: in_sample} if explained_share > 0.0 else {}
-    held_out = held_out_rows(inputs, features, key=key, group=group, segments=segments, measures=measures, more=more)
+    held_out = held_out_rows(inputs, features, key=key, group=group, segments=segments, measures=measures)
     models = inputs.sparkSession.sparkContext.broadcast([c.models for c in candidates])
 
     def new_sums() -> list[ModelSums]:
@@ -144,19 +137,14 @@ def scan_held_out(
     def load() -> Scores:
         return scores_of_features(models.value, len(features))
 
-    def explain() -> ContributionSums:
-        return ContributionSums([of_candidate[-1][0] for of_candidate in models.value], len(features))
-
     try:
-        sums = collect_sums(held_out, load, new_sums, measures, len(segments), explain if more else None)
+        sums = collect_sums(held_out, load, new_sums, measures, len(segments))
     finally:
         models.destroy()
-    found = {}
-    for number, candidate in enumerate(candidates):
-        own = model_sums(sums, number)
-        counts = held_out_counts(own, targets=1, grid=grid, segments=segments)
-        found[candidate.name] = replace(counts, importance=importance_of(own, candidate.features))
-    return found
+    return {
+        candidate.name: held_out_counts(model_sums(sums, number), targets=1, grid=grid, segments=segments)
+        for number, candidate in enumerate(candidates)
+    }
 
 
 def scan_folds(

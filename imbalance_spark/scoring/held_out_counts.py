@@ -210,8 +210,8 @@ class HeldOutCounts:
         confusions: rows by true and decided class, by the name of a rule; of K classes only.
         losses: by name (`log_loss`, `brier`) the sum over weighted rows of each fold and bucket, 128 numbers; of K
             classes only.
-        importance: by feature the mean absolute contribution to the log-odds, see `importance`; of two classes only,
-            and empty where none were computed.
+        importance: by feature the mean absolute contribution to the log-odds, see `importance`; empty where none were
+            computed.
     """
 
     targets: tuple[TargetCounts, ...]
@@ -261,9 +261,10 @@ class HeldOutCounts:
 
     def to_records(self) -> dict[str, Any]:
         """Everything as JSON-able values: of one target its own records."""
+        importance = {"importance": dict(self.importance)} if self.importance else {}
         if len(self.targets) == 1:
-            return self.target.to_records() | ({"importance": dict(self.importance)} if self.importance else {})
-        return {
+            return self.target.to_records() | importance
+        return importance | {
             "classes": [target.to_records() for target in self.targets],
             "confusions": {name: found.to_records() for name, found in self.confusions.items()},
             "losses": {name: sums.tolist() for name, sums in self.losses.items()},
@@ -281,9 +282,11 @@ class HeldOutCounts:
 
     @classmethod
     def _of_records(cls, records: Mapping[str, Any]) -> Self:
+        importance = records.get("importance", {})
         if "classes" not in records:
-            return cls(targets=(TargetCounts.from_records(records),), importance=records.get("importance", {}))
+            return cls(targets=(TargetCounts.from_records(records),), importance=importance)
         return cls(
+            importance=importance,
             targets=tuple(TargetCounts.from_records(target) for target in records["classes"]),
             confusions=confusions_from_records(records["confusions"]),
             losses={name: np.array(sums) for name, sums in records["losses"].items()},

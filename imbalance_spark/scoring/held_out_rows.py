@@ -33,7 +33,6 @@ from imbalance_spark.scoring.count_kernel import (
     ScanRows,
     SegmentValues,
 )
-from imbalance_spark.scoring.importance import ContributionSums
 
 FOLD, BUCKET = "fold", "bucket"
 """Columns of held-out rows: 0 is validation, 1 is test; hash bucket, 0 to 63."""
@@ -137,25 +136,19 @@ def collect_sums(
     new_sums: Callable[[], list[ModelSums]],
     measures: Sequence[str],
     segments: int,
-    explain: Callable[[], ContributionSums] | None = None,
 ) -> pa.Table:
-    """Rows of SUMS_SCHEMA from one Spark scan; `load`, `new_sums` and `explain` are called once in each task."""
+    """Rows of SUMS_SCHEMA from one Spark scan; `load` and `new_sums` are called once in each task."""
 
     def count(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         scores, sums, values = load(), new_sums(), [SegmentValues() for _ in range(segments)]
-        explained = None if explain is None else explain()
         for batch in batches:
             if not batch.num_rows:
                 continue
             counted = scan_rows(batch, measures, values)
             for of_model, scored in zip(sums, scores(batch), strict=True):
                 of_model.add(counted, scored)
-            if explained is not None:
-                explained.add(batch)
         for number, of_model in enumerate(sums):
             yield from of_model.batches(number, [seen.values for seen in values])
-        if explained is not None:
-            yield from explained.batches()
 
     return added_up(rows.mapInArrow(count, SUMS_SCHEMA))
 

@@ -1,80 +1,86 @@
-"""Global importance of features: how far each one moves a model's log-odds, on a sample of test rows."""
+"""Global importance of features: how far each one moves a model's log-odds, on a sample of rows."""
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from pyspark.sql import Column
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from imbalance_spark.core.columns import col
 from imbalance_spark.core.hashing import uniform
 from imbalance_spark.orders.model_inputs import ROW_WEIGHT
-from imbalance_spark.scoring.boosters import Model, column_of, effects, load_booster, matrix_of
-from imbalance_spark.scoring.count_kernel import CONTRIBUTION, sums_batch
+from imbalance_spark.scoring.boosters import (
+    ArrowFunction,
+    Candidate,
+    as_float,
+    column_of,
+    common_features,
+    effects,
+    load_booster,
+    matrix_of,
+)
 
 EXPLAINED_ROWS = 500
-"""Rows of test on average, whatever their number: the contributions of one take as long as hundreds of scores."""
+"""Rows on average, whatever their number: the contributions of one take as long as hundreds of scores."""
 
-EXPLAINED = "is_explained"
-"""Column of held-out rows: 1 of the sample, else 0."""
+_SUMS = "model int, feature int, moved double, weight double"
 
 
 def is_explained(key: Sequence[str], share: float) -> Column:
-    """Whether a row is of the sample, by a hash of its key; as an int.
+    """Whether a row is of the sample, by a hash of its key; never null.
 
     Args:
-        share: of the rows of test, in [0, 1].
+        share: of all rows, in [0, 1].
     """
-    return (uniform(key, 0, "importance") < F.lit(share)).cast("int")
+    return uniform(key, 0, "importance") < F.lit(share)
 
 
-class ContributionSums:
-    """Absolute contributions of a task's explained rows, summed for each model and feature.
+def collect_importance(
+    rows: DataFrame, candidates: Sequence[Candidate], *, key: Sequence[str], share: float, has_weight: bool
+) -> dict[str, dict[str, float]]:
+    """By name of the model the mean effect of each feature on the log-odds of a row, see `boosters.effects`.
+
+    One Spark scan; a sum for each model and feature comes back.
 
     Args:
-        models: of each candidate the one that serves.
-        width: number of features, the first columns of a batch.
+        rows: `x_0..` and, where `has_weight`, `row_weight`.
+        candidates: of one list of features; of a cross-fit the model that serves is explained.
+        share: of the rows, by a hash of the key, that are.
+    Returns:
+        Empty by name of the model where no row was.
     """
-
-    def __init__(self, models: Sequence[bytes], width: int) -> None:
-        self._models, self._width = models, width
-        self._sums, self._rows, self._weight = np.zeros((len(models), width)), 0, 0.0
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        """Explain a batch's rows of the sample, by TreeSHAP where it can be; see `boosters.effects`."""
-        sample = batch.filter(pa.array(column_of(batch, EXPLAINED) == 1))
-        if not sample.num_rows:
-            return
-        has_weight = ROW_WEIGHT in sample.schema.names
-        matrix = matrix_of(sample, self._width)
-        weight = column_of(sample, ROW_WEIGHT) if has_weight else np.ones(len(matrix))
-        for sums, model in zip(self._sums, self._loaded, strict=True):
-            sums += weight @ np.abs(effects(model, matrix))
-        self._rows, self._weight = self._rows + len(matrix), self._weight + float(weight.sum())
-
-    @cached_property
-    def _loaded(self) -> list[Model]:
-        # Most tasks have no row of the sample.
-        return [load_booster(model) for model in self._models]
-
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """The sums as rows of SUMS_SCHEMA: a feature's number is `bin`, the sum of the weights is `amount`."""
-        for number, sums in enumerate(self._sums):
-            columns = {"bin": np.arange(self._width), "n": self._rows, "weight": sums, "amount": self._weight}
-            yield sums_batch(self._width, None, model=number, kind=CONTRIBUTION, **columns)
+    features = common_features(candidates)
+    columns = [*as_float(features), *([col(ROW_WEIGHT)] if has_weight else [])]
+    models = rows.sparkSession.sparkContext.broadcast([candidate.model_bytes for candidate in candidates])
+    try:
+        sample = rows.where(is_explained(key, share)).select(*columns)
+        parts = sample.mapInArrow(_effects_of(models, len(features)), _SUMS)
+        sums = parts.groupBy("model", "feature").agg(F.sum("moved"), F.sum("weight")).collect()
+    finally:
+        models.destroy()
+    found: dict[str, dict[str, float]] = {candidate.name: {} for candidate in candidates}
+    for model, feature, moved, weight in sorted(sums):
+        if weight > 0.0:
+            found[candidates[model].name][candidates[model].features[feature]] = moved / weight
+    return found
 
 
-def importance_of(sums: pa.Table, features: Sequence[str]) -> dict[str, float]:
-    """Mean absolute contribution of each feature, in log-odds; empty where no row was explained.
+def _effects_of(models: Any, width: int) -> ArrowFunction:
+    def explain(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        loaded = None
+        for batch in filter(lambda batch: batch.num_rows, batches):
+            # Most tasks have no row of the sample.
+            loaded = loaded or [load_booster(model) for model in models.value]
+            matrix = matrix_of(batch, width)
+            weight = column_of(batch, ROW_WEIGHT) if ROW_WEIGHT in batch.schema.names else np.ones(len(matrix))
+            for number, model in enumerate(loaded):
+                moved = weight @ effects(model, matrix)
+                columns = [np.full(width, number, np.int32), np.arange(width, dtype=np.int32), moved]
+                yield pa.RecordBatch.from_arrays(
+                    [pa.array(values) for values in (*columns, np.full(width, weight.sum()))],
+                    names=["model", "feature", "moved", "weight"],
+                )
 
-    Args:
-        sums: one model's rows of SUMS_SCHEMA.
-        features: in the model's order.
-    """
-    table = sums.filter(pc.field("kind") == CONTRIBUTION).sort_by("bin")
-    weights = table.column("amount").to_numpy()
-    if not weights.sum() > 0.0:
-        return {}
-    return dict(zip(features, (table.column("weight").to_numpy() / weights).tolist(), strict=True))
+    return explain

@@ -89,17 +89,18 @@ class NetworkModel:
         return margins[:, 0] if outputs == 1 else margins
 
     def effects(self, data: Rows) -> FloatArray:
-        """How far each feature moves the margin of each row, of two classes; rows by features.
+        """How far each feature moves the margins of each row; rows by margins by features.
 
-        The margin, less that of the row with this number at its mean, or this category missing: for a linear model its
+        A margin, less that of the row with this number at its mean, or this category missing: for a linear model its
         contribution. Where features act together the effects do not add up to the margin.
         """
         reference = np.array([*self.centres, *[np.nan] * len(self.tables)], dtype=np.float32)
-        margin, effects = self.inplace_predict(data), np.empty(data.shape)
+        margins = self._margins(data)
+        effects = np.empty((*margins.shape, data.shape[1]))
         for k, value in enumerate(reference):
             without = data.copy()
             without[:, k] = value
-            effects[:, k] = margin - self.inplace_predict(without)
+            effects[:, :, k] = margins - self._margins(without)
         return effects
 
     def _margins(self, data: Rows) -> FloatArray:

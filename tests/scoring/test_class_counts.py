@@ -27,6 +27,7 @@ from imbalance_spark.scoring.class_margins import (
     held_out_margins,
 )
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.scoring.importance import collect_importance
 from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix
 
 ARGMAX = CostMatrix.argmax(3)
@@ -82,6 +83,20 @@ def probabilities(frame: pd.DataFrame, name: str, temperature: float = 1.0) -> n
     share = np.exp(margin - margin.max(axis=1, keepdims=True)) / np.array(CORRECTIONS[name].factors)
     share = (share / share.sum(axis=1, keepdims=True)) ** (1 / temperature)
     return share / share.sum(axis=1, keepdims=True)
+
+
+def test_importance_of_k_classes_is_the_mean_over_their_margins(
+    spark: SparkSession, rows: pd.DataFrame, boosters: dict[str, bytes]
+) -> None:
+    sample = rows[rows.split == TEST].head(60)
+    model = Candidate(
+        name="weighed", model_bytes=boosters["weighed"], features=FEATURES, correction=CORRECTIONS["weighed"]
+    )
+    found = collect_importance(as_spark(spark, sample), [model], key=["order_id"], share=1.0, has_weight=True)
+    booster = xgboost.Booster(model_file=bytearray(model.model_bytes))
+    parts = booster.predict(xgboost.DMatrix(matrix(sample)), pred_contribs=True)  # rows by classes by features and one
+    expected = np.average(np.abs(parts[:, :, :-1]).mean(axis=1), axis=0, weights=sample.row_weight)
+    assert found["weighed"] == pytest.approx(dict(zip(FEATURES, expected, strict=True)), rel=1e-5)
 
 
 def test_margins_are_those_of_the_boosters_beside_label_weight_and_fold(

@@ -19,7 +19,7 @@ from imbalance_spark.scoring.boosters import Candidate, load_booster, probabilit
 from imbalance_spark.scoring.held_out import scan_folds, scan_held_out
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
 from imbalance_spark.scoring.held_out_rows import bucket_hash
-from imbalance_spark.scoring.importance import is_explained
+from imbalance_spark.scoring.importance import collect_importance, is_explained
 from imbalance_spark.threshold import MinCost
 from imbalance_spark.threshold.order_costs import OrderRule
 
@@ -80,7 +80,7 @@ def counted(spark: SparkSession, contenders: list[Candidate], held_out: pd.DataF
     rows = as_spark(spark, held_out).repartition(3)
     return scan_held_out(
         rows, contenders, key=["order_id"], group=["customer_id"], segments=["country"], grid=GRID, has_weight=True,
-        has_amount=True, explained_share=EXPLAINED_SHARE,
+        has_amount=True,
     )  # fmt: skip
 
 
@@ -129,20 +129,25 @@ def test_fine_counts_are_those_of_numpy_in_every_fold_and_half(
                     np.testing.assert_allclose(getattr(counts, column), sums[entry], rtol=1e-12)
 
 
-def test_importance_is_the_mean_absolute_contribution_to_a_sample_of_test(
+def test_importance_is_the_mean_absolute_contribution_to_a_sample_of_rows(
     spark: SparkSession, counted: dict[str, HeldOutCounts], contenders: list[Candidate], held_out: pd.DataFrame
 ) -> None:
     test = held_out[held_out.split == "test"].reset_index(drop=True)
-    chosen = as_spark(spark, test).select("order_id", is_explained(["order_id"], EXPLAINED_SHARE).alias("chosen"))
-    sample = test.merge(chosen.toPandas(), on="order_id").query("chosen == 1")
+    rows = as_spark(spark, test).repartition(3)
+    chosen = rows.select("order_id", is_explained(["order_id"], EXPLAINED_SHARE).alias("chosen"))
+    sample = test.merge(chosen.toPandas(), on="order_id").query("chosen")
     assert len(sample) == pytest.approx(EXPLAINED_SHARE * len(test), rel=0.2)
+    found = collect_importance(rows, contenders, key=["order_id"], share=EXPLAINED_SHARE, has_weight=True)
     for contender in contenders:
         booster = xgboost.Booster(model_file=bytearray(contender.model_bytes))
         parts = np.abs(booster.predict(xgboost.DMatrix(matrix(sample)), pred_contribs=True)[:, :-1])
         expected = dict(zip(FEATURES, np.average(parts, axis=0, weights=sample.row_weight), strict=True))
-        importance = counted[contender.name].importance
+        importance = found[contender.name]
         assert importance == pytest.approx(expected, rel=1e-5)
-        assert HeldOutCounts.from_records(counted[contender.name].to_records()).importance == importance
+        counts = replace(counted[contender.name], importance=importance)
+        assert HeldOutCounts.from_records(counts.to_records()).importance == importance
+    nobody = collect_importance(rows, contenders, key=["order_id"], share=0.0, has_weight=True)
+    assert nobody == {contender.name: {} for contender in contenders}
 
 
 def test_coarse_counts_are_those_of_numpy_by_bucket_and_by_segment(

@@ -45,6 +45,7 @@ def strategy_figures(comparison: Comparison, result: StrategyResult) -> dict[str
     if not comparison.is_single:
         curves = dict(zip(comparison.classes, result.curves[TEST], strict=True))
         return {
+            **_importance_figure(result),
             "confusion_matrix": _confusion_figure(comparison, result),
             "precision_recall": plots.precision_recall_figure(curves, _title(result, "each class on test")),
             "roc": plots.roc_figure(curves, _title(result, "ROC of each class on test")),
@@ -98,7 +99,10 @@ def _importance_figure(result: StrategyResult) -> dict[str, Figure]:
 
 
 def _class_figures(comparison: Comparison) -> dict[str, Figure]:
-    figures = {"confusion_matrix": _confusion_figure(comparison, comparison.best)}
+    figures = {
+        **_importance_figure(comparison.best),
+        "confusion_matrix": _confusion_figure(comparison, comparison.best),
+    }
     for number, name in enumerate(comparison.classes):
         curves = {result.name: result.curves[TEST][number] for result in comparison.results}
         title = f"{name}: precision and recall on test"
