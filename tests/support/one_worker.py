@@ -1,5 +1,7 @@
-"""A learner's part on one worker, without Spark."""
+"""A learner's part on one worker, without Spark; and what kills a worker."""
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from imbalance_spark.train_only.learners.boosting import Progress, Site
 from imbalance_spark.train_only.learners.cuts import FeatureCuts, quantile_cuts
 from imbalance_spark.train_only.learners.engine import FitRequest
 from imbalance_spark.train_only.learners.native import plan_of
+from imbalance_spark.train_only.learners.round_reports import RoundReporter
 from imbalance_spark.train_only.learners.spill import SpilledRows
 
 
@@ -90,3 +93,15 @@ def boosted_here(
         part.file.close()
     assert told == list(range(done.rounds))
     return done
+
+
+def killer(reporter: RoundReporter, rounds: int) -> RoundReporter:
+    """Kills the worker after a round; a class of the function, since workers cannot import this file."""
+
+    class Killer(RoundReporter):
+        def tell(self, round_number: int) -> None:
+            if round_number == rounds:
+                os.kill(os.getpid(), signal.SIGKILL)
+            super().tell(round_number)
+
+    return Killer(*reporter._address, reporter._token)

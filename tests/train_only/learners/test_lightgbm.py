@@ -1,5 +1,6 @@
 """LightGBM as a learner: on one worker without Spark, against LightGBM itself; on two, against one."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -7,16 +8,17 @@ import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from scipy.special import expit, softmax
 from sklearn.metrics import average_precision_score, log_loss
 from support.class_rows import class_rows
 from support.model_rows import FEATURES, as_spark, matrix, model_rows, start_of
-from support.one_worker import boosted_here, rows_with_categories, thin_region
+from support.one_worker import boosted_here, killer, rows_with_categories, thin_region
 
 from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.scoring.boosters import load_booster
 from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
+from imbalance_spark.train_only.learners import native
 from imbalance_spark.train_only.learners.boosting import Progress
 from imbalance_spark.train_only.learners.engine import FitRequest
 from imbalance_spark.train_only.learners.lightgbm import LightGBM, LightGBMRounds, lightgbm_params
@@ -152,3 +154,21 @@ def test_two_workers_fit_the_model_of_one(spark: SparkSession) -> None:
     np.testing.assert_allclose(p[1], p[0], rtol=0.0, atol=1e-6)
     assert two.learning_curve["validation"] == pytest.approx(one.learning_curve["validation"], rel=1e-9)
     assert (one.num_workers, two.num_workers) == (1, 2)
+
+
+def test_a_fit_that_lost_a_worker_begins_again_and_ends_the_same(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = TRAINING.model_copy(update={"num_workers": 2})
+    asked = request(rows_with_categories(2000, seed=1), spark, training=training, categorical=1)
+    undisturbed, collected, attempts = LightGBM().fit(asked), native._collected, []
+
+    def collect(rows: DataFrame, worker: native.Worker, strategy: str) -> Progress:
+        attempts.append(worker)
+        is_first = len(attempts) == 1
+        lost = dataclasses.replace(worker, reporter=killer(worker.reporter, 2)) if is_first else worker
+        return collected(rows, lost, strategy)
+
+    monkeypatch.setattr(native, "_collected", collect)
+    assert LightGBM().fit(asked).model_bytes == undisturbed.model_bytes
+    assert [worker.resumed for worker in attempts] == [None, None]

@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import math
-import os
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ from sklearn.metrics import log_loss
 from support.class_rows import CLASSES, class_rows
 from support.class_rows import FEATURES as CLASS_FEATURES
 from support.model_rows import FEATURES, as_spark, matrix, model_rows, start_of
+from support.one_worker import killer
 
 from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.core.errors import DataContractError, TrainingError
@@ -25,8 +24,11 @@ from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
 from imbalance_spark.train_only.learners import boosting, native
 from imbalance_spark.train_only.learners.cuts import FeatureCuts, collect_cuts
 from imbalance_spark.train_only.learners.losses import FocalLoss
+<<<<<<< HEAD
 from imbalance_spark.train_only.learners.round_reports import RoundReporter
 from imbalance_spark.train_only.learners.spill import SpilledRows, quantile_matrix
+=======
+>>>>>>> 7968bfe3fa9f6b7905d5ebe49ad22e6921beb86a
 from imbalance_spark.train_only.learners.xgboost import FittedBooster, fit_booster
 from imbalance_spark.train_only.strategies import strategy_from_config
 from imbalance_spark.train_only.strategies.recipe import with_recipe_weight
@@ -204,18 +206,6 @@ def test_workers_of_one_class_and_without_rows_do_not_hang(
     with_empty = spark.read.parquet(str(tmp_path / "all"))
     assert len(with_empty.inputFiles()) == 2
     assert one_class.model_bytes == fit(with_empty, training=training).model_bytes
-
-
-def killer(reporter: RoundReporter, rounds: int) -> RoundReporter:
-    """Kills the worker after a round; a class of the function, since workers cannot import this file."""
-
-    class Killer(RoundReporter):
-        def tell(self, round_number: int) -> None:
-            if round_number == rounds:
-                os.kill(os.getpid(), signal.SIGKILL)
-            super().tell(round_number)
-
-    return Killer(*reporter._address, reporter._token)
 
 
 def test_a_lost_fit_goes_on_from_its_last_checkpoint(
