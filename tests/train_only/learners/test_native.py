@@ -24,11 +24,7 @@ from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
 from imbalance_spark.train_only.learners import boosting, native
 from imbalance_spark.train_only.learners.cuts import FeatureCuts, collect_cuts
 from imbalance_spark.train_only.learners.losses import FocalLoss
-<<<<<<< HEAD
-from imbalance_spark.train_only.learners.round_reports import RoundReporter
 from imbalance_spark.train_only.learners.spill import SpilledRows, quantile_matrix
-=======
->>>>>>> 7968bfe3fa9f6b7905d5ebe49ad22e6921beb86a
 from imbalance_spark.train_only.learners.xgboost import FittedBooster, fit_booster
 from imbalance_spark.train_only.strategies import strategy_from_config
 from imbalance_spark.train_only.strategies.recipe import with_recipe_weight
