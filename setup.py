@@ -35,7 +35,7 @@ OPTUNA = "optuna>=5,<6"
 LIGHTGBM = "lightgbm>=4.6,<5"
 CATBOOST = "catboost>=1.2.8,<2"
 # For Linux on x86-64 it brings CUDA's libraries along, 5 GB: training alone needs it, and no other extra includes it.
-TORCH = "torch>=2.2,<3"
+TORCH = "torch>=2.3,<3"  # NumPy 2
 OF_DATABRICKS = ("pyspark", "delta-spark", "pandas", "pyarrow", "numpy", "scikit-learn", "scipy")
 IS_FOR_DATABRICKS = os.environ.get("IMBALANCE_SPARK_WHEEL") == "databricks"
 
