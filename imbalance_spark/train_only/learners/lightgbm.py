@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _SPARE_BINS = 4
 """LightGBM puts a bin on both sides of zero and one for missing values; with them 256 bins fit a byte."""
 _MOST_LEAVES = 131_072
+_LEAST_HESSIAN = 1e-3
+"""In a leaf, LightGBM's own default: with 0 it makes leaves without rows, and refuses them."""
 
 _NAMES = {
     "max_depth": "max_depth", "learning_rate": "learning_rate", "min_child_weight": "min_sum_hessian_in_leaf",
@@ -37,8 +39,10 @@ _NAMES = {
 """LightGBM's names of the parameters that mean the same."""
 
 _FIXED = {
-    "boost_from_average": False, "metric": "None", "pre_partition": True, "deterministic": True, "force_row_wise": True,
-    "verbosity": -1, "bagging_freq": 1, "min_data_in_leaf": 0, "feature_pre_filter": False, "min_data_in_bin": 1,
+    "boost_from_average": False, "metric": "None", "pre_partition": True, "deterministic": True, "verbosity": -1,
+    "bagging_freq": 1, "feature_pre_filter": False, "min_data_in_bin": 1,
+    # By rows, LightGBM 4.7 crashes on some data where bins come from a reference.
+    "force_col_wise": True,
     # What may share a bin follows from a worker's own rows.
     "enable_bundle": False,
 }  # fmt: skip
@@ -49,12 +53,13 @@ class LightGBMParams(Section):
 
     Args:
         num_leaves: of a tree at most; by default all that `max_depth` allows, as XGBoost's trees have.
-        min_data_in_leaf: rows in a leaf at least; LightGBM's own default of 20 leaves rare rows no leaf.
+        min_data_in_leaf: rows in a leaf at least, which LightGBM estimates from Hessians; its own default of 20 leaves
+            rare rows no leaf.
         cat_smooth, cat_l2: what tames categories of few rows.
     """
 
     num_leaves: Annotated[int, Field(ge=2, le=_MOST_LEAVES)] | None = None
-    min_data_in_leaf: Annotated[int, Field(ge=0)] = 0
+    min_data_in_leaf: Annotated[int, Field(ge=1)] = 1
     cat_smooth: Annotated[float, Field(ge=0.0)] = 10.0
     cat_l2: Annotated[float, Field(ge=0.0)] = 10.0
 
@@ -100,6 +105,7 @@ def lightgbm_params(request: FitRequest) -> dict[str, Any]:
     """LightGBM's parameters of a fit, without those of the network and of bins."""
     asked, own = request.params.model_dump(), LightGBMParams.model_validate(dict(request.own_params)).model_dump()
     found = {theirs: asked[ours] for ours, theirs in _NAMES.items()}
+    found["min_sum_hessian_in_leaf"] = max(asked["min_child_weight"], _LEAST_HESSIAN)
     # Grown leaf by leaf, a tree of so many leaves is one that is grown level by level.
     leaves = min(2 ** min(request.params.max_depth, 17), _MOST_LEAVES)
     found |= {**_FIXED, **own, "num_leaves": own["num_leaves"] or leaves, "seed": request.training.seed}
