@@ -52,6 +52,10 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     for name in _SETTINGS:
         settings.add_argument(f"--{name.replace('_', '-')}", type=_number_or_text, metavar="X", help=_users_of(name))
     parser.add_argument("--base-rate", type=float, metavar="P", help="share of positives from now on, such as 0.004")
+    parser.add_argument(
+        "--base-rate-interval", type=float, nargs=2, metavar=("LOW", "HIGH"),
+        help="its 95 %% interval, where it is an estimate",
+    )  # fmt: skip
     parser.add_argument("--orders-per-day", type=float, metavar="N", help="orders scored a day (as in the log)")
     parser.add_argument("--tracking-uri", default="sqlite:///mlflow.db", help="MLflow store (%(default)s)")
     parser.add_argument("--register", metavar="NAME", help="registered model (the one that has the run's model)")
@@ -115,6 +119,7 @@ def _retuned(
         objective,
         target=args.target,
         base_rate=args.base_rate,
+        base_rate_interval=None if args.base_rate_interval is None else tuple(args.base_rate_interval),
         cost=cost,
         orders_per_day=per_day,
     )

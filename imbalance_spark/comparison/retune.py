@@ -13,7 +13,7 @@ from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.evaluate import evaluate, ranking_metrics
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
-from imbalance_spark.threshold.base_rate import EstimatedBaseRate, at_base_rate
+from imbalance_spark.threshold.base_rate import EstimatedBaseRate, at_base_rate, base_rate_error
 from imbalance_spark.threshold.change import ThresholdChange, change_threshold, outcome_at
 from imbalance_spark.threshold.choice import cut_at
 from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix, Rule
@@ -33,6 +33,7 @@ def retune(
     *,
     target: str = "",
     base_rate: float | None = None,
+    base_rate_interval: tuple[float, float] | None = None,
     cost: Objective | None = None,
     orders_per_day: float | None = None,
 ) -> RetuneResult:
@@ -48,6 +49,7 @@ def retune(
         base_rate: share of positives to expect from now on, in (0, 1), for two classes; None when it is that of the
             counts, whatever an earlier retuning expected. The new bundle's probabilities, and its threshold, are at it.
             Probabilities move from the rate of validation.
+        base_rate_interval: its 95 % interval, where it is an estimate; a monitor's intervals of the new bundle have it.
         cost: the costs to report; by default the objective itself where it is a cost.
         orders_per_day: orders that will be scored a day, above 0; tells alerts a day, and alert budgets need it.
     Raises:
@@ -61,6 +63,7 @@ def retune(
     counts, through = held_out.targets[number], bundle.calibrator.apply if not target else None
     sample = counts.bucketed(VALIDATION, through)
     thresholds = _old_rule(bundle, target) if target else None
+    error = _base_rate_error(base_rate, base_rate_interval)
     old_rate = None if base_rate is None else EstimatedBaseRate.of(counts.validation)
     change = change_threshold(
         sample.curve,
@@ -83,7 +86,9 @@ def retune(
         return BeforeAfter(before=before, after=after)
 
     return RetuneResult(
-        bundle=_retuned(bundle, thresholds, target, number, change, objective, base_rate),
+        bundle=replace(
+            _retuned(bundle, thresholds, target, number, change, objective, base_rate), base_rate_error=error
+        ),
         target=target,
         decides_by_order=None if objective.by_order is None else _amount_column(bundle) is not None,
         decided_by_order=bundle.order_rule is not None,
@@ -258,6 +263,14 @@ def _at_rate_of_counts(bundle: ModelBundle) -> float:
     if bundle.base_rate_shift is None or bundle.threshold > 1.0:
         return bundle.threshold
     return float(bundle.base_rate_shift.inverse(bundle.threshold))
+
+
+def _base_rate_error(base_rate: float | None, interval: tuple[float, float] | None) -> float:
+    if interval is None:
+        return 0.0
+    if base_rate is None:
+        raise ConfigError("--base-rate-interval: it is of --base-rate, which is not given.")
+    return base_rate_error(base_rate, interval)
 
 
 def _days(curve: Curve, orders_per_day: float | None) -> float | None:

@@ -13,6 +13,7 @@ from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.masking import masked_uri
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.monitoring.cells import LabelledCells
+from imbalance_spark.monitoring.expected import Estimate
 from imbalance_spark.monitoring.reference import Reference
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.held_out_counts import OTHER, TargetCounts
@@ -59,7 +60,8 @@ class MonitoredModel:
     @cached_property
     def reference(self) -> Reference:
         """Validation as cells, with the uncertainty of the calibration."""
-        return Reference.of(LabelledCells.of_curve(self.served, self.bundle.threshold))
+        cells = LabelledCells.of_curve(self.served, self.bundle.threshold)
+        return Reference.of(cells, base_rate_error=self.bundle.base_rate_error)
 
     @cached_property
     def importance(self) -> Mapping[str, float]:
@@ -127,9 +129,12 @@ def load_models(tracking: TrackingConfig, versions: Sequence[str]) -> list[Monit
 
 
 def retune_command(
-    model: MonitoredModel, objective: Objective, base_rate: float, orders_per_day: float, tracking: TrackingConfig
+    model: MonitoredModel, objective: Objective, base_rate: Estimate, orders_per_day: float, tracking: TrackingConfig
 ) -> str:
-    """The command line that moves the served threshold to another base rate."""
+    """The command line that moves the served threshold to another base rate, with its interval where it has one."""
+    low, high = base_rate.low, base_rate.high
+    has_limits = low is not None and high is not None and 0.0 < low <= high < 1.0
+    interval = f" --base-rate-interval {low:.6g} {high:.6g}" if has_limits else ""
     given = [
         f"--{setting.name.replace('_', '-')} {getattr(objective, setting.name)}"
         for setting in fields(objective)
@@ -138,7 +143,7 @@ def retune_command(
     return " ".join(
         [
             f"python jobs/retune.py --run {model.run_id} --objective {objective.key}", *given,
-            f"--base-rate {base_rate:.6g} --orders-per-day {orders_per_day:.6g}",
+            f"--base-rate {base_rate.value:.6g}{interval} --orders-per-day {orders_per_day:.6g}",
             f"--tracking-uri {masked_uri(tracking.uri)} --register {tracking.registered_model} --alias champion",
         ]
     )  # fmt: skip

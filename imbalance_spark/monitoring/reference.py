@@ -37,8 +37,13 @@ class Reference:
     centre: float
 
     @classmethod
-    def of(cls, labelled: LabelledCells, *, draws: int = DRAWS, seed: int = 0) -> Self:
-        """Resample the rows of validation `draws` times."""
+    def of(cls, labelled: LabelledCells, *, base_rate_error: float = 0.0, draws: int = DRAWS, seed: int = 0) -> Self:
+        """Resample the rows of validation `draws` times.
+
+        Args:
+            base_rate_error: standard error of the base rate that the probabilities were moved to, in logits, which
+                validation knows nothing of.
+        """
         random = np.random.default_rng(seed)
         negative = labelled.cells.rows - labelled.positives
         positives, negatives = (
@@ -53,7 +58,7 @@ class Reference:
             labelled=labelled,
             positives=positives,
             negatives=negatives,
-            shift=shift,
+            shift=shift + random.normal(0.0, base_rate_error, draws) if base_rate_error > 0.0 else shift,
             slope=slope,
             centre=centre,
         )

@@ -202,7 +202,7 @@ def _version(
     if verdict == "label" and objective is not None and shift.em.value is not None:
         per_day = day.total / len(window)
         new_threshold = model.retuned(objective, shift.em.value, per_day).chosen.threshold
-        command = retune_command(model, objective, shift.em.value, per_day, task.tracking)
+        command = retune_command(model, objective, shift.em, per_day, task.tracking)
     return VersionReport(
         label=model.label,
         version=model.version,

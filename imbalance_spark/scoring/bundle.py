@@ -61,6 +61,7 @@ class ModelBundle:
         rules: how to decide, by objective; `serve_objective` names the one that does.
         base_rate_shift: of two classes, from calibrated probabilities to those at another base rate; None when it has
             not moved. It stands with the threshold, which is on the probabilities behind it.
+        base_rate_error: standard error of that base rate, in logits; 0 is exact.
     """
 
     strategy: str
@@ -75,6 +76,7 @@ class ModelBundle:
     rules: Mapping[str, Rule]
     serve_objective: str
     base_rate_shift: PriorCorrection | None = None
+    base_rate_error: float = 0.0
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -195,11 +197,13 @@ class ModelBundle:
             "correction": self.correction.to_dict(),
             "calibrator": self.calibrator.to_dict(),
         }
-        decision = {
+        decision: dict[str, Any] = {
             "rules": {name: rule_to_dict(rule) for name, rule in self.rules.items()},
             "serve_objective": self.serve_objective,
             "base_rate_shift": None if self.base_rate_shift is None else self.base_rate_shift.to_dict(),
         }
+        if self.base_rate_error > 0.0:  # bundles without one keep their hash
+            decision["base_rate_error"] = self.base_rate_error
         return encode_parts(_file_of(self.model_bytes), self.model_bytes, description, decision)
 
     @classmethod
@@ -234,6 +238,7 @@ class ModelBundle:
             rules=_rules(described, decision),
             serve_objective=decision["serve_objective"],
             base_rate_shift=None if shift is None else PriorCorrection.from_dict(shift),
+            base_rate_error=float(decision.get("base_rate_error", 0.0)),
         )
 
 

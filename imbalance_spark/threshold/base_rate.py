@@ -4,9 +4,11 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
+from scipy.stats import norm
 
 from imbalance_spark.calibration import PriorCorrection
-from imbalance_spark.core.errors import DataContractError
+from imbalance_spark.core.arrays import logit
+from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.curve import FLAG_NOBODY, Curve
 from imbalance_spark.metrics.intervals import wilson_interval
@@ -36,6 +38,22 @@ class EstimatedBaseRate:
 
     def __str__(self) -> str:
         return f"{self.rate:.3g} ({self.low:.3g} to {self.high:.3g}, 95 %, {self.positives:,} positives)"
+
+
+def base_rate_error(rate: float, interval: tuple[float, float]) -> float:
+    """Standard error of a base rate in logits, from its 95 % interval.
+
+    Raises:
+        ConfigError: the interval is not one around the rate.
+    """
+    low, high = interval
+    if not 0.0 < low <= rate <= high < 1.0:
+        raise ConfigError(
+            f"base rate interval: {low:g} to {high:g} is none around {rate:g}. Give its 95 % limits as shares of "
+            "positives, the lower one first."
+        )
+    width = np.diff(logit(np.array([low, high])))
+    return float(width[0] / (2.0 * norm.ppf(0.975)))
 
 
 def base_rate_correction(old_rate: float, new_rate: float) -> PriorCorrection:

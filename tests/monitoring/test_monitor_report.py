@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,13 +14,14 @@ from support.orders_to_score import bundle
 
 from benchmarks.shifted_days import BASE_RATE, COSTS, THRESHOLD, Model, Orders, label_shifted, raw_scores, unshifted
 from imbalance_spark.comparison.retune import retune
+from imbalance_spark.core.arrays import sigmoid
 from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.page_style import page_style
 from imbalance_spark.metrics.buckets import BUCKETS
 from imbalance_spark.monitoring.cells import GRID
 from imbalance_spark.monitoring.config import AlarmsConfig, MonitoringConfig
-from imbalance_spark.monitoring.expected import expected
+from imbalance_spark.monitoring.expected import Estimate, expected
 from imbalance_spark.monitoring.label_shift import estimate_shift
 from imbalance_spark.monitoring.models import MonitoredModel, load_models, retune_command
 from imbalance_spark.monitoring.page import monitor_page
@@ -31,6 +33,7 @@ from imbalance_spark.monitoring.report import (
     labelled_report,
     score_cells,
 )
+from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.threshold.class_rules import ClassThresholds
 from imbalance_spark.threshold.cost_objectives import MinCost
@@ -180,14 +183,50 @@ def test_a_model_moved_to_a_base_rate_expects_it(model: MonitoredModel) -> None:
     assert moved.reference.labelled.cells.mean == pytest.approx(0.02, rel=0.1)  # calibrated on other rows
 
 
+def test_the_error_of_an_estimated_base_rate_is_in_the_intervals_of_the_moved_model(
+    model: MonitoredModel, tmp_path: Path
+) -> None:
+    def moved(interval: tuple[float, float] | None) -> MonitoredModel:
+        counts = HeldOutCounts(targets=(model.target,))
+        result = retune(model.bundle, counts, OBJECTIVE, base_rate=0.02, base_rate_interval=interval)
+        return replace(model, bundle=result.bundle)
+
+    estimated, exact = moved((0.01, 0.04)), moved(None)
+    cells = exact.reference.labelled.cells
+    day = replace(cells, rows=np.round(100.0 * cells.rows))  # orders, where validation has weights
+    of_exact, of_estimated = (expected(day, one.reference, COSTS)["base_rate"] for one in (exact, estimated))
+    assert of_exact.value == of_estimated.value
+    assert of_exact.low is not None
+    assert of_exact.low > 0.017
+    # Labels and calibration are sure of this many orders: what is left is the error of the logits that all moved by.
+    moves = np.array([[-1.0], [1.0]]) * 1.96 * estimated.bundle.base_rate_error
+    limits = (sigmoid(day.log_odds + moves) @ day.rows) / day.total
+    assert (of_estimated.low, of_estimated.high) == pytest.approx(tuple(limits), rel=0.1)
+    assert estimated.bundle.base_rate_error == pytest.approx(0.36, abs=0.01)  # (logit .04 - logit .01) / 3.92
+    estimated.bundle.save(str(tmp_path / "bundle"))
+    assert ModelBundle.load(str(tmp_path / "bundle")).base_rate_error == pytest.approx(estimated.bundle.base_rate_error)
+
+
+@pytest.mark.parametrize(("rate", "interval"), [(0.02, (0.03, 0.04)), (0.02, (0.0, 0.04)), (None, (0.01, 0.04))])
+def test_an_interval_that_is_not_around_a_base_rate_is_refused(
+    model: MonitoredModel, rate: float | None, interval: tuple[float, float]
+) -> None:
+    counts = HeldOutCounts(targets=(model.target,))
+    with pytest.raises(ConfigError, match=r"base.rate.interval"):
+        retune(model.bundle, counts, OBJECTIVE, base_rate=rate, base_rate_interval=interval)
+
+
 def test_the_command_names_every_setting_but_defaults_and_no_secret(model: MonitoredModel) -> None:
     tracking = TrackingConfig(uri="https://user:secret@mlflow.internal", registered_model="orders")
-    assert retune_command(model, OBJECTIVE, 0.0123456, 812.0, tracking) == (
+    estimated = Estimate(value=0.0123456, low=0.01, high=0.015)
+    assert retune_command(model, OBJECTIVE, estimated, 812.0, tracking) == (
         "python jobs/retune.py --run abc --objective min_cost --fn 20.0 --fp 1.0 --base-rate 0.0123456 "
-        "--orders-per-day 812 --tracking-uri https://***@mlflow.internal --register orders --alias champion"
+        "--base-rate-interval 0.01 0.015 --orders-per-day 812 --tracking-uri https://***@mlflow.internal "
+        "--register orders --alias champion"
     )
-    gained = retune_command(model, MinCost(fn=20, fp=1, tp=-2.5, single_threshold=True), 0.01, 812.0, tracking)
-    assert "--objective min_cost --fn 20 --fp 1 --tp -2.5 --base-rate" in gained
+    costs, none_found = MinCost(fn=20, fp=1, tp=-2.5, single_threshold=True), Estimate(value=0.01, low=0.0, high=0.02)
+    gained = retune_command(model, costs, none_found, 812.0, tracking)
+    assert "--objective min_cost --fn 20 --fp 1 --tp -2.5 --base-rate 0.01 --orders-per-day" in gained
 
 
 def test_a_model_that_decides_order_by_order_is_refused(model: MonitoredModel, monkeypatch: pytest.MonkeyPatch) -> None:
