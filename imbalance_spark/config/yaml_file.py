@@ -56,9 +56,10 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         found: dict[Hashable, Any] = {}
         for key_node, value_node in node.value:
-            key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
-            if not isinstance(key, Hashable):
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
                 raise ConfigError(f"line {line}: a key must be a plain value")
+            key = self.construct_object(key_node, deep=True)
             if key in found or str(key) in map(str, found):
                 raise ConfigError(f"line {line}: duplicate key {key!r}")
             found[key] = self.construct_object(value_node, deep=True)

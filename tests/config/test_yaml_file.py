@@ -44,6 +44,11 @@ def test_set_overrides_a_value_read_as_yaml(tmp_path: Path) -> None:
     assert (config.split.seed, config.training.params.learning_rate) == (11, 0.05)
 
 
+@pytest.mark.parametrize("key", ["{a: 1}", "[a, b]", "[a, {b: 1}]"])
+def test_a_key_that_is_no_plain_value_is_refused(tmp_path: Path, key: str) -> None:
+    assert "a key must be a plain value" in problem(tmp_path, f"{MINIMAL}? {key}\n: 2\n")
+
+
 def test_all_problems_are_said_at_once_with_the_nearest_key(tmp_path: Path) -> None:
     text = MINIMAL + "split: {sed: 3}\ntraining: {num_workers: 0}\ntracing: {}\n"
     said = problem(tmp_path, text)

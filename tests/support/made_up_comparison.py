@@ -20,6 +20,7 @@ from imbalance_spark.orders.diagnosis import diagnose
 from imbalance_spark.scoring.held_out_counts import Confusions, HeldOutCounts, TargetCounts
 from imbalance_spark.threshold.class_rules import choose_thresholds
 from imbalance_spark.threshold.decisions import Decisions, decisions_of
+from imbalance_spark.train_only.strategies.boosting import Plain
 
 ODD_NAME = "<script>alert(1)</script>"
 CLASSES = ("ok", "late", "fraud")
@@ -128,10 +129,7 @@ def _comparison(
     neighbours = {"1": {"sentence": f"40 rows made for {ODD_NAME}"}}
     results = [
         evaluate_strategy(
-            SimpleNamespace(
-                name=name, strategy=SimpleNamespace(is_ranking=False), neighbours=neighbours
-            ),
-            found, decisions, names,
+            SimpleNamespace(name=name, strategy=Plain(), neighbours=neighbours), found, decisions, names
         )
         for name, found in scored.items()
     ]  # fmt: skip
