@@ -167,8 +167,6 @@ def _rounds(model: Mapping[str, Any]) -> Iterator[_Round]:
 
 def _with_trees(document: dict[str, Any], rounds: Iterable[_Round], start: Sequence[float]) -> bytes:
     """The document's booster with these trees and a start for each margin."""
-    import xgboost
-
     listed = list(rounds)
     trees = [found for trees_of_round in listed for found in trees_of_round]
     model = document["learner"]["gradient_booster"]["model"]
@@ -180,8 +178,21 @@ def _with_trees(document: dict[str, Any], rounds: Iterable[_Round], start: Seque
     scores = [1.0 / (1.0 + math.exp(-start[0]))] if len(start) == 1 else start
     document["learner"]["learner_model_param"]["base_score"] = f"[{','.join(map(repr, scores))}]"
     document["learner"]["attributes"] = {}  # such as the best round of one member
-    booster = xgboost.Booster(model_file=bytearray(json.dumps(document).encode()))
-    return bytes(booster.save_raw("ubj"))
+    return _ubj(document)
+
+
+def with_missing_left(ubj: bytes) -> bytes:
+    """The booster with every split sending missing values left, where the lowest ones go."""
+    document = _document(ubj)
+    for tree in document["learner"]["gradient_booster"]["model"]["trees"]:
+        tree["default_left"] = [1] * len(tree["default_left"])
+    return _ubj(document)
+
+
+def _ubj(document: dict[str, Any]) -> bytes:
+    import xgboost
+
+    return bytes(xgboost.Booster(model_file=bytearray(json.dumps(document).encode())).save_raw("ubj"))
 
 
 def _document(ubj: bytes) -> dict[str, Any]:

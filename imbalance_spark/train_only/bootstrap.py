@@ -1,6 +1,6 @@
 """Bootstrap of training rows by the hash of their group: the same draw in every layout, retry and strategy."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from itertools import accumulate
 from operator import add, and_
@@ -13,7 +13,7 @@ from imbalance_spark.core.columns import IS_EARLY_STOPPING, col
 from imbalance_spark.core.hashing import uniform
 from imbalance_spark.orders.model_inputs import ROW_WEIGHT
 
-_MOST = 10
+MOST_COPIES = 10
 """A larger multiplicity has a probability of 1e-8, and is taken as this one."""
 
 
@@ -48,5 +48,14 @@ def _group_uniform(key: Sequence[str], group: Sequence[str], seed: int) -> Colum
 
 def _poisson(share: Column) -> Column:
     """The inverse of Poisson(1)'s distribution function, of a uniform number in [0, 1)."""
-    ends = accumulate(float(poisson.pmf(k, 1.0)) for k in range(_MOST))
-    return reduce(add, [(share >= F.lit(end)).cast("double") for end in ends])
+    ends = accumulate(float(poisson.pmf(k, 1.0)) for k in range(MOST_COPIES))
+    return copies_at(share, map(F.lit, ends))
+
+
+def copies_at(share: Column, ends: Iterable[Column]) -> Column:
+    """How many values of a distribution function a uniform number in [0, 1) has reached: its inverse, an int.
+
+    Args:
+        ends: the function at 0, 1, ..., ascending.
+    """
+    return reduce(add, [(share >= end).cast("int") for end in ends])

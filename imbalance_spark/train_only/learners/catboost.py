@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.core.errors import TrainingError
 from imbalance_spark.core.section import Section
 from imbalance_spark.train_only.learners.boosting import BoostingPlan, Progress, Site
@@ -14,7 +13,7 @@ from imbalance_spark.train_only.learners.cuts import FeatureCuts
 from imbalance_spark.train_only.learners.engine import BoostedRounds, FitRequest
 from imbalance_spark.train_only.learners.executors import free_bytes
 from imbalance_spark.train_only.learners.learner import Asked, Learner
-from imbalance_spark.train_only.learners.stopping import StoppingMetric
+from imbalance_spark.train_only.learners.stopping import StoppingMetric, plain_log_loss
 from imbalance_spark.train_only.learners.xgboost import FittedBooster, fit_rounds
 
 if TYPE_CHECKING:
@@ -152,6 +151,5 @@ class CatBoostRounds:
 
     @property
     def _metric(self) -> StoppingMetric:
-        identity = PriorCorrection(factors=(1.0,) * max(len(self.margins), 2))
-        of_learner = StoppingMetric(name="log_loss", correction=identity, is_margin=True)
-        return of_learner if self.plan.metric is None else replace(self.plan.metric, is_margin=True)
+        metric = self.plan.metric or plain_log_loss(max(len(self.margins), 2), is_margin=True)
+        return replace(metric, is_margin=True)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 from pyspark import BarrierTaskContext
 
-from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.core.section import Section
 from imbalance_spark.scoring.boosters import booster_of_trees
 from imbalance_spark.train_only.learners.boosting import BoostingPlan, Progress, Site
@@ -16,7 +15,7 @@ from imbalance_spark.train_only.learners.cuts import FeatureCuts
 from imbalance_spark.train_only.learners.engine import BoostedRounds, FitRequest
 from imbalance_spark.train_only.learners.learner import Learner
 from imbalance_spark.train_only.learners.lightgbm_trees import trees_of_lightgbm
-from imbalance_spark.train_only.learners.stopping import StoppingMetric
+from imbalance_spark.train_only.learners.stopping import StoppingMetric, plain_log_loss
 from imbalance_spark.train_only.learners.xgboost import FittedBooster, fit_rounds
 
 if TYPE_CHECKING:
@@ -177,9 +176,8 @@ class LightGBMRounds:
 
     @property
     def _metric(self) -> StoppingMetric:
-        identity = PriorCorrection(factors=(1.0,) * max(len(self.margins), 2))
-        of_learner = StoppingMetric(name="log_loss", correction=identity, is_margin=self.plan.loss is not None)
-        return self.plan.metric or of_learner
+        classes = max(len(self.margins), 2)
+        return self.plan.metric or plain_log_loss(classes, is_margin=self.plan.loss is not None)
 
     def _network(self, site: Site) -> dict[str, Any]:
         """Where the workers listen, each at a free port of its own."""

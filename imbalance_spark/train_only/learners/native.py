@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import xgboost
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from xgboost.core import XGBoostError
@@ -18,6 +17,7 @@ from xgboost.tracker import RabitTracker
 from imbalance_spark.core.columns import IS_EARLY_STOPPING, col
 from imbalance_spark.core.files import Folder
 from imbalance_spark.orders.model_inputs import LABEL
+from imbalance_spark.scoring.boosters import with_missing_left
 from imbalance_spark.train_only.learners.boosting import BoostingPlan, Progress, XGBoostRounds
 from imbalance_spark.train_only.learners.cuts import FeatureCuts, collect_cuts
 from imbalance_spark.train_only.learners.engine import BoostedRounds, FitRequest, xgboost_params
@@ -52,15 +52,6 @@ def fit_native(request: FitRequest) -> BoostedRounds:
     return rounds_of(progress, plan, params, {"cuts": request.cuts, "cuts_sha256": cuts.digest})
 
 
-def with_missing_left(model: bytes) -> bytes:
-    """The booster with every split sending missing values left, where the lowest ones go."""
-    booster = xgboost.Booster(model_file=bytearray(model))
-    content = json.loads(booster.save_raw("json"))
-    for tree in content["learner"]["gradient_booster"]["model"]["trees"]:
-        tree["default_left"] = [1] * len(tree["default_left"])
-    return bytes(xgboost.Booster(model_file=bytearray(json.dumps(content).encode())).save_raw("ubj"))
-
-
 def cuts_of(request: FitRequest, max_bin: int) -> FeatureCuts:
     """The cuts that a request asks for; reads a sample of the table."""
     return collect_cuts(
@@ -75,12 +66,13 @@ def cuts_of(request: FitRequest, max_bin: int) -> FeatureCuts:
 
 
 def plan_of(
-    request: FitRequest, params: Mapping[str, Any], cuts: FeatureCuts, *, stopping_margin: float | None
+    request: FitRequest, params: Mapping[str, Any], cuts: FeatureCuts | None, *, stopping_margin: float | None
 ) -> BoostingPlan:
     """All that decides the model of a request but its rows.
 
     Args:
         params: the learner's.
+        cuts: None of a learner that has none.
     """
     training = request.training
     return BoostingPlan(
@@ -91,7 +83,7 @@ def plan_of(
         loss=request.loss,
         metric=request.metric,
         stopping_margin=stopping_margin,
-        cuts=cuts.digest,
+        cuts="" if cuts is None else cuts.digest,
     )
 
 

@@ -1,7 +1,7 @@
 """PyTorch as a learner: dense layers with embedded categories, trained on barrier tasks, scored without PyTorch."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -73,19 +73,15 @@ class Torch(Learner):
 
 def network_plan(request: FitRequest) -> BoostingPlan:
     """All that decides the network of a request but its rows."""
+    # Importing this package needs no xgboost.
+    from imbalance_spark.train_only.learners.native import plan_of
+
     training, own = request.training, NetworkParams.model_validate(dict(request.own_params))
-    return BoostingPlan(
-        params={**own.model_dump(), "seed": training.seed},
-        rounds=training.rounds,
-        early_stopping_rounds=training.early_stopping_rounds,
-        checkpoint_rounds=training.checkpoint_rounds,
-        loss=request.loss or FocalLoss(weights=request.row_factors),
-        metric=StoppingMetric(
-            name=training.early_stopping_metric, correction=request.correction, is_margin=True, costs=request.costs
-        ),
-        stopping_margin=None,
-        cuts="",
+    metric = StoppingMetric(
+        name=training.early_stopping_metric, correction=request.correction, is_margin=True, costs=request.costs
     )
+    plan = plan_of(request, {**own.model_dump(), "seed": training.seed}, None, stopping_margin=None)
+    return replace(plan, loss=request.loss or FocalLoss(weights=request.row_factors), metric=metric)
 
 
 def _trained(request: FitRequest) -> BoostedRounds:

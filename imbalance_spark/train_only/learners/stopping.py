@@ -137,6 +137,11 @@ def stopping_metric(
     return StoppingMetric(name=name, correction=correction, is_margin=is_margin, costs=costs)
 
 
+def plain_log_loss(classes: int, *, is_margin: bool) -> StoppingMetric:
+    """Log loss of scores that need no correction, for learners whose own is not summed over workers."""
+    return StoppingMetric(name="log_loss", correction=PriorCorrection.identity(classes), is_margin=is_margin)
+
+
 def _histogram(logit: FloatArray, label: npt.NDArray[np.bool_], weight: FloatArray, bins: int) -> FloatArray:
     """Weight by bin, first of the negatives, then of the positives."""
     position = np.floor((logit + _BOUND) * (bins / (2.0 * _BOUND)))

@@ -3,8 +3,6 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 
 import numpy as np
 import pyarrow as pa
@@ -18,14 +16,13 @@ from imbalance_spark.core.class_counts import Label, of_class
 from imbalance_spark.core.columns import COPY_NUMBER, col, refuse_columns, require_columns
 from imbalance_spark.core.hashing import check_key, uniform
 from imbalance_spark.scoring.boosters import column_of, load_booster, margins_of_matrix
+from imbalance_spark.train_only.bootstrap import MOST_COPIES, copies_at
 from imbalance_spark.train_only.sampling.base import count_train, with_sampling_weight
 from imbalance_spark.train_only.sampling.sampling_strategy import SamplingStrategy, check_sampling_strategy
 
 HARDNESS = "hardness"
 """Of a training row, 1 - the probability that the members fitted so far give its own class; in [0, 1]."""
 
-_MOST_COPIES = 10
-"""Of a row in a bootstrap: more have a probability of 1e-8, and are taken as these."""
 _UNIT = 1 << 30
 """Hardness is added up in whole units of 1 / this: the sum of floats would depend on the layout."""
 
@@ -79,13 +76,11 @@ def bootstrap_sample(train: DataFrame, draw: MemberDraw) -> DataFrame:
     check_key(train, draw.key, draw.stage)
     counted = count_train(train, draw.label, draw.stage)
     rates = dict.fromkeys(counted.counts, 1.0) | _rates(draw, counted.counts)
-    # The inverse of the distribution function, as in `bootstrapped`.
     ends = [
         of_class(draw.label, {name: float(poisson.cdf(copies, rate)) for name, rate in rates.items()}, 1.0)
-        for copies in range(_MOST_COPIES)
+        for copies in range(MOST_COPIES)
     ]
-    copies = reduce(add, [(draw.position >= end).cast("int") for end in ends])
-    return repeated(counted.rows, copies, of_class(draw.label, rates, 1.0))
+    return repeated(counted.rows, copies_at(draw.position, ends), of_class(draw.label, rates, 1.0))
 
 
 def self_paced_sample(train: DataFrame, draw: MemberDraw, *, members: int, bins: int) -> DataFrame:
