@@ -37,6 +37,8 @@ def _peer(kind: str, members: int, params: dict[str, Any], seed: int) -> Any:
         return ensemble.EasyEnsembleClassifier(members, estimator=base, random_state=seed)
     if kind == "balanced_bagging":
         return ensemble.BalancedBaggingClassifier(base, members, random_state=seed)
+    if kind == "rus_boost":
+        return ensemble.RUSBoostClassifier(base, n_estimators=members, random_state=seed)
     return ensemble.BalancedRandomForestClassifier(
         10 * members, sampling_strategy="all", replacement=True, bootstrap=False, random_state=seed
     )

@@ -27,7 +27,7 @@ from imbalance_spark.train_only.strategies import strategy_from_config
 from imbalance_spark.train_only.strategies.fit import fit_strategy, write_train_table
 from imbalance_spark.train_only.strategies.task import FitTask
 
-KINDS = ("self_paced_ensemble", "undersample_ensemble", "balanced_bagging", "balanced_random_forest")
+KINDS = ("self_paced_ensemble", "undersample_ensemble", "balanced_bagging", "rus_boost", "balanced_random_forest")
 _BASE: dict[str, Any] = {"max_depth": 4, "learning_rate": 0.2}
 """XGBoost's parameters of the members of both sides, but for forests."""
 _SETTINGS = {**SETTINGS, "spark.sql.shuffle.partitions": "2"}
@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--first-seed", type=int, default=0, help="of these draws, which several runs can share out")
     parser.add_argument("--members", type=int, default=5, help="of each ensemble; of a forest, each with 10 trees")
     parser.add_argument("--rounds", type=int, default=20, help="trees of each member")
+    parser.add_argument("--weak-rounds", type=int, default=3, help="trees of each member of rus_boost")
     parser.add_argument("--workers", type=int, default=2, help="cores of Spark")
     parser.add_argument("--peer", help=f"Python of an environment with imbalanced-ensemble: {_INSTALL}")
 
@@ -81,7 +82,9 @@ def _ours(spark: SparkSession, folder: Path, kind: str, seed: int, args: argpars
     rows = rows.assign(order_id=range(len(rows)), split=TRAIN, y=y.astype(np.int32))
     part = Run.open(spark, str(folder), f"{kind}-{seed}", "bench", {})
     train = write_train_table(part, spark.createDataFrame(rows), task)
-    more = {} if kind == "balanced_random_forest" else {"params": _BASE}
+    more: dict[str, Any] = {} if kind == "balanced_random_forest" else {"params": _BASE}
+    if kind == "rus_boost":
+        more["rounds"] = args.weak_rounds
     fitted = fit_strategy(part, train, strategy_from_config({"kind": kind, "members": args.members, **more}), task)
     # The peer has no early-stopping set.
     to_fit = train.where(~col(IS_EARLY_STOPPING)).select("order_id").toPandas()["order_id"].to_numpy()
@@ -99,7 +102,7 @@ def _drawn(draws: np.random.Generator, rows: int, args: argparse.Namespace) -> t
 def _peers(folder: Path, kind: str, args: argparse.Namespace) -> list[float]:
     asked = {
         "kind": kind, "files": [str(_file(folder, kind, seed)) for seed in _seeds(args)], "members": args.members,
-        "params": {**_BASE, "n_estimators": args.rounds},
+        "params": {**_BASE, "n_estimators": args.weak_rounds if kind == "rus_boost" else args.rounds},
     }  # fmt: skip
     if kind != "self_paced_ensemble":
         return average_precisions(**asked)

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from imbalance_spark.scoring.boosters import LinearModel, load_booster
+from imbalance_spark.scoring.boosters import load_booster
+from imbalance_spark.scoring.linear import LinearModel
 from imbalance_spark.scoring.network import NetworkModel
 from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
 from imbalance_spark.train_only.learners.boosting import Progress, Site, XGBoostRounds

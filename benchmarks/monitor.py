@@ -6,7 +6,7 @@ import os
 import subprocess
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,9 +14,10 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.shifted_days import COSTS, KINDS, THRESHOLD, Model, unshifted
+from benchmarks.shifted_logs import SHIFTS, Logs
 from benchmarks.timing import add_arguments as add_timing_arguments
 from benchmarks.timing import alternately, compared, show
-from imbalance_spark.monitoring.cells import ScoreCells
+from imbalance_spark.monitoring.cells import LabelledCells, ScoreCells
 from imbalance_spark.monitoring.expected import METRICS, contradiction, expected, realised
 from imbalance_spark.monitoring.label_shift import estimate_shift
 
@@ -30,6 +31,10 @@ Peer = Callable[[], tuple[float, float]]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_timing_arguments(parser, rows=1_000_000)
+    parser.add_argument(
+        "--data", default="drawn", choices=("drawn", "orders"),
+        help="days of one feature drawn in memory, or of generated orders scored by a booster",
+    )  # fmt: skip
     parser.add_argument("--days", type=int, default=100, help="days of each kind of shift")
     parser.add_argument("--orders-per-day", type=int, default=20_000)
     parser.add_argument("--validation-rows", type=int, default=100_000)
@@ -42,7 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> dict[str, object]:
     random = np.random.default_rng(7)
-    found = {kind: _days(args, kind, random) for kind in KINDS}
+    if args.data == "orders":
+        logs = Logs(args, _DAYS_PER_MODEL)
+        found = {kind: _judged(kind, logs.days(kind)) for kind in SHIFTS}
+    else:
+        found = {kind: _judged(kind, _drawn_days(args, kind, random)) for kind in KINDS}
     print(
         f"{'shift':<10} {'held, if covariate':>19} {'if label':>9} {'EM':>6} {'BBSE':>6} {'contradicted':>13}  verdicts"
     )
@@ -54,15 +63,21 @@ def run(args: argparse.Namespace) -> dict[str, object]:
     return {**found, **_timed(args, random)}
 
 
-def _days(args: argparse.Namespace, kind: str, random: np.random.Generator) -> dict[str, object]:
-    """Shares of days; of intervals over all metrics."""
-    held: dict[str, list[bool]] = defaultdict(list)
-    by_metric: dict[str, list[bool]] = defaultdict(list)
-    verdicts: Counter[str] = Counter()
+def _drawn_days(
+    args: argparse.Namespace, kind: str, random: np.random.Generator
+) -> Iterator[tuple[Model, LabelledCells]]:
     for number in range(args.days):
         if number % _DAYS_PER_MODEL == 0:
             model = Model.fitted(random, args.validation_rows)
-        day = model.count(KINDS[kind](random, args.orders_per_day))
+        yield model, model.count(KINDS[kind](random, args.orders_per_day))
+
+
+def _judged(kind: str, days: Iterable[tuple[Model, LabelledCells]]) -> dict[str, object]:
+    """Shares of days; of intervals over all metrics, and by metric of those that are for this kind of shift."""
+    held: dict[str, list[bool]] = defaultdict(list)
+    by_metric: dict[str, list[bool]] = defaultdict(list)
+    verdicts: Counter[str] = Counter()
+    for number, (model, day) in enumerate(days):
         labels = realised(day.cells, day.positives, COSTS)
         shift = estimate_shift(day.cells, model.reference, seed=number)
         verdicts[shift.verdict(_LEVEL)] += 1

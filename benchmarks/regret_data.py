@@ -83,6 +83,12 @@ def _real(name: str, args: argparse.Namespace) -> Rows:
     return Rows(_inputs(table, names), label, label.astype(np.float64))
 
 
+def inputs_of(orders: DataFrame, names: Sequence[str], label: str) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and labels of orders that fit into memory, by `order_id`."""
+    table = _collected(orders.select("order_id", *names, label)).sort_by("order_id")
+    return _inputs(table, names), table[label].to_numpy()
+
+
 def _collected(rows: DataFrame) -> pa.Table:
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "rows")

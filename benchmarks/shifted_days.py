@@ -66,7 +66,12 @@ class Model:
     @classmethod
     def fitted(cls, random: np.random.Generator, rows: int, draws: int = 400) -> Self:
         sample = unshifted(random, rows)
-        counts = ScoreCounts.from_arrays(sample.label, raw_scores(sample), exact_limit=0)
+        return cls.of(sample.label, raw_scores(sample), draws)
+
+    @classmethod
+    def of(cls, label: FloatArray, raw: FloatArray, draws: int = 400) -> Self:
+        """Platt scaling of raw scores, which are probabilities, on labelled rows."""
+        counts = ScoreCounts.from_arrays(label, raw, exact_limit=0)
         calibration = LogOddsCalibration.fit_with_prior(counts)
         labelled = LabelledCells.of_curve(counts.curve(calibration.apply), THRESHOLD)
         return cls(calibration=calibration, reference=Reference.of(labelled, draws=draws))
@@ -75,8 +80,11 @@ class Model:
         return self.calibration.apply(raw_scores(sample))
 
     def count(self, sample: Orders) -> LabelledCells:
-        p = self.score(sample)
-        return LabelledCells.of_rows(sample.label, p, p >= THRESHOLD)
+        return self.count_raw(sample.label, raw_scores(sample))
+
+    def count_raw(self, label: FloatArray, raw: FloatArray) -> LabelledCells:
+        p = self.calibration.apply(raw)
+        return LabelledCells.of_rows(label, p, p >= THRESHOLD)
 
 
 def raw_scores(sample: Orders) -> FloatArray:

@@ -11,7 +11,6 @@ from imbalance_spark.core.errors import ConfigError, DataContractError, nearest
 from imbalance_spark.core.records import reading
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
-from imbalance_spark.scoring.boosters import LinearModel
 from imbalance_spark.scoring.bundle_files import (
     BOOSTER,
     LINEAR,
@@ -21,7 +20,8 @@ from imbalance_spark.scoring.bundle_files import (
     sha256_of,
     write_parts,
 )
-from imbalance_spark.scoring.network import NetworkModel
+from imbalance_spark.scoring.linear import LinearModel
+from imbalance_spark.scoring.network import is_network
 from imbalance_spark.threshold.class_rules import ClassThresholds, Rule, rule_from_dict, rule_to_dict
 from imbalance_spark.threshold.order_costs import OrderRule
 
@@ -52,7 +52,7 @@ class ModelBundle:
     Rules stand in a file of their own: they can be changed later without touching the model.
 
     Args:
-        model_bytes: XGBoost's UBJ bytes, up to the best iteration; or a `LinearModel`'s or `NetworkModel`'s.
+        model_bytes: XGBoost's UBJ bytes, up to the best iteration; or a `LinearModel`'s or a network's.
         numeric, categorical: names of the features, in the model's order.
         label: the classes in the order of their numbers.
         label_column: what the label was called in training; None in models of two classes of an older format.
@@ -245,7 +245,7 @@ class ModelBundle:
 def _file_of(model: bytes) -> str:
     if LinearModel.is_in(model):
         return LINEAR
-    return NETWORK if NetworkModel.is_in(model) else BOOSTER
+    return NETWORK if is_network(model) else BOOSTER
 
 
 def _calibrator(described: Mapping[str, Any]) -> Calibrator:

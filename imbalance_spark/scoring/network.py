@@ -1,7 +1,8 @@
 """A network of dense layers with embedded categories, evaluated by NumPy alone: scoring needs no PyTorch."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
@@ -12,7 +13,8 @@ from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.scoring.tensor_file import Floats, begins_with_metadata, decode_tensors, encode_tensors
 
-_KIND, _FORMAT = "network", 1
+_KIND, _SUM, _FORMAT = "network", "sum_of_networks", 1
+_MOST_MEMBERS = 10_000
 _FURTHEST = 10.0
 """In standard deviations: no outlier, which may be an error of a source, drives a score out of all proportion."""
 _BLOCK = 16
@@ -121,17 +123,7 @@ class NetworkModel:
 
     def to_bytes(self) -> bytes:
         """The model in the safetensors format, with its kind as metadata; numbers come back to the last bit."""
-        shape = {"format": _FORMAT, "tables": len(self.tables), "layers": len(self.layers)}
-        named: dict[str, Floats] = {"centres": self.centres, "widths": self.widths}
-        named |= {f"tables.{k}": table for k, table in enumerate(self.tables)}
-        for k, (weight, bias) in enumerate(self.layers):
-            named |= {f"layers.{k}.weight": weight, f"layers.{k}.bias": bias}
-        return encode_tensors(named, {_KIND: json.dumps(shape)})
-
-    @staticmethod
-    def is_in(model: bytes) -> bool:
-        """Whether these bytes are a network's."""
-        return begins_with_metadata(model, _KIND)
+        return encode_tensors(self._arrays(), {_KIND: json.dumps({"format": _FORMAT, **self._shape()})})
 
     @classmethod
     def from_bytes(cls, model: bytes) -> Self:
@@ -141,7 +133,25 @@ class NetworkModel:
             DataContractError: the bytes are damaged, or of a format that this package does not read.
         """
         arrays, metadata = decode_tensors(model)
-        tables, layers = _read_shape(metadata.get(_KIND, ""))
+        return cls._of_arrays(arrays, *_read_shape(_read_metadata(metadata, _KIND)))
+
+    def scaled(self, factor: float) -> Self:
+        """The network with `factor` times its margins."""
+        *others, (weight, bias) = self.layers
+        return replace(self, layers=(*others, (weight * np.float32(factor), bias * np.float32(factor))))
+
+    def _shape(self) -> dict[str, int]:
+        return {"tables": len(self.tables), "layers": len(self.layers)}
+
+    def _arrays(self) -> dict[str, Floats]:
+        named: dict[str, Floats] = {"centres": self.centres, "widths": self.widths}
+        named |= {f"tables.{k}": table for k, table in enumerate(self.tables)}
+        for k, (weight, bias) in enumerate(self.layers):
+            named |= {f"layers.{k}.weight": weight, f"layers.{k}.bias": bias}
+        return named
+
+    @classmethod
+    def _of_arrays(cls, arrays: Mapping[str, Floats], tables: int, layers: int) -> Self:
         of_layers = [(f"layers.{k}.weight", f"layers.{k}.bias") for k in range(layers)]
         of_tables = [f"tables.{k}" for k in range(tables)]
         expected = ["centres", "widths", *of_tables, *[name for pair in of_layers for name in pair]]
@@ -173,12 +183,103 @@ class NetworkModel:
             raise _damaged("a number is not finite, or a width not above 0")
 
 
-def _read_shape(text: str) -> tuple[int, int]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class NetworkSum:
+    """Networks whose margins are added up: what an ensemble of them is.
+
+    Args:
+        members: on the same features, with as many outputs.
+    """
+
+    members: tuple[NetworkModel, ...]
+
+    def inplace_predict(self, data: Rows, predict_type: str = "margin", validate_features: bool = False) -> FloatArray:
+        """See `NetworkModel.inplace_predict`."""
+        return np.asarray(sum(member.inplace_predict(data) for member in self.members), dtype=np.float64)
+
+    def effects(self, data: Rows) -> FloatArray:
+        """See `NetworkModel.effects`; each member has means of its own."""
+        return np.asarray(sum(member.effects(data) for member in self.members), dtype=np.float64)
+
+    def to_bytes(self) -> bytes:
+        """The networks in the safetensors format; numbers come back to the last bit."""
+        shapes = [member._shape() for member in self.members]
+        arrays = {
+            f"{number}.{name}": array
+            for number, member in enumerate(self.members)
+            for name, array in member._arrays().items()
+        }
+        return encode_tensors(arrays, {_SUM: json.dumps({"format": _FORMAT, "members": shapes})})
+
+    @classmethod
+    def from_bytes(cls, model: bytes) -> Self:
+        """What `to_bytes` wrote.
+
+        Raises:
+            DataContractError: the bytes are damaged, or of a format that this package does not read.
+        """
+        arrays, metadata = decode_tensors(model)
+        shape = _read_metadata(metadata, _SUM)
+        shapes = shape.get("members")
+        if not isinstance(shapes, list) or not 1 <= len(shapes) <= _MOST_MEMBERS:
+            raise _damaged("its metadata do not say of which networks it is the sum")
+        by_member: list[dict[str, Floats]] = [{} for _ in shapes]
+        for name, array in arrays.items():
+            number, _, own_name = name.partition(".")
+            if not number.isdecimal() or int(number) >= len(shapes):
+                raise _damaged(f"array {name!r} is of none of its {len(shapes)} networks")
+            by_member[int(number)][own_name] = array
+        members = tuple(
+            NetworkModel._of_arrays(found, *_read_shape({**_as_mapping(one), "format": shape.get("format")}))
+            for one, found in zip(shapes, by_member, strict=True)
+        )
+        if len({(len(one.centres), len(one.tables), len(one.layers[-1][1])) for one in members}) > 1:
+            raise _damaged("its networks are of different features or classes")
+        return cls(members=members)
+
+
+Network = NetworkModel | NetworkSum
+
+
+def is_network(model: bytes) -> bool:
+    """Whether these bytes are a network's, or a sum's of several."""
+    return any(begins_with_metadata(model, kind) for kind in (_KIND, _SUM))
+
+
+def load_network(model: bytes) -> Network:
+    """What either's `to_bytes` wrote.
+
+    Raises:
+        DataContractError: the bytes are damaged, or of a format that this package does not read.
+    """
+    return (NetworkSum if begins_with_metadata(model, _SUM) else NetworkModel).from_bytes(model)
+
+
+def sum_of_networks(models: Sequence[bytes], factor: float) -> bytes:
+    """One model whose margins are `factor` times the sum of the networks'."""
+    loaded = [load_network(model) for model in models]
+    members = [one for found in loaded for one in (found.members if isinstance(found, NetworkSum) else (found,))]
+    return NetworkSum(members=tuple(member.scaled(factor) for member in members)).to_bytes()
+
+
+def _read_metadata(metadata: Mapping[str, str], kind: str) -> Mapping[str, Any]:
+    try:
+        return _as_mapping(json.loads(metadata[kind]))
+    except (LookupError, ValueError, RecursionError):
+        raise _damaged("its metadata do not say what it consists of") from None
+
+
+def _as_mapping(shape: Any) -> Mapping[str, Any]:
+    if not isinstance(shape, dict):
+        raise _damaged("its metadata do not say what it consists of")
+    return shape
+
+
+def _read_shape(shape: Mapping[str, Any]) -> tuple[int, int]:
     """How many tables and layers there are."""
     try:
-        shape: Any = json.loads(text)
         found, tables, layers = (int(shape[key]) for key in ("format", "tables", "layers"))
-    except (LookupError, TypeError, ValueError, RecursionError):
+    except (LookupError, TypeError, ValueError):
         raise _damaged("its metadata do not say what it consists of") from None
     if found != _FORMAT:
         raise DataContractError(

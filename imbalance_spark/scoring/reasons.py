@@ -14,7 +14,7 @@ from imbalance_spark.core.columns import col
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.scoring.boosters import NO_CONTRIBUTIONS
 from imbalance_spark.scoring.bundle import ModelBundle
-from imbalance_spark.scoring.network import NetworkModel
+from imbalance_spark.scoring.network import is_network
 
 REASONS = "reasons"
 """Column of scored orders: array of struct of `feature`, `value` (text) and `contribution`, the largest first.
@@ -37,7 +37,7 @@ def check_reasons(number: int, bundle: ModelBundle) -> None:
         ConfigError: it has fewer features, or it is a network; or the number is negative.
     """
     features = (*bundle.numeric, *bundle.categorical)
-    if number and NetworkModel.is_in(bundle.model_bytes):
+    if number and is_network(bundle.model_bytes):
         raise ConfigError(NO_CONTRIBUTIONS)
     if not 0 <= number <= len(features):
         raise ConfigError(f"reasons: {number} are asked for, the model has {len(features)} features. Ask for 1 to 5.")

@@ -18,10 +18,10 @@ from imbalance_spark.core.spark_errors import as_own_error
 from imbalance_spark.metrics import FLAG_NOBODY
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
-from imbalance_spark.scoring.boosters import LinearMargin, LinearModel
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.class_margins import CountedModel
 from imbalance_spark.scoring.control_sample import refuse_classes
+from imbalance_spark.scoring.linear import LinearMargin, LinearModel
 from imbalance_spark.scoring.score_orders import score_orders
 from imbalance_spark.scoring.scorer import Scorer
 from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix

@@ -6,8 +6,9 @@ import pytest
 from pyspark.sql import SparkSession
 
 from imbalance_spark.calibration import PriorCorrection
-from imbalance_spark.scoring.boosters import Candidate, LinearMargin, LinearModel
+from imbalance_spark.scoring.boosters import Candidate
 from imbalance_spark.scoring.entity_days import collect_top, entity_day_scores, entity_days
+from imbalance_spark.scoring.linear import LinearMargin, LinearModel
 
 SIGNS = {"up": 1.0, "down": -1.0}
 DAYS, PER_DAY = 6, 3

@@ -19,7 +19,7 @@ from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
 from imbalance_spark.scoring.boosters import effects, load_booster
 from imbalance_spark.scoring.bundle import ModelBundle
-from imbalance_spark.scoring.network import NetworkModel
+from imbalance_spark.scoring.network import NetworkModel, NetworkSum, is_network, sum_of_networks
 from imbalance_spark.scoring.reasons import check_reasons
 from imbalance_spark.scoring.scorer import Scorer
 from imbalance_spark.scoring.tensor_file import decode_tensors, encode_tensors
@@ -72,9 +72,9 @@ def test_a_row_scores_the_same_to_the_last_bit_in_any_batch(rows_a_batch: int) -
 def test_the_bytes_give_the_network_back() -> None:
     model, rows = random_network(3), rows_of_network(50)
     content = model.to_bytes()
-    assert NetworkModel.is_in(content)
-    assert not NetworkModel.is_in(b'{L\x00"learner"')
-    assert not NetworkModel.is_in(b'{"linear_model": 1}')
+    assert is_network(content)
+    assert not is_network(b'{L\x00"learner"')
+    assert not is_network(b'{"linear_model": 1}')
     again = NetworkModel.from_bytes(content)
     assert again.to_bytes() == content
     assert (again.inplace_predict(rows) == model.inplace_predict(rows)).all()
@@ -107,6 +107,50 @@ def test_a_network_that_cannot_be_is_refused_in_one_sentence(content: bytes, why
         NetworkModel.from_bytes(content)
     assert "\n" not in str(refused.value)
     assert str(refused.value).endswith(("Fetch the model again.", "Use the one that wrote it."))
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_a_sum_has_a_multiple_of_the_networks_margins_also_as_bytes(outputs: int) -> None:
+    members, rows = [random_network(outputs, seed) for seed in (1, 2, 3)], rows_of_network(50)
+    two = sum_of_networks([member.to_bytes() for member in members[:2]], 0.5)
+    content = sum_of_networks([two, members[2].to_bytes()], 2.0)
+    found = load_booster(content)
+    assert isinstance(found, NetworkSum)
+    assert is_network(content)
+    assert found.to_bytes() == content
+    first, second, third = (member.inplace_predict(rows) for member in members)
+    np.testing.assert_allclose(found.inplace_predict(rows), first + second + 2.0 * third, rtol=1e-5, atol=1e-5)
+    effects = sum(weight * member.effects(rows) for weight, member in zip((1, 1, 2), members, strict=True))
+    np.testing.assert_allclose(found.effects(rows), effects, rtol=1e-5, atol=1e-4)
+
+
+def changed_sum(change: Callable[[dict], object], **metadata: object) -> bytes:
+    arrays, found = decode_tensors(sum_of_networks([random_network(seed=seed).to_bytes() for seed in (1, 2)], 1.0))
+    change(arrays)
+    shape = {**json.loads(found["sum_of_networks"]), **metadata}
+    return encode_tensors(arrays, {"sum_of_networks": json.dumps(shape)})
+
+
+ONE = {"tables": 1, "layers": 3}
+
+
+@pytest.mark.parametrize(("content", "why"), [
+    (changed_sum(lambda arrays: arrays.pop("1.widths")), "has the arrays"),
+    (changed_sum(lambda arrays: arrays.update({"2.widths": np.zeros(2)})), "'2.widths' is of none of its 2 networks"),
+    (changed_sum(lambda arrays: arrays.update(widths=np.zeros(2))), "'widths' is of none of its 2 networks"),
+    (changed_sum(lambda arrays: arrays["1.layers.0.bias"].fill(np.inf)), "not finite"),
+    (changed_sum(dict, members=[]), "do not say of which networks"),
+    (changed_sum(dict, members="many"), "do not say of which networks"),
+    (changed_sum(dict, members=[ONE, 7]), "do not say what it consists of"),
+    (changed_sum(dict, members=[ONE]), "is of none of its 1 networks"),
+    (changed_sum(dict, format=2), "a network of format 2, this package reads 1"),
+    (encode_tensors({}, {"sum_of_networks": "[]"}), "do not say what it consists of"),
+    (sum_of_networks([random_network(outputs).to_bytes() for outputs in (1, 3)], 1.0), "different features or classes"),
+])  # fmt: skip
+def test_a_sum_that_cannot_be_is_refused_in_one_sentence(content: bytes, why: str) -> None:
+    with pytest.raises(DataContractError, match=why) as refused:
+        load_booster(content)
+    assert "\n" not in str(refused.value)
 
 
 def test_an_effect_is_what_a_row_loses_with_a_number_at_its_mean_or_no_category() -> None:

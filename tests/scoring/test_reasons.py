@@ -19,8 +19,9 @@ from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
 from imbalance_spark.scoring.batch import score_batch
-from imbalance_spark.scoring.boosters import LinearMargin, LinearModel, average_boosters, contributions, load_booster
+from imbalance_spark.scoring.boosters import contributions, load_booster, sum_of_models
 from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.scoring.linear import LinearMargin, LinearModel
 from imbalance_spark.scoring.reasons import REASONS
 from imbalance_spark.scoring.score_orders import score_orders
 from imbalance_spark.scoring.scored_table import Batch
@@ -76,7 +77,9 @@ def test_a_mean_of_boosters_has_the_mean_of_their_contributions() -> None:
     boosters = [bundle(seed).model_bytes for seed in (3, 4)]
     data = order_matrix(orders(), bundle())
     mean = np.mean([contributions(load_booster(one), data) for one in boosters], axis=0)
-    np.testing.assert_allclose(contributions(load_booster(average_boosters(boosters)), data), mean, atol=1e-5)
+    np.testing.assert_allclose(
+        contributions(load_booster(sum_of_models(boosters, 1.0 / len(boosters))), data), mean, atol=1e-5
+    )
 
 
 def test_a_linear_model_says_its_own_terms() -> None:

@@ -31,6 +31,7 @@ STRATEGIES: tuple[Mapping[str, Any], ...] = (
     {"kind": "undersample_ensemble", "members": 2},
     {"kind": "balanced_bagging", "members": 2},
     {"kind": "self_paced_ensemble", "members": 3},
+    {"kind": "rus_boost", "members": 3},
     {"kind": "balanced_random_forest", "members": 2},
     {"kind": "isolation_forest"},
     {"kind": "logistic_class_weight"},

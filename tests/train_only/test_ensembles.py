@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 from support.model_rows import FEATURES, as_spark, matrix, model_rows
+from support.pytorch import needs_torch
 from support.strategy_checks import name_of
 
 from imbalance_spark.calibration import PriorCorrection, choose_calibrator
@@ -21,11 +22,13 @@ from imbalance_spark.scoring.boosters import load_booster, probabilities
 from imbalance_spark.split.config import SplitConfig
 from imbalance_spark.train_only.config import TrainingConfig
 from imbalance_spark.train_only.strategies import Strategy, strategy_from_config
+from imbalance_spark.train_only.strategies import fit as fits
 from imbalance_spark.train_only.strategies.ensembles import SelfPacedEnsemble
 from imbalance_spark.train_only.strategies.fit import FittedStrategy, fit_strategy, write_train_table
 from imbalance_spark.train_only.strategies.task import FitTask
 
 SELF_PACED = {"kind": "self_paced_ensemble", "members": 3, "bins": 4, "sampling_strategy": 0.5}
+RUS_BOOST = {"kind": "rus_boost", "members": 4, "rounds": 3, "sampling_strategy": 0.5}
 FOREST = {"kind": "balanced_random_forest", "members": 2, "trees": 7}
 
 
@@ -114,6 +117,66 @@ def test_an_ensemble_that_was_cut_off_goes_on_with_the_members_it_has(
     assert resumed.recipe == self_paced.recipe
 
 
+def test_members_of_a_boosted_ensemble_add_up_and_weigh_what_is_left(
+    spark: SparkSession, run: Run, task: FitTask
+) -> None:
+    found = fitted(spark, run, task, RUS_BOOST)
+    names = [f"rus_boost~{n}" for n in range(4)]
+    models = [load_booster(run.folder.read_bytes(f"models/{name}.ubj")) for name in names]
+    rounds = [model.num_boosted_rounds() for model in models]
+    assert found.booster.rounds_run == 12
+    assert found.booster.best_iteration + 1 == sum(rounds) <= 12
+
+    def margins(rows: pd.DataFrame, members: int) -> np.ndarray:
+        return np.sum([m.inplace_predict(matrix(rows), predict_type="margin") for m in models[:members]], axis=0)
+
+    unseen = model_rows(40_000, 8)
+    booster, last = load_booster(found.booster.model_bytes), run.pin("train_rus_boost~3").observed
+    np.testing.assert_allclose(
+        booster.inplace_predict(matrix(unseen), predict_type="margin"), margins(unseen, 4), atol=1e-5
+    )
+    # Early-stopping rows weigh by the same rule, but for the scale.
+    third = run.table("train_rus_boost~2", pytest.fail).toPandas()
+    weight = third.row_weight / np.exp((1 - 2 * third.y) * margins(third, 2) / 2)
+    for _, of_set in weight.groupby(third.is_early_stopping):
+        np.testing.assert_allclose(of_set, of_set.iloc[0], rtol=1e-4)
+    assert third.row_weight[~third.is_early_stopping].mean() == pytest.approx(1.0, rel=0.1)
+    before = run.pin("train").observed
+    kept = tuple(last[f"rows_{k}"] / before[f"rows_{k}"] for k in (0, 1))
+    assert found.recipe.prior_shift.kept_fractions == kept
+    # In the large the sum is right as it is: the members leave no odds of the sample to be learnt.
+    p = probabilities(booster, matrix(unseen), found.recipe.prior_shift.correction())
+    assert p.mean() == pytest.approx(unseen.y.mean(), rel=0.15)
+
+
+def test_members_side_by_side_are_those_of_one_after_another(
+    spark: SparkSession, task: FitTask, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = {"kind": "balanced_bagging", "members": 3}
+    together = fitted(spark, run, task, entry)
+    monkeypatch.setattr(fits, "fits_at_once", lambda *_, **__: 1)
+    assert fitted(spark, new_run(spark, tmp_path), task, entry) == together
+
+
+@pytest.mark.parametrize(
+    ("kind", "learner"),
+    [
+        ("balanced_bagging", "logistic"),
+        ("rus_boost", "logistic"),
+        pytest.param("undersample_ensemble", "torch", marks=needs_torch),
+    ],
+)
+def test_members_of_a_learner_without_trees_become_one_model_too(
+    spark: SparkSession, run: Run, task: FitTask, kind: str, learner: str
+) -> None:
+    entry = {"kind": kind, "name": f"{kind}_{learner}", "members": 2, "learner": learner}
+    found, rows = fitted(spark, run, task, entry), matrix(model_rows(500, 8))
+    members = [load_booster(run.folder.read_bytes(f"models/{kind}_{learner}~{n}.ubj")) for n in range(2)]
+    total = np.sum([member.inplace_predict(rows) for member in members], axis=0)
+    expected = total if kind == "rus_boost" else total / 2
+    np.testing.assert_allclose(load_booster(found.booster.model_bytes).inplace_predict(rows), expected, atol=1e-5)
+
+
 def test_a_forest_is_one_round_of_each_member_whose_trees_are_averaged(
     spark: SparkSession, run: Run, task: FitTask
 ) -> None:
@@ -139,7 +202,7 @@ def test_a_forest_sets_what_makes_it_one_and_takes_other_parameters() -> None:
         strategy_from_config({**FOREST, "params": {"num_parallel_tree": 3}})
 
 
-@pytest.mark.parametrize("entry", [SELF_PACED, FOREST], ids=name_of)
+@pytest.mark.parametrize("entry", [SELF_PACED, RUS_BOOST, FOREST], ids=name_of)
 def test_probabilities_of_unseen_rows_are_right_once_they_are_calibrated(
     spark: SparkSession, run: Run, task: FitTask, entry: Mapping[str, Any]
 ) -> None:
@@ -154,4 +217,4 @@ def test_probabilities_of_unseen_rows_are_right_once_they_are_calibrated(
     # 2,000 positives: within three standard errors of either fold.
     assert p.mean() == pytest.approx(y.mean(), rel=0.1)
     assert p[highest].mean() == pytest.approx(y[highest].mean(), rel=0.1)
-    assert not found.recipe.prior_shift.is_exact
+    assert found.recipe.prior_shift.is_exact == (entry is RUS_BOOST)

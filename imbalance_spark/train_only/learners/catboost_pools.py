@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imbalance_spark.core.arrays import FloatArray
-from imbalance_spark.scoring.boosters import booster_of_trees
+from imbalance_spark.scoring.tree_json import booster_of_trees
 from imbalance_spark.train_only.learners.boosting import BoostingPlan, Progress, Site
 from imbalance_spark.train_only.learners.catboost_trees import MISSING_CODE, trees_of_catboost
 from imbalance_spark.train_only.learners.cuts import FeatureCuts

@@ -14,7 +14,7 @@ from imbalance_spark.core.columns import IS_EARLY_STOPPING, col
 from imbalance_spark.core.hashing import uniform
 from imbalance_spark.core.section import Section
 from imbalance_spark.orders.model_inputs import LABEL, feature_column
-from imbalance_spark.scoring.boosters import booster_of_trees
+from imbalance_spark.scoring.tree_json import booster_of_trees
 from imbalance_spark.train_only.config import BoosterParams, EngineName
 from imbalance_spark.train_only.learners.engine import FitRequest
 from imbalance_spark.train_only.learners.learner import Learner

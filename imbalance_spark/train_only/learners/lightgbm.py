@@ -9,7 +9,7 @@ from pydantic import Field
 from pyspark import BarrierTaskContext
 
 from imbalance_spark.core.section import Section
-from imbalance_spark.scoring.boosters import booster_of_trees
+from imbalance_spark.scoring.tree_json import booster_of_trees
 from imbalance_spark.train_only.learners.boosting import BoostingPlan, Progress, Site
 from imbalance_spark.train_only.learners.cuts import FeatureCuts
 from imbalance_spark.train_only.learners.engine import BoostedRounds, FitRequest

@@ -15,7 +15,7 @@ from imbalance_spark.core.errors import TrainingError
 from imbalance_spark.core.section import Section
 from imbalance_spark.core.spark_errors import training_error
 from imbalance_spark.orders.model_inputs import LABEL, feature_column
-from imbalance_spark.scoring.boosters import LinearMargin, LinearModel
+from imbalance_spark.scoring.linear import LinearMargin, LinearModel
 from imbalance_spark.train_only.config import BoosterParams, EngineName
 from imbalance_spark.train_only.learners.engine import FitRequest
 from imbalance_spark.train_only.learners.learner import Asked, Learner

@@ -17,7 +17,7 @@ from xgboost.tracker import RabitTracker
 from imbalance_spark.core.columns import IS_EARLY_STOPPING, col
 from imbalance_spark.core.files import Folder
 from imbalance_spark.orders.model_inputs import LABEL
-from imbalance_spark.scoring.boosters import with_missing_left
+from imbalance_spark.scoring.tree_json import with_missing_left
 from imbalance_spark.train_only.learners.boosting import BoostingPlan, Progress, XGBoostRounds
 from imbalance_spark.train_only.learners.cuts import FeatureCuts, collect_cuts
 from imbalance_spark.train_only.learners.engine import BoostedRounds, FitRequest, xgboost_params

@@ -1,7 +1,7 @@
-"""A sample for each member of an ensemble: drawn alone, as a bootstrap, or by how hard its predecessors find a row."""
+"""A sample for each member of an ensemble: drawn alone, as a bootstrap, or by what its predecessors make of a row."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from imbalance_spark.core.arrays import FloatArray, IntArray, log_softmax
 from imbalance_spark.core.class_counts import Label, of_class
 from imbalance_spark.core.columns import COPY_NUMBER, col, refuse_columns, require_columns
 from imbalance_spark.core.hashing import check_key, uniform
+from imbalance_spark.orders.model_inputs import ROW_WEIGHT
 from imbalance_spark.scoring.boosters import column_of, load_booster, margins_of_matrix
 from imbalance_spark.train_only.bootstrap import MOST_COPIES, copies_at
 from imbalance_spark.train_only.sampling.base import count_train, with_sampling_weight
@@ -23,8 +24,11 @@ from imbalance_spark.train_only.sampling.sampling_strategy import SamplingStrate
 HARDNESS = "hardness"
 """Of a training row, 1 - the probability that the members fitted so far give its own class; in [0, 1]."""
 
+_BOOSTING_WEIGHT = "boosting_weight"
 _UNIT = 1 << 30
-"""Hardness is added up in whole units of 1 / this: the sum of floats would depend on the layout."""
+"""Hardness and weights are added up in whole units of 1 / this: the sum of floats would depend on the layout."""
+_LARGEST_WEIGHT = 1e4
+"""A row that members are sure is of another class, such as one with a wrong label, is not to outweigh all others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +137,22 @@ def rows_by_bin(target: int, rows: Sequence[int], hardness: Sequence[float], fac
     return tuple(target * share / sum(shares) for share in shares)
 
 
+def boosting_sample(train: DataFrame, draw: MemberDraw) -> DataFrame:
+    """The rows of `independent_sample`, with `row_weight` scaled so that those of the sample weigh 1 on average.
+
+    Passes and errors: see `independent_sample`; the pass adds up the weights, too.
+    """
+    check_key(train, draw.key, draw.stage)
+    units = F.sum(F.round(col(ROW_WEIGHT) * _UNIT).cast("decimal(38, 0)"))
+    counted = count_train(train, draw.label, draw.stage, {"units": units})
+    rates = dict.fromkeys(counted.counts, 1.0) | _rates(draw, counted.counts)
+    rows = sum(rates[name] * count for name, count in counted.counts.items())
+    weight = sum(rates[name] * float(counted.sums[name]["units"]) / _UNIT for name in counted.counts)
+    rate = of_class(draw.label, rates, 1.0)
+    scaled = counted.rows.withColumn(ROW_WEIGHT, col(ROW_WEIGHT) * (rows / weight))
+    return repeated(scaled, _about(rate, draw), rate)
+
+
 def with_hardness(train: DataFrame, models: Sequence[bytes], *, inputs: Sequence[str], label: str) -> DataFrame:
     """The rows with `HARDNESS` (double, in [0, 1]) by the mean of the models' margins, uncorrected. Lazy.
 
@@ -141,21 +161,18 @@ def with_hardness(train: DataFrame, models: Sequence[bytes], *, inputs: Sequence
         inputs: the feature columns, in the models' order.
         label: the number of a row's class.
     """
-    require_columns(train, (*inputs, label), HARDNESS)
-    refuse_columns(train, (HARDNESS,), HARDNESS)
-    schema = T.StructType([*train.schema.fields, T.StructField(HARDNESS, T.DoubleType(), nullable=False)])
-    shared = train.sparkSession.sparkContext.broadcast(tuple(models))
+    factor = 1.0 / len(models)
+    return _with_scored(train, models, HARDNESS, inputs, label, lambda total, own: hardness_of(factor * total, own))
 
-    def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        loaded = [load_booster(model) for model in shared.value]
-        for batch in batches:
-            if batch.num_rows:
-                matrix = np.column_stack([column_of(batch, name).astype(np.float32) for name in inputs])
-                margins = np.asarray([margins_of_matrix(model, matrix, 2) for model in loaded], np.float64).mean(axis=0)
-                found = hardness_of(margins, column_of(batch, label).astype(np.int64))
-                yield batch.append_column(HARDNESS, pa.array(found))
 
-    return train.mapInArrow(score, schema)
+def with_boosting_weight(train: DataFrame, models: Sequence[bytes], *, inputs: Sequence[str], label: str) -> DataFrame:
+    """The rows with `row_weight` (1 where there is none) times `boosting_weight_of` the sum of the models' margins.
+
+    Lazy. Args: see `with_hardness`.
+    """
+    scored = _with_scored(train, models, _BOOSTING_WEIGHT, inputs, label, boosting_weight_of)
+    weight = col(_BOOSTING_WEIGHT) * (col(ROW_WEIGHT) if ROW_WEIGHT in train.columns else F.lit(1.0))
+    return scored.withColumn(ROW_WEIGHT, weight).drop(_BOOSTING_WEIGHT)
 
 
 def hardness_of(margins: FloatArray, classes: IntArray) -> FloatArray:
@@ -165,8 +182,51 @@ def hardness_of(margins: FloatArray, classes: IntArray) -> FloatArray:
         margins: (rows, classes), or (rows,) of class 1 of two.
         classes: the number of each row's class.
     """
-    of_classes = np.column_stack([np.zeros(len(margins)), margins]) if margins.ndim == 1 else margins
+    of_classes = _by_class(margins)
     return np.asarray(-np.expm1(log_softmax(of_classes)[np.arange(len(classes)), classes]), dtype=np.float64)
+
+
+def boosting_weight_of(margins: FloatArray, classes: IntArray) -> FloatArray:
+    """exp(mean margin - margin of a row's own class), at most 10,000: what Real AdaBoost multiplies its weight by.
+
+    Of two classes exp(-y F), with y = 1 or -1 and F half the margin: the population minimiser of the exponential loss
+    (Friedman, Hastie and Tibshirani, 2000); of K classes SAMME.R (Zhu and others, 2009). With rows weighed so, the odds
+    that are left to learn are those that the margins lack, so that margins of members add up to log-odds.
+
+    Args: see `hardness_of`.
+    """
+    of_classes = _by_class(margins)
+    behind = of_classes.mean(axis=1) - of_classes[np.arange(len(classes)), classes]
+    return np.asarray(np.exp(np.minimum(behind, math.log(_LARGEST_WEIGHT))), dtype=np.float64)
+
+
+def _by_class(margins: FloatArray) -> FloatArray:
+    return np.column_stack([np.zeros(len(margins)), margins]) if margins.ndim == 1 else margins
+
+
+def _with_scored(
+    train: DataFrame,
+    models: Sequence[bytes],
+    name: str,
+    inputs: Sequence[str],
+    label: str,
+    found_of: Callable[[FloatArray, IntArray], FloatArray],
+) -> DataFrame:
+    """The rows with what `found_of` makes of the sum of the models' margins and a row's class."""
+    require_columns(train, (*inputs, label), name)
+    refuse_columns(train, (name,), name)
+    schema = T.StructType([*train.schema.fields, T.StructField(name, T.DoubleType(), nullable=False)])
+    shared = train.sparkSession.sparkContext.broadcast(tuple(models))
+
+    def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        loaded = [load_booster(model) for model in shared.value]
+        for batch in batches:
+            if batch.num_rows:
+                matrix = np.column_stack([column_of(batch, one).astype(np.float32) for one in inputs])
+                total = np.asarray([margins_of_matrix(model, matrix, 2) for model in loaded], np.float64).sum(axis=0)
+                yield batch.append_column(name, pa.array(found_of(total, column_of(batch, label).astype(np.int64))))
+
+    return train.mapInArrow(score, schema)
 
 
 def repeated(rows: DataFrame, copies: Column, rate: Column) -> DataFrame:

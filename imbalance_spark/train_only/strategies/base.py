@@ -21,7 +21,7 @@ from imbalance_spark.train_only.learners.engine import FitRequest
 from imbalance_spark.train_only.learners.learner import Asked, Learner
 from imbalance_spark.train_only.learners.losses import FocalLoss
 from imbalance_spark.train_only.sampling.base import with_sampling_weight
-from imbalance_spark.train_only.sampling.member_samples import HARDNESS, with_hardness
+from imbalance_spark.train_only.sampling.member_samples import HARDNESS
 from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport
 from imbalance_spark.train_only.search.space import Params
 from imbalance_spark.train_only.strategies.recipe import PriorShift, Recipe, require_rows, with_recipe_weight
@@ -64,6 +64,9 @@ class Strategy(Section, ABC):
     """Whether its loss is more than weights of the classes, as focal losses are."""
     is_sequential: ClassVar[bool] = False
     """Whether what a member of an ensemble samples depends on the models of the members before it."""
+    is_additive: ClassVar[bool] = False
+    """Whether the margins of its members are added up, not averaged: each member weighs rows by what those before lack,
+    so that its odds are those that are left."""
     has_choice: ClassVar[bool] = False
     """Whether a config can choose its learner."""
 
@@ -139,6 +142,15 @@ class Strategy(Section, ABC):
         """
         return to_fit
 
+    def judged(self, train: DataFrame, earlier: Sequence[bytes], roles: Roles) -> DataFrame:
+        """The training rows with what a sequential strategy makes of the members before. Lazy.
+
+        Args:
+            train: all training rows, those of the early-stopping set included.
+            earlier: models of the members before, at least one.
+        """
+        return train
+
     def class_weights(self, counts: Mapping[int, int]) -> dict[int, float] | None:
         """The weight of each class's rows in the weight column; None is no column."""
         return None
@@ -185,11 +197,6 @@ class Strategy(Section, ABC):
     def problems_with(self, training: TrainingConfig, classes: int = 2) -> Iterator[str]:
         """What the learner or its engine cannot do of it, each with what to use instead."""
         yield from self.fitted_by.problems(self._asked(training, classes))
-        if len(self.fits()) > 1 and not self.fitted_by.is_trees:
-            yield (
-                f"strategy {self.name!r}: the models of its members become one by their trees, which "
-                f"{self.fitted_by.name} has none of: use undersample, or a learner of trees"
-            )
 
     def for_engine(self, engine: EngineName) -> "Strategy":
         """What the learner is asked for on this engine, to do what the strategy means."""
@@ -346,12 +353,10 @@ def training_table(
     rows = only_train(train, "training_table")
     if strategy.table == "train":
         return rows
-    to_fit = rows.where(~col(IS_EARLY_STOPPING))
-    if earlier:
-        to_fit = with_hardness(to_fit, earlier, inputs=(*roles.numeric, *roles.categorical), label=LABEL)
-    sampled = strategy.sample(to_fit, roles, seed, member=member, tell=tell).drop(HARDNESS)
-    stopping = with_sampling_weight(rows.where(col(IS_EARLY_STOPPING)), F.lit(1.0))
-    return sampled.unionByName(stopping, allowMissingColumns=True)
+    judged = strategy.judged(rows, earlier, roles) if earlier else rows
+    sampled = strategy.sample(judged.where(~col(IS_EARLY_STOPPING)), roles, seed, member=member, tell=tell)
+    stopping = with_sampling_weight(judged.where(col(IS_EARLY_STOPPING)), F.lit(1.0))
+    return sampled.unionByName(stopping, allowMissingColumns=True).drop(HARDNESS)
 
 
 def _logged_pool(shares: Sequence[float], classes: Sequence[str]) -> dict[str, float]:

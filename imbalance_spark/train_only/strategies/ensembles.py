@@ -1,6 +1,6 @@
-"""Ensembles: the mean of models that each are fitted on a sample of their own, in which the classes are balanced."""
+"""Ensembles: models that each are fitted on a sample of their own, in which the classes are balanced, as one."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -14,9 +14,12 @@ from imbalance_spark.train_only.learners.xgboost import XGBoost
 from imbalance_spark.train_only.sampling import check_sampling_strategy
 from imbalance_spark.train_only.sampling.member_samples import (
     MemberDraw,
+    boosting_sample,
     bootstrap_sample,
     independent_sample,
     self_paced_sample,
+    with_boosting_weight,
+    with_hardness,
 )
 from imbalance_spark.train_only.sampling.random_samplers import disjoint_target, disjoint_undersample
 from imbalance_spark.train_only.strategies.base import Precision, Tell
@@ -32,7 +35,7 @@ _FOREST = {"learning_rate": 1.0, "max_depth": 12, "subsample": 0.632, "colsample
 
 
 class Ensemble(Resampled):
-    """The mean of models, each on its own sample.
+    """The mean of models, each on its own sample; or their sum, where each learns what those before it lack.
 
     Args:
         members: how many models.
@@ -118,9 +121,47 @@ class SelfPacedEnsemble(Ensemble):
         """That the correction is that of the kept fractions of whole classes."""
         return {"prior_correction": "approximate"}
 
+    def judged(self, train: DataFrame, earlier: Sequence[bytes], roles: Roles) -> DataFrame:
+        """The rows with their hardness."""
+        return with_hardness(train, earlier, inputs=roles.inputs, label=LABEL)
+
     def sample(self, to_fit: DataFrame, roles: Roles, seed: int, *, member: int = 0, tell: Tell = dict) -> DataFrame:
         """One member's rows; those of the first are drawn alike."""
         return self_paced_sample(to_fit, self._draw(roles, seed, member), members=self.members, bins=self.bins)
+
+
+class RUSBoost(Ensemble):
+    """AdaBoost of weak models, each on all rare rows and a sample of the frequent ones that is drawn anew.
+
+    Seiffert and others, RUSBoost (2010), with Real AdaBoost (Friedman, Hastie and Tibshirani, 2000; of K classes
+    SAMME.R), whose members add up in log-odds: a row weighs what the members before leave to be learnt of it, so that
+    the sum of their margins is the log-odds of the sampled classes, and kept fractions correct them. The early-stopping
+    set is weighed in the same way.
+
+    A member after the first takes two passes over `train`, in which all members before it score the rows.
+
+    Args:
+        rounds: of each member, whatever `training.rounds` says: weak models are what boosting wants.
+    """
+
+    kind: Literal["rus_boost"] = "rus_boost"
+    members: Annotated[int, Field(ge=2, le=1000)] = 10
+    rounds: Annotated[int, Field(ge=1, le=1000)] = 5
+    is_sequential: ClassVar[bool] = True
+    is_additive: ClassVar[bool] = True
+
+    def judged(self, train: DataFrame, earlier: Sequence[bytes], roles: Roles) -> DataFrame:
+        """The rows with their weights."""
+        return with_boosting_weight(train, earlier, inputs=roles.inputs, label=LABEL)
+
+    def sample(self, to_fit: DataFrame, roles: Roles, seed: int, *, member: int = 0, tell: Tell = dict) -> DataFrame:
+        """One member's rows; those after the first are weighed."""
+        draw = self._draw(roles, seed, member)
+        return boosting_sample(to_fit, draw) if member else independent_sample(to_fit, draw)
+
+    def fit(self, table: DataFrame, recipe: Recipe, task: FitTask, fit_rows: Mapping[int, int]) -> "FittedBooster":
+        """Few rounds, whatever `training.rounds`."""
+        return super().fit(table, recipe, _with_rounds(task, self.rounds), fit_rows)
 
 
 class BalancedRandomForest(Ensemble):
@@ -169,5 +210,8 @@ class BalancedRandomForest(Ensemble):
 
     def fit(self, table: DataFrame, recipe: Recipe, task: FitTask, fit_rows: Mapping[int, int]) -> "FittedBooster":
         """One round, whatever `training.rounds`."""
-        training = task.training.model_copy(update={"rounds": 1})
-        return super().fit(table, recipe, replace(task, training=training), fit_rows)
+        return super().fit(table, recipe, _with_rounds(task, 1), fit_rows)
+
+
+def _with_rounds(task: FitTask, rounds: int) -> FitTask:
+    return replace(task, training=task.training.model_copy(update={"rounds": rounds}))

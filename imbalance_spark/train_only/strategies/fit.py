@@ -7,7 +7,7 @@ from hashlib import sha256
 from statistics import geometric_mean
 from typing import Any
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from imbalance_spark.core.class_counts import Label
@@ -15,7 +15,7 @@ from imbalance_spark.core.columns import IS_EARLY_STOPPING, SPLIT, TRAIN, col
 from imbalance_spark.core.errors import PinDamagedError
 from imbalance_spark.core.run import Run
 from imbalance_spark.orders.model_inputs import LABEL, ROW_WEIGHT, feature_column
-from imbalance_spark.scoring.boosters import as_float, average_boosters
+from imbalance_spark.scoring.boosters import as_float, sum_of_models
 from imbalance_spark.split import early_stopping_slice
 from imbalance_spark.split.rules import KnownCounts
 from imbalance_spark.train_only.bootstrap import bootstrapped
@@ -25,6 +25,7 @@ from imbalance_spark.train_only.learners.xgboost import FittedBooster
 from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport
 from imbalance_spark.train_only.strategies.base import Strategy, training_table
 from imbalance_spark.train_only.strategies.recipe import Recipe, kept_fractions
+from imbalance_spark.train_only.strategies.side_by_side import fits_at_once, side_by_side
 from imbalance_spark.train_only.strategies.task import FitTask
 
 _MODEL_SHA256 = "model_sha256"
@@ -101,24 +102,29 @@ def fit_strategy(
     """Sample, weigh and fit one strategy; each part is read back if the run has it already.
 
     Passes: those of the sampler and one to write its table, of which the rows are counted on their way; those of the
-    fit. An ensemble does so for each of its members.
+    fit. An ensemble does so for each of its members, side by side where slots are free and no member waits for another.
 
     Args:
         models: the part of the run that keeps the booster, where others of the strategy are fitted on the same table;
             it keeps tables that were sampled by such boosters, too.
     """
-    numbered = strategy.by_number(task.classes)
-    fitted: list[FittedStrategy] = []
-    for member, one in enumerate(numbered.fits()):
-        earlier = [before.booster.model_bytes for before in fitted if one.is_sequential]
-        fitted.append(_fit_one(run, train, one, task, models or run, member=member, earlier=earlier))
-    return replace(fitted[0] if len(fitted) == 1 else _averaged(strategy.name, fitted), strategy=strategy)
+    members = strategy.by_number(task.classes).fits()
+    kept = models or run
+    if strategy.is_sequential:
+        fitted: list[FittedStrategy] = []
+        for number, one in enumerate(members):
+            earlier = [before.booster.model_bytes for before in fitted]
+            fitted.append(_fit_one(run, train, one, task, kept, member=number, earlier=earlier))
+    else:
+        fits = [partial(_fit_in_session, run, train, one, task, kept, k) for k, one in enumerate(members)]
+        fitted = side_by_side(run.spark, fits, _members_at_once(run, members, task))
+    return replace(fitted[0] if len(fitted) == 1 else _combined(strategy, fitted), strategy=strategy)
 
 
-def average_fitted(members: Sequence[FittedBooster]) -> FittedBooster:
-    """The booster whose margins are the mean of the members'; rounds are those of all, curves keep the member's number.
+def combine_fitted(members: Sequence[FittedBooster], factor: float) -> FittedBooster:
+    """The booster whose margins are `factor` times the sum of the members'.
 
-    The members have the same features and classes.
+    Rounds are those of all, curves keep the member's number. The members have the same features and classes.
     """
     curves = {
         f"member_{number}/{part}": losses
@@ -127,15 +133,39 @@ def average_fitted(members: Sequence[FittedBooster]) -> FittedBooster:
     }
     return replace(
         members[0],
-        model_bytes=average_boosters([member.model_bytes for member in members]),
+        model_bytes=sum_of_models([member.model_bytes for member in members], factor),
         best_iteration=sum(member.best_iteration + 1 for member in members) - 1,
         rounds_run=sum(member.rounds_run for member in members),
         learning_curve=curves,
     )
 
 
+def _members_at_once(run: Run, members: Sequence[Strategy], task: FitTask) -> int:
+    """As many as find slots, and have together no more rows than `train`: by these the executors' memory was judged."""
+    if len(members) == 1:
+        return 1
+    observed = run.pin("train").observed
+    counts: dict[Label, int] = {k: int(observed[f"rows_{k}"]) for k in range(len(task.classes))}
+    held = sum(counts.values()) // max(1, sum(members[0].planned_rows(counts).values()))
+    return fits_at_once(run.spark, task.training.num_workers, most=min(len(members), held))
+
+
+def _fit_in_session(
+    run: Run, train: DataFrame, strategy: Strategy, task: FitTask, models: Run, member: int, spark: SparkSession
+) -> FittedStrategy:
+    run, models = replace(run, spark=spark), replace(models, spark=spark)
+    return _fit_one(run, train, strategy, task, models, member=member)
+
+
 def _fit_one(
-    run: Run, train: DataFrame, strategy: Strategy, task: FitTask, models: Run, *, member: int, earlier: Sequence[bytes]
+    run: Run,
+    train: DataFrame,
+    strategy: Strategy,
+    task: FitTask,
+    models: Run,
+    *,
+    member: int,
+    earlier: Sequence[bytes] = (),
 ) -> FittedStrategy:
     # A sample by other models than these is another one.
     sampled = models if earlier else run
@@ -146,6 +176,8 @@ def _fit_one(
     rows, fit_rows = ({k: int(found[f"rows_{k}"]) for k in numbers} for found in (before, after))
     kept = kept_fractions(strategy.name, task.classes, rows, fit_rows)
     weights = {k: before[f"weight_{k}"] for k in numbers} if ROW_WEIGHT in train.columns else None
+    if strategy.is_additive and earlier:
+        weights = {k: after[f"weight_{k}"] / kept[k] for k in numbers}
     recipe = strategy.resolve(
         rows, task.training, kept, weights, classes=task.classes, pool_shares=task.pool_shares
     )  # fmt: skip
@@ -156,14 +188,20 @@ def _fit_one(
     return FittedStrategy(strategy=strategy, recipe=recipe, booster=booster, fit_rows=fit_rows, neighbours=neighbours)
 
 
-def _averaged(name: str, members: Sequence[FittedStrategy]) -> FittedStrategy:
-    """The mean of the members' corrected margins, as one booster and one correction."""
+def _combined(strategy: Strategy, members: Sequence[FittedStrategy]) -> FittedStrategy:
+    """The mean, or the sum, of the members' margins, as one booster and one correction."""
     first, shifts = members[0], [one.recipe.prior_shift for one in members]
-    # The mean of the logarithms of factors is that of their geometric mean.
-    kept = tuple(geometric_mean(fractions) for fractions in zip(*[s.kept_fractions for s in shifts], strict=True))
-    recipe = replace(first.recipe, name=name, prior_shift=replace(shifts[0], kept_fractions=kept))
+    if strategy.is_additive:
+        # The last one learnt what all others lack of the log-odds of its own sample.
+        kept, factor = shifts[-1].kept_fractions, 1.0
+    else:
+        # The mean of the logarithms of factors is that of their geometric mean.
+        kept = tuple(geometric_mean(fractions) for fractions in zip(*[s.kept_fractions for s in shifts], strict=True))
+        factor = 1.0 / len(members)
+    recipe = replace(first.recipe, name=strategy.name, prior_shift=replace(shifts[0], kept_fractions=kept))
     rows = {k: sum(one.fit_rows[k] for one in members) for k in first.fit_rows}
-    return replace(first, recipe=recipe, booster=average_fitted([one.booster for one in members]), fit_rows=rows)
+    booster = combine_fitted([one.booster for one in members], factor)
+    return replace(first, recipe=recipe, booster=booster, fit_rows=rows)
 
 
 def _strategy_table(

@@ -22,6 +22,7 @@ from imbalance_spark.train_only.strategies.boosting import (
 from imbalance_spark.train_only.strategies.ensembles import (
     BalancedBagging,
     BalancedRandomForest,
+    RUSBoost,
     SelfPacedEnsemble,
     UndersampleEnsemble,
 )
@@ -58,6 +59,7 @@ AnyStrategy = Annotated[
     | UndersampleEnsemble
     | BalancedBagging
     | SelfPacedEnsemble
+    | RUSBoost
     | BalancedRandomForest
     | IsolationForest
     | LogisticClassWeight

@@ -23,6 +23,11 @@ class Roles:
     numeric: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Those of the features, in the models' order."""
+        return (*self.numeric, *self.categorical)
+
 
 @dataclass(frozen=True, kw_only=True)
 class FitTask:

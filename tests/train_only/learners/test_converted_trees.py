@@ -10,7 +10,8 @@ import pytest
 import xgboost
 from scipy.special import expit, softmax
 
-from imbalance_spark.scoring.boosters import average_boosters, booster_of_trees, contributions, load_booster
+from imbalance_spark.scoring.boosters import contributions, load_booster, sum_of_models
+from imbalance_spark.scoring.tree_json import booster_of_trees
 from imbalance_spark.train_only.learners.catboost_trees import MISSING_CODE, trees_of_catboost
 from imbalance_spark.train_only.learners.lightgbm_trees import trees_of_lightgbm
 from imbalance_spark.train_only.learners.tree_nodes import Leaf, Split, first_above, tree_json
@@ -135,8 +136,8 @@ def test_converted_trees_average_like_any_others() -> None:
         )
         for seed in (1, 2)
     ]  # fmt: skip
-    merged = average_boosters(
-        [booster_of_trees(trees_of_lightgbm(one.dump_model()), [0.0], FEATURES) for one in models]
+    merged = sum_of_models(
+        [booster_of_trees(trees_of_lightgbm(one.dump_model()), [0.0], FEATURES) for one in models], 0.5
     )
     expected = np.mean([one.predict(x, raw_score=True) for one in models], axis=0)
     np.testing.assert_allclose(load_booster(merged).inplace_predict(x, predict_type="margin"), expected, atol=1e-5)

@@ -17,8 +17,9 @@ from imbalance_spark.core.errors import DataContractError, MissingColumnsError, 
 from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.config import OrdersConfig
 from imbalance_spark.orders.labels import LabelEncoding
-from imbalance_spark.scoring.boosters import LinearModel, load_booster, probabilities
+from imbalance_spark.scoring.boosters import load_booster, probabilities
 from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.scoring.linear import LinearModel
 from imbalance_spark.scoring.scorer import Scorer
 from imbalance_spark.split.config import SplitConfig
 from imbalance_spark.threshold.class_rules import ClassThresholds

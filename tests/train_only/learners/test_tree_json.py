@@ -12,7 +12,7 @@ from support.class_rows import class_rows
 from support.model_rows import FEATURES, as_spark, matrix, model_rows
 
 from imbalance_spark.core.hashing import uniform
-from imbalance_spark.scoring.boosters import average_boosters, load_booster
+from imbalance_spark.scoring.boosters import load_booster, sum_of_models
 from imbalance_spark.train_only.learners.isolation_forest import ROWS_A_TREE, fit_isolation_forest
 from imbalance_spark.train_only.learners.xgboost import FittedBooster
 
@@ -28,19 +28,22 @@ def _margin(ubj: bytes, x: np.ndarray) -> np.ndarray:
 
 
 @settings(deadline=None, max_examples=10)
-@given(st.lists(st.tuples(st.integers(1, 50), st.floats(0.001, 0.9), st.integers(1, 12)), min_size=1, max_size=4))
-def test_the_average_has_the_mean_of_the_members_margins(members: list[tuple[int, float, int]]) -> None:
+@given(
+    st.lists(st.tuples(st.integers(1, 50), st.floats(0.001, 0.9), st.integers(1, 12)), min_size=1, max_size=4),
+    st.sampled_from([0.25, 1.0]),
+)
+def test_a_sum_has_a_multiple_of_the_members_margins(members: list[tuple[int, float, int]], factor: float) -> None:
     boosters = [bytes(_booster(*member).save_raw("ubj")) for member in members]
     x = matrix(model_rows(300, seed=99))
-    merged = average_boosters(boosters)
-    expected = np.mean([_margin(ubj, x) for ubj in boosters], axis=0)
+    merged = sum_of_models(boosters, factor)
+    expected = factor * np.sum([_margin(ubj, x) for ubj in boosters], axis=0)
     np.testing.assert_allclose(_margin(merged, x), expected, atol=2e-5)
     assert load_booster(merged).num_boosted_rounds() == sum(rounds for _, _, rounds in members)
     assert load_booster(merged).feature_names == list(FEATURES)
 
 
 @pytest.mark.parametrize(("rounds", "a_round"), [((3,), 1), ((2, 5), 1), ((4, 1, 6), 1), ((1, 2), 5)])
-def test_the_average_of_many_classes_has_the_mean_margins_of_each_class(rounds: tuple[int, ...], a_round: int) -> None:
+def test_the_mean_of_many_classes_has_the_mean_margins_of_each_class(rounds: tuple[int, ...], a_round: int) -> None:
     boosters = []
     for seed, number in enumerate(rounds):
         rows = class_rows(600, seed=seed + 1)
@@ -48,7 +51,7 @@ def test_the_average_of_many_classes_has_the_mean_margins_of_each_class(rounds: 
         params |= {"num_parallel_tree": a_round, "subsample": 0.5}
         data = xgboost.DMatrix(matrix(rows), rows.y, feature_names=list(FEATURES))
         boosters.append(bytes(xgboost.train(params, data, number).save_raw("ubj")))
-    x, merged = matrix(class_rows(300, seed=99)), average_boosters(boosters)
+    x, merged = matrix(class_rows(300, seed=99)), sum_of_models(boosters, 1.0 / len(boosters))
     np.testing.assert_allclose(_margin(merged, x), np.mean([_margin(one, x) for one in boosters], axis=0), atol=2e-5)
     assert load_booster(merged).num_boosted_rounds() == sum(rounds)
 

@@ -17,11 +17,14 @@ from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.train_only.sampling.member_samples import (
     HARDNESS,
     MemberDraw,
+    boosting_sample,
+    boosting_weight_of,
     bootstrap_sample,
     independent_sample,
     rows_by_bin,
     self_paced_factor,
     self_paced_sample,
+    with_boosting_weight,
     with_hardness,
 )
 
@@ -110,3 +113,43 @@ def test_hardness_is_what_the_mean_margin_leaves_of_the_own_class(spark: SparkSe
     np.testing.assert_allclose(scored.toPandas().sort_values("order_id")[HARDNESS], 1 - p, atol=1e-6)
     with pytest.raises(DataContractError, match=HARDNESS):
         with_hardness(scored, [b""], inputs=INPUTS, label="y")
+
+
+def test_boosting_weights_are_those_of_the_exponential_loss() -> None:
+    margins = np.array([-3.0, 0.0, 2.0, 2.0, 60.0])
+    classes = np.array([0, 1, 1, 0, 0])
+    y = 2 * classes - 1
+    expected = np.minimum(np.exp(-y * margins / 2), 1e4)
+    np.testing.assert_allclose(boosting_weight_of(margins, classes), expected)
+    three = np.random.default_rng(1).normal(size=(50, 3))
+    own = np.arange(50) % 3
+    coding = np.where(own[:, None] == np.arange(3), 1.0, -1.0 / 2.0)
+    # SAMME.R of scikit-learn: -(K - 1) / K times the sum of the coding times the log probabilities.
+    samme_r = np.exp(-(2.0 / 3.0) * (coding * three).sum(axis=1))
+    np.testing.assert_allclose(boosting_weight_of(three, own), samme_r)
+
+
+@pytest.mark.parametrize("is_weighed", [False, True])
+def test_a_boosting_sample_weighs_rows_by_the_sum_of_margins(spark: SparkSession, is_weighed: bool) -> None:
+    rows = model_rows(3000, 3).assign(split="train")
+    rows = rows if is_weighed else rows.drop(columns="row_weight")
+    data = xgboost.DMatrix(matrix(rows), rows.y)
+    params = {"objective": "binary:logistic", "nthread": 1}
+    models = [xgboost.train({**params, "max_depth": depth}, data, 3) for depth in (2, 4)]
+    train = as_spark(spark, rows)
+    judged = with_boosting_weight(train, [bytes(m.save_raw()) for m in models], inputs=INPUTS, label="y")
+    total = np.sum([model.predict(data, output_margin=True) for model in models], axis=0)
+    own = rows.row_weight.to_numpy() if is_weighed else np.ones(len(rows))
+    weight = pd.Series(own * np.exp((1 - 2 * rows.y.to_numpy()) * total / 2), index=rows.order_id)
+    found = judged.toPandas().set_index("order_id").row_weight.sort_index()
+    np.testing.assert_allclose(found, weight.sort_index(), rtol=1e-5)
+
+    draw = replace(DRAW, stage="rus_boost")
+    sample = boosting_sample(judged, draw)
+    again = sample.toPandas().set_index("order_id")
+    assert sorted(again.index) == sorted(row.order_id for row in independent_sample(train, draw).collect())
+    keeps = rows.y.value_counts()[1] / rows.y.value_counts()[0]
+    by_class = weight.groupby(rows.set_index("order_id").y).sum()
+    scale = 2 * rows.y.sum() / (by_class[1] + keeps * by_class[0])
+    np.testing.assert_allclose(again.row_weight, scale * weight[again.index], rtol=1e-5)
+    assertDataFrameEqual(boosting_sample(judged.repartition(5, "x_0"), draw), sample)
