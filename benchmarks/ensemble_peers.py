@@ -38,6 +38,8 @@ def _peer(kind: str, members: int, params: dict[str, Any], seed: int) -> Any:
     if kind == "balanced_bagging":
         return ensemble.BalancedBaggingClassifier(base, members, random_state=seed)
     if kind == "rus_boost":
+        # Its weights sum to 1: with the defaults no leaf would have the weight that it needs.
+        base.set_params(min_child_weight=0.0, reg_lambda=0.0)
         return ensemble.RUSBoostClassifier(base, n_estimators=members, random_state=seed)
     return ensemble.BalancedRandomForestClassifier(
         10 * members, sampling_strategy="all", replacement=True, bootstrap=False, random_state=seed

@@ -46,8 +46,8 @@ class Logs:
     def __init__(self, args: argparse.Namespace, days_a_model: int) -> None:
         self._args, self._days_a_model = args, days_a_model
         names = [*NUMERIC_FEATURES, *_CATEGORIES]
-        codes = {name: F.array_position(F.lit([*known]), F.col(name)) for name, known in _CATEGORIES.items()}
         with spark_session("bench-monitor", "local[*]", _SETTINGS) as spark:
+            codes = {name: F.array_position(F.lit([*known]), F.col(name)) for name, known in _CATEGORIES.items()}
 
             def log(rows: int, seed: int, shift: OrderShift | None = None) -> tuple[np.ndarray, np.ndarray]:
                 orders = generate_orders(spark, rows=rows, prevalence=BASE_RATE, seed=seed, shift=shift)
