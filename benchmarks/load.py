@@ -134,7 +134,7 @@ def _write_orders(home: Path, args: argparse.Namespace) -> None:
 def _register_versions(home: Path, uri: str) -> None:
     """Versions 1, 2 and 3 of one model, whose thresholds differ; the first is the champion."""
     config = {
-        "name": "load", "output": f"{home}/runs", "strategies": ["none"],
+        "name": "load", "output": f"{home}/runs", "strategies": ["none"], "evaluation": "holdout",
         "orders": {
             "source": {"path": f"{home}/train", "format": "parquet"}, "key": ["order_id"], "label": "is_fraud",
             "numeric": [*NUMERIC_FEATURES], "categorical": [*CATEGORICAL_FEATURES],
@@ -148,7 +148,7 @@ def _register_versions(home: Path, uri: str) -> None:
     client = MlflowClient(uri)
     run_id = client.get_model_version(_MODEL, "1").run_id
     for fn in ("20", "40"):
-        _job("retune.py", [run_id, "--objective", "min_cost", "--fn", fn, "--fp", "1", "--tracking-uri", uri,
+        _job("retune.py", ["--run", run_id, "--objective", "min_cost", "--fn", fn, "--fp", "1", "--tracking-uri", uri,
                            "--register", _MODEL], home)  # fmt: skip
     client.set_registered_model_alias(_MODEL, _ALIAS, "1")
 

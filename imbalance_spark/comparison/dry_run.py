@@ -2,32 +2,30 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from math import ceil
 from typing import Any
 
 from pyspark.sql import SparkSession
 
 from imbalance_spark.comparison.compare import asked_decisions, check_to_compare, require_classes_in_folds
 from imbalance_spark.comparison.cross_fit import Evaluation, evaluation_of, searched_fits
+from imbalance_spark.comparison.planned_work import passes_over_inputs, passes_over_orders, shuffled_bytes
 from imbalance_spark.comparison.prepare import (
     CLASS_NUMBER,
     INPUTS,
     INSPECT_STAGES,
     InspectedOrders,
-    compares_champion,
     inspect_orders,
     judges_train,
     pool_of,
     trained_counts,
 )
-from imbalance_spark.comparison.search import check_packages, planned_rows, planned_scans
+from imbalance_spark.comparison.search import check_packages, planned_rows
 from imbalance_spark.comparison.source import identity_of, require_source, run_id_of
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.class_counts import Label, count_classes
-from imbalance_spark.core.columns import FEATURES_PER_SCAN, IS_EARLY_STOPPING, SPLIT, TEST, TRAIN, VALIDATION, col
+from imbalance_spark.core.columns import IS_EARLY_STOPPING, SPLIT, TEST, TRAIN, VALIDATION, col
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.progress import Progress
-from imbalance_spark.orders.validation.rules import DUPLICATE_KEY
 from imbalance_spark.split import early_stopping_slice
 from imbalance_spark.train_only.pool import TrainingPool
 from imbalance_spark.train_only.strategies import Strategy, strategies_of
@@ -69,8 +67,9 @@ class RunPlan:
         searched_fits: fits of the trials of a search, whose tables are of a part of the rows.
         repeats: fits of each strategy on all rows; those after the first have tables of their own, bootstraps of these.
         tables: rows of each table that would be written, by name.
-        passes: over the orders, by stage; see `_passes_over_orders`.
-        input_passes: over the stored inputs, likewise; see `_passes_over_inputs`.
+        passes: over the orders, by stage; see `passes_over_orders`.
+        input_passes: over the stored inputs, likewise; see `passes_over_inputs`.
+        shuffled_bytes: that tasks write for others, by stage; see `shuffled_bytes`.
     """
 
     run_id: str
@@ -87,6 +86,7 @@ class RunPlan:
     tables: Mapping[str, int]
     passes: Mapping[str, int]
     input_passes: Mapping[str, int]
+    shuffled_bytes: Mapping[str, int]
 
     @property
     def fits(self) -> int:
@@ -119,6 +119,8 @@ class RunPlan:
         for over, passes in (("the orders", self.passes), ("the stored inputs", self.input_passes)):
             stages = ", ".join(f"{stage} {n}" for stage, n in passes.items() if n)
             yield f"Passes over {over}: {sum(passes.values())} ({stages})."
+        travelling = ", ".join(f"{stage} {_megabytes(n)}" for stage, n in self.shuffled_bytes.items() if n)
+        yield f"Bytes shuffled: about {_megabytes(sum(self.shuffled_bytes.values()))} MB ({travelling})."
         yield "Dry run: nothing was fitted or written."
 
     def to_dict(self) -> dict[str, Any]:
@@ -139,6 +141,7 @@ class RunPlan:
             "tables": {"location": self.location, "rows": dict(self.tables)},
             "passes": dict(self.passes),
             "input_passes": dict(self.input_passes),
+            "shuffled_bytes": dict(self.shuffled_bytes),
         }
 
 
@@ -176,6 +179,15 @@ def plan_run(spark: SparkSession, config: RunConfig, progress: Progress) -> RunP
     copied = {"orders": inspected.report.rows} if inspected.source.version is None else {}
     judging = sum(trained.values()) if evaluation.is_cross_fit else sum(by_split[VALIDATION].values())
     scored = {"margins": judging + sum(by_split[TEST].values())} if config.orders.classes else {}
+    tables = {
+        **copied,
+        "quarantined": inspected.report.quarantined,
+        INPUTS: _stored_rows(inspected, evaluation, pool, config),
+        **_searched_tables(config, trained, pool),
+        **own,
+        "train": train_rows,
+        **scored,
+    }
     return RunPlan(
         run_id=run_id,
         location=f"{config.output}/{run_id}/tables",
@@ -188,17 +200,10 @@ def plan_run(spark: SparkSession, config: RunConfig, progress: Progress) -> RunP
         searched_fits=searched_fits(config),
         repeats=config.training.repeats,
         strategies=strategies,
-        tables={
-            **copied,
-            "quarantined": inspected.report.quarantined,
-            INPUTS: _stored_rows(inspected, evaluation, pool, config),
-            **_searched_tables(config, trained, pool),
-            **own,
-            "train": train_rows,
-            **scored,
-        },
-        passes=_passes_over_orders(inspected, config),
-        input_passes=_passes_over_inputs(inspected, evaluation, pool, config),
+        tables=tables,
+        passes=passes_over_orders(inspected, config),
+        input_passes=passes_over_inputs(inspected, evaluation, pool, config),
+        shuffled_bytes=shuffled_bytes(inspected, evaluation, tables, config),
     )
 
 
@@ -257,61 +262,5 @@ def _searched_tables(config: RunConfig, trained: Mapping[int, int], pool: Traini
     return {f"search/rows_{rung}/train": sum(found.values()) for rung, found in rows.items()}
 
 
-def _passes_over_orders(inspected: InspectedOrders, config: RunConfig) -> dict[str, int]:
-    """Passes of each stage over the orders, as the stages' own docstrings count them.
-
-    One more where a search for the split's bounds has to be repeated; and for a champion with other features, or of a
-    split by other columns.
-    """
-    orders, report, source = config.orders, inspected.report, inspected.source
-    comparing = (1 + (orders.check_keys == "sampled")) * (report.by_rule.get(DUPLICATE_KEY, 0) > 0)
-    return {
-        "read": (source.format == "csv") + 2 * (source.version is None),
-        "validate": _parts(len(orders.features)) + 1 + comparing,
-        "quarantine": int(report.quarantined > 0),
-        "split": 1 + (config.split.by == "time" and not inspected.knows_days),
-        "categories": int(bool(orders.categorical)),
-        "identifiers": _parts(len(report.large_integers)),
-        INPUTS: 1,
-    }
-
-
-def _passes_over_inputs(
-    inspected: InspectedOrders, evaluation: Evaluation, pool: TrainingPool, config: RunConfig
-) -> dict[str, int]:
-    """The same over the stored inputs; those of train, or of validation and test, read no other rows.
-
-    The gate's passes are for a champion of another run, which may not be there; one more where it was trained on rows
-    of this validation.
-    """
-    orders, asked = config.orders, asked_decisions(config)
-    counts_decisions = bool(asked.by_order or config.scoring.segments) and not orders.classes
-    trained = trained_counts(inspected.diagnosis.by_split, evaluation)
-    # The classes of all training rows were counted before; those of a pool, or without a fold, were not.
-    slicing = 1 if pool.is_all else _cut_off_passes(pool.rows(trained), config)
-    return {
-        "evaluation": (2 if config.split.by != "key" else _cut_off_passes(trained, config)) * evaluation.is_cross_fit,
-        "audit": 1 + _parts(len(orders.numeric)) * (config.split.by == "time"),
-        "search": _searching_passes(config, trained, pool),
-        "training rows": config.training.repeats * (slicing + 1)
-        + evaluation.folds * (_cut_off_passes(trained, config) + 1),
-        "score": config.training.repeats * (2 + counts_decisions) + asked.needs_days,
-        "gate": 2 * compares_champion(config),
-    }
-
-
-def _searching_passes(config: RunConfig, trained: Mapping[int, int], pool: TrainingPool) -> int:
-    """To learn the share that judges, to write the tables of the others, and to score the share."""
-    rows = planned_rows(config, trained, pool)
-    if not rows:
-        return 0
-    learning = 2 if config.split.by != "key" else _cut_off_passes(pool.rows(trained), config)
-    return learning + sum(_cut_off_passes(found, config) + 1 for found in rows.values()) + planned_scans(config)
-
-
-def _cut_off_passes(counts: Mapping[int, int], config: RunConfig) -> int:
-    return 1 + (min(counts.values()) < config.split.exact_below)
-
-
-def _parts(features: int) -> int:
-    return ceil(features / FEATURES_PER_SCAN)
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.1f}"

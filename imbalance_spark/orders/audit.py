@@ -15,7 +15,7 @@ from imbalance_spark.orders.model_inputs import LABEL, feature_column
 SENTINELS = (-1, -9, -99, -999, -9999, 99, 999, 9999, 99999, 999999, -2208988800)
 """Numbers that logs write for "unknown"; the last is 1900-01-01 in seconds since 1970."""
 
-_SAMPLED_ROWS = 10_000_000
+SAMPLED_ROWS = 10_000_000
 _JUMP = 0.01
 _WARNED_SHARE = 0.01
 _KEY_LIKE = 0.9  # of values that are distinct; approx_count_distinct is 5 % off at most times
@@ -100,7 +100,7 @@ def _collect_duplicates(inputs: DataFrame, features: int, rows: int) -> Duplicat
     values = [F.coalesce(col(feature_column(i)), F.lit(float("nan"))) for i in range(features)]
     vector = F.pmod(F.xxhash64(*values), F.lit(1 << 62))
     sampled = inputs.select(SPLIT, LABEL, vector.alias("vector")).where(
-        F.pmod(F.shiftright("vector", 20), F.lit(1 + rows // _SAMPLED_ROWS)) == 0
+        F.pmod(F.shiftright("vector", 20), F.lit(1 + rows // SAMPLED_ROWS)) == 0
     )
     groups = sampled.groupBy("vector").agg(
         F.count(F.lit(1)).alias("n"),

@@ -63,11 +63,20 @@ def test_a_plan_is_what_the_run_does_and_leaves_nothing_behind(
     config, work = load_config(conf, RunConfig, ()), SparkWork(spark)
     with locks_released():
         prepared, task = prepare_to_compare(spark, config, Progress(stages(config), quiet=True)), fit_task(config)
+        prepared_by = work.shuffled_bytes
         table = write_train_table(prepared.run, prepared.inputs, task, counts=prepared.diagnosis.by_split["train"])
         over_inputs = len(work.scans_of(prepared.run.pin("inputs").path))
+        written_by = work.shuffled_bytes - prepared_by
         fitted = {s.name: fit_strategy(prepared.run, table, s, task) for s in strategies_of(config.strategies)}
     assert len(work.scans_of(f"{home}/orders")) == sum(plan["passes"].values()) == 5
     assert over_inputs == plan["input_passes"]["audit"] + plan["input_passes"]["training rows"]
+    sent = plan["shuffled_bytes"]
+    assert prepared_by == pytest.approx(sent["validate"] + sent["split"] + sent["audit"], rel=0.3)
+    # Of `train` alone, by the rows of all tables.
+    of_train = plan["tables"]["rows"]["train"] / sum(
+        n for name, n in plan["tables"]["rows"].items() if name.startswith("train")
+    )
+    assert written_by == pytest.approx(of_train * sent["training rows"], rel=0.3)
     run, rows = prepared.run, plan["tables"]["rows"]
     assert (plan["run_id"], plan["tables"]["location"]) == (run.run_id, f"{home}/output/{run.run_id}/tables")
     assert plan["orders"] == {"location": f"{home}/orders", "format": "delta", "version": prepared.version}
@@ -119,7 +128,9 @@ def test_orders_are_scanned_as_often_as_the_plan_says(
     assert len(scans) <= 5 + bool(prepared.report.quarantined)
     assert len(over_inputs) == plan["input_passes"]["evaluation"] + plan["input_passes"]["audit"]
     # Hashes of keys, groups and of the audit's rows; no order travels.
-    assert work.shuffled_bytes < 100 * prepared.report.rows
+    sent = plan["shuffled_bytes"]
+    stages_so_far = ("validate", "split", "evaluation", "audit")
+    assert work.shuffled_bytes == pytest.approx(sum(sent[stage] for stage in stages_so_far), rel=0.3)
 
 
 def by_name(plan: dict[str, object]) -> dict[str, dict[str, object]]:
@@ -137,6 +148,7 @@ def test_the_plan_is_printed_for_people(home: Path, conf: str, capsys: pytest.Ca
         "train_undersample",
         "Passes over the orders",
         "Passes over the stored inputs",
+        "Bytes shuffled: about ",
         "nothing was",
     )
     parts += ("3 folds and all rows, 4 fits per strategy, 8 in all", "once more without each of the 3 folds")

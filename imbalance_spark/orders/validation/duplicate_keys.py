@@ -20,7 +20,7 @@ from imbalance_spark.orders.validation.rules import DUPLICATE_KEY
 
 KEY_HASH = "key_hash"
 _MOST_REPEATED_ROWS = 1_000_000
-_KEYS_PER_SAMPLED = 64
+KEYS_PER_SAMPLED = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ def collect_repeated_keys(orders: DataFrame, config: OrdersConfig, is_broken: Co
     keyed = orders.where(reduce(and_, [col(name).isNotNull() for name in config.key]))
     hashed = keyed.select("*", row_key_hash(config.key).alias(_name("hash")))
     if config.check_keys == "sampled":
-        sample = hashed.where(F.pmod(F.col(_name("hash")), F.lit(_KEYS_PER_SAMPLED)) == 0)
+        sample = hashed.where(F.pmod(F.col(_name("hash")), F.lit(KEYS_PER_SAMPLED)) == 0)
         if _more_than_once(sample).isEmpty():
             return NO_KEYS
     suspects = _more_than_once(hashed).limit(_MOST_REPEATED_ROWS).collect()
