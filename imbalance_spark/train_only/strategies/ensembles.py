@@ -131,7 +131,7 @@ class SelfPacedEnsemble(Ensemble):
 
 
 class RUSBoost(Ensemble):
-    """AdaBoost of weak models, each on all rare rows and a sample of the frequent ones that is drawn anew.
+    """AdaBoost of weak models, each on all rare rows and another sample of the frequent ones.
 
     Seiffert and others, RUSBoost (2010), with Real AdaBoost (Friedman, Hastie and Tibshirani, 2000; of K classes
     SAMME.R), whose members add up in log-odds: a row weighs what the members before leave to be learnt of it, so that
