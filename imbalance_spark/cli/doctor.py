@@ -24,7 +24,6 @@ from imbalance_spark.cli.doctor_checks import (
 )
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.spark_session import runtime, spark_session
-from imbalance_spark.train_only.strategies import strategies_of
 
 
 def run_checks(config: RunConfig | None, *, slot_wait_s: float = 30.0) -> Iterator[Finding]:
@@ -40,7 +39,7 @@ def run_checks(config: RunConfig | None, *, slot_wait_s: float = 30.0) -> Iterat
     yield from check_packages(installed_versions(), proven_versions())
     yield check_delta()
     if config is not None:
-        yield from check_learners(strategies_of(config.strategies, config.training.learner))
+        yield from check_learners(config.compared)
         yield check_tracking(config.tracking)
     yield from _check_spark(config, slot_wait_s)
 

@@ -37,7 +37,7 @@ from imbalance_spark.threshold.decisions import Decisions, decisions_of
 from imbalance_spark.train_only.learners.executors import check_executors, require_training_slots
 from imbalance_spark.train_only.learners.stopping import Costs
 from imbalance_spark.train_only.pool import TrainingPool
-from imbalance_spark.train_only.strategies import Strategy, strategies_of
+from imbalance_spark.train_only.strategies import Strategy
 from imbalance_spark.train_only.strategies.fit import FittedStrategy, fit_strategy, write_train_table
 from imbalance_spark.train_only.strategies.task import FitTask
 
@@ -150,7 +150,7 @@ def target_names(classes: Sequence[str]) -> TargetNames:
 
 def stages(config: RunConfig) -> list[str]:
     """The stages that `compare` announces."""
-    strategies = strategies_of(config.strategies, config.training.learner)
+    strategies = config.compared
     searches, fits = searched_stages(config, strategies), [f"fit {strategy.name}" for strategy in strategies]
     backtest = [] if config.split.backtest is None else ["backtest"]
     return ["cluster", *PREPARE_STAGES, *searches, "training rows", *fits, "score", "evaluate", *backtest]
@@ -253,7 +253,7 @@ def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Prog
     """
     decisions, names = asked_decisions(config), target_names(prepared.classes)
     task = fit_task(config, prepared.pool)
-    asked = strategies_of(config.strategies, config.training.learner)
+    asked = config.compared
     metric = TrialMetric.of(decisions, names, config.gate.metric)
     searches = search_strategies(prepared, asked, task, metric, config, progress)
     strategies = [one.with_params(searches[one.name].chosen.params) if one.name in searches else one for one in asked]

@@ -16,7 +16,6 @@ from typing import Literal
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.columns import TRAIN, VALIDATION
 from imbalance_spark.train_only.search.trials import rungs_of
-from imbalance_spark.train_only.strategies import strategies_of
 from imbalance_spark.train_only.strategies.searched import spaces_of
 
 AUTO_BELOW = 100
@@ -49,7 +48,7 @@ class Evaluation:
     def cost(self, config: RunConfig) -> str:
         """What a config's strategies are going to take, in words."""
         found = f"{self.method}: validation has {self.rarest:,} rows of the rarest class; "
-        members = sum(len(strategy.fits()) for strategy in strategies_of(config.strategies, config.training.learner))
+        members = sum(len(strategy.fits()) for strategy in config.compared)
         if self.is_cross_fit:
             found += f"{self.folds} folds and all rows, {self.fits} fits per strategy, {self.fits * members} in all"
         else:
@@ -75,7 +74,7 @@ class Evaluation:
 
 def searched_fits(config: RunConfig) -> int:
     """Fits of all trials of a config's search, those of an ensemble's members counted one by one."""
-    strategies = strategies_of(config.strategies, config.training.learner)
+    strategies = config.compared
     spaces = spaces_of(config.search, strategies)
     if config.search is None:
         return 0

@@ -28,7 +28,7 @@ from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.split import early_stopping_slice
 from imbalance_spark.train_only.pool import TrainingPool
-from imbalance_spark.train_only.strategies import Strategy, strategies_of
+from imbalance_spark.train_only.strategies import Strategy
 from imbalance_spark.train_only.strategies.base import Precision
 from imbalance_spark.train_only.strategies.task import TWO_CLASSES
 
@@ -234,7 +234,7 @@ def _stored_rows(inspected: InspectedOrders, evaluation: Evaluation, pool: Train
 def _planned_strategies(config: RunConfig, fit_rows: Mapping[Label, int]) -> tuple[PlannedStrategy, ...]:
     planned: list[PlannedStrategy] = []
     problems: list[str] = []
-    for strategy in strategies_of(config.strategies, config.training.learner):
+    for strategy in config.compared:
         by_number = strategy.by_number(config.orders.class_names or TWO_CLASSES)
         try:
             planned += [_planned(member, fit_rows, config) for member in by_number.fits()]

@@ -13,7 +13,6 @@ from imbalance_spark.orders.audit import SAMPLED_ROWS
 from imbalance_spark.orders.validation.duplicate_keys import KEYS_PER_SAMPLED
 from imbalance_spark.orders.validation.rules import DUPLICATE_KEY
 from imbalance_spark.train_only.pool import TrainingPool
-from imbalance_spark.train_only.strategies import strategies_of
 
 # Measured, with Spark's compression: what a row of each kind takes, on its way to another task.
 _KEY_BYTES, _GROUP_BYTES, _FOLDED_BYTES, _AUDIT_BYTES, _SCORE_BYTES = 11, 9, 33, 13, 11
@@ -39,7 +38,7 @@ def shuffled_bytes(
     written = sum(count for name, count in tables.items() if name.split("_")[0] == "train")
     folds = inspected.diagnosis.by_split
     scored = sum(sum(folds[name].values()) for name in (VALIDATION, TEST))
-    strategies = len(strategies_of(config.strategies, config.training.learner))
+    strategies = len(config.compared)
     return {
         "validate": _KEY_BYTES * looked_at,
         "split": _GROUP_BYTES * rows if config.split.by == "group" else 0,

@@ -34,7 +34,7 @@ from imbalance_spark.train_only.search.config import SearchConfig
 from imbalance_spark.train_only.search.space import Space, draw
 from imbalance_spark.train_only.search.tpe import propose, require_optuna
 from imbalance_spark.train_only.search.trials import Rung, Trial, promoted, rungs_of
-from imbalance_spark.train_only.strategies import Strategy, strategies_of
+from imbalance_spark.train_only.strategies import Strategy
 from imbalance_spark.train_only.strategies.fit import fit_strategy, write_train_table
 from imbalance_spark.train_only.strategies.searched import spaces_of
 from imbalance_spark.train_only.strategies.task import FitTask
@@ -56,7 +56,7 @@ def check_packages(config: RunConfig) -> None:
     Raises:
         ConfigError: says how to install it.
     """
-    require_packages(one.fitted_by for one in strategies_of(config.strategies, config.training.learner))
+    require_packages(one.fitted_by for one in config.compared)
     if config.search is not None and config.search.method == "tpe":
         require_optuna()
 
@@ -151,7 +151,7 @@ def planned_rows(config: RunConfig, trained: Mapping[int, int], pool: TrainingPo
     """
     if config.search is None:
         return {}
-    rungs, strategies = rungs_of(config.search), strategies_of(config.strategies, config.training.learner)
+    rungs, strategies = rungs_of(config.search), config.compared
     searched = [one for one in strategies if one.name in spaces_of(config.search, strategies)]
     read = {_rung_read(strategy, rung, len(rungs)) for strategy in searched for rung in range(len(rungs))}
     pools = {rung: rung_pool(pool, trained, rungs[rung].row_share(is_sampled=False)) for rung in sorted(read)}
@@ -165,7 +165,7 @@ def planned_scans(config: RunConfig) -> int:
         return 0
     at_once = _at_once(config.search)
     scans = sum(-(-rung.trials // at_once) for rung in rungs_of(config.search))
-    return scans * len(spaces_of(config.search, strategies_of(config.strategies, config.training.learner)))
+    return scans * len(spaces_of(config.search, config.compared))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from imbalance_spark.split.config import SplitConfig
 from imbalance_spark.tracking.config import TrackingConfig
 from imbalance_spark.train_only.config import TrainingConfig
 from imbalance_spark.train_only.search.config import SearchConfig
-from imbalance_spark.train_only.strategies import AnyStrategy, strategies_of
+from imbalance_spark.train_only.strategies import AnyStrategy, Strategy, strategies_of
 from imbalance_spark.train_only.strategies.searched import search_problems
 from imbalance_spark.train_only.strategies.task import TWO_CLASSES
 
@@ -140,6 +140,11 @@ class RunConfig(Section):
     monitoring: MonitoringConfig | None = None
     spark: SparkConfig = SparkConfig()
 
+    @property
+    def compared(self) -> tuple[Strategy, ...]:
+        """The strategies that a run compares, each with its learner; see `strategies_of`."""
+        return strategies_of(self.strategies, self.training.learner)
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         names = [strategy.name for strategy in self.strategies]
@@ -155,7 +160,7 @@ class RunConfig(Section):
         if self.scoring.entity is not None and self.orders.classes:
             problems.append("scoring.entity is for two classes: leave it out, or orders.classes")
         classes = self.orders.class_names or TWO_CLASSES
-        for strategy in strategies_of(self.strategies, self.training.learner):
+        for strategy in self.compared:
             problems += strategy.problems(classes, self.orders.numeric, self.orders.categorical)
             problems += strategy.problems_with(self.training, len(classes))
         if self.evaluation == "cross_fit" and self.training.repeats > 1:
@@ -172,7 +177,7 @@ class RunConfig(Section):
         """What does not go together with a search."""
         if self.search is None:
             return
-        yield from search_problems(self.search, strategies_of(self.strategies, self.training.learner))
+        yield from search_problems(self.search, self.compared)
         if self.evaluation == "cross_fit":
             yield (
                 "search chooses parameters on rows of train, which evaluation: cross_fit would judge them by: set "

@@ -15,7 +15,6 @@ from imbalance_spark.config.run import RunConfig
 from imbalance_spark.config.yaml_file import load_config
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.core.run_lock import locks_released
-from imbalance_spark.train_only.strategies import strategies_of
 from imbalance_spark.train_only.strategies.fit import fit_strategy, write_train_table
 from jobs import train
 
@@ -67,7 +66,7 @@ def test_a_plan_is_what_the_run_does_and_leaves_nothing_behind(
         table = write_train_table(prepared.run, prepared.inputs, task, counts=prepared.diagnosis.by_split["train"])
         over_inputs = len(work.scans_of(prepared.run.pin("inputs").path))
         written_by = work.shuffled_bytes - prepared_by
-        fitted = {s.name: fit_strategy(prepared.run, table, s, task) for s in strategies_of(config.strategies)}
+        fitted = {s.name: fit_strategy(prepared.run, table, s, task) for s in config.compared}
     assert len(work.scans_of(f"{home}/orders")) == sum(plan["passes"].values()) == 5
     assert over_inputs == plan["input_passes"]["audit"] + plan["input_passes"]["training rows"]
     sent = plan["shuffled_bytes"]
