@@ -66,22 +66,30 @@ def run_driver(cluster: Cluster, script: str, names: Sequence[str], limit_s: flo
 
 
 @contextmanager
-def standalone_cluster(home: Path) -> Iterator[Cluster]:
+def standalone_cluster(home: Path, daemon_options: str = "", workers: int = 2) -> Iterator[Cluster]:
+    """Started in a folder, ended with the block.
+
+    Args:
+        daemon_options: of the JVMs of master and workers, beside those of all.
+    """
+    daemons = environment(home)
+    daemons["SPARK_DAEMON_JAVA_OPTS"] += f" {daemon_options}"
     processes: list[subprocess.Popen[bytes]] = []
 
     def start(name: str, *arguments: str) -> Path:
         log = home / f"{name}.log"
         with log.open("wb") as out:
             command = [str(SPARK_HOME / "bin/spark-class"), f"org.apache.spark.deploy.{arguments[0]}", *arguments[1:]]
-            processes.append(subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment(home)))
+            processes.append(subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=daemons))
         return log
 
     try:
         master = start("master", "master.Master", "--host", "127.0.0.1", "--port", "0", "--webui-port", "0")
-        url = _wait_for(master, r"spark://127\.0\.0\.1:\d+")
+        url = wait_for(master, r"spark://127\.0\.0\.1:\d+")
         options = ("--host", "127.0.0.1", "--cores", "1", "--memory", "2g", "--webui-port", "0", url)
-        for log in [start(name, "worker.Worker", *options) for name in ("worker-1", "worker-2")]:
-            _wait_for(log, "Successfully registered with master")
+        names = [f"worker-{number}" for number in range(1, workers + 1)]
+        for log in [start(name, "worker.Worker", *options) for name in names]:
+            wait_for(log, "Successfully registered with master")
         yield Cluster(home, url, tuple(process.pid for process in processes[1:]))
     finally:
         for process in reversed(processes):
@@ -90,7 +98,8 @@ def standalone_cluster(home: Path) -> Iterator[Cluster]:
             process.wait(timeout=30)
 
 
-def _wait_for(log: Path, pattern: str) -> str:
+def wait_for(log: Path, pattern: str) -> str:
+    """The first text in a growing log that matches."""
     for _ in range(300):
         if found := re.search(pattern, log.read_text("utf-8", "replace")):
             return found.group()
