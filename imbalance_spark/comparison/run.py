@@ -29,6 +29,7 @@ from imbalance_spark.comparison.source import require_source
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.core.run_lock import locks_released
+from imbalance_spark.core.spark_session import shuffles_of_a_run
 from imbalance_spark.metrics.plots import pngs
 from imbalance_spark.tracking.runs import close_lost_runs, connect, parent_identity, tracked_run
 from imbalance_spark.tracking.view import where_to_look
@@ -117,7 +118,7 @@ def run(spark: SparkSession, config: RunConfig, orders: DataFrame | None = None,
     experiment_id = check_run(config, has_orders=orders is not None)
     close_lost_runs(spark, experiment_id)
     progress = Progress([*stages(config), "gate", "log to MLflow"], quiet=quiet)
-    with locks_released():
+    with locks_released(), shuffles_of_a_run(spark):
         prepared = prepare_to_compare(spark, config, progress, orders)
         working, run_id = prepared.run, prepared.run.run_id
         # From here on MLflow shows that the run works, and how it ended.

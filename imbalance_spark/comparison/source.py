@@ -10,6 +10,7 @@ from imbalance_spark.config.yaml_file import config_hash
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.files import Folder
 from imbalance_spark.core.run import Run, count_fingerprint
+from imbalance_spark.core.spark_session import fit_shuffles
 from imbalance_spark.orders.read import SourceOrders, read_orders
 
 _IN_MEMORY = "DataFrame"
@@ -42,7 +43,9 @@ def source_orders(spark: SparkSession, config: RunConfig, orders: DataFrame | No
         return SourceOrders(frame=orders, description="a DataFrame", location=_IN_MEMORY, format=_IN_MEMORY)
     require_source(config)
     assert config.orders.source is not None, "require_source has seen to it"  # noqa: S101  # for the type checker
-    return read_orders(spark, config.orders.source)
+    found = read_orders(spark, config.orders.source)
+    fit_shuffles(found.frame)
+    return found
 
 
 def require_source(config: RunConfig) -> None:

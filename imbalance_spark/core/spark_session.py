@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 
 from pyspark import SparkConf, SparkContext
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.utils import is_remote
 
 from imbalance_spark.core.errors import UnsupportedSparkError
@@ -34,6 +34,9 @@ _DEFAULTS = {
     # HotSpot does not compile methods above 8,000 bytes of bytecode: up to this limit Spark splits generated ones.
     "spark.sql.codegen.hugeMethodLimit": "8000",
 }
+
+_PARTITIONS = "spark.sql.shuffle.partitions"
+_PARTITION_BYTES, _MOST_PARTITIONS = 64 << 20, 20_000
 
 _LOCAL = "local[*]"
 """What spark-submit says of itself where nobody named a master."""
@@ -71,6 +74,36 @@ def spark_session(
     finally:
         if not was_running:
             spark.stop()
+
+
+@contextmanager
+def shuffles_of_a_run(spark: SparkSession) -> Iterator[None]:
+    """At the end of the block, what `fit_shuffles` has set is forgotten: the session may be somebody's own."""
+    was_set = _has_partitions(spark)
+    try:
+        yield
+    finally:
+        if not was_set:
+            spark.conf.unset(_PARTITIONS)
+
+
+def fit_shuffles(rows: DataFrame) -> None:
+    """As many shuffle partitions as these rows and the slots ask for, where nobody has set their number.
+
+    Two for each slot, or one for each 64 MiB of the rows where that is more: what is shuffled of them is a part of it.
+    Spark's own 200 take a fixed second of each shuffle of a small table, and are few for one of a terabyte. Starts no
+    job: the size is that of the files.
+    """
+    spark = rows.sparkSession
+    if _has_partitions(spark):
+        return
+    size = int(str(rows._jdf.queryExecution().optimizedPlan().stats().sizeInBytes()))
+    wanted = max(2 * spark.sparkContext.defaultParallelism, -(-size // _PARTITION_BYTES))
+    spark.conf.set(_PARTITIONS, str(min(wanted, _MOST_PARTITIONS)))
+
+
+def _has_partitions(spark: SparkSession) -> bool:
+    return bool(spark._jsparkSession.sessionState().conf().contains(_PARTITIONS))
 
 
 def refuse_connect(spark: SparkSession) -> None:
