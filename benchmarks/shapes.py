@@ -105,5 +105,5 @@ def _measured(spark: SparkSession, home: Path, shape: str, args: argparse.Namesp
 
 
 def _average_precision(result: Any) -> float:
-    [plain] = [one for one in result["strategies"] if one["name"] == "none"]
-    return round(float(plain["test"]["average_precision"]), 4)
+    [plain] = [one for one in result["strategies"] if one["strategy"] == "none"]
+    return round(float(plain["AP test"]), 4)
