@@ -290,8 +290,8 @@ def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Prog
         ]
         step.says(f"{len(decisions.names)} {_rules(names)} per strategy, from counts alone")
     ranked_by = f"{VALIDATION}/{names.macro(config.gate.metric)}"
+    plain = yardstick(results)
     results.sort(key=lambda result: result.metrics.get(ranked_by, -math.inf), reverse=True)
-    plain = next(result for result in results if result.fitted.strategy.is_plain)
     return Comparison(
         config=config,
         prepared=prepared,
@@ -302,6 +302,17 @@ def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Prog
         backtest=_backtest(prepared, config, strategies, task, decisions, progress),
         searches=searches,
     )
+
+
+def yardstick(results: Sequence[StrategyResult]) -> StrategyResult:
+    """Plain boosting, which all others are compared with: of several learners' the first in the config.
+
+    The best of them on validation would have been chosen by the rows that compare.
+
+    Args:
+        results: in the order of the config.
+    """
+    return next(result for result in results if result.fitted.strategy.is_plain)
 
 
 def _backtest(

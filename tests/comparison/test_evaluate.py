@@ -18,6 +18,17 @@ from imbalance_spark.core.progress import Progress
 from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.evaluate import TargetNames
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
+from imbalance_spark.train_only.strategies import strategy_from_config
+
+
+def test_the_yardstick_is_the_first_plain_strategy_of_the_config_not_the_best_one() -> None:
+    def result(entry: dict[str, str], metric: float) -> SimpleNamespace:
+        strategy = strategy_from_config(entry)
+        return SimpleNamespace(name=strategy.name, fitted=SimpleNamespace(strategy=strategy), metric=metric)
+
+    asked = [{"kind": "class_weight"}, {"kind": "none"}, {"kind": "none", "name": "other", "learner": "lightgbm"}]
+    results = [result(entry, metric) for entry, metric in zip(asked, (0.3, 0.1, 0.9), strict=True)]
+    assert compare.yardstick(results).name == "none"
 
 
 def test_costs_are_paid_by_true_class_and_decision() -> None:
