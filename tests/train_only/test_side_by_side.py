@@ -31,6 +31,8 @@ def test_where_one_fails_the_others_are_ended_before_its_error_is_seen(spark: Sp
     is_running, ends = threading.Event(), []
 
     def slow(session: SparkSession) -> None:
+        # Else the task would sleep on in its slot; one of Python is killed in any case.
+        session.sparkContext.setLocalProperty("spark.job.interruptOnCancel", "true")
         is_running.set()
         try:
             # An hour, if nobody cancels it.
@@ -48,6 +50,16 @@ def test_where_one_fails_the_others_are_ended_before_its_error_is_seen(spark: Sp
     assert len(ends) == 1
     assert not begun
     assert not spark.sparkContext.getJobTags()
+    assert _all_slots_are_free(spark)
+
+
+def _all_slots_are_free(spark: SparkSession) -> bool:
+    tracker = spark.sparkContext._jsc.sc().statusTracker()
+    for _ in range(300):
+        if sum(found.numRunningTasks() for found in tracker.getExecutorInfos()) == 0:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def test_slots_and_rows_say_how_many_at_once(spark: SparkSession) -> None:
