@@ -130,9 +130,15 @@ class _Pair:
         few = {prepared.classes[k]: n for k, n in self._unseen.items() if n < FEWEST_POSITIVES}
         if few:
             left = ", ".join(f"{n:,} of {name!r}" for name, n in few.items())
+            wanted = f"{left} are left, and {FEWEST_POSITIVES} are needed"
+            if VALIDATION in self._trained:
+                raise DataContractError(
+                    "it was cross-fitted, so that its own validation rows were fitted on, too, and nearly all of these "
+                    f"rows are among them: {wanted}. Compare it on newer orders."
+                )
             raise DataContractError(
-                f"its split put nearly all of these validation rows into its train: {left} are left, and "
-                f"{FEWEST_POSITIVES} are needed. Use its split.seed ({self._plan_seed}), or newer orders."
+                f"its split put nearly all of these validation rows into its train: {wanted}. Use its split.seed "
+                f"({self._plan_seed}), or newer orders."
             )
 
     def _check_amount(self) -> None:
@@ -261,6 +267,11 @@ class _Pair:
         return split_record_of(self.version)
 
     @property
+    def _trained(self) -> Sequence[str]:
+        """Folds that the champion was fitted on."""
+        return (TRAIN,) if self._record is None else self._record.get(TRAINED, (TRAIN,))
+
+    @property
     def _plan_seed(self) -> str:
         return "unknown" if self._plan is None else str(self._plan.rules.seed)
 
@@ -278,7 +289,7 @@ class _Pair:
         if self._plan is None or self._record is None:
             return None
         try:
-            return unseen_rows(rows, self._plan, self._record.get(TRAINED, (TRAIN,)))
+            return unseen_rows(rows, self._plan, self._trained)
         except MissingColumnsError:
             return None
 

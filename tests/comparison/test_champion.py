@@ -56,6 +56,33 @@ def test_a_split_that_needs_an_absent_column_is_not_guessed(orders: DataFrame) -
         unseen_rows(orders.drop("customer"), plan)
 
 
+@pytest.mark.parametrize(
+    ("trained", "said"),
+    [
+        (
+            ["train"],
+            r"its split put nearly all of these validation rows into its train: 0 of 'yes' .* split\.seed \(7\)",
+        ),
+        (["train", "validation"], r"it was cross-fitted, .*: 0 of 'yes' .* Compare it on newer orders"),
+    ],
+)
+def test_a_champion_that_has_seen_all_rows_is_refused_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, trained: list[str], said: str
+) -> None:
+    inputs = SimpleNamespace(columns=[])
+    prepared = SimpleNamespace(classes=("no", "yes"), orders=None, inputs=inputs)
+    asked = SimpleNamespace(prepared=prepared, config=SimpleNamespace(orders=SimpleNamespace(amount=None)))
+    bundle = SimpleNamespace(classes=("no", "yes"), numeric=(), categorical=(), rule_of=lambda _: None)
+    pair = champion._Pair(comparison=asked, version=CHAMPION, bundle=bundle)
+    counts = {"0": {"rows": 900, "unseen": 50}, "1": {"rows": 90, "unseen": 0}}
+    plan = SimpleNamespace(rules=SimpleNamespace(seed=7, columns=()))
+    vars(pair).update(_counts=counts, _plan=plan, _record={champion.TRAINED: trained})
+    for name in ("check_features", "unseen_rows"):
+        monkeypatch.setattr(champion, name, lambda *_: "a column")
+    with pytest.raises(DataContractError, match=said):
+        pair.check()
+
+
 def test_a_champion_of_unknown_split_is_compared_as_served_and_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     found, former = comparison_of({"none": 0.3}), comparison_of({"none": 2.5}).best
     bundle = SimpleNamespace(
