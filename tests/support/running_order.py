@@ -10,7 +10,8 @@ TESTS = Path(__file__).resolve().parents[1]
 
 LONGEST_FIRST = (
     "cluster/test_standalone.py", "cluster/test_other_python.py",
-    "cluster/test_disturbed_stages.py", "cluster/test_faults.py", "jobs/test_resume.py", "jobs/test_signals.py",
+    "cluster/test_cluster_others_can_reach.py", "cluster/test_disturbed_stages.py", "cluster/test_faults.py",
+    "jobs/test_resume.py", "jobs/test_signals.py",
     "jobs/test_score_killed.py", "jobs/", "notebooks/", "train_only/",
 )  # fmt: skip
 """Files and folders that take longest: none of them may be left to one process when the other is done.
