@@ -58,7 +58,7 @@ def trained_here(rows: pd.DataFrame, folder: Path, **changed: Any) -> Progress:
     ({"kind": "max_delta_step"}, r"torch has nothing for \['max_delta_step'\]"),
     ({"kind": "balanced_sketch"}, "torch has no histogram cuts, which balanced_sketch is asked to choose"),
     ({"kind": "class_weight", "cuts": "plain"}, "torch has no histogram cuts"),
-    ({"kind": "undersample_ensemble"}, "become one by their trees, which torch has none of: use undersample"),
+    ({"kind": "balanced_random_forest"}, "forests of XGBoost, which torch has none of: use balanced_bagging with"),
 ])  # fmt: skip
 def test_what_has_no_meaning_for_a_network_is_refused_by_name(strategy: dict[str, Any], why: str) -> None:
     found = list(strategy_from_config({**strategy, "learner": "torch"}).problems_with(TRAINING))
