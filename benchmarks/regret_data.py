@@ -23,7 +23,7 @@ from imbalance_spark.orders.read import read_orders
 
 REAL = ("retail", "flights")
 NAMES = ("orders", *MADE, *REAL)
-_SETTINGS = {"spark.driver.memory": "3g", "spark.ui.enabled": "false", "spark.log.level": "ERROR"}
+SETTINGS = {"spark.driver.memory": "3g", "spark.ui.enabled": "false", "spark.log.level": "ERROR"}
 _FIT, _FRESH = 0.4, 0.3
 """Shares of a real log to fit on and to draw validation from; the rest judges."""
 
@@ -65,7 +65,7 @@ def rows_of(name: str, args: argparse.Namespace) -> tuple[Rows, Rows, Rows]:
 def _orders(total: int, args: argparse.Namespace) -> Rows:
     """Generated orders; a row does not depend on how many follow."""
     names = [*NUMERIC_FEATURES, *CATEGORICAL_FEATURES]
-    with spark_session("bench-regret", args.master, _SETTINGS) as spark:
+    with spark_session("bench-regret", args.master, SETTINGS) as spark:
         orders = generate_orders(spark, rows=total, prevalence=args.prevalence, seed=args.seed)
         table = _collected(orders.select("order_id", *names, "is_fraud", TRUE_PROBABILITY)).sort_by("order_id")
     return Rows(_inputs(table, names), table["is_fraud"].to_numpy(), table[TRUE_PROBABILITY].to_numpy())
@@ -75,7 +75,7 @@ def _real(name: str, args: argparse.Namespace) -> Rows:
     """The log of `conf/<name>.yaml` with its features, in an order by hash of the key."""
     config = load_config(f"conf/{name}.yaml", RunConfig).orders
     names = [*config.numeric, *config.categorical]
-    with spark_session("bench-regret", args.master, _SETTINGS) as spark:
+    with spark_session("bench-regret", args.master, SETTINGS) as spark:
         orders = read_orders(spark, config.source).frame
         place = key_hash(config.key, args.seed, "regret").alias("place")
         table = _collected(orders.select(place, *names, config.label)).sort_by("place")

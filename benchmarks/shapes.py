@@ -64,7 +64,11 @@ def _wide(orders: DataFrame, args: argparse.Namespace) -> tuple[DataFrame, int, 
 
 def _skewed(orders: DataFrame, args: argparse.Namespace) -> tuple[DataFrame, int, tuple[str, ...]]:
     is_largest = F.rand(7) < args.largest_group
-    return orders.withColumn("customer_id", F.when(is_largest, F.lit(-1)).otherwise(F.col("customer_id"))), 2, _NUMERIC
+    return (
+        orders.withColumn("customer_id", F.when(is_largest, F.lit(-1)).otherwise(F.col("customer_id"))),
+        args.workers,
+        _NUMERIC,
+    )
 
 
 def _small_files(orders: DataFrame, args: argparse.Namespace) -> tuple[DataFrame, int, tuple[str, ...]]:

@@ -7,7 +7,7 @@ import numpy as np
 import xgboost
 from pyspark.sql import functions as F
 
-from benchmarks.regret_data import inputs_of
+from benchmarks.regret_data import SETTINGS, inputs_of
 from benchmarks.shifted_days import BASE_RATE, Model
 from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.spark_session import spark_session
@@ -34,7 +34,6 @@ _CATEGORIES: Mapping[str, Sequence[str]] = {
 }  # fmt: skip
 _FIT_ROWS, _ROUNDS = 400_000, 60
 _PARAMS = {"objective": "binary:logistic", "max_depth": 4, "learning_rate": 0.1, "tree_method": "hist"}
-_SETTINGS = {"spark.driver.memory": "3g", "spark.ui.enabled": "false", "spark.log.level": "ERROR"}
 
 Scored = tuple[FloatArray, FloatArray]
 """Labels, and what the booster says."""
@@ -46,7 +45,7 @@ class Logs:
     def __init__(self, args: argparse.Namespace, days_a_model: int) -> None:
         self._args, self._days_a_model = args, days_a_model
         names = [*NUMERIC_FEATURES, *_CATEGORIES]
-        with spark_session("bench-monitor", "local[*]", _SETTINGS) as spark:
+        with spark_session("bench-monitor", "local[*]", SETTINGS) as spark:
             codes = {name: F.array_position(F.lit([*known]), F.col(name)) for name, known in _CATEGORIES.items()}
 
             def log(rows: int, seed: int, shift: OrderShift | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -94,7 +94,7 @@ def _attempt(
     training: TrainingConfig,
     keep: Callable[[bytes], object],
 ) -> Fitted:
-    with _tagged_jobs(spark) as tag, listening(spark, keep) as listener:
+    with tagged_jobs(spark) as tag, listening(spark, keep) as listener:
         watch = _Watch(spark, tag, listener, training.stall_limit_s)
         watch.start()
         try:
@@ -109,8 +109,11 @@ def _attempt(
 
 
 @contextmanager
-def _tagged_jobs(spark: SparkSession) -> Iterator[str]:
-    # A tag beside the caller's own job group and description, which stay.
+def tagged_jobs(spark: SparkSession) -> Iterator[str]:
+    """The Spark jobs of the block, and of threads that inherit its properties, have the tag that it is given.
+
+    The caller's own job group and description stay.
+    """
     tag = f"fit-{uuid.uuid4().hex}"
     spark.sparkContext.addJobTag(tag)
     try:

@@ -79,7 +79,7 @@ def bootstrap_sample(train: DataFrame, draw: MemberDraw) -> DataFrame:
     """
     check_key(train, draw.key, draw.stage)
     counted = count_train(train, draw.label, draw.stage)
-    rates = dict.fromkeys(counted.counts, 1.0) | _rates(draw, counted.counts)
+    rates = _rates(draw, counted.counts)
     ends = [
         of_class(draw.label, {name: float(poisson.cdf(copies, rate)) for name, rate in rates.items()}, 1.0)
         for copies in range(MOST_COPIES)
@@ -145,7 +145,7 @@ def boosting_sample(train: DataFrame, draw: MemberDraw) -> DataFrame:
     check_key(train, draw.key, draw.stage)
     units = F.sum(F.round(col(ROW_WEIGHT) * _UNIT).cast("decimal(38, 0)"))
     counted = count_train(train, draw.label, draw.stage, {"units": units})
-    rates = dict.fromkeys(counted.counts, 1.0) | _rates(draw, counted.counts)
+    rates = _rates(draw, counted.counts)
     rows = sum(rates[name] * count for name, count in counted.counts.items())
     weight = sum(rates[name] * float(counted.sums[name]["units"]) / _UNIT for name in counted.counts)
     rate = of_class(draw.label, rates, 1.0)
@@ -252,7 +252,8 @@ def _targets(draw: MemberDraw, counts: Mapping[Label, int]) -> dict[Label, int]:
 
 
 def _rates(draw: MemberDraw, counts: Mapping[Label, int]) -> dict[Label, float]:
-    return {name: rows / counts[name] for name, rows in _targets(draw, counts).items()}
+    """Copies of a row on average, of each class; 1 where it is not sampled."""
+    return dict.fromkeys(counts, 1.0) | {name: rows / counts[name] for name, rows in _targets(draw, counts).items()}
 
 
 def _rates_by_bin(sums: Row, target: int, bins: int, factor: float) -> list[float]:

@@ -121,7 +121,7 @@ def fit_strategy(
     return replace(fitted[0] if len(fitted) == 1 else _combined(strategy, fitted), strategy=strategy)
 
 
-def combine_fitted(members: Sequence[FittedBooster], factor: float) -> FittedBooster:
+def _combined_booster(members: Sequence[FittedBooster], factor: float) -> FittedBooster:
     """The booster whose margins are `factor` times the sum of the members'.
 
     Rounds are those of all, curves keep the member's number. The members have the same features and classes.
@@ -200,7 +200,7 @@ def _combined(strategy: Strategy, members: Sequence[FittedStrategy]) -> FittedSt
         factor = 1.0 / len(members)
     recipe = replace(first.recipe, name=strategy.name, prior_shift=replace(shifts[0], kept_fractions=kept))
     rows = {k: sum(one.fit_rows[k] for one in members) for k in first.fit_rows}
-    booster = combine_fitted([one.booster for one in members], factor)
+    booster = _combined_booster([one.booster for one in members], factor)
     return replace(first, recipe=recipe, booster=booster, fit_rows=rows)
 
 

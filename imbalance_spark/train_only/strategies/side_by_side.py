@@ -1,6 +1,5 @@
 """Fits that do not wait for each other, at the same time on slots that one alone would leave free."""
 
-import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -11,6 +10,7 @@ from pyspark.sql import SparkSession
 from pyspark.util import inheritable_thread_target
 
 from imbalance_spark.train_only.learners.executors import count_slots
+from imbalance_spark.train_only.learners.retry import tagged_jobs
 
 Fitted = TypeVar("Fitted")
 
@@ -36,24 +36,19 @@ def side_by_side(spark: SparkSession, fits: Sequence[Callable[[SparkSession], Fi
     """
     if at_once == 1:
         return [fit(spark) for fit in fits]
-    # The threads inherit the tag, beside the caller's job group and description.
-    tag = f"side-by-side-{uuid.uuid4().hex}"
-    spark.sparkContext.addJobTag(tag)
-    pool = ThreadPoolExecutor(at_once, thread_name_prefix="member")
     started: list[Future[Fitted]] = []
-    try:
-        started = [pool.submit(inheritable_thread_target(spark)(fit), _session_like(spark)) for fit in fits]
-        wait(started, return_when=FIRST_EXCEPTION)
-        failed = [future for future in started if future.done() and future.exception() is not None]
-        return [future.result() for future in failed or started]
-    finally:
-        _end(spark, tag, started)
-        pool.shutdown()
-        spark.sparkContext.removeJobTag(tag)
+    with tagged_jobs(spark) as tag, ThreadPoolExecutor(at_once, thread_name_prefix="member") as pool:
+        try:
+            started = [pool.submit(inheritable_thread_target(spark)(fit), _session_like(spark)) for fit in fits]
+            wait(started, return_when=FIRST_EXCEPTION)
+            failed = [future for future in started if future.done() and future.exception() is not None]
+            return [future.result() for future in failed or started]
+        finally:
+            _end(spark, tag, started)
 
 
 def _end(spark: SparkSession, tag: str, started: Sequence[Future[Fitted]]) -> None:
-    """Wait for the fits that run, of which none does where all went well, and cancel their jobs as they come."""
+    """Cancel the jobs of fits that still run, again and again until these have ended; after a success none runs."""
     running = {future for future in started if not future.cancel()}
     while running := wait(running, timeout=0.0).not_done:
         with suppress(Py4JError, OSError):  # without a JVM the fits end by themselves
