@@ -26,9 +26,10 @@ SETTINGS = {
 CLASS_ARCHIVE = Path(sys.prefix) / "spark_classes.jsa"
 """Spark's classes as `class_archive` keeps them; without it everything works, and starts slower."""
 
-SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:-UsePerfData"
+SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC -XX:-UsePerfData"
 """A JVM of the tests lives for minutes and runs most code a few times: the optimizing compiler and parallel
-collection cost it a third of all processor time and give nothing back."""
+collection cost it a third of all processor time and give nothing back. Without that compiler the JVM would keep
+compiled code in 48 MB, and throw out and compile again what the tests run: another tenth."""
 
 JAVA_OPTIONS = SHORT_LIVED + (f" -XX:SharedArchiveFile={CLASS_ARCHIVE} -Xlog:cds=off" if CLASS_ARCHIVE.exists() else "")
 
