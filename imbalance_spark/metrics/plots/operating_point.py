@@ -19,6 +19,7 @@ from imbalance_spark.metrics.plots.style import (
     one_panel,
     plain,
     two_panels,
+    use_plain_log_ticks,
     use_probability_ticks,
 )
 
@@ -62,8 +63,10 @@ def threshold_figure(
     upper.set(ylim=(0.0, 1.03))
     if is_log:
         upper.set(yscale="log", ylim=(float(f1.max()) / 1000.0, 1.3))
+        use_plain_log_ticks(upper.yaxis)
     upper.set_title(literal(title), pad=20.0 if chosen else 6.0)
     lower.set(yscale="log")
+    use_plain_log_ticks(lower.yaxis)
     use_probability_ticks(lower, logits)
     draw_legend(upper)
     draw_legend(lower, "cost")
@@ -133,6 +136,7 @@ def cost_figure(curves: Mapping[str, Curve], *, fn: float, fp: float, title: str
     if asked is not None:
         axes.axvline(asked, color=MUTED, linestyle="--", linewidth=1.2, label=f"configured: {asked:g}")
     axes.set(xscale="log", xlim=(ratios[0], ratios[-1]), ylim=(0.0, 1.3 if len(curves) == 1 else 1.04))
+    use_plain_log_ticks(axes.xaxis)
     draw_legend(axes, "lowest cost")
     return figure
 

@@ -21,6 +21,7 @@ from imbalance_spark.metrics.plots.style import (
     one_panel,
     plain,
     two_panels,
+    use_plain_log_ticks,
     use_probability_ticks,
 )
 
@@ -67,6 +68,7 @@ def reliability_figure(
         upper.fill_between(band.score, band.low, band.high, color=MUTED, alpha=0.2, linewidth=0, label=label)
     lower.set(yscale="log")
     lower.set_ylim(bottom=0.7)
+    use_plain_log_ticks(upper.xaxis, upper.yaxis, lower.yaxis)
     draw_legend(upper)
     return figure
 
@@ -90,6 +92,7 @@ def score_histogram_figure(curve: Curve, title: str = "Scores by class") -> Figu
         label = f"{name}  {weight.sum():,.0f}"
         axes.stairs(rows, edges, fill=filled, alpha=0.35 if filled else 1.0, color=colour, linewidth=2.0, label=label)
     axes.set(yscale="log", ylim=(0.5, None))
+    use_plain_log_ticks(axes.yaxis)
     use_probability_ticks(axes, logits)
     draw_legend(axes, "rows")
     return figure

@@ -19,6 +19,7 @@ from imbalance_spark.metrics.plots.style import (
     plain,
     ranked,
     two_panels,
+    use_plain_log_ticks,
     value_text,
 )
 
@@ -67,6 +68,7 @@ def gain_figure(curves: Mapping[str, Curve], title: str = "Gain and lift") -> Fi
         lower.plot(share, gain / share, color=MUTED, linestyle=style, linewidth=1.2)
     upper.set(ylim=(0.0, 1.03))
     lower.set(xscale="log", yscale="log", xlim=(fewest, 1.0))
+    use_plain_log_ticks(lower.xaxis, lower.yaxis)
     draw_legend(upper, f"gain of the top {100.0 * _TOP:g} %")
     return figure
 
@@ -109,6 +111,7 @@ def precision_recall_figure(curves: Mapping[str, Curve], title: str = "Precision
     axes.set(xlim=(0.0, 1.0), ylim=(0.0, 1.01))
     if is_log and prevalence > 0.0:
         axes.set(yscale="log", ylim=(prevalence / 2.0, 1.1))
+        use_plain_log_ticks(axes.yaxis)
     draw_legend(axes, "average precision")
     return figure
 
@@ -132,6 +135,7 @@ def roc_figure(curves: Mapping[str, Curve], title: str = "ROC") -> Figure:
     chance = np.geomspace(lowest, 1.0, 200)
     axes.plot(chance, chance, color=MUTED, linestyle=":", linewidth=1.2, label="chance  0.5")
     axes.set(xscale="log", xlim=(lowest, 1.0), ylim=(0.0, 1.01))
+    use_plain_log_ticks(axes.xaxis)
     draw_legend(axes, "ROC-AUC")
     return figure
 

@@ -10,7 +10,10 @@ from zlib import crc32
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.metrics.curve import Curve
@@ -91,12 +94,12 @@ def pngs(figures: Mapping[str, Figure]) -> dict[str, bytes]:
 
 def _png(figure: Figure) -> bytes:
     buffer, layout = io.BytesIO(), figure.get_layout_engine()
-    # Left to itself, matplotlib draws a figure once more to lay it out, which takes as long as all the rest.
+    # Left to itself, matplotlib draws a figure once more to lay it out, and `savefig` a third time.
     if layout is not None:
         layout.execute(figure)
         figure.set_layout_engine("none")
     try:
-        figure.savefig(buffer, format="png")
+        FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
     finally:
         figure.set_layout_engine(layout)
     return buffer.getvalue()
@@ -145,6 +148,20 @@ def logit(score: FloatArray) -> FloatArray:
     """Scores on a logit axis, which has as much room for 1 in 10,000 as for 1 in 2; 0 and 1 are drawn at its ends."""
     clipped = np.clip(score, *_ENDS)
     return np.asarray(np.log(clipped / (1.0 - clipped)), dtype=np.float64)
+
+
+class _PlainPowers(LogFormatter):
+    """0.001 and 1e-05 where matplotlib sets formulas, which takes a fifth of all the time of drawing."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
+def use_plain_log_ticks(*axes: Axis) -> None:
+    """Plain numbers at the ticks of axes whose scale is logarithmic already."""
+    for axis in axes:
+        axis.set_major_formatter(_PlainPowers())
+        axis.set_minor_formatter(_PlainPowers())
 
 
 def use_probability_ticks(axes: Axes, logits: FloatArray) -> None:
