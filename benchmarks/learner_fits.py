@@ -1,17 +1,26 @@
-"""A strategy fitted by a learner in a process of its own, on one thread and without Spark: what a worker does."""
+"""A strategy fitted by a learner in a process of its own, on one thread and without Spark: what a worker does.
 
+Logistic regression is Spark's own, and fitted there.
+"""
+
+import math
 import multiprocessing
 import resource
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from benchmarks.regret_data import SETTINGS
+from imbalance_spark.core.columns import IS_EARLY_STOPPING
+from imbalance_spark.core.spark_session import spark_session
+from imbalance_spark.orders.model_inputs import LABEL
 from imbalance_spark.scoring.boosters import load_booster
 from imbalance_spark.scoring.linear import LinearModel
 from imbalance_spark.scoring.network import NetworkModel
@@ -36,7 +45,7 @@ class Fit:
     score: np.ndarray
     seconds: float
     mebibytes: float
-    """At its peak above the process before."""
+    """At its peak above the process before; NaN of a fit by Spark."""
     rounds: int
 
 
@@ -69,6 +78,65 @@ def _fit(
 ) -> Fit:
     from imbalance_spark.train_only.learners.spill import SpilledRows  # imports XGBoost
 
+    plan = _planned(entry, inputs, label, categorical, rounds)
+    before, started = _peak(), time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        parts = []
+        for name, rows in (("fit", plan.kept), ("stopping", plan.stopping)):
+            file = (Path(folder) / name).open("wb+")
+            part = SpilledRows(file=file, features=inputs.shape[1], is_weighed=True)
+            part.append(np.column_stack([inputs[rows], label[rows], plan.weight[rows]]).astype(np.float32))
+            parts.append(part)
+        site = Site(
+            threads=1, host="", scratch=Path(folder), tell=lambda _: None, keep=lambda _: None,
+            meet=lambda said: [said],
+        )  # fmt: skip
+        rounds_of, max_bin = _ROUNDS[plan.strategy.fitted_by.name], plan.request.training.params.max_bin
+        boosting = rounds_of(plan.request, _cuts(plan.recipe, inputs[plan.kept], label[plan.kept], max_bin))
+        done = boosting.boost(boosting.load(*parts, site), Progress(rows=0), site)
+        for part in parts:
+            part.file.close()
+    seconds, mebibytes = time.perf_counter() - started, _peak() - before
+    best = done.best_round(is_maximised=False)
+    return Fit(plan.probability(done.model, best, judged), seconds, mebibytes, best + 1)
+
+
+def fit_on_spark(
+    master: str, entry: dict[str, Any], inputs: np.ndarray, label: np.ndarray, judged: np.ndarray, *, categorical: int
+) -> Fit:
+    """Fit a learner that is Spark's own; see `fit_apart`."""
+    plan = _planned(entry, inputs, label, categorical, rounds=1)
+    at = np.sort(np.concatenate([plan.kept, plan.stopping]))
+    rows = pd.DataFrame(inputs[at].astype(np.float64), columns=[f"x_{i}" for i in range(inputs.shape[1])])
+    rows[LABEL], rows["weight"] = label[at].astype(np.int32), plan.weight[at]
+    rows[IS_EARLY_STOPPING] = np.isin(at, plan.stopping)
+    with spark_session("bench-learners", master, SETTINGS) as spark:
+        table = spark.createDataFrame(rows).cache()
+        table.count()
+        started = time.perf_counter()
+        fitted = plan.strategy.fitted_by.fit(replace(plan.request, table=table))
+        seconds = time.perf_counter() - started
+    score = plan.probability(fitted.model_bytes, fitted.best_iteration, judged)
+    return Fit(score, seconds, math.nan, fitted.rounds_run)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A strategy with its rows: those to fit on, those that stop the fit, and the weight of each."""
+
+    strategy: Strategy
+    recipe: Recipe
+    request: FitRequest
+    kept: np.ndarray
+    stopping: np.ndarray
+    weight: np.ndarray
+
+    def probability(self, model: bytes, best: int, judged: np.ndarray) -> np.ndarray:
+        logit = self.recipe.prior_shift.correction().logit(_margins(model, best, judged))
+        return np.asarray(1.0 / (1.0 + np.exp(-logit)))
+
+
+def _planned(entry: dict[str, Any], inputs: np.ndarray, label: np.ndarray, categorical: int, rounds: int) -> _Plan:
     strategy = strategy_from_config(entry)
     draw = np.random.default_rng(7)
     is_stopping = _stratified(label, _STOPPING, draw)
@@ -80,28 +148,11 @@ def _fit(
     )
     share = {k: int((label[kept] == k).sum()) / counts[k] for k in (0, 1)}
     recipe = strategy.resolve(counts, training, share)
+    weight = np.ones(len(label))
+    if recipe.weights is not None:
+        weight[to_fit] = np.where(label[to_fit] == 1, recipe.weights[1], recipe.weights[0])
     request = _request(inputs.shape[1], categorical, training, recipe)
-    before, started = _peak(), time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        parts = []
-        for name, rows in (("fit", kept), ("stopping", np.flatnonzero(is_stopping))):
-            weight = np.ones(len(rows))
-            if recipe.weights is not None and name == "fit":
-                weight = np.where(label[rows] == 1, recipe.weights[1], recipe.weights[0])
-            file = (Path(folder) / name).open("wb+")
-            part = SpilledRows(file=file, features=inputs.shape[1], is_weighed=True)
-            part.append(np.column_stack([inputs[rows], label[rows], weight]).astype(np.float32))
-            parts.append(part)
-        site = Site(threads=1, host="", scratch=Path(folder), tell=lambda _: None, keep=lambda _: None)
-        rounds_of = _ROUNDS[strategy.fitted_by.name]
-        boosting = rounds_of(request, _cuts(recipe, inputs[kept], label[kept], training.params.max_bin))
-        done = boosting.boost(boosting.load(*parts, site), Progress(rows=0), site)
-        for part in parts:
-            part.file.close()
-    seconds, mebibytes = time.perf_counter() - started, _peak() - before
-    best = done.best_round(is_maximised=False)
-    logit = recipe.prior_shift.correction().logit(_margins(done.model, best, judged))
-    return Fit(1.0 / (1.0 + np.exp(-logit)), seconds, mebibytes, best + 1)
+    return _Plan(strategy, recipe, request, kept, np.flatnonzero(is_stopping), weight)
 
 
 def _margins(model: bytes, best: int, judged: np.ndarray) -> np.ndarray:

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import average_precision_score, log_loss
 
-from benchmarks.learner_fits import Fit, fit_apart
+from benchmarks.learner_fits import Fit, fit_apart, fit_on_spark
 from benchmarks.regret_data import REAL, Rows, rows_of
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.config.yaml_file import load_config
 from imbalance_spark.orders.datasets.population import CATEGORICAL_FEATURES
 
-LEARNERS = ("xgboost", "lightgbm", "catboost", "torch")
+LEARNERS = ("xgboost", "lightgbm", "catboost", "torch", "logistic")
 STRATEGIES: Mapping[str, Mapping[str, Any]] = {
     "none": {"kind": "none"},
     "class_weight": {"kind": "class_weight"},
@@ -21,6 +21,8 @@ STRATEGIES: Mapping[str, Mapping[str, Any]] = {
     "undersample": {"kind": "undersample", "sampling_strategy": 0.1},
     "focal": {"kind": "focal", "gamma": 1.0},
 }
+WITHOUT_MEANING = {("torch", "balanced cuts"), ("logistic", "balanced cuts"), ("logistic", "focal")}
+"""A network and a linear model have no cuts, and Spark's regression has no loss but its own."""
 COSTS = (10, 100)
 
 
@@ -55,12 +57,14 @@ def run(args: argparse.Namespace) -> dict[str, object]:
     found: dict[str, dict[str, float]] = {}
     for learner in args.learners:
         for strategy in args.strategies:
-            if (learner, strategy) == ("torch", "balanced cuts"):
-                continue  # a network has no cuts
+            if (learner, strategy) in WITHOUT_MEANING:
+                continue
             entry = {**STRATEGIES[strategy], "learner": learner}
-            one = fit_apart(
-                entry, fit.inputs, fit.label, judged.inputs, categorical=categorical, rounds=args.rounds
-            )  # fmt: skip
+            rows = (entry, fit.inputs, fit.label, judged.inputs)
+            if learner == "logistic":
+                one = fit_on_spark(args.master, *rows, categorical=categorical)
+            else:
+                one = fit_apart(*rows, categorical=categorical, rounds=args.rounds)
             found[f"{learner}/{strategy}"] = row = dict(zip(names, _judged(one, judged), strict=True))
             print(f"{learner:<10}{strategy:<15}" + "".join(f"{value:>12.5g}" for value in row.values()), flush=True)
     return {

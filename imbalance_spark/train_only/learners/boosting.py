@@ -142,6 +142,7 @@ class Site:
         scratch: a folder on the local disk, which outlives the fit.
         tell: called with each round, from 0, when it has ended.
         keep: called with a checkpoint, from which another attempt can go on.
+        meet: waits for all workers, and gives what each came with, in their order.
     """
 
     threads: int
@@ -149,6 +150,7 @@ class Site:
     scratch: Path
     tell: Callable[[int], object]
     keep: Callable[[bytes], object]
+    meet: Callable[[str], list[str]]
 
 
 @dataclass(frozen=True, kw_only=True)

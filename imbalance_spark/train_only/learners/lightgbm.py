@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
-from pyspark import BarrierTaskContext
 
 from imbalance_spark.core.section import Section
 from imbalance_spark.scoring.tree_json import booster_of_trees
@@ -186,7 +185,7 @@ class LightGBMRounds:
         host = site.host
         with socket.create_server((host, 0)) as probe:
             port = probe.getsockname()[1]
-        peers = BarrierTaskContext.get().allGather(f"{host}:{port}")
+        peers = site.meet(f"{host}:{port}")
         return {
             "tree_learner": "data", "num_machines": self.workers, "machines": ",".join(peers),
             "local_listen_port": port, "time_out": max(1, -(-self.peer_timeout_s // 60)),

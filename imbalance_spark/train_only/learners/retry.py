@@ -33,6 +33,7 @@ _LOST = (
         "a worker's Python process was killed, as the system does when memory runs out",
     ),
     (re.compile(r"ExecutorLostFailure|executor \S+ (?:lost|exited)|ExecutorDeadException"), "an executor was lost"),
+    (re.compile(r"worker \d+ of a fit lost the driver"), "a worker lost its connection to the driver"),
     (re.compile(r"FetchFailed"), "shuffle files of a lost executor are gone"),
     (
         re.compile(r"XGBoostError[\s\S]*(?:[Ss]ocket|[Cc]onnection|[Cc]ollective|tracker)"),

@@ -44,7 +44,7 @@ class Worker:
         weight: name of the weight column.
         tracker: where workers find each other, as arguments of XGBoost's communicator.
         resumed: what an earlier attempt has done.
-        reporter: tells the driver of rounds and checkpoints.
+        reporter: tells the driver of rounds and checkpoints, and lets workers meet.
     """
 
     boosting: Boosting
@@ -115,15 +115,19 @@ class Worker:
             threads=threads, host=self.reporter.own_host(), scratch=scratch,
             tell=self.reporter.tell if is_first else _say_nothing,
             keep=self.reporter.hand_over if is_first else _say_nothing,
+            meet=lambda message: self._meet(context.partitionId(), message),
         )  # fmt: skip
         loaded = self.boosting.load(to_fit, stopping, site)
         clock.lap("build")
         # Nobody waits in the communicator for a peer that is still loading: its timeout is for rounds alone.
-        context.barrier()
+        site.meet("")
         with collective.CommunicatorContext(**self.tracker, dmlc_task_id=f"{context.partitionId():06}"):
             done = self.boosting.boost(loaded, self._started(to_fit.fingerprint, stopping.fingerprint), site)
         clock.lap("boost")
         return done
+
+    def _meet(self, worker: int, message: str) -> list[str]:
+        return [message] if self.num_workers == 1 else self.reporter.meet(worker, self.num_workers, message)
 
     def _started(self, to_fit: int, stopping: int) -> Progress:
         """What there is to go on from; every worker finds the same."""

@@ -1,7 +1,9 @@
 """When a fit is tried again, and when it is not; what workers lost on a real cluster do is in tests/cluster."""
 
+import copy
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pandas as pd
@@ -120,6 +122,42 @@ def test_a_report_counts_with_the_token_of_its_fit_alone() -> None:
     assert listener.hear(f"{listener._token} round 3\n".encode()) == 0
     assert listener.last_round == 3
     assert listener.hear(f"{listener._token} checkpoint 12\n".encode()) == 12
+
+
+def test_workers_meet_when_the_last_one_is_there_and_hear_what_each_came_with(spark: SparkSession) -> None:
+    workers = 20
+
+    def work(reporter: RoundReporter, worker: int) -> list[list[str]]:
+        """As on an executor: with a reporter of its own."""
+        own = copy.copy(reporter)
+        return [own.meet(worker, workers, f"10.0.0.{worker}:7"), own.meet(worker, workers)]
+
+    with listening(spark, bool) as listener, ThreadPoolExecutor(workers) as pool:
+        met = [pool.submit(work, listener.reporter, worker) for worker in reversed(range(1, workers))]
+        time.sleep(0.2)
+        assert not any(one.done() for one in met)
+        met.append(pool.submit(work, listener.reporter, 0))
+        wanted = [[f"10.0.0.{worker}:7" for worker in range(workers)], [""] * workers]
+        assert [one.result(timeout=20.0) for one in met] == [wanted] * workers
+
+
+def test_whoever_waits_for_others_is_told_when_the_fit_has_ended(spark: SparkSession) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        with listening(spark, bool) as listener:
+            waiting = pool.submit(listener.reporter.meet, 0, 2)
+            wait_until(lambda: listener._came)
+        with pytest.raises(ConnectionError, match="worker 0 of a fit lost the driver at 127"):
+            waiting.result(timeout=20.0)
+    with pytest.raises(ConnectionError, match="worker 1 of a fit lost the driver"):
+        listener.reporter.meet(1, 2)
+
+
+def test_a_stranger_meets_nobody() -> None:
+    earlier, listener = (RoundListener("127.0.0.1", 1, keep=bool) for _ in range(2))
+    for message in (f"{earlier._token} meet 1 0 1 ", f"{listener._token} meet 1 0 one ", f"{listener._token} meet 1 "):
+        assert listener.meet(message.encode()) is None
+    assert listener.meet(f"{listener._token} meet 1 0 1 \n".encode()) == [""]
+    assert listener.hear(f"{listener._token} meet 1 0 1 \n".encode()) == 0
 
 
 def test_a_checkpoint_reaches_the_driver_whole(spark: SparkSession) -> None:
