@@ -22,13 +22,15 @@ DRIVER_MEMORY ?= 4g
 JARS := $(CURDIR)/$(VENV)/delta
 SUBMIT = PYTHONPATH=$(CURDIR) PYSPARK_PYTHON=$(BIN)/python SPARK_LOCAL_IP=127.0.0.1 $(BIN)/spark-submit \
 	--jars $$(ls $(JARS)/jars/*.jar | paste -sd,) --driver-memory $(DRIVER_MEMORY) \
-	--driver-java-options -Dlog4j2.configurationFile=file:$(CURDIR)/conf/log4j2.properties \
+	--driver-java-options "-Dlog4j2.configurationFile=file:$(CURDIR)/conf/log4j2.properties $(JVM_OPTIONS)" \
 	--conf spark.ui.showConsoleProgress=false
 # XGBoost's workers announce their ranks with each fit, the JVM its vector module at each start.
 QUIETLY = 2> >(grep --line-buffered -v -e 'got rank' -e 'Using incubator modules' -e '^$$' >&2)
 
 .PHONY: demo run doctor test check zip wheel archive image sbom licences lock advisories clean java
 
+# A JVM that lives for a minute runs most code a few times: the optimizing compiler would take a fifth of that minute.
+demo: JVM_OPTIONS = -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=256m -XX:+UseSerialGC
 demo: java $(VENV)/installed $(VENV)/delta/ready
 	@echo "== generate $(ROWS) orders at prevalence $(PREVALENCE) into output/demo_orders"
 	@$(SUBMIT) jobs/generate_orders.py --rows $(ROWS) --prevalence $(PREVALENCE) --seed 7 \
