@@ -45,8 +45,8 @@ doctor: java $(VENV)/installed $(VENV)/delta/ready
 	@$(SUBMIT) jobs/doctor.py --config $(CONFIG) $(QUIETLY)
 
 test: java $(VENV)/installed $(VENV)/spark_classes.jsa
-	@echo "== run the tests, in three processes, since one often waits for a cluster"
-	$(BIN)/python -m pytest -n 3
+	@echo "== run the tests, in four processes, since some wait for a cluster or a store"
+	$(BIN)/python -m pytest -n 4
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
