@@ -158,6 +158,16 @@ def test_precision_is_on_a_log_scale_where_a_linear_one_would_be_empty() -> None
     assert (figure.axes[0].get_yscale(), figure.axes[0].get_ylabel()) == ("log", "Precision (log scale)")
 
 
+def test_log_scales_have_plain_numbers_at_their_ticks() -> None:
+    found: list[str] = []
+    for figure in figures({"none": rare(1)}):
+        drawn(figure)
+        axes = [axis for one in figure.axes for axis in (one.xaxis, one.yaxis) if axis.get_scale() == "log"]
+        found += [text for axis in axes for tick in axis.get_ticklabels(which="both") if (text := tick.get_text())]
+    assert {"0.001", "0.01", "0.1", "1", "10", "100"} <= set(found)
+    assert all(float(text) > 0.0 for text in found)
+
+
 def test_corners_are_all_that_straight_lines_between_cut_offs_need() -> None:
     curve = rare(3, 3000)
     at = corners(curve)
