@@ -87,10 +87,7 @@ def _fit(
             part = SpilledRows(file=file, features=inputs.shape[1], is_weighed=True)
             part.append(np.column_stack([inputs[rows], label[rows], plan.weight[rows]]).astype(np.float32))
             parts.append(part)
-        site = Site(
-            threads=1, host="", scratch=Path(folder), tell=lambda _: None, keep=lambda _: None,
-            meet=lambda said: [said],
-        )  # fmt: skip
+        site = Site(threads=1, host="", scratch=Path(folder), tell=lambda _: None, keep=lambda _: None)
         rounds_of, max_bin = _ROUNDS[plan.strategy.fitted_by.name], plan.request.training.params.max_bin
         boosting = rounds_of(plan.request, _cuts(plan.recipe, inputs[plan.kept], label[plan.kept], max_bin))
         done = boosting.boost(boosting.load(*parts, site), Progress(rows=0), site)

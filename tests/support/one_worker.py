@@ -83,10 +83,7 @@ def boosted_here(
         stopping_shift=request.shift, **fields,
     )  # fmt: skip
     told: list[int] = []
-    site = Site(
-        threads=1, host="127.0.0.1", scratch=folder, tell=told.append, keep=lambda _: None,
-        meet=lambda said: [said],
-    )  # fmt: skip
+    site = Site(threads=1, host="127.0.0.1", scratch=folder, tell=told.append, keep=lambda _: None)
     parts = [
         spilled_here(rows[rows.is_early_stopping == is_stopping], request, folder / f"rows_{is_stopping}")
         for is_stopping in (False, True)

@@ -132,6 +132,11 @@ class Progress:
         return cls(model=model, rows=head["rows"], **curves)
 
 
+def alone(message: str) -> list[str]:
+    """How one worker meets itself."""
+    return [message]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Site:
     """Where a worker boosts.
@@ -150,7 +155,7 @@ class Site:
     scratch: Path
     tell: Callable[[int], object]
     keep: Callable[[bytes], object]
-    meet: Callable[[str], list[str]]
+    meet: Callable[[str], list[str]] = alone
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 from pyspark import BarrierTaskContext
 
 from imbalance_spark.core.errors import DataContractError, TrainingError
-from imbalance_spark.train_only.learners.boosting import Progress, Site
+from imbalance_spark.train_only.learners.boosting import Progress, Site, alone
 from imbalance_spark.train_only.learners.round_reports import RoundReporter
 
 if TYPE_CHECKING:
@@ -110,24 +111,22 @@ class Worker:
     ) -> Progress:
         from xgboost import collective
 
-        is_first = context.partitionId() == 0
+        worker = context.partitionId()
+        is_first = worker == 0
         site = Site(
             threads=threads, host=self.reporter.own_host(), scratch=scratch,
             tell=self.reporter.tell if is_first else _say_nothing,
             keep=self.reporter.hand_over if is_first else _say_nothing,
-            meet=lambda message: self._meet(context.partitionId(), message),
+            meet=alone if self.num_workers == 1 else partial(self.reporter.meet, worker, self.num_workers),
         )  # fmt: skip
         loaded = self.boosting.load(to_fit, stopping, site)
         clock.lap("build")
         # Nobody waits in the communicator for a peer that is still loading: its timeout is for rounds alone.
         site.meet("")
-        with collective.CommunicatorContext(**self.tracker, dmlc_task_id=f"{context.partitionId():06}"):
+        with collective.CommunicatorContext(**self.tracker, dmlc_task_id=f"{worker:06}"):
             done = self.boosting.boost(loaded, self._started(to_fit.fingerprint, stopping.fingerprint), site)
         clock.lap("boost")
         return done
-
-    def _meet(self, worker: int, message: str) -> list[str]:
-        return [message] if self.num_workers == 1 else self.reporter.meet(worker, self.num_workers, message)
 
     def _started(self, to_fit: int, stopping: int) -> Progress:
         """What there is to go on from; every worker finds the same."""

@@ -57,14 +57,7 @@ def plan_of(loss: FocalLoss = CROSS_ENTROPY, **changes: Any) -> BoostingPlan:
 
 
 def fit(rows: pd.DataFrame, plan: BoostingPlan, progress: Progress | None = None, **changes: Any) -> Progress:
-    site = Site(
-        threads=1,
-        host="",
-        scratch=Path(),
-        tell=lambda _: None,
-        keep=changes.pop("keep", lambda _: None),
-        meet=lambda said: [said],
-    )
+    site = Site(threads=1, host="", scratch=Path(), tell=lambda _: None, keep=changes.pop("keep", lambda _: None))
     is_stopping = rows.is_early_stopping.to_numpy(bool)
     share = plan.loss.correction().margins(np.bincount(rows.y[~is_stopping]) / (~is_stopping).sum())
     start = (share[1] - share[0],) if len(share) == 2 else tuple(share)

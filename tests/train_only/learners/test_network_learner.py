@@ -42,10 +42,7 @@ def trained_here(rows: pd.DataFrame, folder: Path, **changed: Any) -> Progress:
     asked = request(rows, **changed)
     numeric = len(asked.features) - asked.categorical
     epochs = NetworkEpochs(plan=network_plan(asked), numeric=numeric, margins=asked.margins)
-    site = Site(
-        threads=1, host="127.0.0.1", scratch=folder, tell=lambda _: None, keep=lambda _: None,
-        meet=lambda said: [said],
-    )  # fmt: skip
+    site = Site(threads=1, host="127.0.0.1", scratch=folder, tell=lambda _: None, keep=lambda _: None)
     parts = [
         spilled_here(rows[rows.is_early_stopping == part], asked, folder / f"rows_{part}") for part in (False, True)
     ]
