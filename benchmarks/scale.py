@@ -18,6 +18,11 @@ from imbalance_spark.core.spark_session import delta_package
 
 _ROOT = Path(__file__).resolve().parents[1]
 _PREVALENCE = "0.001"
+_COLUMNS = (
+    "order_id,customer_id,ordered_at,amount,is_fraud,amount_over_customer_mean,orders_last_24h,customer_activity,"
+    "device_age_days,distance_km,country,payment_method,channel"
+)
+"""What `conf/billion.yaml` reads of generated orders."""
 _ALL, _WITHIN = "all stages", 0.15
 _LINE = re.compile(r"\[\d+/\d+\] (?P<name>.+?)(?P<begins> \.\.\.)?(?:  .*)?$")
 
@@ -105,8 +110,8 @@ def _measured(home: Path, rows: int, args: argparse.Namespace) -> Measured:
     orders, output, events = home / f"orders-{rows}", home / f"run-{rows}", home / f"events-{rows}"
     events.mkdir(parents=True, exist_ok=True)
     print(f"{rows:,} orders", flush=True)
-    generate = ["--rows", str(rows), "--prevalence", _PREVALENCE, "--output", str(orders), "--master", "local[2]"]
-    _submit(home, "generate_orders.py", [*generate, "--quiet"], args, {})
+    log = ["--rows", str(rows), "--prevalence", _PREVALENCE, "--columns", _COLUMNS, "--output", str(orders)]
+    _submit(home, "generate_orders.py", [*log, "--master", "local[2]", "--quiet"], args, {})
     settings = {
         "run_id": "scale", "output": output, "orders.source.path": orders, "training.max_rows": args.max_rows,
         "training.rounds": args.rounds, "training.external_memory": "false",
@@ -121,9 +126,13 @@ def _measured(home: Path, rows: int, args: argparse.Namespace) -> Measured:
     }  # fmt: skip
     config = ["--config", str(_ROOT / "conf/billion.yaml"), *options]
     seconds, driver_mb = _submit(home, "train.py", config, args, logged)
-    [log] = events.iterdir()
+    [event_log] = events.iterdir()
     return Measured(
-        rows=rows, seconds=seconds, work=work_by_stage(log), driver_mb=driver_mb, disk_mb=_bytes_below(output) / 2**20
+        rows=rows,
+        seconds=seconds,
+        work=work_by_stage(event_log),
+        driver_mb=driver_mb,
+        disk_mb=_bytes_below(output) / 2**20,
     )
 
 

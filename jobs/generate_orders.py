@@ -56,6 +56,9 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         help="how the log departs from the one without it, for tests of monitoring: covariate=2, twice as many unusual "
         "orders; label=2, twice as much fraud; concept=0.6, the features tell less of it",
     )
+    made.add_argument(
+        "--columns", type=_names, metavar="NAME,...", help="to keep, order_id and the label among them (all)"
+    )
     made.add_argument("--output", type=expanded, required=True, help="path of the Delta table")
     made.add_argument("--overwrite", action="store_true", help="replace a table with other contents")
     made.add_argument("--quiet", action="store_true", help="do not print progress")
@@ -120,6 +123,10 @@ def _shares(text: str) -> dict[str, float]:
         return {name.strip(): float(share) for name, share in pairs}
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} does not read NAME=SHARE,NAME=SHARE") from None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
 
 
 def _shift(text: str) -> OrderShift:

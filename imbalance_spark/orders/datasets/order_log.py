@@ -8,7 +8,7 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 
 from imbalance_spark.core.class_counts import Label, count_classes
-from imbalance_spark.core.errors import ConfigError
+from imbalance_spark.core.errors import ConfigError, nearest
 from imbalance_spark.orders.datasets.distributions import RECIPE
 from imbalance_spark.orders.datasets.population import OUTCOMES
 from imbalance_spark.orders.datasets.synthetic import generate_orders, generate_outcomes
@@ -29,6 +29,10 @@ class OrderLog:
         start: first day, UTC.
         days: length of the log.
         shift: of a log of fraud or not, against the one without it.
+        columns: to keep, the key and the label among them; None for all.
+
+    Raises:
+        ConfigError: a shift of a log of outcomes, or columns without the key or the label.
     """
 
     rows: int
@@ -38,12 +42,16 @@ class OrderLog:
     start: str
     days: int
     shift: OrderShift | None = None
+    columns: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.shift is not None and self.outcomes is not None:
             raise ConfigError(
                 f"generate_orders: --shift {self.shift} is of logs of fraud or not. Leave out --outcomes or --shift."
             )
+        missing = {"order_id", self.label} - set(self.columns or ("order_id", self.label))
+        if missing:
+            raise ConfigError(f"generate_orders: --columns lacks {sorted(missing)}. A log has its key and its label.")
 
     @property
     def label(self) -> str:
@@ -51,7 +59,23 @@ class OrderLog:
         return "is_fraud" if self.outcomes is None else "outcome"
 
     def orders(self, spark: SparkSession) -> DataFrame:
-        """One row per order; lazy."""
+        """One row per order; lazy.
+
+        Raises:
+            ConfigError: an argument is out of its range, or no such column is generated.
+        """
+        every = self._every_column(spark)
+        if self.columns is None:
+            return every
+        unknown = [name for name in self.columns if name not in every.columns]
+        if unknown:
+            raise ConfigError(
+                f"generate_orders: --columns {unknown} are not generated.{nearest(unknown, every.columns)} "
+                f"There are {every.columns}."
+            )
+        return every.select(*self.columns)
+
+    def _every_column(self, spark: SparkSession) -> DataFrame:
         if self.outcomes is not None:
             return generate_outcomes(
                 spark, rows=self.rows, shares=self.outcomes, seed=self.seed, start=self.start, days=self.days
@@ -81,11 +105,11 @@ class OrderLog:
         found, asked = _found(spark, path), self._description
         if found == asked or overwrite:
             return found == asked
-        differing = sorted(name for name in asked if found.get(name) != asked[name])
+        differing = sorted(name for name in asked | found if found.get(name) != asked.get(name))
         was = {name: found.get(name) for name in differing} if found else "written by something else"
         raise ConfigError(
             f"generate_orders: --output {path!r} already holds another table (there: {was}; "
-            f"asked: { {name: asked[name] for name in differing} }). Choose another path, or add --overwrite."
+            f"asked: { {name: asked.get(name) for name in differing} }). Choose another path, or add --overwrite."
         )
 
     def write(self, spark: SparkSession, path: str, *, overwrite: bool = False) -> None:
@@ -109,6 +133,8 @@ class OrderLog:
         rest: dict[str, object] = {"rows": self.rows, "seed": self.seed, "start": self.start, "days": self.days}
         if self.shift is not None:
             rest["shift"] = str(self.shift)
+        if self.columns is not None:
+            rest["columns"] = list(self.columns)
         return {"generator": _GENERATOR, "recipe": RECIPE, **shares, **rest}
 
 

@@ -265,6 +265,36 @@ def test_job_refuses_a_table_that_it_did_not_write(
     assert "written by something else" in capsys.readouterr().err
 
 
+def test_job_keeps_the_columns_that_it_is_asked_for(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = str(tmp_path / "compact")
+    argv = ["--rows", "500", "--days", "30", "--output", output]
+    compact = [*argv, "--columns", "order_id, country,is_fraud"]
+    assert job.main(compact) == 0
+    written = spark.read.format("delta").load(output)
+    made = generate_orders(spark, rows=500, prevalence=0.005, seed=7, days=30).select(written.columns)
+    assert written.columns == ["order_id", "country", "is_fraud"]
+    assert set(written.collect()) == set(made.collect())
+    capsys.readouterr()
+    assert job.main([*compact, "--dry-run"]) == 0
+    assert "is there already" in capsys.readouterr().out
+    assert job.main(argv) == 2
+    assert "there: {'columns': ['order_id', 'country', 'is_fraud']}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [("country,is_fraud", "lacks ['order_id']"), ("order_id,is_fraud,contry", "Did you mean 'country' for 'contry'?")],
+)
+def test_job_refuses_columns_that_make_no_log(
+    spark: SparkSession, tmp_path: Path, capsys: pytest.CaptureFixture[str], columns: str, message: str
+) -> None:
+    assert job.main(["--rows", "500", "--output", str(tmp_path / "none"), "--columns", columns]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
 def test_job_reads_whole_numbers_in_any_notation() -> None:
     assert job.parse_args(["--rows", "1e8", "--output", "x"]).rows == 100_000_000
     with pytest.raises(SystemExit) as caught:
