@@ -19,9 +19,8 @@ from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.metrics.intervals import bucket_intervals, paired_differences
 from imbalance_spark.threshold import MinCost
-from imbalance_spark.threshold.choice import cut_at
+from imbalance_spark.threshold.choice import cut_at, threshold_interval
 from imbalance_spark.threshold.rule import choose_again
-from imbalance_spark.threshold.uncertainty import threshold_interval
 
 DESIGNS = ("rows", "groups", "weights", "cross-fit")
 _OBJECTIVE, _AT = MinCost(fn=10, fp=1), 1.0 / 11.0

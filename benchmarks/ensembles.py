@@ -25,7 +25,7 @@ from imbalance_spark.split.config import SplitConfig
 from imbalance_spark.train_only.config import TrainingConfig
 from imbalance_spark.train_only.strategies import strategy_from_config
 from imbalance_spark.train_only.strategies.fit import fit_strategy, write_train_table
-from imbalance_spark.train_only.strategies.task import FitTask
+from imbalance_spark.train_only.strategies.recipe import FitTask
 
 KINDS = ("self_paced_ensemble", "undersample_ensemble", "balanced_bagging", "rus_boost", "balanced_random_forest")
 _BASE: dict[str, Any] = {"max_depth": 4, "learning_rate": 0.2}

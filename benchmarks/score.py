@@ -18,9 +18,8 @@ from benchmarks import timing
 from benchmarks.fit import SETTINGS, make_inputs, written
 from imbalance_spark.calibration import LogOddsCalibration, PriorCorrection
 from imbalance_spark.core.spark_session import spark_session
-from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
-from imbalance_spark.orders.model_inputs import LABEL, feature_column
+from imbalance_spark.orders.model_inputs import LABEL, CategoryEncoding, feature_column
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.score_orders import score_orders
 from imbalance_spark.threshold.class_rules import ClassThresholds

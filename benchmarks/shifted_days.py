@@ -10,8 +10,7 @@ from imbalance_spark.calibration import LogOddsCalibration
 from imbalance_spark.core.arrays import FloatArray, logit, sigmoid
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.monitoring.cells import LabelledCells
-from imbalance_spark.monitoring.expected import Costs
-from imbalance_spark.monitoring.reference import Reference
+from imbalance_spark.monitoring.expected import Costs, Reference
 
 BASE_RATE, COSTS = 0.005, Costs(fn=20.0, fp=1.0)
 THRESHOLD = COSTS.fp / (COSTS.fp + COSTS.fn)

@@ -75,10 +75,10 @@ if TYPE_CHECKING:
     from imbalance_spark.threshold import choose_threshold as choose_threshold
     from imbalance_spark.threshold import sweep as sweep
     from imbalance_spark.threshold import sweep_segments as sweep_segments
+    from imbalance_spark.threshold.choice import threshold_interval as threshold_interval
     from imbalance_spark.threshold.class_rules import ClassThresholds as ClassThresholds
     from imbalance_spark.threshold.class_rules import CostMatrix as CostMatrix
     from imbalance_spark.threshold.class_rules import sweep_classes as sweep_classes
-    from imbalance_spark.threshold.uncertainty import threshold_interval as threshold_interval
     from imbalance_spark.tracking.config import TrackingConfig as TrackingConfig
     from imbalance_spark.tracking.models import load_logged_model as load_logged_model
     from imbalance_spark.tracking.registry import load_registered_model as load_registered_model
@@ -137,7 +137,7 @@ _NAMES = {
         *("MaxRecall", "MinCost", "TopEntities", "Youden", "choose_again", "choose_threshold", "sweep"),
         "sweep_segments",
     ),
-    "threshold.uncertainty": ("threshold_interval",),
+    "threshold.choice": ("threshold_interval",),
     "threshold.class_rules": ("ClassThresholds", "CostMatrix", "sweep_classes"),
     "tracking.config": ("TrackingConfig",),
     "tracking.models": ("load_logged_model",),

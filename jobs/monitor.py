@@ -9,6 +9,7 @@ from datetime import date
 from imbalance_spark.cli.arguments import add_shared, parser, run_configured
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.errors import ConfigError, QualityGateError
+from imbalance_spark.core.imports import own_this_process
 from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.monitoring.run import MonitorTask, monitor, plan_monitor
 from imbalance_spark.threshold.decisions import COST_MATRIX
@@ -67,4 +68,5 @@ def _day(text: str | None) -> date | None:
 
 
 if __name__ == "__main__":
+    own_this_process()
     sys.exit(main())

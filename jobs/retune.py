@@ -14,6 +14,7 @@ from imbalance_spark.comparison.retune import register_retuned, retune, retune_c
 from imbalance_spark.comparison.retune_result import RetuneResult
 from imbalance_spark.config.yaml_file import read_yaml
 from imbalance_spark.core.errors import ConfigError, QualityGateError
+from imbalance_spark.core.imports import own_this_process
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.scoring.bundle import SERVED
 from imbalance_spark.threshold.class_rules import rule_to_dict
@@ -188,4 +189,5 @@ def _users_of(setting: str) -> str:
 
 
 if __name__ == "__main__":
+    own_this_process()
     sys.exit(main())

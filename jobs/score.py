@@ -14,6 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 from imbalance_spark.cli.arguments import set_up_logging, write_status
 from imbalance_spark.cli.exit_codes import run_job
 from imbalance_spark.core.errors import ConfigError, DataContractError
+from imbalance_spark.core.imports import own_this_process
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.core.section import expanded
 from imbalance_spark.core.spark_session import spark_session
@@ -289,4 +290,5 @@ def _said_of_arguments() -> Iterator[None]:
 
 
 if __name__ == "__main__":
+    own_this_process()
     sys.exit(main())

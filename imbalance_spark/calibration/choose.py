@@ -16,7 +16,7 @@ from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.bucket_draws import BucketedCurve
 from imbalance_spark.metrics.counts import ScoreCounts
-from imbalance_spark.metrics.entries import ScoreEntries
+from imbalance_spark.metrics.grid import ScoreEntries
 from imbalance_spark.metrics.intervals import ratio_error
 
 _EPS = 2.0**-53

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.errors import ConfigError, DataContractError
-from imbalance_spark.metrics.entries import ScoreEntries
+from imbalance_spark.metrics.grid import ScoreEntries
 
 TIE_BREAK = 1e-6
 """Share of the score itself in the result: it orders the rows of one step, and moves probabilities by no more."""

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from imbalance_spark.core.arrays import FloatArray, sigmoid
 from imbalance_spark.core.errors import ConfigError, DataContractError
-from imbalance_spark.metrics.entries import ScoreEntries
+from imbalance_spark.metrics.grid import ScoreEntries
 
 Method = Literal["identity", "intercept", "temperature", "platt", "platt_prior", "beta"]
 _SMALLEST, _LARGEST = 1e-300, 1.0 - 2.0**-53  # scores 0 and 1 have no finite odds

@@ -6,7 +6,6 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
 
 from imbalance_spark.calibration.correction import PriorCorrection
 from imbalance_spark.core.arrays import FloatArray, IntArray
@@ -58,6 +57,8 @@ class MulticlassTemperature:
         Raises:
             DataContractError: no rows, too many, or shapes that do not fit.
         """
+        from scipy.optimize import minimize_scalar  # here: each worker of a fit imports this room
+
         label, p = np.asarray(labels, dtype=np.int64), np.asarray(probabilities, dtype=np.float64)
         if p.ndim != 2 or len(label) != len(p) or not 0 < len(p) <= MOST_ROWS:
             raise DataContractError(

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from scipy.stats import kendalltau
 
 from imbalance_spark.comparison.prepare import PreparedOrders
 from imbalance_spark.comparison.score_strategies import candidate_of
@@ -37,7 +36,7 @@ from imbalance_spark.threshold.order_costs import OrderRule
 from imbalance_spark.threshold.rule import DECIDED_AT, pick
 from imbalance_spark.train_only.strategies import Strategy
 from imbalance_spark.train_only.strategies.fit import FittedStrategy, fit_strategy, write_train_table
-from imbalance_spark.train_only.strategies.task import FitTask
+from imbalance_spark.train_only.strategies.recipe import FitTask
 
 _GRID = LogitGrid(bins=4096)
 """Steps of 0.01 in logit: each strategy is counted in each window, which of finer ones would take much memory."""
@@ -92,6 +91,8 @@ class Backtest:
         by_window = np.array([self.values(name, "average_precision") for name in self.scores]).T
         if len(self.scores) < 2 or not np.isfinite(by_window).all():
             return None
+        from scipy.stats import kendalltau  # a second, for those who have a backtest
+
         found = [float(kendalltau(one, other).statistic) for one, other in combinations(by_window, 2)]
         return float(np.mean(found)) if np.isfinite(found).all() else None
 

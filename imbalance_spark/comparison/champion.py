@@ -31,11 +31,11 @@ from imbalance_spark.core.columns import SPLIT, TEST, TRAIN, VALIDATION, col
 from imbalance_spark.core.errors import DataContractError, MissingColumnsError
 from imbalance_spark.metrics.bucket_draws import decided
 from imbalance_spark.metrics.intervals import Interval
-from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.model_inputs import (
     AMOUNT_VALUE,
     LABEL,
     ROW_WEIGHT,
+    CategoryEncoding,
     category_column,
     feature_column,
     model_inputs,

@@ -39,7 +39,7 @@ from imbalance_spark.train_only.learners.stopping import Costs
 from imbalance_spark.train_only.pool import TrainingPool
 from imbalance_spark.train_only.strategies import Strategy
 from imbalance_spark.train_only.strategies.fit import FittedStrategy, fit_strategy, write_train_table
-from imbalance_spark.train_only.strategies.task import FitTask
+from imbalance_spark.train_only.strategies.recipe import FitTask
 
 
 @dataclass(frozen=True, kw_only=True)

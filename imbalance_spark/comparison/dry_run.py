@@ -30,7 +30,7 @@ from imbalance_spark.split import early_stopping_slice
 from imbalance_spark.train_only.pool import TrainingPool
 from imbalance_spark.train_only.strategies import Strategy
 from imbalance_spark.train_only.strategies.base import Precision
-from imbalance_spark.train_only.strategies.task import TWO_CLASSES
+from imbalance_spark.train_only.strategies.recipe import TWO_CLASSES
 
 STAGES = ("cluster", *INSPECT_STAGES, "training rows")
 """Those that `plan_run` announces."""

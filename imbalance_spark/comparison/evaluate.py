@@ -35,12 +35,11 @@ from imbalance_spark.metrics.intervals import (
 )
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.threshold import ChosenThreshold, Objective, TopEntities
-from imbalance_spark.threshold.choice import cut_at
+from imbalance_spark.threshold.choice import ThresholdUncertainty, cut_at, threshold_interval
 from imbalance_spark.threshold.class_rules import ChosenClassThresholds, Rule
 from imbalance_spark.threshold.decisions import Decisions
 from imbalance_spark.threshold.order_costs import OrderRule
 from imbalance_spark.threshold.rule import choose_again
-from imbalance_spark.threshold.uncertainty import ThresholdUncertainty, threshold_interval
 from imbalance_spark.train_only.strategies.fit import FittedStrategy
 
 AT_SINGLE_THRESHOLD = "cost_at_single_threshold"

@@ -15,9 +15,8 @@ from imbalance_spark.core.columns import FOLDS, SPLIT, TRAIN, VALIDATION, col, r
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.core.run import Run
 from imbalance_spark.orders.audit import Audit, audit, refuse_key_like
-from imbalance_spark.orders.categories import CategoryEncoding, fit_categories
 from imbalance_spark.orders.diagnosis import Diagnosis, diagnose
-from imbalance_spark.orders.model_inputs import LABEL, feature_column, model_inputs
+from imbalance_spark.orders.model_inputs import LABEL, CategoryEncoding, feature_column, fit_categories, model_inputs
 from imbalance_spark.orders.read import SourceOrders
 from imbalance_spark.orders.schema import check_orders
 from imbalance_spark.orders.validation.validate import ValidatedOrders, ValidationReport, validate_orders

@@ -13,8 +13,14 @@ from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.evaluate import evaluate, ranking_metrics
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
-from imbalance_spark.threshold.base_rate import EstimatedBaseRate, at_base_rate, base_rate_error
-from imbalance_spark.threshold.change import ThresholdChange, change_threshold, outcome_at
+from imbalance_spark.threshold.change import (
+    EstimatedBaseRate,
+    ThresholdChange,
+    at_base_rate,
+    base_rate_error,
+    change_threshold,
+    outcome_at,
+)
 from imbalance_spark.threshold.choice import cut_at
 from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix, Rule
 from imbalance_spark.threshold.decisions import COST_MATRIX

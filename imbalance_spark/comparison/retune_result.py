@@ -6,8 +6,7 @@ from typing import Any
 
 from imbalance_spark.core.columns import VALIDATION
 from imbalance_spark.scoring.bundle import ModelBundle
-from imbalance_spark.threshold.base_rate import EstimatedBaseRate
-from imbalance_spark.threshold.change import ThresholdChange, ThresholdOutcome
+from imbalance_spark.threshold.change import EstimatedBaseRate, ThresholdChange, ThresholdOutcome
 from imbalance_spark.threshold.class_rules import CostMatrix
 
 _COLUMNS = ("alerts", "alerts a day", "precision", "recall", "cost")

@@ -17,7 +17,7 @@ from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.grid import FloatArray
 from imbalance_spark.scoring.boosters import Candidate
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
-from imbalance_spark.scoring.importance import EXPLAINED_ROWS, collect_importance
+from imbalance_spark.scoring.reasons import EXPLAINED_ROWS, collect_importance
 from imbalance_spark.threshold.class_rules import (
     ChosenClassThresholds,
     Rule,

@@ -32,12 +32,11 @@ from imbalance_spark.train_only.learners.kinds import require_packages
 from imbalance_spark.train_only.pool import TrainingPool, training_pool
 from imbalance_spark.train_only.search.config import SearchConfig
 from imbalance_spark.train_only.search.space import Space, draw
-from imbalance_spark.train_only.search.tpe import propose, require_optuna
-from imbalance_spark.train_only.search.trials import Rung, Trial, promoted, rungs_of
+from imbalance_spark.train_only.search.trials import Rung, Trial, promoted, propose, require_optuna, rungs_of
 from imbalance_spark.train_only.strategies import Strategy
 from imbalance_spark.train_only.strategies.fit import fit_strategy, write_train_table
+from imbalance_spark.train_only.strategies.recipe import FitTask
 from imbalance_spark.train_only.strategies.searched import spaces_of
-from imbalance_spark.train_only.strategies.task import FitTask
 
 logger = logging.getLogger(__name__)
 

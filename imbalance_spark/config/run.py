@@ -14,8 +14,8 @@ from imbalance_spark.tracking.config import TrackingConfig
 from imbalance_spark.train_only.config import TrainingConfig
 from imbalance_spark.train_only.search.config import SearchConfig
 from imbalance_spark.train_only.strategies import AnyStrategy, Strategy, strategies_of
+from imbalance_spark.train_only.strategies.recipe import TWO_CLASSES
 from imbalance_spark.train_only.strategies.searched import search_problems
-from imbalance_spark.train_only.strategies.task import TWO_CLASSES
 
 
 class ScoringConfig(Section):

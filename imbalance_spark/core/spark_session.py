@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.utils import is_remote
 
 from imbalance_spark.core.errors import UnsupportedSparkError
+from imbalance_spark.core.imports import own_workers
 from imbalance_spark.core.signals import raising_on
 
 
@@ -128,7 +129,9 @@ def _start(app_name: str, master: str | None, settings: Mapping[str, str]) -> Sp
     builder = SparkSession.Builder().appName(app_name)
     for name, value in added.items():
         builder = builder.config(name, value)
-    return builder.getOrCreate()
+    spark = builder.getOrCreate()
+    own_workers(spark.sparkContext)
+    return spark
 
 
 def settings_beside(submitted: Mapping[str, str], master: str | None, settings: Mapping[str, str]) -> dict[str, str]:

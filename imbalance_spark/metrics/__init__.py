@@ -10,11 +10,9 @@ from imbalance_spark.metrics.areas import (
     top_share,
 )
 from imbalance_spark.metrics.binning import DEFAULT_GRID, bin_counts
-from imbalance_spark.metrics.bounds import Bracket
 from imbalance_spark.metrics.confusion import ClassAverages, ConfusionMatrix, MulticlassConfusion
-from imbalance_spark.metrics.corp import BrierParts, ReliabilityBand, brier_parts, reliability_band
 from imbalance_spark.metrics.counts import EXACT_LIMIT, ScoreCounts
-from imbalance_spark.metrics.curve import FLAG_NOBODY, LOG_LOSS_EPS, Curve
+from imbalance_spark.metrics.curve import FLAG_NOBODY, LOG_LOSS_EPS, Bracket, Curve
 from imbalance_spark.metrics.evaluate import (
     evaluate,
     evaluate_multiclass,
@@ -27,10 +25,14 @@ from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.metrics.logistic import Reliability
 from imbalance_spark.metrics.multiclass_counts import MulticlassCounts
 from imbalance_spark.metrics.probability import (
+    BrierParts,
+    ReliabilityBand,
+    brier_parts,
     brier_skill,
     expected_calibration_error,
     expected_calibration_error_equal_mass,
     expected_cost,
+    reliability_band,
 )
 from imbalance_spark.metrics.spark_counts import (
     COUNT_COLUMNS,

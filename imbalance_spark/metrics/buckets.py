@@ -13,8 +13,7 @@ from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics.binning import as_columns, describe_invalid, invalid_code
 from imbalance_spark.metrics.counts import ScoreCounts
-from imbalance_spark.metrics.entries import ScoreEntries
-from imbalance_spark.metrics.grid import LogitGrid
+from imbalance_spark.metrics.grid import LogitGrid, ScoreEntries
 
 BUCKETS = 64
 """Hash buckets of the rows: enough for a t quantile close to the normal one, few enough to count each."""

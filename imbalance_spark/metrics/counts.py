@@ -2,19 +2,20 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.metrics.binning import DEFAULT_GRID, as_columns, bin_counts, describe_invalid, invalid_code
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.entries import ScoreEntries
-from imbalance_spark.metrics.grid import LogitGrid
+from imbalance_spark.metrics.grid import LogitGrid, ScoreEntries
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 EXACT_LIMIT = 1 << 20
 """Most distinct scores that `from_arrays` counts one by one; more are counted in bins."""
@@ -65,7 +66,7 @@ class ScoreCounts(ScoreEntries):
         return cls._of_entries(entry, label, (one_each, weight, weighted), (distinct, distinct), None)
 
     @classmethod
-    def from_table(cls, table: pa.Table | pd.DataFrame, grid: LogitGrid = DEFAULT_GRID) -> Self:
+    def from_table(cls, table: "pa.Table | pd.DataFrame", grid: LogitGrid = DEFAULT_GRID) -> Self:
         """Counts from rows of `bin, label, n, weight, amount`, the columns of `bin_counts` and `score_counts`.
 
         Rows of the same bin and label are added up, so parts of a scan need not be merged before. An `amount` column
@@ -74,7 +75,7 @@ class ScoreCounts(ScoreEntries):
         Raises:
             DataContractError: rows were counted under a negative bin, or there is no row at all.
         """
-        arrow = pa.Table.from_pandas(table, preserve_index=False) if isinstance(table, pd.DataFrame) else table
+        arrow = table if isinstance(table, pa.Table) else pa.Table.from_pandas(table, preserve_index=False)
         column = {name: arrow.column(name).to_numpy() for name in ("bin", "label", "n", "weight", "amount")}
         bins = column["bin"].astype(np.int64)
         _refuse_invalid(bins, column["n"])
@@ -84,7 +85,7 @@ class ScoreCounts(ScoreEntries):
         return cls._of_entries(entry, column["label"], sums, (grid.value(occupied), grid.lower(occupied)), grid)
 
     @classmethod
-    def from_entries(cls, entries: pd.DataFrame, grid: LogitGrid | None) -> Self:
+    def from_entries(cls, entries: "pd.DataFrame", grid: LogitGrid | None) -> Self:
         """Counts from rows of `score, threshold, label, n, weight, amount`; rows of one threshold are one entry.
 
         Args:

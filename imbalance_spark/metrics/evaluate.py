@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.areas import h_measure, partial_roc_auc, pr_auc_trapezoid, pr_gain_auc, top_share
 from imbalance_spark.metrics.confusion import ConfusionMatrix
-from imbalance_spark.metrics.corp import brier_parts
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.multiclass_counts import MulticlassCounts
 from imbalance_spark.metrics.probability import (
+    brier_parts,
     brier_skill,
     expected_calibration_error,
     expected_calibration_error_equal_mass,

@@ -1,4 +1,7 @@
-"""The grid that scores are counted on: bins of equal width in logit(score), the same in numpy and in Spark."""
+"""The grid that scores are counted on, and the columns of a table of such counts.
+
+Bins are of equal width in logit(score), the same in numpy and in Spark.
+"""
 
 import math
 from dataclasses import dataclass
@@ -119,3 +122,42 @@ def _edge_tables(bins: int, bound: float) -> tuple[FloatArray, FloatArray]:
 def _odds(score: FloatArray) -> FloatArray:
     finite = np.maximum(np.minimum(score, LARGEST_PROBABILITY), SMALLEST_PROBABILITY)
     return finite / (1.0 - finite)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ScoreEntries:
+    """Rows of each class by score, highest score first.
+
+    An entry is one distinct score, or one occupied bin of `grid`; after an exact recount both occur, and negatives
+    between two positives are one entry. Counts are rows (int64), weights are sums over rows
+    (float64; equal to the counts if rows have no weights), amounts are sums of weight times amount.
+    """
+
+    score: FloatArray
+    """Probability in [0, 1] that represents the entry: the score itself, or the middle of the bin."""
+    threshold: FloatArray
+    """Lowest score of the entry: `score >= threshold[i]` holds for the rows of entries 0..i and no other."""
+    positives: IntArray
+    negatives: IntArray
+    positive_weight: FloatArray
+    negative_weight: FloatArray
+    positive_amount: FloatArray | None
+    negative_amount: FloatArray | None
+    grid: LogitGrid | None
+    """The bins, or None if the scores are exact."""
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether an entry is one distinct score, not a bin."""
+        return self.grid is None
+
+    @property
+    def is_bin(self) -> npt.NDArray[np.bool_]:
+        """Whether each entry is a bin, whose rows may have several scores; the middle of a bin is above its edge."""
+        return np.asarray(self.score != self.threshold, dtype=np.bool_)
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether any row's weight is not 1, judged by the sums."""
+        same = np.array_equal(self.positive_weight, self.positives)
+        return not (same and np.array_equal(self.negative_weight, self.negatives))

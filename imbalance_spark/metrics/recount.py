@@ -1,10 +1,10 @@
 """Further passes over the rows of bins with several scores, for exact counts."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -12,6 +12,9 @@ from pyspark.sql import functions as F
 from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics.grid import INVALID_AMOUNT, LogitGrid
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _PART = "key bigint, n bigint, weight double, amount double, lowest double, highest double"
 
@@ -34,13 +37,13 @@ def bin_and_label() -> tuple[Column, Column]:
     return bin_number.alias("bin"), F.col("slot").bitwiseAND(1).alias("label")
 
 
-def bins_of_several_scores(per_bin: pd.DataFrame) -> IntArray:
+def bins_of_several_scores(per_bin: "pd.DataFrame") -> IntArray:
     """Bins whose rows, of both classes, do not all have the same score."""
     scores = per_bin.groupby("bin").agg({"lowest": "min", "highest": "max"})
     return scores.index[scores["lowest"] < scores["highest"]].to_numpy(dtype=np.int64)
 
 
-def recount_scores(rows: DataFrame, per_bin: pd.DataFrame, bins: IntArray) -> pd.DataFrame:
+def recount_scores(rows: DataFrame, per_bin: "pd.DataFrame", bins: IntArray) -> "pd.DataFrame":
     """Entries of `ScoreCounts` that are one score each: counts the rows of these bins again, by score, in one pass.
 
     Args:
@@ -57,12 +60,12 @@ def recount_scores(rows: DataFrame, per_bin: pd.DataFrame, bins: IntArray) -> pd
     columns = (bin_and_label()[1], "n", "weight", "amount", score.alias("lowest"), score.alias("highest"))
     found = per_score.select(*columns).toArrow().to_pandas()
     _check_same(per_bin[is_recounted], found)
-    return pd.concat([_entries(per_bin[~is_recounted]), _entries(found)], ignore_index=True)
+    return _concat([_entries(per_bin[~is_recounted]), _entries(found)])
 
 
 def recount_between_positives(
-    rows: DataFrame, per_bin: pd.DataFrame, bins: IntArray, *, grid: LogitGrid, limit: int
-) -> pd.DataFrame:
+    rows: DataFrame, per_bin: "pd.DataFrame", bins: IntArray, *, grid: LogitGrid, limit: int
+) -> "pd.DataFrame":
     """Entries with positives are one score each; between two of them, the negatives of a bin are one entry.
 
     This makes average precision and ROC-AUC exact. One pass finds the scores of the positives in `bins`, one counts
@@ -92,7 +95,7 @@ def recount_between_positives(
     number = per_bin.loc[~is_recounted, "bin"].to_numpy(dtype=np.int64)
     kept["score"] = np.where(is_bin, grid.value(number), kept["score"])
     kept["threshold"] = np.where(is_bin, grid.lower(number), kept["threshold"])
-    return pd.concat([kept, _entries(found.assign(label=found["key"] % 2))], ignore_index=True)
+    return _concat([kept, _entries(found.assign(label=found["key"] % 2))])
 
 
 def _rows_in(rows: DataFrame, bins: IntArray) -> DataFrame:
@@ -135,13 +138,19 @@ def _sums_by(key: IntArray, batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict({name: pa.array(values) for name, values in columns.items()})
 
 
-def _entries(counted: pd.DataFrame) -> pd.DataFrame:
+def _concat(parts: "Sequence[pd.DataFrame]") -> "pd.DataFrame":
+    import pandas as pd  # here: workers of a fit import this room, and need no pandas
+
+    return pd.concat(parts, ignore_index=True)
+
+
+def _entries(counted: "pd.DataFrame") -> "pd.DataFrame":
     """Rows of `ScoreCounts.from_entries`: an entry starts at its lowest score and is represented by its middle."""
     middle = (counted["lowest"] + counted["highest"]) / 2.0
     return counted[["label", "n", "weight", "amount"]].assign(score=middle, threshold=counted["lowest"])
 
 
-def _check_same(counted: pd.DataFrame, recounted: pd.DataFrame) -> None:
+def _check_same(counted: "pd.DataFrame", recounted: "pd.DataFrame") -> None:
     first, second = int(counted["n"].sum()), int(recounted["n"].sum())
     if first != second:
         raise DataContractError(

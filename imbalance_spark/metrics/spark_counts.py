@@ -2,8 +2,8 @@
 
 from collections.abc import Hashable, Sequence
 from functools import reduce
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -22,6 +22,9 @@ from imbalance_spark.metrics.recount import (
     recount_scores,
     sums_of,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _INVALID_CELL = -1
 
@@ -255,7 +258,7 @@ def _struct(number: Column, cell: Column, score: Column, is_class: Column) -> Co
     return F.struct(number.alias("class"), cell.alias("cell"), score.alias("score"), is_class.alias("is_class"))
 
 
-def _of_table(table: pd.DataFrame, classes: int, grid: LogitGrid) -> MulticlassCounts:
+def _of_table(table: "pd.DataFrame", classes: int, grid: LogitGrid) -> MulticlassCounts:
     cells, of_scores = table[table["class"] == classes], table[table["class"] < classes]
     broken = {
         code: int(cells["n"][cells["bin"] == code].sum()) for code in (INVALID_SCORE, INVALID_LABEL, INVALID_WEIGHT)

@@ -15,8 +15,8 @@ from imbalance_spark.core.columns import col, refuse_columns, require_columns
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.spark_errors import CONTRACT_BROKEN
 from imbalance_spark.monitoring.cells import GRID
-from imbalance_spark.monitoring.columns import ColumnValues
 from imbalance_spark.monitoring.config import MonitoringConfig
+from imbalance_spark.monitoring.drift import ColumnValues
 from imbalance_spark.orders.labels import LabelEncoding
 from imbalance_spark.scoring.bundle import DECISION, PROBABILITY
 from imbalance_spark.scoring.control_sample import FOR_REVIEW, REVIEW_PROPENSITY

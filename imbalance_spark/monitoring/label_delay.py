@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.errors import ConfigError
@@ -57,7 +57,7 @@ class DelayCurve:
         if not share > 0.0:
             return Estimate(value=None)
         value = positives_so_far / share
-        low, high = chi2.ppf([0.025, 0.975], [2.0 * positives_so_far, 2.0 * positives_so_far + 2.0]) / 2.0
+        low, high = chdtri([2.0 * positives_so_far, 2.0 * positives_so_far + 2.0], [0.975, 0.025]) / 2.0
         of_curve = 1.96 * math.sqrt((1.0 - share) / (share * self.positives))
         if positives_so_far == 0.0:
             return Estimate(value=0.0, low=0.0, high=float(high) / share * math.exp(of_curve))

@@ -7,8 +7,7 @@ import numpy as np
 
 from imbalance_spark.core.arrays import FloatArray, IntArray, logit, sigmoid
 from imbalance_spark.monitoring.cells import GRID, BoolArray, ScoreCells
-from imbalance_spark.monitoring.expected import Estimate
-from imbalance_spark.monitoring.reference import Reference
+from imbalance_spark.monitoring.expected import Estimate, Reference
 
 Verdict = Literal["none", "label", "other"]
 

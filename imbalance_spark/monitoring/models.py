@@ -13,12 +13,10 @@ from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.masking import masked_uri
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.monitoring.cells import LabelledCells
-from imbalance_spark.monitoring.expected import Estimate
-from imbalance_spark.monitoring.reference import Reference
+from imbalance_spark.monitoring.expected import Estimate, Reference
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.held_out_counts import OTHER, TargetCounts
-from imbalance_spark.threshold.base_rate import at_base_rate
-from imbalance_spark.threshold.change import ThresholdChange, change_threshold
+from imbalance_spark.threshold.change import ThresholdChange, at_base_rate, change_threshold
 from imbalance_spark.threshold.objective import Objective
 from imbalance_spark.threshold.objectives import NOT_RETUNED
 from imbalance_spark.threshold.rule import design_effect

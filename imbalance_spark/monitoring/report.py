@@ -11,15 +11,14 @@ import numpy as np
 import pandas as pd
 
 from imbalance_spark.core.arrays import FloatArray
-from imbalance_spark.monitoring.alerts import Forecast
 from imbalance_spark.monitoring.cells import GRID, LabelledCells, ScoreCells
 from imbalance_spark.monitoring.config import MonitoringConfig
-from imbalance_spark.monitoring.control import ReviewedOrders
 from imbalance_spark.monitoring.drift import Drift, column_drift, controlled, psi, tail_p
 from imbalance_spark.monitoring.expected import Costs, Estimate, as_numbers, contradiction, expected, realised
 from imbalance_spark.monitoring.label_delay import DelayCurve
 from imbalance_spark.monitoring.label_shift import Shift, Verdict, estimate_shift
 from imbalance_spark.monitoring.models import MonitoredModel
+from imbalance_spark.monitoring.reviews import Forecast, ReviewedOrders
 
 _CHANCE = 0.05  # share of reported drifts that may be chance
 _TOP = 0.01

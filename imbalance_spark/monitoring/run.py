@@ -14,10 +14,8 @@ from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.core.files import Folder
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.monitoring import counts
-from imbalance_spark.monitoring.alerts import forecast_week
-from imbalance_spark.monitoring.columns import ColumnValues
 from imbalance_spark.monitoring.config import MonitoringConfig
-from imbalance_spark.monitoring.drift import Drift
+from imbalance_spark.monitoring.drift import ColumnValues, Drift
 from imbalance_spark.monitoring.expected import Costs, Estimate, expected
 from imbalance_spark.monitoring.label_delay import DelayCurve
 from imbalance_spark.monitoring.label_shift import estimate_shift
@@ -31,6 +29,7 @@ from imbalance_spark.monitoring.report import (
     labelled_report,
     score_cells,
 )
+from imbalance_spark.monitoring.reviews import forecast_week
 from imbalance_spark.orders.config import OrdersConfig
 from imbalance_spark.threshold.cost_objectives import first_constant_costs
 from imbalance_spark.threshold.objective import Objective

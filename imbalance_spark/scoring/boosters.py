@@ -13,6 +13,7 @@ from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.columns import col
 from imbalance_spark.core.errors import ConfigError
+from imbalance_spark.core.imports import without_sklearn
 from imbalance_spark.orders.model_inputs import feature_column
 from imbalance_spark.scoring.linear import LinearModel, sum_of_linear_models
 from imbalance_spark.scoring.network import NetworkModel, NetworkSum, is_network, load_network, sum_of_networks
@@ -144,7 +145,8 @@ def load_booster(model_bytes: bytes) -> Model:
         return LinearModel.from_bytes(model_bytes)
     if is_network(model_bytes):
         return load_network(model_bytes)
-    import xgboost  # importing this package needs no xgboost
+    with without_sklearn():
+        import xgboost  # importing this package needs no xgboost
 
     booster = xgboost.Booster(model_file=bytearray(model_bytes))
     booster.set_param({"nthread": 1})

@@ -9,8 +9,8 @@ from imbalance_spark.calibration import Calibrator, MulticlassTemperature, Prior
 from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.errors import ConfigError, DataContractError, nearest
 from imbalance_spark.core.records import reading
-from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
+from imbalance_spark.orders.model_inputs import CategoryEncoding
 from imbalance_spark.scoring.bundle_files import (
     BOOSTER,
     LINEAR,

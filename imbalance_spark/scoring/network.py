@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.errors import DataContractError
-from imbalance_spark.scoring.tensor_file import Floats, begins_with_metadata, decode_tensors, encode_tensors
+from imbalance_spark.scoring.bundle_files import Floats, begins_with_metadata, decode_tensors, encode_tensors
 
 _KIND, _SUM, _FORMAT = "network", "sum_of_networks", 1
 _MOST_MEMBERS = 10_000

@@ -3,11 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from imbalance_spark.calibration import MulticlassTemperature
 from imbalance_spark.core.arrays import FloatArray, IntArray
@@ -23,6 +22,9 @@ from imbalance_spark.scoring.bundle import (
     ModelBundle,
 )
 from imbalance_spark.threshold.order_costs import OrderRule
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Scorer:
@@ -71,13 +73,13 @@ class Scorer:
         decided = self.decide(probabilities) if self.bundle.targets > 1 else None
         return contributions(self._booster, matrix, decided)
 
-    def predict(self, orders: pd.DataFrame, parameters: Mapping[str, Any]) -> pd.DataFrame:
+    def predict(self, orders: "pd.DataFrame", parameters: Mapping[str, Any]) -> "pd.DataFrame":
         """`score`, with what `parameters` may name: the threshold of two classes, the objective of more."""
         threshold = parameters.get("threshold", NO_THRESHOLD)
         objective = str(parameters.get("objective", SERVED))
         return self.score(orders, objective, None if threshold == NO_THRESHOLD else float(threshold))
 
-    def score(self, orders: pd.DataFrame, objective: str = SERVED, threshold: float | None = None) -> pd.DataFrame:
+    def score(self, orders: "pd.DataFrame", objective: str = SERVED, threshold: float | None = None) -> "pd.DataFrame":
         """Probabilities and decision of each order.
 
         Args:
@@ -98,6 +100,8 @@ class Scorer:
             DataContractError: a numeric feature holds text, or infinities.
             ConfigError: the model has no such objective, or the threshold is not in [0, 1].
         """
+        import pandas as pd  # here: the tasks that score a table need none
+
         cut = None if threshold is None else _valid_threshold(threshold)
         bundle, p = self.bundle, self.probabilities(order_matrix(orders, self.bundle))
         columns: dict[str, Any] = dict(zip(bundle.probability_columns, p.T, strict=True))
@@ -137,7 +141,7 @@ def decided_by_order(
     return {DECISION: decided.flagged, THRESHOLD: decided.threshold, EXPECTED_COST: decided.expected_cost}
 
 
-def amounts_of(orders: pd.DataFrame, rule: OrderRule) -> FloatArray:
+def amounts_of(orders: "pd.DataFrame", rule: OrderRule) -> FloatArray:
     """The amount of each order; NaN where it is missing.
 
     Raises:
@@ -149,7 +153,7 @@ def amounts_of(orders: pd.DataFrame, rule: OrderRule) -> FloatArray:
     return _numbers(orders[rule.column], rule.column)
 
 
-def order_matrix(orders: pd.DataFrame, bundle: ModelBundle) -> npt.NDArray[np.float32]:
+def order_matrix(orders: "pd.DataFrame", bundle: ModelBundle) -> npt.NDArray[np.float32]:
     """Orders as rows by features, in the model's order; see `Scorer.score` for what is read and refused."""
     if missing := {*bundle.numeric, *bundle.categorical} - set(orders.columns):
         raise MissingColumnsError.of("scoring", missing, [str(name) for name in orders.columns])

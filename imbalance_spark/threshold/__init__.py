@@ -1,9 +1,14 @@
 """Choose thresholds for an objective: for all rows, for each segment, or again later on logged counts."""
 
 from imbalance_spark.metrics.spark_counts import count_days
-from imbalance_spark.threshold.base_rate import at_base_rate, base_rate_correction
 from imbalance_spark.threshold.budget_objectives import AlertBudget, TopEntities
-from imbalance_spark.threshold.change import ThresholdChange, ThresholdOutcome, change_threshold
+from imbalance_spark.threshold.change import (
+    ThresholdChange,
+    ThresholdOutcome,
+    at_base_rate,
+    base_rate_correction,
+    change_threshold,
+)
 from imbalance_spark.threshold.choice import ChosenThreshold, sweep
 from imbalance_spark.threshold.cost_objectives import BayesCost, MinCost
 from imbalance_spark.threshold.objective import Objective

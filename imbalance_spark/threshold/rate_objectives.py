@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from imbalance_spark.metrics.confusion import ConfusionMatrix
 from imbalance_spark.metrics.curve import Curve
@@ -105,7 +105,7 @@ class MaxRecall(Objective):
             design_effect: by how much dependent or weighted rows widen the variance of the precision.
         """
         rows = np.maximum(curve.flagged_rows / design_effect, 1e-9)
-        low, _ = wilson_interval(curve.precision, rows, z=float(norm.ppf(self.confidence)))
+        low, _ = wilson_interval(curve.precision, rows, z=float(ndtri(self.confidence)))
         return np.where(curve.flagged_rows > 0, low, 0.0)
 
     def out_of_reach(self, curve: Curve, design_effect: float) -> str:
@@ -122,7 +122,7 @@ class MaxRecall(Objective):
         )
         if precision <= self.precision:
             return f"{said} More rows would not change that. Lower the target."
-        needed = design_effect * float(norm.ppf(self.confidence)) ** 2 * self.precision * (1.0 - self.precision)
+        needed = design_effect * float(ndtri(self.confidence)) ** 2 * self.precision * (1.0 - self.precision)
         more = max(needed / (precision - self.precision) ** 2 / flagged, 1.0)
         would_do = math.ceil(positives * more)
         return f"{said} If that is its precision, some {would_do} positive rows would show it; there are {positives}."

@@ -14,7 +14,7 @@ from imbalance_spark.calibration import Calibrator, fit_of
 from imbalance_spark.core.arrays import FloatArray, logit, sigmoid
 from imbalance_spark.metrics.bucket_draws import BucketedCurve, HalvedCurve, decided
 from imbalance_spark.metrics.curve import FLAG_NOBODY, Curve
-from imbalance_spark.metrics.entries import ScoreEntries
+from imbalance_spark.metrics.grid import ScoreEntries
 from imbalance_spark.threshold.choice import ChosenThreshold, best_cut, chosen_at, cut_at, require_both_classes
 from imbalance_spark.threshold.objective import Objective
 

@@ -1,13 +1,22 @@
-"""The training pool: the training rows that all strategies of a run share, where memory does not hold all of them."""
+"""The training pool: the training rows that all strategies of a run share, where memory does not hold all of them.
 
-from collections.abc import Mapping
+Its bootstraps draw rows by the hash of their group: the same draw in every layout, retry and strategy.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import reduce
+from operator import add, and_
 from typing import Any, Self
 
 from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from scipy.special import pdtr
 
 from imbalance_spark.core.class_counts import of_class
+from imbalance_spark.core.columns import IS_EARLY_STOPPING, col
 from imbalance_spark.core.hashing import uniform
+from imbalance_spark.orders.model_inputs import ROW_WEIGHT
 from imbalance_spark.train_only.config import TrainingConfig
 
 _BYTES_A_FEATURE = {"xgboost_spark": 11.0, "native": 4.6, "external_memory": 2.6}
@@ -99,3 +108,50 @@ def rows_in_memory(free_bytes: int, features: int, training: TrainingConfig) -> 
     """
     engine = "external_memory" if training.external_memory and training.engine == "native" else training.engine
     return max(int(_FOR_FITS * free_bytes / (_BYTES_A_FEATURE[engine] * max(features, 1))), 1)
+
+
+MOST_COPIES = 10
+"""A larger multiplicity has a probability of 1e-8, and is taken as this one."""
+
+
+def bootstrapped(train: DataFrame, key: Sequence[str], group: Sequence[str], seed: int) -> DataFrame:
+    """A bootstrap sample of the rows to fit on, as weights: rows of a group have one Poisson(1) multiplicity.
+
+    With many groups that is drawing groups with replacement (Hanley and MacGibbon, 2006). The early-stopping set stays
+    as it is. Lazy; no shuffle.
+
+    Args:
+        train: training rows with `is_early_stopping` and, where orders have a weight, `row_weight`.
+        key: what identifies a row.
+        group: what rows depend on each other within; a row with a null in it, or without a group, is its own.
+        seed: of the draw.
+    Returns:
+        The rows that were drawn at least once, with `row_weight` (double, above 0) times their multiplicity.
+    """
+    multiplicity = F.when(col(IS_EARLY_STOPPING), 1.0).otherwise(_poisson(_group_uniform(key, group, seed)))
+    weight = col(ROW_WEIGHT) if ROW_WEIGHT in train.columns else F.lit(1.0)
+    others = [col(name) for name in train.columns if name != ROW_WEIGHT]
+    drawn = train.select(*others, (weight * multiplicity).alias(ROW_WEIGHT))
+    return drawn.where(col(ROW_WEIGHT) > 0.0)
+
+
+def _group_uniform(key: Sequence[str], group: Sequence[str], seed: int) -> Column:
+    by_key = uniform(key, seed, "bootstrap")
+    if not group:
+        return by_key
+    has_group = reduce(and_, [col(name).isNotNull() for name in group])
+    return F.when(has_group, uniform(group, seed, "bootstrap")).otherwise(by_key)
+
+
+def _poisson(share: Column) -> Column:
+    """The inverse of Poisson(1)'s distribution function, of a uniform number in [0, 1)."""
+    return copies_at(share, [F.lit(float(pdtr(k, 1.0))) for k in range(MOST_COPIES)])
+
+
+def copies_at(share: Column, ends: Iterable[Column]) -> Column:
+    """How many values of a distribution function a uniform number in [0, 1) has reached: its inverse, an int.
+
+    Args:
+        ends: the function at 0, 1, ..., ascending.
+    """
+    return reduce(add, [(share >= end).cast("int") for end in ends])

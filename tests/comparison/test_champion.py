@@ -13,10 +13,9 @@ from imbalance_spark.comparison.champion import compare_with_champion, unseen_ro
 from imbalance_spark.comparison.compare import Comparison
 from imbalance_spark.config.run import GateConfig
 from imbalance_spark.core.errors import DataContractError, MissingColumnsError
-from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.config import OrdersConfig
 from imbalance_spark.orders.labels import LabelEncoding
-from imbalance_spark.orders.model_inputs import model_inputs
+from imbalance_spark.orders.model_inputs import CategoryEncoding, model_inputs
 from imbalance_spark.split import SplitPlan, fit_split
 from imbalance_spark.threshold import MinCost
 from imbalance_spark.threshold.order_costs import OrderRule

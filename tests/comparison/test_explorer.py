@@ -18,11 +18,9 @@ from imbalance_spark.comparison.evaluate import StrategyResult
 from imbalance_spark.comparison.report.explorer import explorer_data
 from imbalance_spark.comparison.report.page import html_page
 from imbalance_spark.core.columns import VALIDATION
-from imbalance_spark.metrics.bucket_draws import BucketedCurve
-from imbalance_spark.metrics.rate_errors import rate_errors
+from imbalance_spark.metrics.bucket_draws import BucketedCurve, rate_errors
 from imbalance_spark.threshold import BayesCost, MinCost
-from imbalance_spark.threshold.base_rate import at_base_rate
-from imbalance_spark.threshold.change import ThresholdOutcome, change_threshold, outcome_at
+from imbalance_spark.threshold.change import ThresholdOutcome, at_base_rate, change_threshold, outcome_at
 from imbalance_spark.threshold.choice import cut_at
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"

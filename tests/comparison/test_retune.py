@@ -16,8 +16,8 @@ from imbalance_spark.comparison.retune import retune, retune_costs
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.buckets import BucketCounts
 from imbalance_spark.metrics.counts import ScoreCounts
-from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
+from imbalance_spark.orders.model_inputs import CategoryEncoding
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
 from imbalance_spark.threshold.budget_objectives import AlertBudget

@@ -15,7 +15,7 @@ from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.spark_errors import describe
 from imbalance_spark.metrics import ScoreCounts, top_rows
 from imbalance_spark.metrics.buckets import BUCKETS
-from imbalance_spark.monitoring.reference import DRAWS
+from imbalance_spark.monitoring.expected import DRAWS
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.threshold.decisions import decisions_of
 

@@ -25,8 +25,8 @@ from benchmarks.simulated_days import (
 from imbalance_spark.calibration import LogOddsCalibration, PriorCorrection
 from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.metrics.buckets import BUCKETS
-from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
+from imbalance_spark.orders.model_inputs import CategoryEncoding
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.scoring.scorer import Scorer

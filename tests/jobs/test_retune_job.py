@@ -16,8 +16,8 @@ from support.halves import counts_of_halves, together
 from support.mlflow_store import new_store
 
 from imbalance_spark.calibration import LogOddsCalibration, PriorCorrection
-from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
+from imbalance_spark.orders.model_inputs import CategoryEncoding
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.scorer import Scorer
 from imbalance_spark.threshold.class_rules import ClassThresholds

@@ -7,7 +7,7 @@ from sklearn.metrics import brier_score_loss
 
 from imbalance_spark.core.arrays import logit, sigmoid
 from imbalance_spark.metrics import ScoreCounts
-from imbalance_spark.metrics.corp import brier_parts, reliability_band
+from imbalance_spark.metrics.probability import brier_parts, reliability_band
 
 
 def sample(seed: int, size: int = 4000, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:

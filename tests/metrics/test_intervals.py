@@ -30,8 +30,8 @@ from imbalance_spark.metrics.intervals import (
     scale_of,
 )
 from imbalance_spark.threshold import MinCost, sweep
+from imbalance_spark.threshold.choice import threshold_interval
 from imbalance_spark.threshold.rule import choose_again
-from imbalance_spark.threshold.uncertainty import threshold_interval
 
 GRID = LogitGrid(bins=4096)
 SHARE, NEGATIVE_MEAN, POSITIVE_MEAN, SPREAD = 0.03, -5.0, -2.0, 1.5

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from imbalance_spark.core.errors import ConfigError
-from imbalance_spark.monitoring.alerts import forecast_week
 from imbalance_spark.monitoring.label_delay import DelayCurve
+from imbalance_spark.monitoring.reviews import forecast_week
 
 
 def test_the_curve_is_the_share_known_by_day() -> None:

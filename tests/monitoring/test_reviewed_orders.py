@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from imbalance_spark.monitoring.control import ReviewedOrders
 from imbalance_spark.monitoring.expected import Estimate
+from imbalance_spark.monitoring.reviews import ReviewedOrders
 
 
 def _orders(random: np.random.Generator, missed: int, rows: int = 5_000) -> tuple[np.ndarray, np.ndarray]:

@@ -12,10 +12,9 @@ from pyspark.sql import functions as F
 
 from imbalance_spark.core.columns import col
 from imbalance_spark.core.errors import DataContractError
-from imbalance_spark.orders.categories import CategoryEncoding, fit_categories
 from imbalance_spark.orders.config import OrdersConfig, SourceConfig
 from imbalance_spark.orders.labels import LabelEncoding, label_text, learn_label
-from imbalance_spark.orders.model_inputs import model_inputs
+from imbalance_spark.orders.model_inputs import CategoryEncoding, fit_categories, model_inputs
 
 
 def config(**changed: Any) -> OrdersConfig:

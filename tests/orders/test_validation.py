@@ -15,8 +15,7 @@ from imbalance_spark.core.errors import DataContractError
 from imbalance_spark.orders.config import OrdersConfig, SourceConfig
 from imbalance_spark.orders.labels import LabelEncoding
 from imbalance_spark.orders.validation.duplicate_keys import row_key_hash
-from imbalance_spark.orders.validation.label_counts import FeatureRange, LabelCounts
-from imbalance_spark.orders.validation.label_leaks import leaked_features
+from imbalance_spark.orders.validation.label_counts import FeatureRange, LabelCounts, leaked_features
 from imbalance_spark.orders.validation.validate import ValidationReport, validate_orders
 
 NAN, INF = math.nan, math.inf

@@ -27,7 +27,7 @@ from imbalance_spark.scoring.class_margins import (
     held_out_margins,
 )
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
-from imbalance_spark.scoring.importance import collect_importance
+from imbalance_spark.scoring.reasons import collect_importance
 from imbalance_spark.threshold.class_rules import ClassThresholds, CostMatrix
 
 ARGMAX = CostMatrix.argmax(3)

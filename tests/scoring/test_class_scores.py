@@ -16,8 +16,8 @@ from imbalance_spark.calibration import LogOddsCalibration, MulticlassTemperatur
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.core.spark_errors import as_own_error
 from imbalance_spark.metrics import FLAG_NOBODY
-from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
+from imbalance_spark.orders.model_inputs import CategoryEncoding
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.class_margins import CountedModel
 from imbalance_spark.scoring.control_sample import refuse_classes

@@ -13,8 +13,8 @@ from support.model_rows import FEATURES, matrix, model_rows
 
 from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.calibration.log_odds import LogOddsCalibration
-from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
+from imbalance_spark.orders.model_inputs import CategoryEncoding
 from imbalance_spark.scoring.boosters import load_booster, probabilities
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.score_orders import score_orders

@@ -19,7 +19,7 @@ from imbalance_spark.scoring.boosters import Candidate, load_booster, probabilit
 from imbalance_spark.scoring.held_out import scan_folds, scan_held_out
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
 from imbalance_spark.scoring.held_out_rows import bucket_hash
-from imbalance_spark.scoring.importance import collect_importance, is_explained
+from imbalance_spark.scoring.reasons import collect_importance, is_explained
 from imbalance_spark.threshold import MinCost
 from imbalance_spark.threshold.order_costs import OrderRule
 

@@ -15,14 +15,14 @@ from support.networks import random_network, rows_of_network
 from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.calibration.log_odds import LogOddsCalibration
 from imbalance_spark.core.errors import ConfigError, DataContractError
-from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
+from imbalance_spark.orders.model_inputs import CategoryEncoding
 from imbalance_spark.scoring.boosters import effects, load_booster
 from imbalance_spark.scoring.bundle import ModelBundle
+from imbalance_spark.scoring.bundle_files import decode_tensors, encode_tensors
 from imbalance_spark.scoring.network import NetworkModel, NetworkSum, is_network, sum_of_networks
 from imbalance_spark.scoring.reasons import check_reasons
 from imbalance_spark.scoring.scorer import Scorer
-from imbalance_spark.scoring.tensor_file import decode_tensors, encode_tensors
 from imbalance_spark.threshold.class_rules import ClassThresholds
 
 

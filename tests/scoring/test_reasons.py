@@ -16,8 +16,8 @@ from support.orders_to_score import CATEGORICAL, NUMERIC, as_table, bundle, orde
 
 from imbalance_spark.calibration import MulticlassTemperature, PriorCorrection
 from imbalance_spark.core.errors import ConfigError, DataContractError
-from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
+from imbalance_spark.orders.model_inputs import CategoryEncoding
 from imbalance_spark.scoring.batch import score_batch
 from imbalance_spark.scoring.boosters import contributions, load_booster, sum_of_models
 from imbalance_spark.scoring.bundle import ModelBundle

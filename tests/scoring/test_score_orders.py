@@ -16,8 +16,7 @@ from support.orders_to_score import CATEGORICAL, COUNTRIES, NUMERIC, STORES, as_
 from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.core.columns import col, delta_options
 from imbalance_spark.core.errors import DataContractError
-from imbalance_spark.orders.categories import CategoryEncoding
-from imbalance_spark.orders.model_inputs import feature_column
+from imbalance_spark.orders.model_inputs import CategoryEncoding, feature_column
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.score_orders import added_columns, score_orders
 from imbalance_spark.scoring.scorer import Scorer

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imbalance_spark.core.errors import DataContractError
-from imbalance_spark.scoring.tensor_file import begins_with_metadata, decode_tensors, encode_tensors
+from imbalance_spark.scoring.bundle_files import begins_with_metadata, decode_tensors, encode_tensors
 
 ARRAYS = {
     "a": np.arange(6, dtype=np.float64).reshape(2, 3),

@@ -6,8 +6,8 @@ import xgboost
 from pyspark.sql import DataFrame, SparkSession
 
 from imbalance_spark.calibration import LogOddsCalibration, PriorCorrection
-from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.labels import LabelEncoding
+from imbalance_spark.orders.model_inputs import CategoryEncoding
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.threshold.class_rules import ClassThresholds
 

@@ -11,8 +11,7 @@ from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.train_only.config import BoosterParams, TrainingConfig
 from imbalance_spark.train_only.strategies import Recipe, Roles, Strategy, strategy_from_config
 from imbalance_spark.train_only.strategies.base import training_table
-from imbalance_spark.train_only.strategies.recipe import kept_fractions
-from imbalance_spark.train_only.strategies.task import TWO_CLASSES
+from imbalance_spark.train_only.strategies.recipe import TWO_CLASSES, kept_fractions
 
 STRATEGIES: tuple[Mapping[str, Any], ...] = (
     {"kind": "none"},

@@ -10,8 +10,11 @@ from pyspark.daemon import manager
 
 # A test asks what is said of a Python that lacks them.
 with contextlib.suppress(ImportError):
-    import imbalance_spark.scoring.score_orders
-    import imbalance_spark.train_only.learners.native  # noqa: F401
+    from imbalance_spark.core.imports import without_sklearn
+
+    with without_sklearn():
+        import imbalance_spark.scoring.score_orders
+        import imbalance_spark.train_only.learners.native  # noqa: F401
 
 if __name__ == "__main__":
     # A worker collects garbage after each task, and would go through all that was loaded here: a tenth of a second.

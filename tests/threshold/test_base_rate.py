@@ -9,7 +9,7 @@ from imbalance_spark.calibration import ledger_check
 from imbalance_spark.core.errors import ConfigError, DataContractError
 from imbalance_spark.metrics import Curve, ScoreCounts
 from imbalance_spark.threshold import BayesCost, MaxFBeta, MinCost, at_base_rate, base_rate_correction, sweep
-from imbalance_spark.threshold.base_rate import EstimatedBaseRate
+from imbalance_spark.threshold.change import EstimatedBaseRate
 
 SCORES = st.sampled_from([0.0, 0.1, 0.2, 0.5, 0.9, 1.0])
 ROWS = st.lists(st.tuples(st.booleans(), SCORES), min_size=2, max_size=30)

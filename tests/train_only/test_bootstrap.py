@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.testing import assertDataFrameEqual
 
-from imbalance_spark.train_only.bootstrap import bootstrapped
+from imbalance_spark.train_only.pool import bootstrapped
 
 
 @pytest.fixture(scope="module")

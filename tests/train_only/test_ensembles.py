@@ -25,7 +25,7 @@ from imbalance_spark.train_only.strategies import Strategy, strategy_from_config
 from imbalance_spark.train_only.strategies import fit as fits
 from imbalance_spark.train_only.strategies.ensembles import SelfPacedEnsemble
 from imbalance_spark.train_only.strategies.fit import FittedStrategy, fit_strategy, write_train_table
-from imbalance_spark.train_only.strategies.task import FitTask
+from imbalance_spark.train_only.strategies.recipe import FitTask
 
 SELF_PACED = {"kind": "self_paced_ensemble", "members": 3, "bins": 4, "sampling_strategy": 0.5}
 RUS_BOOST = {"kind": "rus_boost", "members": 4, "rounds": 3, "sampling_strategy": 0.5}

@@ -19,7 +19,7 @@ from imbalance_spark.split.config import SplitConfig
 from imbalance_spark.train_only.config import TrainingConfig
 from imbalance_spark.train_only.strategies import Roles, Strategy, strategies_of, strategy_from_config
 from imbalance_spark.train_only.strategies.fit import fit_strategy, write_train_table
-from imbalance_spark.train_only.strategies.task import FitTask
+from imbalance_spark.train_only.strategies.recipe import FitTask
 
 
 @pytest.mark.parametrize("classes", [2, 3])

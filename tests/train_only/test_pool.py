@@ -20,8 +20,7 @@ from imbalance_spark.train_only.config import TrainingConfig
 from imbalance_spark.train_only.pool import TrainingPool, rows_in_memory, training_pool
 from imbalance_spark.train_only.strategies import strategy_from_config
 from imbalance_spark.train_only.strategies.fit import fit_strategy, write_train_table
-from imbalance_spark.train_only.strategies.recipe import FIT_WEIGHT, with_recipe_weight
-from imbalance_spark.train_only.strategies.task import FitTask
+from imbalance_spark.train_only.strategies.recipe import FIT_WEIGHT, FitTask, with_recipe_weight
 
 KEY = {"key": ("order_id",), "seed": 7}
 

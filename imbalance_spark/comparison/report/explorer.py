@@ -4,15 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from imbalance_spark.comparison.compare import Comparison
 from imbalance_spark.comparison.evaluate import StrategyResult, error_costs
 from imbalance_spark.core.arrays import FloatArray, IntArray, logit
 from imbalance_spark.core.columns import VALIDATION
-from imbalance_spark.metrics.bucket_draws import BucketedCurve
+from imbalance_spark.metrics.bucket_draws import BucketedCurve, rate_errors
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.rate_errors import rate_errors
 from imbalance_spark.scoring.held_out_counts import SMALLEST_CELL, TargetCounts
 from imbalance_spark.threshold.choice import cut_at
 
@@ -94,7 +93,7 @@ def _errors(sample: BucketedCurve, cuts: IntArray) -> dict[str, Any] | None:
         "tpr_variance": found.tpr_variance.tolist(),
         "fpr_variance": found.fpr_variance.tolist(),
         "covariance": found.covariance.tolist(),
-        "quantile": float(student.ppf(0.975, occupied - 1)),
+        "quantile": float(stdtrit(occupied - 1, 0.975)),
     }
 
 

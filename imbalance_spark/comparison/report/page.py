@@ -29,7 +29,7 @@ from imbalance_spark.comparison.report.tables import (
     threshold_cell,
 )
 from imbalance_spark.core.columns import TEST, VALIDATION
-from imbalance_spark.metrics.bounds import Bracket
+from imbalance_spark.metrics.curve import Bracket
 from imbalance_spark.metrics.evaluate import RANKING
 from imbalance_spark.metrics.intervals import Interval
 

@@ -1,7 +1,11 @@
 """Figures of curves, decisions and comparisons, as matplotlib figures without global state."""
 
-from imbalance_spark.metrics.plots.confusion import class_confusion_figure, confusion_figure
-from imbalance_spark.metrics.plots.operating_point import cost_figure, threshold_figure
+from imbalance_spark.metrics.plots.operating_point import (
+    class_confusion_figure,
+    confusion_figure,
+    cost_figure,
+    threshold_figure,
+)
 from imbalance_spark.metrics.plots.probabilities import (
     importance_figure,
     reliability_figure,

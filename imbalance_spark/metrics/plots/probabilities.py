@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from imbalance_spark.core.arrays import FloatArray
-from imbalance_spark.metrics.corp import reliability_band
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.intervals import wilson_interval
 from imbalance_spark.metrics.logistic import Reliability
@@ -24,6 +23,7 @@ from imbalance_spark.metrics.plots.style import (
     use_plain_log_ticks,
     use_probability_ticks,
 )
+from imbalance_spark.metrics.probability import reliability_band
 
 _MOST_FEATURES = 20
 _POSITIVE, _NEGATIVE = "#D55E00", "#0072B2"

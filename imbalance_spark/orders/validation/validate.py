@@ -20,8 +20,14 @@ from imbalance_spark.orders.validation.duplicate_keys import (
     collect_repeated_keys,
     row_key_hash,
 )
-from imbalance_spark.orders.validation.label_counts import FeatureRange, LabelCounts, collect_label_counts
-from imbalance_spark.orders.validation.label_leaks import feature_warnings, large_integers, leaked_features
+from imbalance_spark.orders.validation.label_counts import (
+    FeatureRange,
+    LabelCounts,
+    collect_label_counts,
+    feature_warnings,
+    large_integers,
+    leaked_features,
+)
 from imbalance_spark.orders.validation.rules import (
     DUPLICATE_KEY,
     BrokenRows,

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as nn
 
 from imbalance_spark.core.arrays import IntArray
+from imbalance_spark.scoring.bundle_files import Floats, decode_tensors, encode_tensors
 from imbalance_spark.scoring.network import NetworkModel, Rows
-from imbalance_spark.scoring.tensor_file import Floats, decode_tensors, encode_tensors
 from imbalance_spark.train_only.learners.boosting import BoostingPlan, Progress, Site
 from imbalance_spark.train_only.learners.losses import FocalLoss
 from imbalance_spark.train_only.learners.network_rows import (

@@ -19,7 +19,7 @@ from imbalance_spark.orders.model_inputs import LABEL
 
 Values = npt.NDArray[np.float32]
 
-_CHUNK_BYTES = 32 << 20
+_CHUNK_BYTES = 8 << 20
 _SPARE_BYTES = 64 << 20  # of the disk, which Spark writes to as well
 _HASHED_AT_ONCE = 1 << 16
 _MIXED = np.uint64(0x9E3779B97F4A7C15)
@@ -56,7 +56,7 @@ class SpilledRows:
 
     @property
     def rows_a_chunk(self) -> int:
-        """How many are about 32 MiB."""
+        """How many are about 8 MiB."""
         return max(1, _CHUNK_BYTES // (self._width * 4))
 
     def chunks(self) -> range:

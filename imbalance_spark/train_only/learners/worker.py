@@ -16,6 +16,7 @@ import pyarrow as pa
 from pyspark import BarrierTaskContext
 
 from imbalance_spark.core.errors import DataContractError, TrainingError
+from imbalance_spark.core.imports import without_sklearn
 from imbalance_spark.train_only.learners.boosting import Progress, Site, alone
 from imbalance_spark.train_only.learners.round_reports import RoundReporter
 
@@ -81,12 +82,13 @@ class Worker:
     def _fit(
         self, batches: Iterable[pa.RecordBatch], context: BarrierTaskContext, threads: int
     ) -> tuple[dict[str, Any], bytes]:
-        import xgboost  # importing this package needs no xgboost
-
-        from imbalance_spark.train_only.learners import spill
-
-        folder, clock = spill.local_folder(), _Clock()
         with ExitStack() as stack:
+            stack.enter_context(without_sklearn())
+            import xgboost  # importing this package needs no xgboost
+
+            from imbalance_spark.train_only.learners import spill
+
+            folder, clock = spill.local_folder(), _Clock()
             stack.enter_context(xgboost.config_context(verbosity=0))
             to_fit, stopping = spill.spilled(batches, self.inputs, self.weight, folder)
             stack.callback(to_fit.file.close)

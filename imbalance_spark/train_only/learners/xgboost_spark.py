@@ -13,6 +13,7 @@ from xgboost.callback import TrainingCallback
 from xgboost.spark import SparkXGBRegressor
 
 from imbalance_spark.core.columns import IS_EARLY_STOPPING, col
+from imbalance_spark.core.imports import shared_workers
 from imbalance_spark.orders.model_inputs import LABEL
 from imbalance_spark.train_only.learners.engine import BoostedRounds, FitRequest, xgboost_params
 from imbalance_spark.train_only.learners.layout import one_file_a_worker
@@ -59,7 +60,7 @@ def fit_with_xgboost_spark(request: FitRequest) -> BoostedRounds:
             told = [_Told(reporter)]
             return SparkXGBRegressor(callbacks=told, force_repartition=not is_laid_out, **settings).fit(rows)
 
-        with _quiet():
+        with _quiet(), shared_workers(rows.sparkSession.sparkContext):
             model = fit_watched(rows.sparkSession, fit, training, request.strategy, keep=_nothing)
     history, booster = model.training_summary, model.get_booster()
     [on_train], [on_stopping] = (

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
-from scipy.stats import poisson
+from scipy.special import pdtr
 
 from imbalance_spark.core.arrays import FloatArray, IntArray, log_softmax
 from imbalance_spark.core.class_counts import Label, of_class
@@ -17,7 +17,7 @@ from imbalance_spark.core.columns import COPY_NUMBER, col, refuse_columns, requi
 from imbalance_spark.core.hashing import check_key, uniform
 from imbalance_spark.orders.model_inputs import ROW_WEIGHT
 from imbalance_spark.scoring.boosters import column_of, load_booster, margins_of_matrix
-from imbalance_spark.train_only.bootstrap import MOST_COPIES, copies_at
+from imbalance_spark.train_only.pool import MOST_COPIES, copies_at
 from imbalance_spark.train_only.sampling.base import count_train, with_sampling_weight
 from imbalance_spark.train_only.sampling.sampling_strategy import SamplingStrategy, check_sampling_strategy
 
@@ -81,7 +81,7 @@ def bootstrap_sample(train: DataFrame, draw: MemberDraw) -> DataFrame:
     counted = count_train(train, draw.label, draw.stage)
     rates = _rates(draw, counted.counts)
     ends = [
-        of_class(draw.label, {name: float(poisson.cdf(copies, rate)) for name, rate in rates.items()}, 1.0)
+        of_class(draw.label, {name: float(pdtr(copies, rate)) for name, rate in rates.items()}, 1.0)
         for copies in range(MOST_COPIES)
     ]
     return repeated(counted.rows, copies_at(draw.position, ends), of_class(draw.label, rates, 1.0))

@@ -2,8 +2,7 @@
 
 from imbalance_spark.train_only.strategies.base import Strategy
 from imbalance_spark.train_only.strategies.kinds import AnyStrategy, strategies_of, strategy_from_config
-from imbalance_spark.train_only.strategies.recipe import PriorShift, Recipe
-from imbalance_spark.train_only.strategies.task import Roles
+from imbalance_spark.train_only.strategies.recipe import PriorShift, Recipe, Roles
 
 __all__ = [
     "AnyStrategy",

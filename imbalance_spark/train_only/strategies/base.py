@@ -24,8 +24,15 @@ from imbalance_spark.train_only.sampling.base import with_sampling_weight
 from imbalance_spark.train_only.sampling.member_samples import HARDNESS
 from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport
 from imbalance_spark.train_only.search.space import Params
-from imbalance_spark.train_only.strategies.recipe import PriorShift, Recipe, require_rows, with_recipe_weight
-from imbalance_spark.train_only.strategies.task import TWO_CLASSES, FitTask, Roles
+from imbalance_spark.train_only.strategies.recipe import (
+    TWO_CLASSES,
+    FitTask,
+    PriorShift,
+    Recipe,
+    Roles,
+    require_rows,
+    with_recipe_weight,
+)
 
 if TYPE_CHECKING:
     from imbalance_spark.train_only.learners.xgboost import FittedBooster

@@ -23,9 +23,8 @@ from imbalance_spark.train_only.sampling.member_samples import (
 )
 from imbalance_spark.train_only.sampling.random_samplers import disjoint_target, disjoint_undersample
 from imbalance_spark.train_only.strategies.base import Precision, Tell
-from imbalance_spark.train_only.strategies.recipe import Recipe
+from imbalance_spark.train_only.strategies.recipe import FitTask, Recipe, Roles
 from imbalance_spark.train_only.strategies.resampling import Resampled
-from imbalance_spark.train_only.strategies.task import FitTask, Roles
 
 if TYPE_CHECKING:
     from imbalance_spark.train_only.learners.xgboost import FittedBooster

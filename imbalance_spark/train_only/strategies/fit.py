@@ -18,15 +18,14 @@ from imbalance_spark.orders.model_inputs import LABEL, ROW_WEIGHT, feature_colum
 from imbalance_spark.scoring.boosters import as_float, sum_of_models
 from imbalance_spark.split import early_stopping_slice
 from imbalance_spark.split.rules import KnownCounts
-from imbalance_spark.train_only.bootstrap import bootstrapped
 from imbalance_spark.train_only.guard import only_train
 from imbalance_spark.train_only.learners.layout import laid_out_for
 from imbalance_spark.train_only.learners.xgboost import FittedBooster
+from imbalance_spark.train_only.pool import bootstrapped
 from imbalance_spark.train_only.sampling.neighbour_report import NeighbourReport
 from imbalance_spark.train_only.strategies.base import Strategy, training_table
-from imbalance_spark.train_only.strategies.recipe import Recipe, kept_fractions
+from imbalance_spark.train_only.strategies.recipe import FitTask, Recipe, kept_fractions
 from imbalance_spark.train_only.strategies.side_by_side import fits_at_once, side_by_side
-from imbalance_spark.train_only.strategies.task import FitTask
 
 _MODEL_SHA256 = "model_sha256"
 """In the log of a fit: of the bytes that the learner gave."""

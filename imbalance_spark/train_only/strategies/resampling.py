@@ -25,7 +25,7 @@ from imbalance_spark.train_only.sampling.base import count_train
 from imbalance_spark.train_only.sampling.synthetic import SyntheticSampler
 from imbalance_spark.train_only.strategies.base import Precision, Tell
 from imbalance_spark.train_only.strategies.boosting import Boosted
-from imbalance_spark.train_only.strategies.task import Roles
+from imbalance_spark.train_only.strategies.recipe import Roles
 
 
 class Resampled(Boosted):

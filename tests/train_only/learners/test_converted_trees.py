@@ -12,8 +12,8 @@ from scipy.special import expit, softmax
 
 from imbalance_spark.scoring.boosters import contributions, load_booster, sum_of_models
 from imbalance_spark.scoring.tree_json import booster_of_trees
-from imbalance_spark.train_only.learners.catboost_trees import MISSING_CODE, trees_of_catboost
-from imbalance_spark.train_only.learners.lightgbm_trees import trees_of_lightgbm
+from imbalance_spark.train_only.learners.catboost_pools import MISSING_CODE, trees_of_catboost
+from imbalance_spark.train_only.learners.lightgbm import trees_of_lightgbm
 from imbalance_spark.train_only.learners.tree_nodes import Leaf, Split, first_above, tree_json
 
 NUMERIC, CODES = 3, 40

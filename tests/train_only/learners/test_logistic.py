@@ -14,9 +14,9 @@ from support.model_rows import FEATURES, as_spark, matrix, model_rows
 from imbalance_spark.calibration import PriorCorrection
 from imbalance_spark.calibration.log_odds import LogOddsCalibration
 from imbalance_spark.core.errors import DataContractError, MissingColumnsError, TrainingError
-from imbalance_spark.orders.categories import CategoryEncoding
 from imbalance_spark.orders.config import OrdersConfig
 from imbalance_spark.orders.labels import LabelEncoding
+from imbalance_spark.orders.model_inputs import CategoryEncoding
 from imbalance_spark.scoring.boosters import load_booster, probabilities
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.linear import LinearModel
@@ -27,8 +27,7 @@ from imbalance_spark.train_only.config import TrainingConfig
 from imbalance_spark.train_only.learners.logistic import fit_logistic
 from imbalance_spark.train_only.learners.xgboost import FittedBooster
 from imbalance_spark.train_only.strategies import Recipe, strategy_from_config
-from imbalance_spark.train_only.strategies.recipe import with_recipe_weight
-from imbalance_spark.train_only.strategies.task import FitTask
+from imbalance_spark.train_only.strategies.recipe import FitTask, with_recipe_weight
 
 CATEGORIES = 4
 ORDERS = OrdersConfig(label="y", key=("order_id",), numeric=FEATURES[:3], categorical=FEATURES[3:])

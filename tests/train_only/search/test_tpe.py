@@ -7,8 +7,7 @@ import pytest
 
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.train_only.search.space import DEFAULT_SPACE, Params, draw
-from imbalance_spark.train_only.search.tpe import propose, require_optuna
-from imbalance_spark.train_only.search.trials import Trial
+from imbalance_spark.train_only.search.trials import Trial, propose, require_optuna
 
 OWN = {**draw(DEFAULT_SPACE, seed=1, number=0), "max_depth": 30}  # beyond the space, as a config's own may be
 
