@@ -1,8 +1,13 @@
-"""Weights, the step bound and the balanced sketch on three kinds of data: AP, and mean raw score over the prior."""
+"""Weights, the step bound and the balanced sketch on three kinds of data: AP, and mean raw score over the prior.
+
+In memory, or with `--trainer spark` by the distributed fit, on two real logs as well: cuts that are given to XGBoost
+against those that its sketch finds when weights make it look.
+"""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,12 +16,28 @@ from sklearn.metrics import average_precision_score
 
 from benchmarks.made_data import MADE, Draw, labels_of
 from benchmarks.native import fit_native
-from imbalance_spark.train_only.config import TrainingConfig
+from benchmarks.regret_data import REAL, SETTINGS, rows_of
+from benchmarks.spark_fit import fit_by_spark
+from imbalance_spark.core.arrays import sigmoid
+from imbalance_spark.core.spark_session import spark_session
+from imbalance_spark.scoring.boosters import margins_of_matrix
+from imbalance_spark.train_only.config import EngineName, TrainingConfig
 from imbalance_spark.train_only.strategies import Strategy, strategy_from_config
 
 _KINDS = ("none", "scale_pos_weight", "class_weight", "balanced_sketch")
 _STEPS = (0, 1)
 """`max_delta_step`: none, and 1."""
+_ON_SPARK: dict[str, tuple[EngineName, dict[str, str]]] = {
+    "none": ("native", {"kind": "none"}),
+    "balanced_sketch, cuts given": ("native", {"kind": "balanced_sketch"}),
+    "balanced_sketch, by weights": ("xgboost_spark", {"kind": "balanced_sketch"}),
+    "class_weight, balanced cuts given": ("native", {"kind": "class_weight"}),
+    "class_weight, plain cuts given": ("native", {"kind": "class_weight", "cuts": "plain"}),
+    "class_weight, by weights": ("xgboost_spark", {"kind": "class_weight"}),
+}
+"""Engine and strategy: `xgboost_spark` leaves the cuts to XGBoost, whose sketch heeds the weight column."""
+
+Judge = Callable[["_Data"], tuple[float, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,15 +58,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", type=int, default=4, help="draws of each kind of data")
     parser.add_argument("--rounds", type=int, default=80, help="boosting rounds")
     parser.add_argument("--workers", type=int, default=2, help="fits at a time, one thread each")
-    parser.add_argument("--data", nargs="+", default=list(MADE), choices=list(MADE), help="kinds of data")
+    parser.add_argument("--data", nargs="+", default=list(MADE), choices=[*MADE, *REAL], help="kinds of data")
+    parser.add_argument(
+        "--trainer", default="memory", choices=["memory", "spark"], help="XGBoost in memory, or the distributed fit"
+    )
+    parser.add_argument("--master", default="local[2]", help="of Spark")
 
 
 def run(args: argparse.Namespace) -> dict[str, object]:
+    # One session for all that need one.
+    needs_spark = args.trainer == "spark" or set(args.data) & set(REAL)
+    with spark_session("bench-sketch", args.master, SETTINGS) if needs_spark else nullcontext():
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> dict[str, object]:
     found = []
     print(f"{'data':<12}{'1 in':>7}  {'strategy':<36}{'AP':>8}{'worst':>8}{'best':>8}{'mean p / prior':>16}")
     for data in args.data:
-        for ratio in args.ratios:
-            for name, runs in _judged_all(MADE[data], ratio, args).items():
+        # A real log is what it is.
+        for ratio in args.ratios if data in MADE else [0]:
+            for name, runs in _judged_all(data, ratio, args).items():
                 row = _summary(runs)
                 found.append({"data": data, "ratio": ratio, "strategy": name, **row})
                 print(
@@ -54,19 +87,33 @@ def run(args: argparse.Namespace) -> dict[str, object]:
                     flush=True,
                 )
     asked = {name: value for name, value in vars(args).items() if name != "name"}
-    return {**asked, "fits": len(found) * args.seeds, "results": found}
+    return {**asked, "fits": sum(row["draws"] for row in found), "results": found}
 
 
-def _judged_all(draw: Draw, ratio: int, args: argparse.Namespace) -> dict[str, list[tuple[float, float]]]:
-    """By strategy, its figures on each draw; all strategies see the same draws. One thread a fit, fits side by side."""
-    recipes = dict(_recipes())
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in recipes}
-    with ThreadPoolExecutor(args.workers) as threads:
-        for seed in range(args.seeds):
-            judge = partial(_judged, _drawn(draw, args.rows, ratio, seed), rounds=args.rounds)
-            for name, figures in zip(recipes, threads.map(judge, recipes.values()), strict=True):
+def _judged_all(data: str, ratio: int, args: argparse.Namespace) -> dict[str, list[tuple[float, float]]]:
+    """By strategy, its figures on each draw; all strategies see the same draws."""
+    judges = dict(_on_spark(args) if args.trainer == "spark" else _in_memory(args))
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in judges}
+    # In memory one thread a fit, fits side by side.
+    with ThreadPoolExecutor(1 if args.trainer == "spark" else args.workers) as threads:
+        for rows in _drawn(data, ratio, args):
+            judged = threads.map(lambda judge, rows=rows: judge(rows), judges.values())
+            for name, figures in zip(judges, judged, strict=True):
                 found[name].append(figures)
     return found
+
+
+def _in_memory(args: argparse.Namespace) -> Iterator[tuple[str, Judge]]:
+    for name, strategy in _recipes():
+        yield name, partial(_judged, strategy=strategy, rounds=args.rounds)
+
+
+def _on_spark(args: argparse.Namespace) -> Iterator[tuple[str, Judge]]:
+    for name, (engine, entry) in _ON_SPARK.items():
+        training = TrainingConfig(
+            engine=engine, rounds=args.rounds, early_stopping_rounds=args.rounds, num_workers=args.workers
+        )
+        yield name, partial(_judged_on_spark, strategy=strategy_from_config(entry), training=training, args=args)
 
 
 def _recipes() -> Iterator[tuple[str, Strategy]]:
@@ -78,10 +125,19 @@ def _recipes() -> Iterator[tuple[str, Strategy]]:
                 yield name, strategy_from_config({"kind": kind, "params": params})
 
 
-def _drawn(draw: Draw, rows: int, ratio: int, seed: int) -> _Data:
-    draws = np.random.default_rng([seed, ratio])
-    (inputs, label), (test_inputs, test_label) = (_labelled(draws, draw, rows, 1.0 / ratio) for _ in range(2))
-    return _Data(inputs=inputs, label=label, test_inputs=test_inputs, test_label=test_label)
+def _drawn(data: str, ratio: int, args: argparse.Namespace) -> Iterator[_Data]:
+    if data in REAL:
+        fit, _, judged = rows_of(
+            data, argparse.Namespace(**vars(args), seed=7, positives=[1], prevalence=1.0, test_rows=0)
+        )
+        yield _Data(inputs=fit.inputs, label=fit.label, test_inputs=judged.inputs, test_label=judged.label)
+        return
+    for seed in range(args.seeds):
+        draws = np.random.default_rng([seed, ratio])
+        (inputs, label), (test_inputs, test_label) = (
+            _labelled(draws, MADE[data], args.rows, 1.0 / ratio) for _ in range(2)
+        )
+        yield _Data(inputs=inputs, label=label, test_inputs=test_inputs, test_label=test_label)
 
 
 def _labelled(draws: np.random.Generator, draw: Draw, rows: int, prior: float) -> tuple[np.ndarray, np.ndarray]:
@@ -94,8 +150,17 @@ def _judged(data: _Data, strategy: Strategy, *, rounds: int) -> tuple[float, flo
     positives = int(data.label.sum())
     counts = {0: len(data.label) - positives, 1: positives}
     recipe = strategy.resolve(counts, TrainingConfig(engine="xgboost_spark"))
-    booster = fit_native(recipe, data.inputs, data.label, rounds=rounds)
-    scores = booster.inplace_predict(data.test_inputs)
+    return _figures(data, fit_native(recipe, data.inputs, data.label, rounds=rounds).inplace_predict(data.test_inputs))
+
+
+def _judged_on_spark(
+    data: _Data, strategy: Strategy, training: TrainingConfig, args: argparse.Namespace
+) -> tuple[float, float]:
+    booster = fit_by_spark(args.master, strategy, training, data.inputs, data.label)
+    return _figures(data, sigmoid(margins_of_matrix(booster, data.test_inputs, 2).astype(np.float64)))
+
+
+def _figures(data: _Data, scores: np.ndarray) -> tuple[float, float]:
     precision = float(average_precision_score(data.test_label, scores))
     return precision, float(scores.mean() / data.test_label.mean())
 
@@ -103,6 +168,7 @@ def _judged(data: _Data, strategy: Strategy, *, rounds: int) -> tuple[float, flo
 def _summary(runs: list[tuple[float, float]]) -> dict[str, float]:
     precision, share = np.array(runs).T
     return {
+        "draws": len(runs),
         "ap": round(float(precision.mean()), 4), "ap_worst": round(float(precision.min()), 4),
         "ap_best": round(float(precision.max()), 4), "mean_p_over_prior": round(float(share.mean()), 4),
     }  # fmt: skip
