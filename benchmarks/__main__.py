@@ -9,7 +9,7 @@ from types import ModuleType
 NAMES = (
     "split", "leak", "counts", "score", "fit", "regret", "strategies", "smote", "smote-vs-threshold", "sketch",
     "stopping", "advice", "monitor", "days", "null-runs", "coverage", "search", "scale", "ensembles", "learners",
-    "load", "shapes",
+    "load", "shapes", "workers",
 )  # fmt: skip
 
 

@@ -6,8 +6,9 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -22,7 +23,9 @@ from imbalance_spark.scoring.batch import PlannedBatch, plan_batch, score_batch
 from imbalance_spark.scoring.control_sample import ControlSample
 from imbalance_spark.scoring.increments import score_increments
 from imbalance_spark.scoring.scored_table import Batch, BatchOrders, ScoredBatch, next_scored_at, read_batch
-from imbalance_spark.tracking.registry import RegisteredModel, load_registered_model
+
+if TYPE_CHECKING:
+    from imbalance_spark.tracking.registry import RegisteredModel
 
 _ARGUMENTS = {
     "orders.source.path": "--input",
@@ -114,27 +117,42 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(args: argparse.Namespace) -> int:
     steps = ("score",) if args.incremental else ("read", "plan" if args.dry_run else "score")
     progress = Progress(("model", *steps), quiet=args.json)
+    with ThreadPoolExecutor(1) as threads:
+        # MLflow takes about as long to load as Spark to start.
+        loading = threads.submit(_loaded, args)
+        with spark_session(f"score {args.model}", args.master) as spark, _said_of_arguments():
+            return _score(spark, args, loading, progress)
+
+
+def _loaded(args: argparse.Namespace) -> "RegisteredModel":
+    from imbalance_spark.tracking.registry import load_registered_model
+
+    return load_registered_model(args.tracking_uri, args.model)
+
+
+def _score(
+    spark: SparkSession, args: argparse.Namespace, loading: "Future[RegisteredModel]", progress: Progress
+) -> int:
     with progress.step("model") as step:
-        model = load_registered_model(args.tracking_uri, args.model)
+        model = loading.result()
         step.says(f"{model.label}, strategy {model.bundle.strategy}, {model.bundle.decides}")
-    with spark_session(f"score {model.label}", args.master) as spark, _said_of_arguments():
-        if args.incremental:
-            return _score_increments(spark, args, model, progress)
-        with progress.step("read") as step:
-            orders = _read(spark, args, model)
-            step.says(orders.description)
-        if args.dry_run:
-            return _plan(args, model, orders, progress)
-        with progress.step("score") as step:
-            written = _scorer(spark, args, model)(orders.frame, orders.batch)
-            step.says(_outcome(written))
+    if args.incremental:
+        return _score_increments(spark, args, model, progress)
+    with progress.step("read") as step:
+        orders = _read(spark, args, model)
+        step.says(orders.description)
+    if args.dry_run:
+        return _plan(args, model, orders, progress)
+    with progress.step("score") as step:
+        written = _scorer(spark, args, model)(orders.frame, orders.batch)
+        step.says(_outcome(written))
     record = _record(args, orders, model, written)
     print(json.dumps(record) if args.json else f"{args.output}: {_outcome(written)}.")
     return 0
 
 
 def _scorer(
-    spark: SparkSession, args: argparse.Namespace, model: RegisteredModel
+    spark: SparkSession, args: argparse.Namespace, model: "RegisteredModel"
 ) -> Callable[[DataFrame, Batch], ScoredBatch]:
     scored_at = next_scored_at(spark, args.output)
 
@@ -155,7 +173,9 @@ def _scorer(
     return score
 
 
-def _score_increments(spark: SparkSession, args: argparse.Namespace, model: RegisteredModel, progress: Progress) -> int:
+def _score_increments(
+    spark: SparkSession, args: argparse.Namespace, model: "RegisteredModel", progress: Progress
+) -> int:
     with progress.step("score") as step:
         _check_source(args)
         parts = score_increments(
@@ -178,7 +198,7 @@ def _score_increments(spark: SparkSession, args: argparse.Namespace, model: Regi
     return 0
 
 
-def _plan(args: argparse.Namespace, model: RegisteredModel, orders: BatchOrders, progress: Progress) -> int:
+def _plan(args: argparse.Namespace, model: "RegisteredModel", orders: BatchOrders, progress: Progress) -> int:
     with progress.step("plan") as step:
         planned = plan_batch(
             orders.frame, model.bundle, orders.batch, output=args.output, max_quarantined=args.max_quarantined,
@@ -200,7 +220,7 @@ def _lines(args: argparse.Namespace, planned: PlannedBatch) -> Iterator[str]:
     yield "Dry run: nothing was scored or written."
 
 
-def _read(spark: SparkSession, args: argparse.Namespace, model: RegisteredModel) -> BatchOrders:
+def _read(spark: SparkSession, args: argparse.Namespace, model: "RegisteredModel") -> BatchOrders:
     _check_source(args)
     return read_batch(
         spark, model.label, path=args.input, table=args.input_table, file_format=args.format, version=args.input_version
@@ -232,7 +252,7 @@ def _outcome(written: ScoredBatch) -> str:
 
 
 def _record(
-    args: argparse.Namespace, orders: BatchOrders, model: RegisteredModel, written: ScoredBatch
+    args: argparse.Namespace, orders: BatchOrders, model: "RegisteredModel", written: ScoredBatch
 ) -> dict[str, Any]:
     return {
         **_places(args, model),
@@ -246,7 +266,7 @@ def _record(
 
 
 def _planned_record(
-    args: argparse.Namespace, orders: BatchOrders, model: RegisteredModel, planned: PlannedBatch
+    args: argparse.Namespace, orders: BatchOrders, model: "RegisteredModel", planned: PlannedBatch
 ) -> dict[str, Any]:
     return {
         **_places(args, model),
@@ -261,7 +281,7 @@ def _planned_record(
     }
 
 
-def _places(args: argparse.Namespace, model: RegisteredModel) -> dict[str, Any]:
+def _places(args: argparse.Namespace, model: "RegisteredModel") -> dict[str, Any]:
     return {
         "model": model.name,
         "model_version": model.version,
@@ -272,7 +292,7 @@ def _places(args: argparse.Namespace, model: RegisteredModel) -> dict[str, Any]:
     }
 
 
-def _decision(model: RegisteredModel) -> dict[str, float | str]:
+def _decision(model: "RegisteredModel") -> dict[str, float | str]:
     bundle = model.bundle
     return {"threshold": bundle.threshold} if bundle.targets == 1 else {"decided_by": bundle.serve_objective}
 

@@ -15,6 +15,12 @@ from imbalance_spark.metrics.confusion import ConfusionMatrix
 from imbalance_spark.metrics.grid import ScoreEntries
 from imbalance_spark.metrics.logistic import Reliability, intercept_of, reliability_of, slope_of
 
+FLAG_NOBODY = float(np.nextafter(1.0, 2.0))
+"""A threshold that no score in [0, 1] reaches: the next double above 1, which JSON can represent, unlike infinity."""
+
+LOG_LOSS_EPS = 2.0**-52
+"""Scores are clipped to [eps, 1 - eps] in the log loss: scikit-learn's eps for float64, whatever their type was."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Bracket:
@@ -68,13 +74,6 @@ def _one_by_one(counts: ScoreEntries, above: FloatArray, fp: FloatArray) -> Floa
     # A single row has no ties: its precision is exact, whatever its weight.
     alone = hits * _precision(above - fp + hits, fp)
     return np.where(counts.positives <= 1, alone, integral)
-
-
-FLAG_NOBODY = float(np.nextafter(1.0, 2.0))
-"""A threshold that no score in [0, 1] reaches: the next double above 1, which JSON can represent, unlike infinity."""
-
-LOG_LOSS_EPS = 2.0**-52
-"""Scores are clipped to [eps, 1 - eps] in the log loss: scikit-learn's eps for float64, whatever their type was."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,8 @@ from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.curve import Curve
 
+_DRAWS = 200
+
 
 def brier_skill(curve: Curve) -> float | None:
     """1 - Brier score / Brier score of predicting the prevalence (`d2_brier_score`): 1 is perfect, 0 no better.
@@ -83,9 +85,6 @@ def _calibration_error(curve: Curve, group: IntArray) -> float:
     positive, negative = curve.counts.positive_weight, curve.counts.negative_weight
     gap: FloatArray = positive - curve.score * (positive + negative)
     return float(np.abs(np.bincount(group, gap)).sum() / (curve.positives + curve.negatives))
-
-
-_DRAWS = 200
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,9 @@ MISSING, NEW, OTHER = "(missing)", "(new)", "(other)"
 _MOST_VALUES = 50
 _QUANTILES = [number / 10 for number in range(1, 10)]
 
+_LEAST_EXPECTED, _LEAST_TOGETHER = 5.0, 1.0  # rows that a group is to expect, for the chi-squared law to hold
+_HALF = 0.5  # a row that is added to each value, so that the index is finite where a value is absent from a sample
+
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnValues:
@@ -100,10 +103,6 @@ def _number(name: str) -> Column:
 def _one_of(name: str, values: Sequence[str], otherwise: Column) -> Column:
     text = col(name).cast("string")
     return F.when(text.isNull(), MISSING).when(text.isin(*values), text).otherwise(otherwise)
-
-
-_LEAST_EXPECTED, _LEAST_TOGETHER = 5.0, 1.0  # rows that a group is to expect, for the chi-squared law to hold
-_HALF = 0.5  # a row that is added to each value, so that the index is finite where a value is absent from a sample
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,9 @@ DRAWS = 400
 _PRIOR = np.array([2.0, 0.5])  # as in calibration.LogOddsCalibration.fit_with_prior, which scores were calibrated by
 _STEPS = 12
 
+METRICS = ("base_rate", "positives", "precision", "recall", "average_precision", "cost")
+_TAIL = 0.025
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Reference:
@@ -103,10 +106,6 @@ def _platt(design: FloatArray, offset: FloatArray, positive: FloatArray, negativ
         # The prior bounds the optimum; a step of more than a logit comes from too flat a start.
         estimate = estimate + np.clip(step, -1.0, 1.0)
     return estimate
-
-
-METRICS = ("base_rate", "positives", "precision", "recall", "average_precision", "cost")
-_TAIL = 0.025
 
 
 @dataclass(frozen=True, kw_only=True)

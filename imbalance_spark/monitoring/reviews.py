@@ -14,6 +14,8 @@ from imbalance_spark.monitoring.expected import Estimate
 _WEEKS = 8  # days further back say little about the next week
 _FEWEST_DAYS = 14
 
+_TAIL = 0.025
+
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
@@ -57,9 +59,6 @@ def forecast_week(alerts_by_day: Sequence[tuple[date, float]], budget: float | N
         capacity = None if budget is None else value / budget
         found.append(Forecast(day=day, alerts=Estimate(value=value, low=low, high=high), capacity=capacity))
     return found
-
-
-_TAIL = 0.025
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 _VALUES_PER_BUCKET = 8
 
+LABEL = "y"
+ROW_WEIGHT = "row_weight"
+AMOUNT_VALUE = "amount_value"
+
 
 @dataclass(frozen=True, kw_only=True)
 class CategoryEncoding:
@@ -122,11 +126,6 @@ def _text(value: Any) -> str:
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     return str(value)
-
-
-LABEL = "y"
-ROW_WEIGHT = "row_weight"
-AMOUNT_VALUE = "amount_value"
 
 
 def feature_column(number: int) -> str:

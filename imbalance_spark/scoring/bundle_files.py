@@ -24,6 +24,12 @@ BOOSTER, LINEAR, NETWORK = "model.ubj", "linear.json", "network.safetensors"
 DESCRIPTION, DECISION, MANIFEST = "model.json", "threshold.json", "manifest.json"
 """What never changes; how probabilities become decisions, which may be changed later; the hashes."""
 
+Floats = npt.NDArray[np.floating]
+_METADATA = "__metadata__"
+_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+_LENGTH_BYTES = 8
+_LONGEST_HEADER = 1 << 20
+
 
 def encode_parts(
     name: str, model: bytes, description: Mapping[str, Any], decision: Mapping[str, Any]
@@ -109,14 +115,6 @@ def _read_manifest(file: Path) -> dict[str, str]:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-Floats = npt.NDArray[np.floating]
-
-_METADATA = "__metadata__"
-_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
-_LENGTH_BYTES = 8
-_LONGEST_HEADER = 1 << 20
 
 
 def encode_tensors(arrays: Mapping[str, Floats], metadata: Mapping[str, str]) -> bytes:

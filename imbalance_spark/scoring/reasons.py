@@ -42,6 +42,11 @@ FOUND = T.ArrayType(
 )
 """The Spark type of what a scoring task says: the feature by its number."""
 
+EXPLAINED_ROWS = 500
+"""Rows on average, whatever their number: the contributions of one take as long as hundreds of scores."""
+
+_SUMS = "model int, feature int, moved double, weight double"
+
 
 def check_reasons(number: int, bundle: ModelBundle) -> None:
     """Raise unless the model can give so many reasons.
@@ -93,12 +98,6 @@ def named_reasons(found: Column, features: Sequence[str]) -> Column:
         )
 
     return F.transform(found, named)
-
-
-EXPLAINED_ROWS = 500
-"""Rows on average, whatever their number: the contributions of one take as long as hundreds of scores."""
-
-_SUMS = "model int, feature int, moved double, weight double"
 
 
 def is_explained(key: Sequence[str], share: float) -> Column:

@@ -21,6 +21,10 @@ from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.metrics.intervals import Interval, check_level, sample_warning
 
+DRAWS = 400
+_OF_DRAWS = LogitGrid(bins=8192)
+"""Steps of 0.005 in logit, a hundredth of what intervals of thresholds are wide."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenThreshold:
@@ -156,11 +160,6 @@ def _sentence(name: str, value: float, threshold: float, matrix: ConfusionMatrix
     if reachable:
         return f"{name} is {value:.6g}: {outcome}."
     return f"{name} is out of reach: the nearest {outcome}."
-
-
-DRAWS = 400
-_OF_DRAWS = LogitGrid(bins=8192)
-"""Steps of 0.005 in logit, a hundredth of what intervals of thresholds are wide."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,9 @@ _BYTES_A_FEATURE = {"xgboost_spark": 11.0, "native": 4.6, "external_memory": 2.6
 _FOR_FITS = 0.6
 """Share of the free memory that fits may take: the rest is for Spark, and for what a sampler adds."""
 
+MOST_COPIES = 10
+"""A larger multiplicity has a probability of 1e-8, and is taken as this one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPool:
@@ -108,10 +111,6 @@ def rows_in_memory(free_bytes: int, features: int, training: TrainingConfig) -> 
     """
     engine = "external_memory" if training.external_memory and training.engine == "native" else training.engine
     return max(int(_FOR_FITS * free_bytes / (_BYTES_A_FEATURE[engine] * max(features, 1))), 1)
-
-
-MOST_COPIES = 10
-"""A larger multiplicity has a probability of 1e-8, and is taken as this one."""
 
 
 def bootstrapped(train: DataFrame, key: Sequence[str], group: Sequence[str], seed: int) -> DataFrame:

@@ -19,6 +19,12 @@ from imbalance_spark.orders.validation.rules import any_broken, within_float32
 _MOST_LABELS = 100
 _MOST_DAYS = 16_384  # 45 years
 
+_FEWEST_ROWS = 30  # with fewer rows in a class, ranges are disjoint by chance too often
+_LEAST_AUC = 0.999
+_EXACT_INTEGERS = 1 << 24  # float32 has 24 bits for digits
+_MOST_NAMES = 20
+_FIX = "Remove it from the features if it is known only after the outcome, or is a copy of it."
+
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureRange:
@@ -159,13 +165,6 @@ def _label_counts(values: Mapping[str, Any], config: OrdersConfig, rules: Mappin
         last_day=values.get("last_day"),
         by_day=_exact_days(values["by_day"], values["rows"] - values["broken"]) if "by_day" in values else None,
     )
-
-
-_FEWEST_ROWS = 30  # with fewer rows in a class, ranges are disjoint by chance too often
-_LEAST_AUC = 0.999
-_EXACT_INTEGERS = 1 << 24  # float32 has 24 bits for digits
-_MOST_NAMES = 20
-_FIX = "Remove it from the features if it is known only after the outcome, or is a copy of it."
 
 
 def leaked_features(*classes: LabelCounts) -> Iterator[str]:

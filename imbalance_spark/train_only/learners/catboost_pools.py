@@ -19,6 +19,12 @@ from imbalance_spark.train_only.learners.spill import SpilledRows, Values, hashe
 from imbalance_spark.train_only.learners.stopping import StoppingMetric
 from imbalance_spark.train_only.learners.tree_nodes import Leaf, Node, Split, first_above, tree_json
 
+MISSING_CODE = -1
+"""The category that stands for a missing one, which CatBoost wants as a category like any other."""
+
+_NO_CODE = 65_535
+"""In the set of a split that sends a missing category to the right, and no other: XGBoost mixes no kinds of splits."""
+
 
 class Pools:
     """The rows to fit on and the early-stopping set.
@@ -147,13 +153,6 @@ def _lines_of_borders(numbers: Sequence[int], cuts: FeatureCuts) -> list[str]:
         for place, feature in enumerate(numbers)
         for border in np.nextafter(cuts.by_feature[feature], np.float32(-np.inf))
     ]
-
-
-MISSING_CODE = -1
-"""The category that stands for a missing one, which CatBoost wants as a category like any other."""
-
-_NO_CODE = 65_535
-"""In the set of a split that sends a missing category to the right, and no other: XGBoost mixes no kinds of splits."""
 
 
 def trees_of_catboost(model: Mapping[str, Any], columns: Sequence[int], classes: int) -> list[dict[str, Any]]:

@@ -34,6 +34,9 @@ from imbalance_spark.train_only.pool import TrainingPool
 TWO_CLASSES = ("0", "1")
 """What two classes are called, by number: class 1 is the positive one."""
 
+FIT_WEIGHT = "fit_weight"
+"""Weight of a row in the fit: its class's times the business's; the business's alone on the early-stopping set."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Roles:
@@ -91,10 +94,6 @@ class FitTask:
         inputs = tuple(feature_column(i) for i in range(len(self.orders.features)))
         numbers = len(self.orders.numeric)
         return Roles(key=self.orders.key, numeric=inputs[:numbers], categorical=inputs[numbers:])
-
-
-FIT_WEIGHT = "fit_weight"
-"""Weight of a row in the fit: its class's times the business's; the business's alone on the early-stopping set."""
 
 
 @dataclass(frozen=True, kw_only=True)
