@@ -7,15 +7,16 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imbalance_spark.cli.exit_codes import run_job
-from imbalance_spark.config.run import RunConfig
-from imbalance_spark.config.yaml_file import load_config, read_yaml
 from imbalance_spark.core.errors import ImbalanceSparkError
 from imbalance_spark.core.section import expanded
 from imbalance_spark.core.spark_errors import traceback_lines
 from imbalance_spark.tracking.config import TrackingConfig
+
+if TYPE_CHECKING:
+    from imbalance_spark.config.run import RunConfig
 
 _SHARED: dict[str, dict[str, Any]] = {
     "--config": {"required": True, "metavar": "FILE", "help": "YAML file, such as conf/demo.yaml"},
@@ -59,9 +60,12 @@ def add_shared(parser: argparse.ArgumentParser, name: str, **changed: Any) -> No
 
 
 def run_configured(
-    job: str, args: argparse.Namespace, body: Callable[[RunConfig], int], *, with_status: bool = True
+    job: str, args: argparse.Namespace, body: Callable[["RunConfig"], int], *, with_status: bool = True
 ) -> int:
     """Load the config and run the job's body as `run_unconfigured` does; the status goes to the config's `output`."""
+    from imbalance_spark.config.run import RunConfig  # here: other jobs start half a second sooner without it
+    from imbalance_spark.config.yaml_file import load_config
+
     outputs: list[str] = []
 
     def work() -> int:
@@ -120,6 +124,8 @@ def write_status(outputs: Sequence[str], status: dict[str, object]) -> None:
 
 def _output_alone(args: argparse.Namespace) -> list[str]:
     """The output folder of a config that is invalid otherwise, so that its status has a place."""
+    from imbalance_spark.config.yaml_file import read_yaml
+
     try:
         output = read_yaml(args.config, args.set).get("output")
     except ImbalanceSparkError:

@@ -71,7 +71,7 @@ class Comparison:
     @property
     def names(self) -> TargetNames:
         """What metrics of the targets are called."""
-        return target_names(self.classes)
+        return TargetNames.of_classes(self.classes)
 
     @property
     def is_single(self) -> bool:
@@ -141,11 +141,6 @@ class Comparison:
             margin=self.margin_of(plain.value),
             share=self.config.gate.equivalence_margin,
         )
-
-
-def target_names(classes: Sequence[str]) -> TargetNames:
-    """Of two classes class 1 is the target; of K each class is one."""
-    return TargetNames(tuple(classes[1:] if len(classes) == 2 else classes))
 
 
 def stages(config: RunConfig) -> list[str]:
@@ -251,7 +246,7 @@ def compare_prepared(prepared: PreparedOrders, config: RunConfig, progress: Prog
     Passes: see `search_strategies`; `write_train_table`, `fit_strategy` and `score_strategies`, each once for every
     repeat.
     """
-    decisions, names = asked_decisions(config), target_names(prepared.classes)
+    decisions, names = asked_decisions(config), TargetNames.of_classes(prepared.classes)
     task = fit_task(config, prepared.pool)
     asked = config.compared
     metric = TrialMetric.of(decisions, names, config.gate.metric)
@@ -326,7 +321,7 @@ def _backtest(
     if config.split.backtest is None:
         return None
     with progress.step("backtest") as step:
-        names = target_names(prepared.classes)
+        names = TargetNames.of_classes(prepared.classes)
         found = run_backtest(prepared, config.split.backtest, strategies, task, decisions, names, config)
         step.says(f"{len(found.windows)} windows, {found.windows[0]} and later")
     return found

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from imbalance_spark.calibration import ledger_check
-from imbalance_spark.comparison.compare import target_names
 from imbalance_spark.comparison.retune_result import BeforeAfter, RetuneResult
 from imbalance_spark.core.columns import VALIDATION
 from imbalance_spark.core.errors import ConfigError, nearest
 from imbalance_spark.metrics.curve import Curve
-from imbalance_spark.metrics.evaluate import evaluate, ranking_metrics
+from imbalance_spark.metrics.evaluate import TargetNames, evaluate, ranking_metrics
 from imbalance_spark.scoring.bundle import ModelBundle
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
 from imbalance_spark.threshold.change import (
@@ -173,7 +172,7 @@ def retuned_evidence(
         metrics = _metrics_at(held_out.target, result.bundle, result.change.after.threshold, costs)
         metrics[f"threshold/{result.rule}"] = result.bundle.threshold
     else:
-        names = target_names(result.bundle.classes)
+        names = TargetNames.of_classes(result.bundle.classes)
         for fold in held_out.targets[0].by_fold:
             found = ranking_metrics(held_out.curves(fold), names)
             metrics |= {f"{fold}/{name}": value for name, value in found.items()}

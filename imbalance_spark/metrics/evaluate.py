@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics.areas import h_measure, partial_roc_auc, pr_auc_trapezoid, pr_gain_auc, top_share
@@ -54,6 +55,11 @@ class TargetNames:
     """
 
     targets: tuple[str, ...]
+
+    @classmethod
+    def of_classes(cls, classes: Sequence[str]) -> Self:
+        """Of two classes class 1 is the target; of K each class is one."""
+        return cls(tuple(classes[1:] if len(classes) == 2 else classes))
 
     def of(self, metric: str, number: int) -> str:
         """The name of a metric of one target."""

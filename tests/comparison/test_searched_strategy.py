@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, f1_score
 
-from imbalance_spark.comparison.compare import target_names
 from imbalance_spark.comparison.searched_strategy import SearchedStrategy, TrialMetric
 from imbalance_spark.metrics.bucket_draws import BucketedCurve
 from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
 from imbalance_spark.metrics.counts import ScoreCounts
+from imbalance_spark.metrics.evaluate import TargetNames
 from imbalance_spark.threshold.decisions import decisions_of
 from imbalance_spark.train_only.search.trials import Trial
 
@@ -24,7 +24,7 @@ COSTS = {"name": "cost_matrix", "costs": {"a": {"b": 1, "c": 2}, "b": {"a": 5, "
 
 def _metric(serving: str, objectives: Sequence[Any] = OBJECTIVES, classes: tuple[str, ...] = ()) -> TrialMetric:
     decisions = decisions_of(objectives, serving, classes)
-    return TrialMetric.of(decisions, target_names(classes or ("0", "1")), "average_precision")
+    return TrialMetric.of(decisions, TargetNames.of_classes(classes or ("0", "1")), "average_precision")
 
 
 def _rows(seed: int, rate: float = 0.1, size: int = 20_000) -> tuple[np.ndarray, np.ndarray]:

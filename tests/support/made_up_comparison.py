@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from imbalance_spark.calibration.temperature import ChosenTemperature
-from imbalance_spark.comparison.compare import Comparison, target_names
+from imbalance_spark.comparison.compare import Comparison
 from imbalance_spark.comparison.cross_fit import Evaluation
 from imbalance_spark.comparison.evaluate import baseline, evaluate_strategy
 from imbalance_spark.comparison.score_strategies import calibrate_and_choose
@@ -16,6 +16,7 @@ from imbalance_spark.config.run import GateConfig
 from imbalance_spark.core.columns import TEST, VALIDATION
 from imbalance_spark.metrics import ScoreCounts
 from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
+from imbalance_spark.metrics.evaluate import TargetNames
 from imbalance_spark.orders.diagnosis import diagnose
 from imbalance_spark.scoring.held_out_counts import Confusions, HeldOutCounts, TargetCounts
 from imbalance_spark.threshold.class_rules import choose_thresholds
@@ -125,7 +126,7 @@ def _class_rows(seed: int, noise: float, size: int = 4000) -> tuple[np.ndarray, 
 def _comparison(
     scored: dict[str, ScoredStrategy], decisions: Decisions, classes: tuple[str, ...], gate: GateConfig
 ) -> Comparison:
-    names = target_names(classes)
+    names = TargetNames.of_classes(classes)
     neighbours = {"1": {"sentence": f"40 rows made for {ODD_NAME}"}}
     results = [
         evaluate_strategy(
