@@ -8,13 +8,9 @@ from pydantic import BeforeValidator, Field, TypeAdapter
 from imbalance_spark.train_only.config import LearnerName
 from imbalance_spark.train_only.strategies.base import Strategy
 from imbalance_spark.train_only.strategies.boosting import (
-    AsymmetricFocal,
     BalancedSketch,
-    ClassBalancedFocal,
     ClassWeight,
     ClassWeightPower,
-    Focal,
-    LogitAdjusted,
     MaxDeltaStep,
     Plain,
     ScalePosWeight,
@@ -26,6 +22,7 @@ from imbalance_spark.train_only.strategies.ensembles import (
     SelfPacedEnsemble,
     UndersampleEnsemble,
 )
+from imbalance_spark.train_only.strategies.losses import AsymmetricFocal, ClassBalancedFocal, Focal, LogitAdjusted
 from imbalance_spark.train_only.strategies.resampling import (
     Adasyn,
     BorderlineSmote,
