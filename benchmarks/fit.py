@@ -30,7 +30,7 @@ add_arguments = timing.add_model_arguments
 def run(args: argparse.Namespace) -> dict[str, object]:
     master = f"local[{args.workers}]"
     peaks: dict[str, list[float]] = {}
-    with spark_session("bench-fit", master, SETTINGS) as spark, tempfile.TemporaryDirectory() as folder:
+    with spark_session("bench-fit", master, SETTINGS, is_own=True) as spark, tempfile.TemporaryDirectory() as folder:
         rows = make_inputs(spark, args.rows, args.features, args.prevalence)
         table = written(rows, Path(folder) / "train", args.workers)
         matrix, labels, is_slice = as_arrays(table, args.features)

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _monitor(config: RunConfig, args: Namespace) -> int:
     task, day = _task(config), _day(args.day)
-    with spark_session(f"monitor {config.name}", config.spark.master, config.spark.settings) as spark:
+    with spark_session(f"monitor {config.name}", config.spark.master, config.spark.settings, is_own=True) as spark:
         if args.dry_run:
             batches = plan_monitor(spark, task)
             lines = [f"version {one['model_version']}, {one['scored_at']}: {one['rows']:,} rows" for one in batches]

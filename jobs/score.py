@@ -120,7 +120,7 @@ def _run(args: argparse.Namespace) -> int:
     with ThreadPoolExecutor(1) as threads:
         # MLflow takes about as long to load as Spark to start.
         loading = threads.submit(_loaded, args)
-        with spark_session(f"score {args.model}", args.master) as spark, _said_of_arguments():
+        with spark_session(f"score {args.model}", args.master, is_own=True) as spark, _said_of_arguments():
             return _score(spark, args, loading, progress)
 
 

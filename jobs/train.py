@@ -34,7 +34,7 @@ def _plan(config: RunConfig, args: Namespace) -> int:
 
 def _train(config: RunConfig, args: Namespace) -> int:
     check_run(config)
-    with spark_session(f"train {config.name}", config.spark.master, config.spark.settings) as spark:
+    with spark_session(f"train {config.name}", config.spark.master, config.spark.settings, is_own=True) as spark:
         result = run(spark, config, quiet=args.json)
     print(json.dumps(result.to_dict()) if args.json else result.text())
     if problems := result.problems:

@@ -30,7 +30,7 @@ def spark() -> Iterator[SparkSession]:
         with _one_at_a_time():
             # Where a session ends after one job, the daemon would load more than it saves.
             settings = {**SETTINGS, "spark.python.daemon.module": "support.worker_daemon"}
-            session = stack.enter_context(spark_session("tests", "local[2]", settings))
+            session = stack.enter_context(spark_session("tests", "local[2]", settings, is_own=True))
         yield session
 
 

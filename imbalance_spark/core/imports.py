@@ -18,7 +18,7 @@ def own_this_process() -> None:
 
 
 def own_workers(context: "SparkContext") -> None:
-    """Say so of the Python workers of an application: of all whose functions are made from here on."""
+    """Say so of the Python workers of an application, of all whose functions are made from here on."""
     context.environment[_OWN] = "1"
 
 

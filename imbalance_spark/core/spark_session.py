@@ -51,7 +51,7 @@ def delta_package() -> str:
 
 @contextmanager
 def spark_session(
-    app_name: str, master: str | None = None, settings: Mapping[str, str] | None = None
+    app_name: str, master: str | None = None, settings: Mapping[str, str] | None = None, *, is_own: bool = False
 ) -> Iterator[SparkSession]:
     """A session with Delta; stopped when the block ends, unless one was running before.
 
@@ -59,6 +59,8 @@ def spark_session(
         app_name: shown in the Spark UI.
         master: such as `local[2]`; spark-submit and the cluster override it.
         settings: further Spark settings; spark-submit overrides them.
+        is_own: whether a session that starts here runs this package alone, as that of a job does: its Python workers
+            then load XGBoost without what somebody else might need, see `without_sklearn`.
 
     Raises:
         UnsupportedSparkError: Spark Connect, or a session without Delta's classes.
@@ -69,6 +71,8 @@ def spark_session(
     try:
         refuse_connect(spark)
         _require_delta(spark)
+        if is_own and not was_running:
+            own_workers(spark.sparkContext)
         # With Spark's own handler, the next call would read the answer to the call that was interrupted.
         with raising_on(signal.SIGINT, KeyboardInterrupt):
             yield spark
@@ -129,9 +133,7 @@ def _start(app_name: str, master: str | None, settings: Mapping[str, str]) -> Sp
     builder = SparkSession.Builder().appName(app_name)
     for name, value in added.items():
         builder = builder.config(name, value)
-    spark = builder.getOrCreate()
-    own_workers(spark.sparkContext)
-    return spark
+    return builder.getOrCreate()
 
 
 def settings_beside(submitted: Mapping[str, str], master: str | None, settings: Mapping[str, str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from imbalance_spark.core.imports import shared_workers
+from imbalance_spark.core.spark_session import spark_session
 
 LOADED = "import sys; print(sys.modules.get('sklearn') is not None, xgboost.compat.SKLEARN_INSTALLED)"
 BLOCK = "from imbalance_spark.core.imports import own_this_process, without_sklearn\n"
@@ -47,6 +48,12 @@ def test_python_workers_are_our_own_but_where_they_are_asked_to_be_shared(spark:
     with shared_workers(spark.sparkContext):
         assert _in_a_worker(spark) == "0"
     assert _in_a_worker(spark) == "1"
+
+
+def test_a_session_that_was_running_before_keeps_its_workers(spark: SparkSession) -> None:
+    with shared_workers(spark.sparkContext), spark_session("another", is_own=True) as running:
+        assert running is spark
+        assert _in_a_worker(spark) == "0"
 
 
 def _in_a_worker(spark: SparkSession) -> str:
