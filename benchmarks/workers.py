@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[2, 20, 200], help="of a fit")
     parser.add_argument("--rows", type=int, default=500, help="of each worker")
     parser.add_argument("--features", type=int, default=10)
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--master", default="local[2]", help="of Spark, whose address the driver listens at")
 
 
