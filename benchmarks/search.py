@@ -15,7 +15,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from benchmarks.fit import SETTINGS
-from imbalance_spark.comparison.compare import asked_decisions, fit_task, prepare_to_compare, stages, target_names
+from imbalance_spark.comparison.compare import asked_decisions, fit_task, prepare_to_compare, stages
 from imbalance_spark.comparison.gains import paired_gain, ranking_of
 from imbalance_spark.comparison.prepare import PreparedOrders
 from imbalance_spark.comparison.score_strategies import score_strategies
@@ -27,6 +27,7 @@ from imbalance_spark.core.columns import TEST
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.core.run_lock import locks_released
 from imbalance_spark.core.spark_session import spark_session
+from imbalance_spark.metrics.evaluate import TargetNames
 from imbalance_spark.orders.datasets.population import NUMERIC_FEATURES
 from imbalance_spark.orders.datasets.synthetic import generate_orders
 from imbalance_spark.train_only.search.config import SearchConfig
@@ -120,7 +121,7 @@ def _searched(
     asked = config.model_copy(update={"search": search})
     part = replace(prepared, run=prepared.run.part(method))
     task, progress = fit_task(asked, prepared.pool), Progress(stages(asked), quiet=True)
-    metric = TrialMetric.of(asked_decisions(asked), target_names(prepared.classes), asked.gate.metric)
+    metric = TrialMetric.of(asked_decisions(asked), TargetNames.of_classes(prepared.classes), asked.gate.metric)
     started = time.perf_counter()
     found = search_strategies(part, [strategy], task, metric, asked, progress)
     return strategy.with_params(found[strategy.name].chosen.params), trials, time.perf_counter() - started
