@@ -22,7 +22,8 @@ def main() -> int:
     subparsers = parser.add_subparsers(dest="name", required=True)
     for name in NAMES:
         module = _module(name)
-        module.add_arguments(subparsers.add_parser(name, help=module.__doc__, description=module.__doc__))
+        said = (module.__doc__ or "").replace("%", "%%")  # argparse formats it
+        module.add_arguments(subparsers.add_parser(name, help=said, description=said))
     args = parser.parse_args()
     found = _module(args.name).run(args)
     print(json.dumps({"bench": args.name, **found}))
