@@ -75,7 +75,7 @@ class CostModel:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=_sizes, default=[1_000_000, 3_000_000, 10_000_000], help="such as 1e6,1e7,1e8")
-    parser.add_argument("--max-rows", type=lambda text: int(float(text)), default=500_000, help="of the training pool")
+    parser.add_argument("--max-rows", type=lambda text: int(float(text)), default=2_000_000, help="of the training pool")
     parser.add_argument("--rounds", type=int, default=100, help="boosting rounds, at most")
     parser.add_argument("--predict", type=_sizes, default=[10**9, 10**10], help="rows whose costs are predicted")
     parser.add_argument("--executors", type=_sizes, default=[10, 100], help="of 4 slots each, for the prediction")

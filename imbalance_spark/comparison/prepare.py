@@ -12,6 +12,7 @@ from imbalance_spark.comparison.source import pinned_orders, source_orders
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.class_counts import Label
 from imbalance_spark.core.columns import FOLDS, SPLIT, TRAIN, VALIDATION, col, refuse_columns
+from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.core.run import Run
 from imbalance_spark.orders.audit import Audit, audit, refuse_key_like
@@ -26,6 +27,7 @@ from imbalance_spark.split.folds import Folds, as_scored, as_trained, cross_fit_
 from imbalance_spark.split.rules import KnownCounts
 from imbalance_spark.split.stratified import fit_split_by_config
 from imbalance_spark.train_only.pool import TrainingPool, rows_in_memory, training_pool
+from imbalance_spark.train_only.strategies.recipe import TWO_CLASSES
 
 logger = logging.getLogger(__name__)
 
@@ -142,6 +144,7 @@ def prepare(
             with_values=compares_champion(config),
         )  # fmt: skip
         pool = _pool(run, counts, evaluation, config, free_bytes)
+        _check_samplings(config, pool, trained_counts(counts, evaluation))
         kept = (
             read
             if pool.is_all or judges_train(evaluation, config)
@@ -217,6 +220,24 @@ def _pool(
     # Kept in the run: more or less memory, when it goes on, changes nothing.
     made = pool_of(by_split, evaluation, config, free_bytes)
     return TrainingPool.from_dict(run.document("pool", made.to_dict))
+
+
+def _check_samplings(config: RunConfig, pool: TrainingPool, trained: Mapping[int, int]) -> None:
+    """Refuse strategies that cannot sample rows of these classes, before any row is written or fitted on."""
+    share = 1.0 - config.split.early_stopping_fraction
+    fit_rows: dict[Label, int] = {number: round(rows * share) for number, rows in pool.rows(trained).items()}
+    if not all(fit_rows.values()):
+        return  # a class without rows is refused with a reason of its own
+    hint = "" if pool.is_all else f" Fits read {pool.sentence(config.orders.class_names or TWO_CLASSES)}."
+    problems = []
+    for strategy in config.compared:
+        try:
+            for member in strategy.by_number(config.orders.class_names or TWO_CLASSES).fits():
+                member.planned_rows(fit_rows)
+        except ConfigError as error:
+            problems.append(f"strategy {strategy.name!r}: {error}{hint}")
+    if problems:
+        raise ConfigError.of_all(problems)
 
 
 def _to_store(inputs: DataFrame, report: ValidationReport, config: RunConfig) -> DataFrame:
