@@ -42,8 +42,8 @@ def config_of(home: Path, name: str, *strategies: object, **training: object) ->
         ),
         (
             ({"kind": "undersample", "sampling_strategy": 0.2},),
-            {"max_rows": 800},
-            ("strategy 'undersample': sampling_strategy 0.2 is below", "Fits read a pool of 800 training rows"),
+            {"max_rows": 1_000},
+            ("strategy 'undersample': sampling_strategy 0.2 is below", "Fits read a pool of 1,000 training rows"),
         ),
     ],
     ids=["all rows", "a pool"],
