@@ -75,7 +75,7 @@ class CostModel:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rows", type=_sizes, default=[1_000_000, 3_000_000, 10_000_000], help="such as 1e6,1e7,1e8")
-    parser.add_argument("--max-rows", type=lambda text: int(float(text)), default=2_000_000, help="of the training pool")
+    parser.add_argument("--max-rows", type=_whole, default=2_000_000, help="of the training pool")
     parser.add_argument("--rounds", type=int, default=100, help="boosting rounds, at most")
     parser.add_argument("--predict", type=_sizes, default=[10**9, 10**10], help="rows whose costs are predicted")
     parser.add_argument("--executors", type=_sizes, default=[10, 100], help="of 4 slots each, for the prediction")
@@ -101,8 +101,12 @@ def run(args: argparse.Namespace) -> dict[str, object]:
     return {**asked, **found, "runs": [_record(one) for one in measured]}
 
 
+def _whole(text: str) -> int:
+    return int(float(text))
+
+
 def _sizes(text: str) -> list[int]:
-    return [int(float(part)) for part in text.split(",")]
+    return [_whole(part) for part in text.split(",")]
 
 
 def _measured(home: Path, rows: int, args: argparse.Namespace) -> Measured:
