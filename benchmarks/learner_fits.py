@@ -136,7 +136,7 @@ class _Plan:
 def _planned(entry: dict[str, Any], inputs: np.ndarray, label: np.ndarray, categorical: int, rounds: int) -> _Plan:
     strategy = strategy_from_config(entry)
     draw = np.random.default_rng(7)
-    is_stopping = _stratified(label, _STOPPING, draw)
+    is_stopping = stratified(label, _STOPPING, draw)
     to_fit = np.flatnonzero(~is_stopping)
     counts = {k: int((label[to_fit] == k).sum()) for k in (0, 1)}
     kept = _kept(strategy, label, to_fit, counts, draw)
@@ -227,7 +227,8 @@ _ROUNDS: dict[str, Callable[[FitRequest, FeatureCuts], Any]] = {
 }  # fmt: skip
 
 
-def _stratified(label: np.ndarray, share: float, draw: np.random.Generator) -> np.ndarray:
+def stratified(label: np.ndarray, share: float, draw: np.random.Generator) -> np.ndarray:
+    """Whether a row is drawn: this share of the rows of each class, at least one."""
     chosen = np.zeros(len(label), dtype=bool)
     for k in (0, 1):
         of_class = np.flatnonzero(label == k)

@@ -7,15 +7,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks.learner_fits import stratified
 from benchmarks.regret_data import SETTINGS
 from imbalance_spark.core.columns import IS_EARLY_STOPPING, SPLIT, TRAIN
 from imbalance_spark.core.spark_session import spark_session
+from imbalance_spark.orders.config import OrdersConfig
 from imbalance_spark.orders.model_inputs import LABEL, feature_column
 from imbalance_spark.scoring.boosters import Model, load_booster
+from imbalance_spark.split.config import SplitConfig
 from imbalance_spark.train_only.config import TrainingConfig
-from imbalance_spark.train_only.learners.engine import FitRequest
 from imbalance_spark.train_only.strategies import Strategy
-from imbalance_spark.train_only.strategies.recipe import with_recipe_weight
+from imbalance_spark.train_only.strategies.recipe import FitTask
 
 _KEY, _SLICE = "order_id", 0.15
 """The early-stopping set is this share of the rows of each class."""
@@ -25,35 +27,17 @@ def fit_by_spark(
     master: str, strategy: Strategy, training: TrainingConfig, inputs: np.ndarray, label: np.ndarray
 ) -> Model:
     """The booster up to its best round."""
-    is_slice = _sliced(label)
+    is_slice = stratified(label, _SLICE, np.random.default_rng(7))
     counts = {k: int((label[~is_slice] == k).sum()) for k in (0, 1)}
     recipe = strategy.resolve(counts, training)
+    numeric = tuple(f"feature_{i}" for i in range(inputs.shape[1]))
+    task = FitTask(
+        orders=OrdersConfig(label=LABEL, key=(_KEY,), numeric=numeric), training=training, split=SplitConfig()
+    )
     with spark_session("bench-sketch", master, SETTINGS) as spark, tempfile.TemporaryDirectory() as folder:
         _write(Path(folder), inputs, label, is_slice, training.num_workers)
-        request = FitRequest(
-            table=with_recipe_weight(spark.read.parquet(folder), recipe),
-            features=[f"feature {i}" for i in range(inputs.shape[1])],
-            training=training,
-            params=recipe.params,
-            start=recipe.start,
-            correction=recipe.prior_shift.correction(),
-            strategy=recipe.name,
-            weight_col=recipe.weight_column,
-            scale_pos_weight=recipe.scale_pos_weight,
-            loss=recipe.loss,
-            cuts=recipe.cuts,
-            key=[_KEY],
-            fit_rows=counts,
-        )
-        return load_booster(strategy.fitted_by.fit(request).model_bytes)
-
-
-def _sliced(label: np.ndarray) -> np.ndarray:
-    draws, found = np.random.default_rng(7), np.zeros(len(label), dtype=bool)
-    for k in (0, 1):
-        rows = np.flatnonzero(label == k)
-        found[draws.choice(rows, max(round(_SLICE * len(rows)), 1), replace=False)] = True
-    return found
+        fitted = strategy.fit(spark.read.parquet(folder), recipe, task, counts)
+        return load_booster(fitted.model_bytes)
 
 
 def _write(folder: Path, inputs: np.ndarray, label: np.ndarray, is_slice: np.ndarray, files: int) -> None:
