@@ -24,12 +24,11 @@ from imbalance_spark.comparison.source import identity_of, require_source, run_i
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.class_counts import Label, count_classes
 from imbalance_spark.core.columns import IS_EARLY_STOPPING, SPLIT, TEST, TRAIN, VALIDATION, col
-from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.split import early_stopping_slice
 from imbalance_spark.train_only.pool import TrainingPool
 from imbalance_spark.train_only.strategies import Strategy
-from imbalance_spark.train_only.strategies.base import Precision
+from imbalance_spark.train_only.strategies.base import Precision, planned_fits
 from imbalance_spark.train_only.strategies.recipe import TWO_CLASSES
 
 STAGES = ("cluster", *INSPECT_STAGES, "training rows")
@@ -232,25 +231,16 @@ def _stored_rows(inspected: InspectedOrders, evaluation: Evaluation, pool: Train
 
 
 def _planned_strategies(config: RunConfig, fit_rows: Mapping[Label, int]) -> tuple[PlannedStrategy, ...]:
-    planned: list[PlannedStrategy] = []
-    problems: list[str] = []
-    for strategy in config.compared:
-        by_number = strategy.by_number(config.orders.class_names or TWO_CLASSES)
-        try:
-            planned += [_planned(member, fit_rows, config) for member in by_number.fits()]
-        except ConfigError as error:
-            problems.append(f"strategy {strategy.name!r}: {error}")
-    if problems:
-        raise ConfigError.of_all(problems)
-    return tuple(planned)
+    planned = planned_fits(config.compared, config.orders.class_names or TWO_CLASSES, fit_rows)
+    return tuple(_planned(strategy, rows, config) for strategy, rows in planned)
 
 
-def _planned(strategy: Strategy, fit_rows: Mapping[Label, int], config: RunConfig) -> PlannedStrategy:
+def _planned(strategy: Strategy, rows: Mapping[Label, int], config: RunConfig) -> PlannedStrategy:
     return PlannedStrategy(
         name=strategy.name,
         kind=strategy.kind,
         table=strategy.table,
-        rows=strategy.planned_rows(fit_rows),
+        rows=rows,
         precision=strategy.precision,
         passes=strategy.passes(len(config.orders.features), config.training.engine),
     )

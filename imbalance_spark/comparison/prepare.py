@@ -12,7 +12,6 @@ from imbalance_spark.comparison.source import pinned_orders, source_orders
 from imbalance_spark.config.run import RunConfig
 from imbalance_spark.core.class_counts import Label
 from imbalance_spark.core.columns import FOLDS, SPLIT, TRAIN, VALIDATION, col, refuse_columns
-from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.progress import Progress
 from imbalance_spark.core.run import Run
 from imbalance_spark.orders.audit import Audit, audit, refuse_key_like
@@ -27,6 +26,7 @@ from imbalance_spark.split.folds import Folds, as_scored, as_trained, cross_fit_
 from imbalance_spark.split.rules import KnownCounts
 from imbalance_spark.split.stratified import fit_split_by_config
 from imbalance_spark.train_only.pool import TrainingPool, rows_in_memory, training_pool
+from imbalance_spark.train_only.strategies.base import planned_fits
 from imbalance_spark.train_only.strategies.recipe import TWO_CLASSES
 
 logger = logging.getLogger(__name__)
@@ -228,16 +228,8 @@ def _check_samplings(config: RunConfig, pool: TrainingPool, trained: Mapping[int
     fit_rows: dict[Label, int] = {number: round(rows * share) for number, rows in pool.rows(trained).items()}
     if not all(fit_rows.values()):
         return  # a class without rows is refused with a reason of its own
-    hint = "" if pool.is_all else f" Fits read {pool.sentence(config.orders.class_names or TWO_CLASSES)}."
-    problems = []
-    for strategy in config.compared:
-        try:
-            for member in strategy.by_number(config.orders.class_names or TWO_CLASSES).fits():
-                member.planned_rows(fit_rows)
-        except ConfigError as error:
-            problems.append(f"strategy {strategy.name!r}: {error}{hint}")
-    if problems:
-        raise ConfigError.of_all(problems)
+    classes = config.orders.class_names or TWO_CLASSES
+    planned_fits(config.compared, classes, fit_rows, "" if pool.is_all else f" Fits read {pool.sentence(classes)}.")
 
 
 def _to_store(inputs: DataFrame, report: ValidationReport, config: RunConfig) -> DataFrame:

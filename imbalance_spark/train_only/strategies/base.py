@@ -373,3 +373,26 @@ def _logged_pool(shares: Sequence[float], classes: Sequence[str]) -> dict[str, f
 def _of_class(what: str, number: int, classes: Sequence[str]) -> str:
     """The name of a class's setting in the record."""
     return f"{what}_{number}" if len(classes) == 2 else f"{what}/{classes[number]}"
+
+
+def planned_fits(
+    strategies: Sequence[Strategy], classes: Sequence[str], fit_rows: Mapping[Label, int], hint: str = ""
+) -> list[tuple[Strategy, dict[Label, int]]]:
+    """Every fit of these strategies, with about the rows of each class that it is made on.
+
+    Args:
+        fit_rows: rows to fit on of each class, by class number.
+        hint: what an error says of these rows.
+    Raises:
+        ConfigError: strategies that cannot sample such rows; all at once.
+    """
+    planned: list[tuple[Strategy, dict[Label, int]]] = []
+    problems = []
+    for strategy in strategies:
+        try:
+            planned += [(member, member.planned_rows(fit_rows)) for member in strategy.by_number(classes).fits()]
+        except ConfigError as error:
+            problems.append(f"strategy {strategy.name!r}: {error}{hint}")
+    if problems:
+        raise ConfigError.of_all(problems)
+    return planned
