@@ -6,7 +6,7 @@ How often it is wrong where all models are equal is `null-runs`.
 import argparse
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -27,13 +27,12 @@ from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.orders.datasets.synthetic import generate_orders
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
-from imbalance_spark.threshold.decisions import decisions_of
+from imbalance_spark.threshold import MinCost
+from imbalance_spark.threshold.decisions import Decisions, decisions_of
 from imbalance_spark.train_only.strategies import Strategy, strategy_from_config
 
 SETTINGS = {"spark.driver.memory": "3g", "spark.ui.showConsoleProgress": "false", "spark.log.level": "ERROR"}
-_METRICS = ("average_precision", COST)
-_MARGIN, _SERVING = 0.01, "min_cost_fn_10_fp_1"
-_DECISIONS = decisions_of([{"name": "min_cost", "fn": 10, "fp": 1}], _SERVING)
+_MARGIN = 0.01
 _NUMERIC = (
     "amount", "amount_over_customer_mean", "items", "orders_last_24h", "customer_activity", "customer_age_days",
     "device_age_days", "distance_km", "session_seconds", "hour_of_day", "day_of_week",
@@ -67,9 +66,22 @@ class _Orders:
         )
 
 
+@dataclass(frozen=True)
+class _Case:
+    """What is decided by: average precision, or the cost of what is served."""
+
+    metric: str
+    served: MinCost
+    decisions: Decisions
+
+    @property
+    def words(self) -> str:
+        return f"cost, FN:FP {self.served.fn:g}" if self.metric == COST else "AP"
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Fit:
-    """One fit: what is known of it from validation, and what it is truly worth."""
+    """One fit: what is known of it from validation, and what it is truly worth in each case."""
 
     scored: ScoredStrategy
     true: dict[str, float]
@@ -100,6 +112,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--truth", type=_whole, default=300_000, help="rows whose probabilities judge the models")
     parser.add_argument("--ratios", type=int, nargs="+", default=[20, 200, 1000], help="orders a fraud, roughly")
     parser.add_argument("--seeds", type=int, default=6, help="draws of each severity")
+    parser.add_argument(
+        "--costs", type=float, nargs="+", default=[10, 100, 500, 2000], help="of a miss, in false alarms"
+    )
     parser.add_argument("--rounds", type=int, default=60, help="boosting rounds")
     parser.add_argument(
         "--repeats", type=int, default=5, help="fits of each strategy; the advice is given with and without"
@@ -118,8 +133,9 @@ def run(args: argparse.Namespace) -> dict[str, object]:
     with spark_session("bench-advice", f"local[{args.workers}]", SETTINGS) as spark:
         for ratio in args.ratios:
             drawn = list(_advised_all(spark, ratio, args))
-            for case in drawn[0]:
-                row = {"ratio": ratio, "metric": case[0], "fits": case[1], **_summary([one[case] for one in drawn])}
+            for words, fits in drawn[0]:
+                found = _summary([one[words, fits] for one in drawn])
+                row = {"ratio": ratio, "metric": words, "fits": fits, **found}
                 results.append(row)
                 cells = (f"{value:>18.4f}" if isinstance(value, float) else f"{value:>18}" for value in row.values())
                 print("".join(cells), flush=True)
@@ -165,34 +181,44 @@ def _orders(spark: SparkSession, rows: int, prevalence: float) -> _Orders:
 def _advised(
     train: _Orders, validation: _Orders, truth: _Orders, args: argparse.Namespace
 ) -> dict[tuple[str, int], _Advised]:
-    """The advice by metric and number of fits."""
+    """The advice by what is decided by and number of fits."""
+    cases = _cases(args.costs)
     strategies = [strategy_from_config(asked) for asked in _STRATEGIES]
     trains = [train, *[train.bootstrapped(seed) for seed in range(1, args.repeats)]]
     with ThreadPoolExecutor(args.workers) as threads:
-        fits = {s.name: [] for s in strategies}
+        fits: dict[str, list[_Fit]] = {strategy.name: [] for strategy in strategies}
         for rows in trains:
-            fit = partial(_fit, rows, validation, truth, rounds=args.rounds)
+            fit = partial(_fit, rows, validation, truth, cases, rounds=args.rounds)
             for strategy, found in zip(strategies, threads.map(fit, strategies), strict=True):
                 fits[strategy.name].append(found)
-    cases = [(metric, number) for metric in _METRICS for number in sorted({1, args.repeats})]
-    return {(metric, number): _advise(fits, metric, number) for metric, number in cases}
+    numbers = sorted({1, args.repeats})
+    return {(case.words, number): _advise(fits, case, number) for case in cases for number in numbers}
 
 
-def _advise(fits: dict[str, list[_Fit]], metric: str, number: int) -> _Advised:
+def _cases(costs: Sequence[float]) -> tuple[_Case, ...]:
+    rules = [MinCost(fn=cost, fp=1.0) for cost in costs]
+    asked = [{"name": rule.key, "fn": rule.fn, "fp": rule.fp} for rule in rules]
+    by_cost = tuple(_Case(COST, rule, decisions_of(asked, rule.name)) for rule in rules)
+    return (replace(by_cost[0], metric="average_precision"), *by_cost)
+
+
+def _advise(fits: dict[str, list[_Fit]], case: _Case, number: int) -> _Advised:
     results = [
         SimpleNamespace(name=name, scored=found[0].scored, repeats=tuple(one.scored for one in found[1:number]))
         for name, found in fits.items()
     ]
     plain = next(result for result in results if result.name == "none")
-    gains = gains_over(results, plain, metric, _DECISIONS)  # type: ignore[arg-type]  # it reads these fields alone
-    value = of_strategy(plain.scored, metric, _DECISIONS).value
-    advice = Advice(plain="none", words=metric, gains=gains, margin=_MARGIN * value, share=_MARGIN)
+    gains = gains_over(results, plain, case.metric, case.decisions)  # type: ignore[arg-type]  # it reads these fields
+    value = of_strategy(plain.scored, case.metric, case.decisions).value
+    advice = Advice(plain="none", words=case.metric, gains=gains, margin=_MARGIN * value, share=_MARGIN)
     highest = max({"none": 0.0, **{name: gain.value for name, gain in gains.items()}}.items(), key=lambda one: one[1])
-    true = {name: found[0].true[metric] for name, found in fits.items()}
+    true = {name: found[0].true[case.words] for name, found in fits.items()}
     return _Advised(advice=advice, highest=highest[0], true=true)
 
 
-def _fit(train: _Orders, validation: _Orders, truth: _Orders, strategy: Strategy, *, rounds: int) -> _Fit:
+def _fit(
+    train: _Orders, validation: _Orders, truth: _Orders, cases: Sequence[_Case], strategy: Strategy, *, rounds: int
+) -> _Fit:
     """Counts on validation; average precision and cost as they are expected over all labels that could be drawn."""
     booster, correction = fit_strategy_native(strategy, train.inputs, train.label, rounds=rounds)
 
@@ -200,18 +226,18 @@ def _fit(train: _Orders, validation: _Orders, truth: _Orders, strategy: Strategy
         return sigmoid(correction.logit(booster.inplace_predict(orders.inputs, predict_type="margin")))
 
     held_out, true_scores = _held_out(validation.label, scores(validation)), scores(truth)
-    scored = calibrate_and_choose(held_out, _DECISIONS)
+    scored = calibrate_and_choose(held_out, cases[0].decisions)
     calibrated = scored.calibration.calibrator.apply(true_scores)
-    flagged = calibrated >= scored.chosen[_SERVING].by_target[0].threshold
     p = truth.probability
     expected, label = np.concatenate([p, 1.0 - p]), np.repeat([1, 0], len(p))
-    return _Fit(
-        scored=scored,
-        true={
-            "average_precision": float(average_precision_score(label, np.tile(true_scores, 2), sample_weight=expected)),
-            COST: float(np.where(flagged, 1.0 - p, 10.0 * p).sum()),
-        },
-    )
+
+    def worth(case: _Case) -> float:
+        if case.metric == COST:
+            is_flagged = calibrated >= scored.chosen[case.served.name].by_target[0].threshold
+            return float(np.where(is_flagged, 1.0 - p, case.served.fn * p).sum())
+        return float(average_precision_score(label, np.tile(true_scores, 2), sample_weight=expected))
+
+    return _Fit(scored=scored, true={case.words: worth(case) for case in cases})
 
 
 def _held_out(label: np.ndarray, score: np.ndarray) -> HeldOutCounts:
