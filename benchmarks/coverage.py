@@ -23,7 +23,6 @@ from imbalance_spark.threshold.choice import cut_at, threshold_interval
 from imbalance_spark.threshold.rule import choose_again
 
 DESIGNS = ("rows", "groups", "weights", "cross-fit")
-_OBJECTIVE, _AT = MinCost(fn=10, fp=1), 1.0 / 11.0
 _GRID = LogitGrid(bins=1_024)
 _PER_GROUP = 5
 _FIT = fit_of("platt_prior")
@@ -35,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--draws", type=int, default=200, help="samples of each design")
     parser.add_argument("--rows", type=int, default=6_000, help="rows of a sample, about 3 %% positive")
     parser.add_argument("--truth", type=int, default=1_000_000, help="rows that the true values are taken from")
+    parser.add_argument("--miss", type=float, default=10.0, help="cost of a missed positive, in false alarms")
     parser.add_argument("--designs", nargs="+", default=list(DESIGNS), choices=DESIGNS)
     parser.add_argument("--workers", type=int, default=2, help="processes")
 
@@ -45,14 +45,14 @@ def run(args: argparse.Namespace) -> dict[str, object]:
     for design in args.designs:
         with ProcessPoolExecutor(args.workers) as workers:
             if design == "cross-fit":
-                held = partial(_held_of_cross_fit, rows=args.rows, truth=args.truth // 5)
+                held = partial(_held_of_cross_fit, rows=args.rows, truth=args.truth // 5, miss=args.miss)
             else:
-                true = _numbers(_sample(args.truth, design, 0), args.rows / args.truth)
-                held = partial(_held, rows=args.rows, design=design, true=true)
+                true = _numbers(_sample(args.truth, design, 0), args.rows / args.truth, args.miss)
+                held = partial(_held, rows=args.rows, design=design, true=true, miss=args.miss)
             each = list(workers.map(held, range(1, args.draws + 1), chunksize=5))
         found[design] = {name: float(np.mean([one[name] for one in each])) for name in each[0]}
         print(f"{design:<10}" + "".join(f"  {name} {share:.3f}" for name, share in found[design].items()), flush=True)
-    return {"draws": args.draws, "rows": args.rows, "coverage": found}
+    return {"draws": args.draws, "rows": args.rows, "miss": args.miss, "coverage": found}
 
 
 @dataclass(frozen=True)
@@ -87,44 +87,45 @@ def _bucketed(bucket: np.ndarray, label: np.ndarray, score: np.ndarray, weights:
     return BucketedCurve(counts.curve(), BucketCounts.from_arrays(bucket, label, score, weights))
 
 
-def _metrics(curve: Curve) -> dict[str, float]:
+def _metrics(curve: Curve, miss: float) -> dict[str, float]:
     found = curve.average_precision()
     return {
         "average_precision": float("nan") if found is None else found,
-        "cost": float(_OBJECTIVE.values(curve)[cut_at(curve, _AT)]),
+        "cost": float(MinCost(fn=miss, fp=1).values(curve)[cut_at(curve, 1.0 / (1.0 + miss))]),
     }
 
 
-def _choose(curve: Curve) -> float:
-    return choose_again(curve, _OBJECTIVE, _FIT)
+def _choose(curve: Curve, miss: float) -> float:
+    return choose_again(curve, MinCost(fn=miss, fp=1), _FIT)
 
 
-def _numbers(sample: _Sample, scale: float) -> dict[str, float]:
+def _numbers(sample: _Sample, scale: float, miss: float) -> dict[str, float]:
     """True values; costs are scaled to the rows of a sample."""
-    one, other = _metrics(sample.one.curve), _metrics(sample.other.curve)
+    one, other = _metrics(sample.one.curve, miss), _metrics(sample.other.curve, miss)
     return {
         "average_precision": one["average_precision"],
         "cost": one["cost"] * scale,
         "paired average_precision": one["average_precision"] - other["average_precision"],
         "paired cost": (one["cost"] - other["cost"]) * scale,
-        "threshold": _choose(sample.one.curve),
+        "threshold": _choose(sample.one.curve, miss),
     }
 
 
-def _held(seed: int, *, rows: int, design: str, true: dict[str, float]) -> dict[str, bool]:
-    return _are_held(_sample(rows, design, seed), true)
+def _held(seed: int, *, rows: int, design: str, true: dict[str, float], miss: float) -> dict[str, bool]:
+    return _are_held(_sample(rows, design, seed), true, miss)
 
 
-def _are_held(sample: _Sample, true: dict[str, float]) -> dict[str, bool]:
+def _are_held(sample: _Sample, true: dict[str, float], miss: float) -> dict[str, bool]:
     """Which true values are within their intervals."""
-    intervals = bucket_intervals(sample.one, _metrics)
-    paired = paired_differences(sample.one, sample.other, _metrics)
+    metrics = partial(_metrics, miss=miss)
+    intervals = bucket_intervals(sample.one, metrics)
+    paired = paired_differences(sample.one, sample.other, metrics)
     intervals |= {f"paired {name}": interval for name, interval in paired.items()}
-    intervals["threshold"] = threshold_interval(sample.one, _choose).threshold
+    intervals["threshold"] = threshold_interval(sample.one, partial(_choose, miss=miss)).threshold
     return {name: bool(intervals[name].low <= value <= intervals[name].high) for name, value in true.items()}
 
 
-def _held_of_cross_fit(seed: int, *, rows: int, truth: int) -> dict[str, bool]:
+def _held_of_cross_fit(seed: int, *, rows: int, truth: int, miss: float) -> dict[str, bool]:
     """Out-of-fold scores of two recipes, pooled over the folds, and what the models of the folds are truly worth."""
     draw = np.random.default_rng(seed)
     inputs, p = _drawn(draw, rows)
@@ -143,7 +144,7 @@ def _held_of_cross_fit(seed: int, *, rows: int, truth: int) -> dict[str, bool]:
         # Both labels of a row, each with its probability, have less noise than one drawn label.
         both, weight = np.repeat([True, False], truth), np.concatenate([chance, 1.0 - chance])
         truths.append(_bucketed(np.zeros(2 * truth, np.int64), both, np.tile(true_score, 2), weight))
-    return _are_held(_Sample(*samples), _numbers(_Sample(*truths), rows / truth))
+    return _are_held(_Sample(*samples), _numbers(_Sample(*truths), rows / truth, miss), miss)
 
 
 def _drawn(draw: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.grid import LogitGrid
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts, TargetCounts
+from imbalance_spark.threshold import MinCost
 from imbalance_spark.threshold.decisions import Decisions, decisions_of
 
 _CASES = ("equal", "plain-worse", "training")
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cases", nargs="+", default=list(_CASES), choices=_CASES, help="which models are compared (default: all)"
     )
+    parser.add_argument("--miss", type=float, default=10.0, help="cost of a missed positive, in false alarms")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--training-sd", type=float, default=0.1, help="of the log of a fit's noise, where it varies")
 
@@ -44,13 +46,18 @@ def run(args: argparse.Namespace) -> dict[str, object]:
         "plain-worse": [(number, 0.0, 1, True) for number in args.strategies],
         "training": [(args.strategies[0], args.training_sd, fits, False) for fits in (1, args.repeats)],
     }
+    served = MinCost(fn=args.miss, fp=1)
+    decisions = decisions_of([{"name": served.key, "fn": served.fn, "fp": served.fp}], served.name)
     cases = [case for name in args.cases for case in of_case[name]]
     print(f"{args.runs} runs each; share of runs in which something is claimed of models that are equal")
     heads = ("strategies", "training sd", "fits", "plain", "metric", "positives", "advised", "below none", "gate")
     print("".join(f"{name:>18}" for name in heads))
     results = []
     for strategies, spread, repeats, plain_is_worse in cases:
-        claims = partial(_claims, strategies=strategies, spread=spread, repeats=repeats, plain_is_worse=plain_is_worse)
+        claims = partial(
+            _claims, strategies=strategies, spread=spread, repeats=repeats, plain_is_worse=plain_is_worse,
+            decisions=decisions,
+        )  # fmt: skip
         with ProcessPoolExecutor(args.workers) as workers:
             found = list(workers.map(claims, range(args.runs), chunksize=10))
         for metric in METRICS:
@@ -62,11 +69,11 @@ def run(args: argparse.Namespace) -> dict[str, object]:
             results.append(row)
             cells = (f"{value:>18.4g}" if isinstance(value, float) else f"{value:>18}" for value in row.values())
             print("".join(cells), flush=True)
-    return {"runs": args.runs, "results": results}
+    return {"runs": args.runs, "miss": args.miss, "results": results}
 
 
 def _claims(
-    seed: int, *, strategies: int, spread: float, repeats: int, plain_is_worse: bool
+    seed: int, *, strategies: int, spread: float, repeats: int, plain_is_worse: bool, decisions: Decisions
 ) -> dict[str, dict[str, float]]:
     """By metric what one run claims; a champion of the same quality stands beside the strategies.
 
@@ -75,7 +82,7 @@ def _claims(
         plain_is_worse: whether plain boosting has more noise, so that another strategy is rightly advised, and only
             the champion's fall is an error.
     """
-    draw, decisions = np.random.default_rng(seed), decisions_of([{"name": "min_cost", "fn": 10, "fp": 1}], _SERVING)
+    draw = np.random.default_rng(seed)
     logit = draw.normal(_INTERCEPT, _SPREAD, _ROWS)
     label, bucket = draw.random(_ROWS) < 1 / (1 + np.exp(-logit)), draw.integers(0, BUCKETS, _ROWS)
 
@@ -92,9 +99,6 @@ def _claims(
     results = [plain, *[strategy(f"s{number}", 1.0) for number in range(strategies)]]
     champion = fit(1.0)
     return {metric: _claimed(results, plain, champion, metric, decisions, int(label.sum())) for metric in METRICS}
-
-
-_SERVING = "min_cost_fn_10_fp_1"
 
 
 def _claimed(
