@@ -17,7 +17,7 @@ from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
 from imbalance_spark.metrics.counts import ScoreCounts
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.grid import LogitGrid
-from imbalance_spark.metrics.intervals import bucket_intervals, paired_differences
+from imbalance_spark.metrics.intervals import bucket_intervals, paired_differences, with_unseen_errors
 from imbalance_spark.threshold import MinCost
 from imbalance_spark.threshold.choice import cut_at, threshold_interval
 from imbalance_spark.threshold.rule import choose_again
@@ -120,6 +120,9 @@ def _are_held(sample: _Sample, true: dict[str, float], miss: float) -> dict[str,
     metrics = partial(_metrics, miss=miss)
     intervals = bucket_intervals(sample.one, metrics)
     paired = paired_differences(sample.one, sample.other, metrics)
+    of_one_error = MinCost(fn=miss, fp=1).costs.of_one_error(sample.one)
+    intervals["cost"] = with_unseen_errors(intervals["cost"], of_one_error, below=False)
+    paired["cost"] = with_unseen_errors(paired["cost"], of_one_error, below=True)
     intervals |= {f"paired {name}": interval for name, interval in paired.items()}
     intervals["threshold"] = threshold_interval(sample.one, partial(_choose, miss=miss)).threshold
     return {name: bool(intervals[name].low <= value <= intervals[name].high) for name, value in true.items()}

@@ -10,6 +10,7 @@ import numpy as np
 from imbalance_spark.calibration import ChosenCalibration, LedgerCheck, ledger_check
 from imbalance_spark.calibration.temperature import ChosenTemperature
 from imbalance_spark.comparison.scored_strategy import ScoredStrategy
+from imbalance_spark.core.arrays import FloatArray
 from imbalance_spark.core.columns import HELD_OUT_FOLDS, VALIDATION
 from imbalance_spark.metrics.bucket_draws import BucketedCurve
 from imbalance_spark.metrics.confusion import MulticlassConfusion
@@ -28,10 +29,12 @@ from imbalance_spark.metrics.evaluate import (
 from imbalance_spark.metrics.intervals import (
     Interval,
     bucket_intervals,
+    event_size,
     jackknife_interval,
     rarest_of,
     scale_of,
     target_intervals,
+    with_unseen_errors,
 )
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
 from imbalance_spark.threshold import ChosenThreshold, Objective, TopEntities
@@ -231,6 +234,21 @@ def decision_metrics(confusion: MulticlassConfusion, costs: Sequence[Sequence[fl
     return found if costs is None else {**found, "cost": float((confusion.weight * np.array(costs)).sum())}
 
 
+def class_error_cost(by_bucket: FloatArray, costs: Sequence[Sequence[float]] | None) -> float:
+    """What one more wrong decision between K classes costs at most, of the class whose errors are the dearest.
+
+    Args:
+        by_bucket: weights of rows, buckets x true class x decided class.
+        costs: by true class, then decided class; without any an error costs nothing.
+    """
+    if costs is None:
+        return 0.0
+    by_class = np.array(costs)
+    dearest = by_class.max(axis=1) - np.diag(by_class)
+    support = by_bucket[by_bucket.any(axis=(1, 2))].sum(axis=2)
+    return max(event_size(dearest[number] * support[:, number]) for number in range(len(dearest)))
+
+
 class _Decided:
     """The metrics of one strategy on one fold.
 
@@ -265,7 +283,8 @@ class _Decided:
         if self._is_single:
             sample, threshold = self._scored.decided(self._serving, self._fold)
             at_threshold = target_intervals([sample], lambda curves: self._at_threshold(curves[0], threshold))
-            return target_intervals(samples, self._ranked) | at_threshold
+            size = self._decisions.cost_objective.costs.of_one_error(sample)
+            return target_intervals(samples, self._ranked) | _with_unseen_errors(at_threshold, size)
         decided = self._decision_intervals(rarest=rarest_of(samples))
         return target_intervals(samples, self._ranked) | {f"{self._serving}/{n}": one for n, one in decided.items()}
 
@@ -320,11 +339,19 @@ class _Decided:
             for left in without
             if left.sum() > 0.0
         ]
-        return {
+        found = {
             name: jackknife_interval(value, np.array([one[name] for one in again]), scale_of(name), rarest)
             for name, value in values.items()
             if name in _WITH_INTERVAL
         }
+        return _with_unseen_errors(found, class_error_cost(by_bucket, costs))
+
+
+def _with_unseen_errors(intervals: dict[str, Interval], size: float) -> dict[str, Interval]:
+    """An error that was not seen only adds to a cost."""
+    if (cost := intervals.get("cost")) is None:
+        return intervals
+    return intervals | {"cost": with_unseen_errors(cost, size, below=False)}
 
 
 def _mean_over_rate(curve: Curve) -> dict[str, float]:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import stdtrit
 
-from imbalance_spark.comparison.evaluate import StrategyResult, decision_metrics
+from imbalance_spark.comparison.evaluate import StrategyResult, class_error_cost, decision_metrics
 from imbalance_spark.comparison.scored_strategy import ScoredStrategy
 from imbalance_spark.config.run import DecideBy
 from imbalance_spark.core.arrays import FloatArray
@@ -18,9 +18,16 @@ from imbalance_spark.metrics.bucket_draws import BucketedCurve, rows_by_bucket
 from imbalance_spark.metrics.confusion import MulticlassConfusion
 from imbalance_spark.metrics.curve import Curve
 from imbalance_spark.metrics.evaluate import TargetNames, ranking_metrics
-from imbalance_spark.metrics.intervals import REAL, Interval, degrees_of_freedom, jackknife_interval, rarest_of
+from imbalance_spark.metrics.intervals import (
+    REAL,
+    Interval,
+    degrees_of_freedom,
+    jackknife_interval,
+    rarest_of,
+    with_unseen_errors,
+)
 from imbalance_spark.scoring.held_out_counts import HeldOutCounts
-from imbalance_spark.threshold import Objective
+from imbalance_spark.threshold import BayesCost, MinCost
 from imbalance_spark.threshold.choice import cut_at
 from imbalance_spark.threshold.decisions import Decisions
 
@@ -38,11 +45,13 @@ class Jackknifed:
 
     Args:
         sample: the rows that it rests on, of the rarest target: the pairing of two models is checked on them.
+        of_one_error: of a cost, what one more wrong decision adds.
     """
 
     value: float
     without: FloatArray
     sample: BucketedCurve
+    of_one_error: float = 0.0
 
 
 def deciding_metric(asked: DecideBy, ranked_by: str, decisions: Decisions) -> str:
@@ -88,9 +97,10 @@ def ranking_of(counts: HeldOutCounts, metric: str) -> Jackknifed:
     return _jackknifed(samples, lambda curves: ranking_metrics(curves, names, [metric])[macro])
 
 
-def cost_of(sample: BucketedCurve, objective: Objective, threshold: float) -> Jackknifed:
+def cost_of(sample: BucketedCurve, objective: MinCost | BayesCost, threshold: float) -> Jackknifed:
     """The total cost of deciding a single target by a threshold."""
-    return _jackknifed([sample], lambda curves: _cost_at(curves[0], objective, threshold))
+    found = _jackknifed([sample], lambda curves: _cost_at(curves[0], objective, threshold))
+    return replace(found, of_one_error=objective.costs.of_one_error(sample))
 
 
 def class_cost_of(counts: HeldOutCounts, rule: str, decisions: Decisions) -> Jackknifed:
@@ -103,7 +113,12 @@ def class_cost_of(counts: HeldOutCounts, rule: str, decisions: Decisions) -> Jac
         return decision_metrics(MulticlassConfusion(weight=scaled), decisions.costs)[COST]
 
     without = [cost(total - one) for one in by_bucket if one.any() and (total - one).any()]
-    return Jackknifed(value=cost(total), without=np.array(without), sample=rarest_of(counts.bucketed(VALIDATION)))
+    return Jackknifed(
+        value=cost(total),
+        without=np.array(without),
+        sample=rarest_of(counts.bucketed(VALIDATION)),
+        of_one_error=class_error_cost(by_bucket, decisions.costs),
+    )
 
 
 def paired_gain(one: Jackknifed, other: Jackknifed, *, is_loss: bool, level: float) -> Interval:
@@ -121,7 +136,8 @@ def paired_gain(one: Jackknifed, other: Jackknifed, *, is_loss: bool, level: flo
         )
     sign = -1.0 if is_loss else 1.0
     value, without = sign * (one.value - other.value), sign * (one.without - other.without)
-    return jackknife_interval(value, without, REAL, one.sample, level=level)
+    interval = jackknife_interval(value, without, REAL, one.sample, level=level)
+    return with_unseen_errors(interval, max(one.of_one_error, other.of_one_error), below=True)
 
 
 def repeated_gain(ones: Sequence[Jackknifed], others: Sequence[Jackknifed], *, is_loss: bool, level: float) -> Interval:
@@ -144,7 +160,8 @@ def repeated_gain(ones: Sequence[Jackknifed], others: Sequence[Jackknifed], *, i
         return gain
     parts = of_rows**4 / degrees_of_freedom(one.without - other.without) + of_fits**4 / (len(gained) - 1)
     reach = float(stdtrit(total**4 / parts, 0.5 + level / 2.0)) * total
-    return replace(gain, low=gain.value - reach, high=gain.value + reach, standard_error=total)
+    widened = replace(gain, low=gain.value - reach, high=gain.value + reach, standard_error=total)
+    return with_unseen_errors(widened, max(one.of_one_error, other.of_one_error), below=True)
 
 
 def training_spread(result: StrategyResult, metric: str, decisions: Decisions) -> float | None:
@@ -252,7 +269,7 @@ def _is_finite(gain: Interval) -> bool:
     return math.isfinite(gain.low) and math.isfinite(gain.high)
 
 
-def _cost_at(curve: Curve, objective: Objective, threshold: float) -> float:
+def _cost_at(curve: Curve, objective: MinCost | BayesCost, threshold: float) -> float:
     return float(objective.values(curve)[cut_at(curve, threshold)])
 
 

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -215,6 +215,39 @@ def target_differences(
             again = _column(without, name) - _column(others_without, name)
             found[name] = jackknife_interval(difference, again, REAL, rarest, level=level)
     return found
+
+
+def with_unseen_errors(interval: Interval, size: float, *, below: bool) -> Interval:
+    """A cost's interval that leaves room for costly errors of which the sample happens to have none.
+
+    Where a miss costs 2,000 false alarms, all that is flagged may be a false alarm and nothing be missed: buckets then
+    differ by false alarms alone, and the next sample's one miss lies far outside. Of an event that was not seen up to
+    -ln((1 - level) / 2) are as likely as that tail (rule of three; Hanley and Lippman-Hand, 1983), so the interval
+    reaches as far at least. Events that were seen widen it by themselves. One without any width stays as it is.
+
+    Args:
+        size: what one more error costs, see `event_size`.
+        below: whether also downwards: of a difference, which either model's errors move.
+    """
+    if interval.low == interval.high:
+        return interval
+    reach = unseen_events(interval.level) * size
+    low = min(interval.low, interval.value - reach) if below else interval.low
+    return replace(interval, low=low, high=max(interval.high, interval.value + reach))
+
+
+def unseen_events(level: float) -> float:
+    """How many events are expected at most where none was seen, at the upper end of a two-sided interval."""
+    return -math.log((1.0 - level) / 2.0)
+
+
+def event_size(sums: FloatArray) -> float:
+    """Of events that fall into buckets at random, how large one is: the variance of the buckets' sums by their mean.
+
+    Of independent events of sizes s it is sum s^2 / sum s, and events of one group, which share a bucket, count as one
+    (a compound Poisson distribution). 0 of sums that are all 0, or of one bucket.
+    """
+    return float(sums.var(ddof=1) / sums.mean()) if len(sums) > 1 and sums.mean() > 0.0 else 0.0
 
 
 def wilson_interval(rate: npt.ArrayLike, rows: npt.ArrayLike, z: float = _Z) -> tuple[FloatArray, FloatArray]:

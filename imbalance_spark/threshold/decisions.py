@@ -42,14 +42,14 @@ class Decisions:
         return (*self.fixed, *self.swept)
 
     @property
-    def cost_objective(self) -> Objective:
+    def cost_objective(self) -> MinCost | BayesCost:
         """What errors cost, of two classes: the serving objective where it is a cost, else the first one that is.
 
         Without any, each error costs 1.
         """
-        losses = [objective for objective in self.swept.values() if objective.is_loss]
         serving = self.swept.get(self.serve_objective)
-        return serving if serving in losses and serving is not None else next(iter(losses), MinCost(fn=1.0, fp=1.0))
+        losses = [one for one in (serving, *self.swept.values()) if isinstance(one, MinCost | BayesCost)]
+        return next(iter(losses), MinCost(fn=1.0, fp=1.0))
 
     @property
     def alerts_per_day(self) -> float | None:

@@ -9,7 +9,9 @@ import numpy as np
 from imbalance_spark.core.arrays import FloatArray, IntArray
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.core.expression import Expression, Line
+from imbalance_spark.metrics.bucket_draws import BucketedCurve
 from imbalance_spark.metrics.curve import FLAG_NOBODY, Curve
+from imbalance_spark.metrics.intervals import event_size
 
 AMOUNT = "amount"
 """What expressions of costs call the order's amount, whatever its column is called."""
@@ -51,6 +53,22 @@ class OrderCosts:
         """Of constant costs: the probability from which flagging is cheaper (Elkan, 2001)."""
         of_negative, of_positive = self.fn.constant - self.tp.constant, self.fp.constant - self.tn.constant
         return of_positive / (of_positive + of_negative)
+
+    def of_one_error(self, sample: BucketedCurve) -> float:
+        """What one more wrong decision costs, of the class whose errors are the dearer; see `event_size`.
+
+        Raises:
+            ConfigError: costs depend on the amount, and the counts have none.
+        """
+        buckets = sample.buckets
+        weight = buckets.weight.sum(axis=1)[sample.occupied]
+        amount = np.zeros_like(weight) if buckets.amount is None else buckets.amount.sum(axis=1)[sample.occupied]
+
+        def size(label: int, wrong: Line, right: Line) -> float:
+            constant, slope = wrong.constant - right.constant, wrong.slope - right.slope
+            return event_size(constant * weight[:, label] + slope * amount[:, label])
+
+        return max(size(0, self.fp, self.tn), size(1, self.fn, self.tp))
 
     def totals(self, curve: Curve) -> FloatArray:
         """The cost of all rows at each threshold of a curve.

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy.stats import t
-from support.made_up_comparison import comparison_of
+from support.made_up_comparison import class_comparison, comparison_of
 
 from imbalance_spark.comparison.compare import Comparison
 from imbalance_spark.comparison.gains import (
@@ -16,6 +16,7 @@ from imbalance_spark.comparison.gains import (
     paired_gain,
     repeated_gain,
     training_spread,
+    verdict_of,
 )
 from imbalance_spark.comparison.scored_strategy import ScoredStrategy
 from imbalance_spark.metrics.intervals import degrees_of_freedom
@@ -74,3 +75,24 @@ def test_the_spread_of_training_widens_the_interval_by_its_own_degrees_of_freedo
     assert found.standard_error == pytest.approx(math.sqrt(of_fits + of_rows))
     assert found.high - found.value == pytest.approx(t.ppf(0.975, df) * found.standard_error)
     assert repeated_gain(ones[:1], others[:1], is_loss=False, level=0.95) == alone
+
+
+def test_a_saving_smaller_than_a_few_unseen_misses_is_undecided(comparison: Comparison) -> None:
+    # The one flags 1,000 honest orders fewer, and misses nothing in this sample; a miss costs 2,000.
+    like = of_strategy(comparison.plain.scored, COST, comparison.decisions)
+    one, other = (numbers(value, like, seed) for value, seed in ((4_000.0, 1), (5_000.0, 2)))
+    for of_one_error, wanted in ((0.0, "better"), (2_000.0, "undecided"), (20.0, "better")):
+        pair = [replace(fit, of_one_error=of_one_error) for fit in (one, other)]
+        gain = paired_gain(*pair, is_loss=True, level=0.95)
+        assert verdict_of(gain, 10.0) == wanted
+        again = [replace(fit, value=fit.value + 1.0) for fit in pair]
+        repeated = repeated_gain((pair[0], again[0]), (pair[1], again[1]), is_loss=True, level=0.95)
+        assert verdict_of(repeated, 10.0) == wanted
+
+
+def test_the_cost_of_one_error_is_that_of_the_dearest_class(comparison: Comparison) -> None:
+    of_binary = of_strategy(comparison.plain.scored, COST, comparison.decisions).of_one_error
+    assert of_binary == pytest.approx(10.0, rel=0.5)
+    assert of_strategy(comparison.plain.scored, AP, comparison.decisions).of_one_error == 0.0
+    by_class = class_comparison({"none": 1.0})
+    assert of_strategy(by_class.plain.scored, COST, by_class.decisions).of_one_error == pytest.approx(80.0, rel=0.5)

@@ -25,9 +25,11 @@ from imbalance_spark.metrics.intervals import (
     Interval,
     Scale,
     bucket_intervals,
+    event_size,
     jackknife_interval,
     paired_differences,
     scale_of,
+    with_unseen_errors,
 )
 from imbalance_spark.threshold import MinCost, sweep
 from imbalance_spark.threshold.choice import threshold_interval
@@ -436,3 +438,43 @@ def test_one_positive_row_gives_an_interval_with_a_warning() -> None:
 def test_too_few_draws_are_refused() -> None:
     with pytest.raises(ConfigError, match="39 draws are too few for a 95% interval"):
         chosen(bucketed(*draw_rows(3000, 17)), draws=39)
+
+
+def test_a_cost_leaves_room_for_misses_that_were_not_seen() -> None:
+    # Flagged are nearly all rows; of .2 misses a sample, which cost 2,000 each, four samples of five see none.
+    rows, miss, held = 2_000, 2000.0, []
+    for seed in range(60):
+        draw = np.random.default_rng(seed)
+        label, is_low = draw.random(rows) < 0.05, draw.random(rows) < 0.5
+        label[is_low] = draw.random(is_low.sum()) < 2e-4
+        sample = bucketed(label, np.where(is_low, 0.01, 0.9), draw.integers(0, BUCKETS, rows))
+        costs = MinCost(fn=miss, fp=1)
+        plain = bucket_intervals(sample, lambda curve: {"cost": curve.at(0.5).cost(fn=miss, fp=1.0)})["cost"]
+        found = with_unseen_errors(plain, costs.costs.of_one_error(sample), below=False)
+        assert found.low == plain.low
+        true = 0.5 * rows * (0.95 + 2e-4 * miss)
+        held.append((plain.low <= true <= plain.high, found.low <= true <= found.high))
+    alone, with_room = np.mean(held, axis=0)
+    assert alone < 0.5
+    assert with_room >= 0.92
+
+
+def test_room_for_unseen_errors_is_as_wide_as_the_level_asks() -> None:
+    narrow = cost_interval(100.0, [99.0, 101.0] * 32)
+    found = with_unseen_errors(narrow, 50.0, below=True)
+    # Of a Poisson variable with that mean, nothing is seen with a chance of 2.5 %.
+    events = -math.log(0.025)
+    assert (found.low, found.high) == pytest.approx((100.0 - 50.0 * events, 100.0 + 50.0 * events))
+    assert with_unseen_errors(narrow, 1e-9, below=True) == narrow
+    never = cost_interval(5.0, [5.0] * 64)
+    assert with_unseen_errors(never, 50.0, below=True) == never
+
+
+def test_the_size_of_an_event_is_that_of_independent_groups() -> None:
+    draw = np.random.default_rng(3)
+    sizes = draw.choice([1.0, 4.0], 200_000, p=[0.8, 0.2])
+    alone = np.bincount(draw.integers(0, 20_000, len(sizes)), sizes)
+    assert event_size(alone) == pytest.approx((sizes**2).sum() / sizes.sum(), rel=0.03)
+    in_fives = np.bincount(draw.integers(0, 20_000, len(sizes) // 5), 5.0 * np.ones(len(sizes) // 5))
+    assert event_size(in_fives) == pytest.approx(5.0, rel=0.03)
+    assert event_size(np.zeros(64)) == event_size(np.ones(1)) == 0.0

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from imbalance_spark.core.errors import ConfigError
 from imbalance_spark.metrics import FLAG_NOBODY, ScoreCounts
+from imbalance_spark.metrics.bucket_draws import BucketedCurve
+from imbalance_spark.metrics.buckets import BUCKETS, BucketCounts
 from imbalance_spark.threshold import BayesCost, MinCost, objective_from_config
 from imbalance_spark.threshold.class_rules import rule_from_dict, rule_to_dict
 from imbalance_spark.threshold.decisions import decisions_of
@@ -114,3 +116,18 @@ def test_costs_by_amount_need_a_column_of_amounts_before_anything_runs() -> None
 def test_names_of_costs_by_amount_tell_the_line_and_suit_mlflow() -> None:
     assert MinCost(fn="15 + amount*0.8", fp="amount - 3").name == "min_cost_fn_0.8_amount_plus_15_fp_amount_minus_3"
     assert MinCost(fn="2 * 5", fp=1).name == "min_cost_fn_10_fp_1"
+
+
+def test_one_more_error_costs_what_the_dearer_class_loses_by_it() -> None:
+    label, p, amount, weight = rows(5, 30_000)
+    bucket = np.random.default_rng(5).integers(0, BUCKETS, len(label))
+    weighted = ScoreCounts.from_arrays(label, p, weight, amount)
+    sample = BucketedCurve(weighted.curve(), BucketCounts.from_arrays(bucket, label, p, weight, amount))
+    # Rows are independent: of errors of sizes s the size of one is sum s^2 / sum s.
+    for objective, its in (
+        (MinCost(fn=10, fp=1), 10.0 * weight[label]),
+        (MinCost(fn=1, fp=10, tn=-2), 12.0 * weight[~label]),
+        (COSTS, (weight * (amount * 0.8 + 13.0))[label]),
+    ):
+        wanted = float((its**2).sum() / its.sum())
+        assert objective.costs.of_one_error(sample) == pytest.approx(wanted, rel=0.5)
