@@ -1,8 +1,9 @@
 """A generated order log as a Delta table: written once, and recognised later by what it was generated from."""
 
 import json
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
@@ -14,7 +15,10 @@ from imbalance_spark.orders.datasets.population import OUTCOMES
 from imbalance_spark.orders.datasets.synthetic import generate_orders, generate_outcomes
 from imbalance_spark.orders.datasets.synthetic_plan import OrderShift
 
+logger = logging.getLogger(__name__)
+
 _GENERATOR = "imbalance_spark.generate"
+_ROWS_PER_COMMIT = 50_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,13 +62,13 @@ class OrderLog:
         """The label column."""
         return "is_fraud" if self.outcomes is None else "outcome"
 
-    def orders(self, spark: SparkSession) -> DataFrame:
-        """One row per order; lazy.
+    def orders(self, spark: SparkSession, first: int = 0) -> DataFrame:
+        """One row per order from number `first` on; lazy.
 
         Raises:
             ConfigError: an argument is out of its range, or no such column is generated.
         """
-        every = self._every_column(spark)
+        every = self._every_column(spark, first)
         if self.columns is None:
             return every
         unknown = [name for name in self.columns if name not in every.columns]
@@ -75,14 +79,15 @@ class OrderLog:
             )
         return every.select(*self.columns)
 
-    def _every_column(self, spark: SparkSession) -> DataFrame:
+    def _every_column(self, spark: SparkSession, first: int) -> DataFrame:
         if self.outcomes is not None:
             return generate_outcomes(
-                spark, rows=self.rows, shares=self.outcomes, seed=self.seed, start=self.start, days=self.days
-            )
+                spark, rows=self.rows, shares=self.outcomes, seed=self.seed, start=self.start, days=self.days,
+                first=first,
+            )  # fmt: skip
         return generate_orders(
             spark, rows=self.rows, prevalence=self.prevalence, seed=self.seed, start=self.start, days=self.days,
-            shift=self.shift,
+            shift=self.shift, first=first,
         )  # fmt: skip
 
     def expected_counts(self) -> dict[str, int]:
@@ -98,12 +103,12 @@ class OrderLog:
         """Whether the latest version of the Delta table at `path` is this log.
 
         Raises:
-            ConfigError: it is another table, unless `overwrite`.
+            ConfigError: it is another table, unless `overwrite`, and no log that this one begins with.
         """
         if not DeltaTable.isDeltaTable(spark, path):
             return False
-        found, asked = _found(spark, path), self._description
-        if found == asked or overwrite:
+        (_, found), asked = _latest(spark, path), self._description
+        if found == asked or overwrite or self._begins_with(found):
             return found == asked
         differing = sorted(name for name in asked | found if found.get(name) != asked.get(name))
         was = {name: found.get(name) for name in differing} if found else "written by something else"
@@ -113,14 +118,34 @@ class OrderLog:
         )
 
     def write(self, spark: SparkSession, path: str, *, overwrite: bool = False) -> None:
-        """Write the log as a Delta table, in place of any there if `overwrite`; one scan."""
-        # The description is part of the commit that writes the rows: there is never one without the other.
-        description = json.dumps(self._description, sort_keys=True)
-        writer = self.orders(spark).write.format("delta").option("userMetadata", description)
-        if overwrite:
-            writer.mode("overwrite").option("overwriteSchema", "true").save(path)
-        else:
-            writer.mode("error").save(path)
+        """Write the log as a Delta table, in place of another one there if `overwrite`; one scan.
+
+        It is written in parts, each with a commit of its own, so that a shorter log of the same arguments, such as one
+        that was cut off, is continued. Of two that write at the same time one fails.
+        """
+        version, found = _latest(spark, path) if DeltaTable.isDeltaTable(spark, path) else (-1, {})
+        first = int(str(found["rows"])) if self._begins_with(found) else 0
+        mode = "append" if first else "overwrite" if overwrite else "error"
+        for stop in [*range(first + _ROWS_PER_COMMIT, self.rows, _ROWS_PER_COMMIT), self.rows]:
+            part = replace(self, rows=stop)
+            # The description is part of the commit that writes the rows: there is never one without the other.
+            writer = part.orders(spark, first).write.format("delta").mode(mode).option("userMetadata", part._text)
+            if mode == "overwrite":
+                writer = writer.option("overwriteSchema", "true")
+            if mode == "append":
+                writer = writer.option("txnAppId", f"{_GENERATOR}/{version}").option("txnVersion", stop)
+            writer.save(path)
+            logger.info("%s: %s of %s orders", path, f"{stop:,}", f"{self.rows:,}")
+            first, mode = stop, "append"
+
+    def _begins_with(self, found: Mapping[str, object]) -> bool:
+        """Whether a log is the beginning of this one."""
+        rows = found.get("rows")
+        return isinstance(rows, int) and rows < self.rows and found == replace(self, rows=rows)._description
+
+    @property
+    def _text(self) -> str:
+        return json.dumps(self._description, sort_keys=True)
 
     def count(self, spark: SparkSession, path: str) -> dict[Label, int]:
         """Rows of each class in the table at `path`; one scan."""
@@ -138,11 +163,12 @@ class OrderLog:
         return {"generator": _GENERATOR, "recipe": RECIPE, **shares, **rest}
 
 
-def _found(spark: SparkSession, path: str) -> dict[str, object]:
-    """The description in the latest commit; {} if that commit is not one of `write`."""
-    latest = DeltaTable.forPath(spark, path).history(1).select("userMetadata").first()
+def _latest(spark: SparkSession, path: str) -> tuple[int, dict[str, object]]:
+    """Number and description of the latest commit; the latter is {} if that commit is not one of `write`."""
+    [commit] = DeltaTable.forPath(spark, path).history(1).select("version", "userMetadata").collect()
     try:
-        found = json.loads(latest["userMetadata"] or "{}") if latest else {}
+        found = json.loads(commit["userMetadata"] or "{}")
     except json.JSONDecodeError:
-        return {}
-    return found if isinstance(found, dict) and found.get("generator") == _GENERATOR else {}
+        found = {}
+    is_ours = isinstance(found, dict) and found.get("generator") == _GENERATOR
+    return commit["version"], found if is_ours else {}

@@ -56,6 +56,7 @@ def generate_orders(
     days: int = 365,
     partitions: int | None = None,
     shift: OrderShift | None = None,
+    first: int = 0,
 ) -> DataFrame:
     """An order log in which every order's true probability of fraud is known. Lazy.
 
@@ -77,10 +78,11 @@ def generate_orders(
         days: length of the log in days, 1 to 3660.
         partitions: of the result; by default one per task slot, with at most two million rows each.
         shift: of the whole log, against the one without it; `true_probability` stays exact.
+        first: number of the first order that is returned, of those below `rows`; for a log that is written in parts.
 
     Returns:
         One row per order, null only where said:
-        order_id (bigint, key, 0 .. rows - 1); customer_id (bigint, group; few customers place many orders);
+        order_id (bigint, key, first .. rows - 1); customer_id (bigint, group; few customers place many orders);
         merchant_id (bigint; a merchant has one category); ordered_at (timestamp);
         amount (double, EUR, > 0, heavy tailed); is_fraud (int, 0 or 1);
         amount_over_customer_mean (double, > 0); items (int, >= 1); orders_last_24h (int, >= 0);
@@ -106,11 +108,11 @@ def generate_orders(
         <BLANKLINE>
     """
     first_day = checked_start(
-        rows=rows, prevalence=prevalence, start=start, days=days, partitions=partitions, shift=shift
+        rows=rows, prevalence=prevalence, start=start, days=days, partitions=partitions, shift=shift, first=first
     )
     rate = prevalence if shift is None or shift.kind != "label" else prevalence * shift.size
     plan = Plan(seed=seed, prevalence=rate, start=first_day, days=days, shift=shift)
-    return _generated(spark, plan, rows, partitions)
+    return _generated(spark, plan, range(first, rows), partitions)
 
 
 def generate_outcomes(
@@ -122,6 +124,7 @@ def generate_outcomes(
     start: str = "2024-01-01",
     days: int = 365,
     partitions: int | None = None,
+    first: int = 0,
 ) -> DataFrame:
     """An order log of four outcomes, in which every order's true probability of each is known. Lazy.
 
@@ -129,6 +132,7 @@ def generate_outcomes(
 
     Args:
         shares: expected share of `late_return`, `chargeback` and `fraud`, each in (0, 0.5], together at most 0.5.
+            The others are those of `generate_orders`.
 
     Returns:
         The columns of `generate_orders`, with `outcome` (string: `ok`, or one of the above) for `is_fraud`, and
@@ -138,16 +142,16 @@ def generate_outcomes(
         ConfigError: an argument is out of its range; all problems at once.
     """
     first_day = checked_start(
-        rows=rows, prevalence=0.5, start=start, days=days, partitions=partitions, shares=shares
-    )  # fmt: skip
+        rows=rows, prevalence=0.5, start=start, days=days, partitions=partitions, shares=shares, first=first
+    )
     rare = tuple(float(shares[name]) for name in OUTCOMES[1:])
     plan = Plan(seed=seed, prevalence=0.0, start=first_day, days=days, shares=(1.0 - sum(rare), *rare))
-    return _generated(spark, plan, rows, partitions)
+    return _generated(spark, plan, range(first, rows), partitions)
 
 
-def _generated(spark: SparkSession, plan: Plan, rows: int, partitions: int | None) -> DataFrame:
-    slots = partitions or max(spark.sparkContext.defaultParallelism, -(-rows // _ROWS_PER_PARTITION))
-    numbers = spark.range(0, rows, 1, slots).withColumnRenamed("id", "order_id")
+def _generated(spark: SparkSession, plan: Plan, orders: range, partitions: int | None) -> DataFrame:
+    slots = partitions or max(spark.sparkContext.defaultParallelism, -(-len(orders) // _ROWS_PER_PARTITION))
+    numbers = spark.range(orders.start, orders.stop, 1, slots).withColumnRenamed("id", "order_id")
     kinds = numbers.select("order_id", _kind(plan).alias("kind"))
     # One select per stage, so that Spark computes each value once.
     return _labelled(plan, with_densities(plan, _with_features(plan, _with_customers(plan, kinds))))

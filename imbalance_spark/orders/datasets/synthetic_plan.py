@@ -123,12 +123,14 @@ class Plan:
 
 def checked_start(
     *, rows: int, prevalence: float, start: str, days: int, partitions: int | None,
-    shares: Mapping[str, float] | None = None, shift: OrderShift | None = None,
+    shares: Mapping[str, float] | None = None, shift: OrderShift | None = None, first: int = 0,
 ) -> date:  # fmt: skip
     """The first day, if every argument is in its range; else a ConfigError that names all that are not."""
     problems = [] if shares is None else _share_problems(shares)
     if rows < 1:
         problems.append(f"generate.rows must be at least 1, got {rows!r}. It is the number of orders to generate.")
+    elif not 0 <= first < rows:
+        problems.append(f"generate.first must be 0 to {rows - 1}, got {first!r}. It is the first order's number.")
     if not 0.0 < prevalence <= 0.5:
         problems.append(f"generate.prevalence must be in (0, 0.5], got {prevalence!r}. It is the share of fraud.")
     if shift is not None and shift.kind == "label" and not prevalence * shift.size <= 0.5:
