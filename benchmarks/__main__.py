@@ -3,8 +3,10 @@
 import argparse
 import importlib
 import json
+import math
 import sys
 from types import ModuleType
+from typing import Any
 
 NAMES = (
     "split", "leak", "counts", "score", "fit", "regret", "strategies", "smote", "smote-vs-threshold", "sketch",
@@ -26,8 +28,17 @@ def main() -> int:
         module.add_arguments(subparsers.add_parser(name, help=said, description=said))
     args = parser.parse_args()
     found = _module(args.name).run(args)
-    print(json.dumps({"bench": args.name, **found}))
+    print(json.dumps({"bench": args.name, **_known(found)}, allow_nan=False))
     return 0
+
+
+def _known(found: Any) -> Any:
+    """NaN, of what was not measured, as None: strict readers of JSON refuse it."""
+    if isinstance(found, dict):
+        return {name: _known(value) for name, value in found.items()}
+    if isinstance(found, list | tuple):
+        return [_known(value) for value in found]
+    return None if isinstance(found, float) and math.isnan(found) else found
 
 
 if __name__ == "__main__":
