@@ -179,6 +179,21 @@ def test_intervals_of_recall_widen_where_fewer_positives_are(browser: Chrome, da
     assert np.log(high / (1.0 - high)) == pytest.approx(np.log(value / (1.0 - value)) + reach, rel=1e-9)
 
 
+def test_the_interval_of_a_cost_has_room_for_misses_that_were_not_seen(browser: Chrome, data: dict[str, Any]) -> None:
+    strategy = data["strategies"][0]
+    place = next(number for number, tp in enumerate(strategy["tp"]) if tp == strategy["positives"])
+    rate = strategy["positives"] / strategy["rows"]
+    browser.execute_script(SET, Asked(0, place, 2000, 1, rate, 500).controls())
+    low, value, high = browser.execute_script(
+        "const c = document.querySelector('#explorer [data-id=cost]').dataset;"
+        "return [Number(c.low), Number(c.value), Number(c.high)];"
+    )
+    # Rows are independent: up to 3.7 positives, 2,000 each, where none of them was missed.
+    days = strategy["rows"] / 500
+    assert high - value == pytest.approx(-np.log(0.025) * 2000 / days, rel=0.5)
+    assert value - low < 0.1 * (high - value)
+
+
 def test_the_keyboard_moves_the_threshold(browser: Chrome) -> None:
     slider = browser.find_element("css selector", '[data-id="position"]')
     browser.execute_script(SET, Asked(0, 40, 10, 1, 0.02, 500).controls())

@@ -12,11 +12,13 @@ from imbalance_spark.core.arrays import FloatArray, IntArray, logit
 from imbalance_spark.core.columns import VALIDATION
 from imbalance_spark.metrics.bucket_draws import BucketedCurve, rate_errors
 from imbalance_spark.metrics.curve import Curve
+from imbalance_spark.metrics.intervals import event_size, unseen_events
 from imbalance_spark.scoring.held_out_counts import SMALLEST_CELL, TargetCounts
 from imbalance_spark.threshold.choice import cut_at
 
 _POSITIONS = 400
 """Thresholds of a strategy, evenly spaced in log-odds: more make the page heavy, and a step is below 0.1 already."""
+_LEVEL = 0.95
 _SEGMENTS = 20
 """Values of segment columns, the largest first: a reader compares no more."""
 
@@ -84,16 +86,22 @@ def _counts(curve: Curve, cuts: IntArray) -> dict[str, Any]:
 
 
 def _errors(sample: BucketedCurve, cuts: IntArray) -> dict[str, Any] | None:
-    """Errors of both rates, and the quantile of Student's t that a 95 % interval takes; None of a single bucket."""
+    """Errors of both rates, and the quantile of Student's t that a 95 % interval takes; None of a single bucket.
+
+    The share of each class that may be decided wrongly although no such row was seen goes with them.
+    """
     occupied = int(sample.occupied.sum())
     if occupied < 2:
         return None
     found = rate_errors(sample, cuts.tolist())
+    of_class = sample.buckets.weight[sample.occupied].sum(axis=1).T
+    unseen = [unseen_events(_LEVEL) * event_size(weight) / weight.sum() for weight in of_class]
     return {
         "tpr_variance": found.tpr_variance.tolist(),
         "fpr_variance": found.fpr_variance.tolist(),
         "covariance": found.covariance.tolist(),
-        "quantile": float(stdtrit(occupied - 1, 0.975)),
+        "quantile": float(stdtrit(occupied - 1, 0.5 + _LEVEL / 2.0)),
+        "unseen_share": dict(zip(("negatives", "positives"), unseen, strict=True)),
     }
 
 
