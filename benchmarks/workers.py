@@ -10,9 +10,8 @@ import multiprocessing
 import resource
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from functools import partial
@@ -21,12 +20,12 @@ from typing import Any
 
 import numpy as np
 from xgboost import collective
-from xgboost.tracker import RabitTracker
 
 from benchmarks.regret_data import SETTINGS
 from imbalance_spark.core.spark_session import spark_session
 from imbalance_spark.train_only.learners.boosting import BoostingPlan, Progress, Site, XGBoostRounds
 from imbalance_spark.train_only.learners.cuts import FeatureCuts, quantile_cuts
+from imbalance_spark.train_only.learners.native import tracker
 from imbalance_spark.train_only.learners.round_reports import RoundReporter, listening
 from imbalance_spark.train_only.learners.spill import SpilledRows
 
@@ -43,7 +42,7 @@ class _Fit:
     rows: int
     features: int
     rounds: int
-    tracker: dict[str, Any]
+    tracker: Mapping[str, Any]
     reporter: RoundReporter
 
 
@@ -65,7 +64,7 @@ def run(args: argparse.Namespace) -> dict[str, object]:
 
 def _measured(workers: int, args: argparse.Namespace) -> dict[str, float]:
     with spark_session("bench-workers", args.master, SETTINGS) as spark, listening(spark, lambda _: None) as listener:
-        with _tracker(workers) as address:
+        with tracker(spark, workers) as address:
             fit = _Fit(
                 workers=workers, rows=args.rows, features=args.features, rounds=args.rounds, tracker=address,
                 reporter=listener.reporter,
@@ -90,15 +89,6 @@ def _measured(workers: int, args: argparse.Namespace) -> dict[str, float]:
           f"{row['kib_a_worker_and_round']:>24.1f}{row['packets_a_worker_and_round']:>9.1f}"
           f"{row['to_driver']:>15}{row['models']:>8}", flush=True)  # fmt: skip
     return row
-
-
-@contextmanager
-def _tracker(workers: int) -> Iterator[dict[str, Any]]:
-    tracker = RabitTracker(workers, "127.0.0.1", sortby="task")
-    tracker.start()
-    yield dict(tracker.worker_args())
-    tracker.wait_for()
-    tracker.free()
 
 
 def _fitted(fit: _Fit) -> list[dict[str, Any]]:

@@ -118,7 +118,7 @@ def boost_on_workers(request: FitRequest, boosting: Boosting, plan: BoostingPlan
             resumed = None if kept is None else Progress.from_checkpoint(kept, plan)
             if resumed is not None:
                 logger.info("strategy %r: goes on after round %d", request.strategy, resumed.rounds)
-            with _tracker(spark, num_workers) as address:
+            with tracker(spark, num_workers) as address:
                 worker = Worker(
                     boosting=boosting, inputs=request.inputs, weight=request.weight_col, num_workers=num_workers,
                     tracker={**address, "dmlc_timeout": training.peer_timeout_s}, resumed=resumed, reporter=reporter,
@@ -155,17 +155,17 @@ def _count_fit_rows(table: DataFrame) -> Mapping[int, int]:
 
 
 @contextmanager
-def _tracker(spark: SparkSession, num_workers: int) -> Iterator[Mapping[str, Any]]:
+def tracker(spark: SparkSession, num_workers: int) -> Iterator[Mapping[str, Any]]:
     """Where the workers of one attempt find each other: on the driver, as long as the block lasts."""
     host = spark.sparkContext.getConf().get("spark.driver.host") or "127.0.0.1"
-    tracker = RabitTracker(num_workers, socket.gethostbyname(host), sortby="task")
+    found = RabitTracker(num_workers, socket.gethostbyname(host), sortby="task")
     try:
-        tracker.start()
-        yield tracker.worker_args()
+        found.start()
+        yield found.worker_args()
     finally:
         # Else each failed fit leaves a thread behind. The job says that workers died, not their tracker.
         with suppress(XGBoostError):
-            tracker.free()
+            found.free()
 
 
 @dataclass(kw_only=True)
