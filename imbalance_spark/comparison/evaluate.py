@@ -235,7 +235,7 @@ def decision_metrics(confusion: MulticlassConfusion, costs: Sequence[Sequence[fl
 
 
 def class_error_cost(by_bucket: FloatArray, costs: Sequence[Sequence[float]] | None) -> float:
-    """What one more wrong decision between K classes costs at most, of the class whose errors are the dearest.
+    """What one more wrong decision between K classes costs at most, of the class whose errors cost most.
 
     Args:
         by_bucket: weights of rows, buckets x true class x decided class.
@@ -244,9 +244,9 @@ def class_error_cost(by_bucket: FloatArray, costs: Sequence[Sequence[float]] | N
     if costs is None:
         return 0.0
     by_class = np.array(costs)
-    dearest = by_class.max(axis=1) - np.diag(by_class)
+    largest = by_class.max(axis=1) - np.diag(by_class)
     support = by_bucket[by_bucket.any(axis=(1, 2))].sum(axis=2)
-    return max(event_size(dearest[number] * support[:, number]) for number in range(len(dearest)))
+    return max(event_size(largest[number] * support[:, number]) for number in range(len(largest)))
 
 
 class _Decided:

@@ -220,10 +220,10 @@ def target_differences(
 def with_unseen_errors(interval: Interval, size: float, *, below: bool) -> Interval:
     """A cost's interval that leaves room for costly errors of which the sample happens to have none.
 
-    Where a miss costs 2,000 false alarms, all that is flagged may be a false alarm and nothing be missed: buckets then
-    differ by false alarms alone, and the next sample's one miss lies far outside. Of an event that was not seen up to
-    -ln((1 - level) / 2) are as likely as that tail (rule of three; Hanley and Lippman-Hand, 1983), so the interval
-    reaches as far at least. Events that were seen widen it by themselves. One without any width stays as it is.
+    Where a false negative costs as much as 2,000 false positives, a sample may have none: its buckets then differ by
+    false positives alone, and the one false negative of the next sample lies far outside. Where no event was seen, up
+    to -ln((1 - level) / 2) may be expected (rule of three; Hanley and Lippman-Hand, 1983), so the interval reaches as
+    far at least. Events that were seen widen it by themselves. An interval without any width stays as it is.
 
     Args:
         size: what one more error costs, see `event_size`.

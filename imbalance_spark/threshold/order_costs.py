@@ -55,7 +55,7 @@ class OrderCosts:
         return of_positive / (of_positive + of_negative)
 
     def of_one_error(self, sample: BucketedCurve) -> float:
-        """What one more wrong decision costs, of the class whose errors are the dearer; see `event_size`.
+        """What one more wrong decision costs, of the class whose errors cost more; see `event_size`.
 
         Raises:
             ConfigError: costs depend on the amount, and the counts have none.

@@ -90,7 +90,7 @@ def test_a_saving_smaller_than_a_few_unseen_misses_is_undecided(comparison: Comp
         assert verdict_of(repeated, 10.0) == wanted
 
 
-def test_the_cost_of_one_error_is_that_of_the_dearest_class(comparison: Comparison) -> None:
+def test_the_cost_of_one_error_is_that_of_the_class_of_largest_costs(comparison: Comparison) -> None:
     of_binary = of_strategy(comparison.plain.scored, COST, comparison.decisions).of_one_error
     assert of_binary == pytest.approx(10.0, rel=0.5)
     assert of_strategy(comparison.plain.scored, AP, comparison.decisions).of_one_error == 0.0

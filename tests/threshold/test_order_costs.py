@@ -118,7 +118,7 @@ def test_names_of_costs_by_amount_tell_the_line_and_suit_mlflow() -> None:
     assert MinCost(fn="2 * 5", fp=1).name == "min_cost_fn_10_fp_1"
 
 
-def test_one_more_error_costs_what_the_dearer_class_loses_by_it() -> None:
+def test_one_more_error_costs_what_the_class_of_larger_costs_loses() -> None:
     label, p, amount, weight = rows(5, 30_000)
     bucket = np.random.default_rng(5).integers(0, BUCKETS, len(label))
     weighted = ScoreCounts.from_arrays(label, p, weight, amount)

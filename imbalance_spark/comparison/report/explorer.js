@@ -61,9 +61,9 @@
       const cost = outcome(strategy, position, asked).costPerDay;
       found.costPerDay = around(cost, perDay * error(-asked.fn * asked.rate, asked.fp * (1 - asked.rate)));
       // Room for errors that the sample happens to lack, as with_unseen_errors of imbalance_spark.metrics.intervals.
-      const dearest = Math.max(asked.fn * asked.rate * errors.unseen_share.positives,
+      const room = Math.max(asked.fn * asked.rate * errors.unseen_share.positives,
         asked.fp * (1 - asked.rate) * errors.unseen_share.negatives);
-      found.costPerDay[1] = Math.max(found.costPerDay[1], cost + perDay * dearest);
+      found.costPerDay[1] = Math.max(found.costPerDay[1], cost + perDay * room);
     }
     return found;
   }
