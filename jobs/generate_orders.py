@@ -31,8 +31,8 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
         __doc__ or "",
         shared=("--master", "--dry-run"),
         epilog="The rows depend only on seed, prevalence or outcomes, start, days and shift: any cluster generates the "
-        "same. Run again with the same arguments, the job finds its table and leaves it as it is; one that was cut off, "
-        "or has fewer rows, it continues.",
+        "same. Run again with the same arguments, the job finds its table and leaves it as it is; it continues one "
+        "that was cut off, or has fewer rows.",
     )
     made.add_argument("--rows", required=True, type=_whole_number, help="orders to generate, such as 300000 or 1e8")
     outcome = made.add_mutually_exclusive_group()
