@@ -108,7 +108,7 @@ class OrderLog:
         if not DeltaTable.isDeltaTable(spark, path):
             return False
         (_, found), asked = _latest(spark, path), self._description
-        if found == asked or overwrite or self._begins_with(found):
+        if found == asked or overwrite or self._begun(found):
             return found == asked
         differing = sorted(name for name in asked | found if found.get(name) != asked.get(name))
         was = {name: found.get(name) for name in differing} if found else "written by something else"
@@ -121,10 +121,10 @@ class OrderLog:
         """Write the log as a Delta table, in place of another one there if `overwrite`; one scan.
 
         It is written in parts, each with a commit of its own, so that a shorter log of the same arguments, such as one
-        that was cut off, is continued. Of two that write at the same time one fails.
+        that was cut off, is continued. Of two that write at the same time none writes an order again.
         """
         version, found = _latest(spark, path) if DeltaTable.isDeltaTable(spark, path) else (-1, {})
-        first = int(str(found["rows"])) if self._begins_with(found) else 0
+        first = self._begun(found)
         mode = "append" if first else "overwrite" if overwrite else "error"
         for stop in [*range(first + _ROWS_PER_COMMIT, self.rows, _ROWS_PER_COMMIT), self.rows]:
             part = replace(self, rows=stop)
@@ -138,10 +138,12 @@ class OrderLog:
             logger.info("%s: %s of %s orders", path, f"{stop:,}", f"{self.rows:,}")
             first, mode = stop, "append"
 
-    def _begins_with(self, found: Mapping[str, object]) -> bool:
-        """Whether a log is the beginning of this one."""
+    def _begun(self, found: Mapping[str, object]) -> int:
+        """How many orders of this log another one has, if it is its beginning; else 0."""
         rows = found.get("rows")
-        return isinstance(rows, int) and rows < self.rows and found == replace(self, rows=rows)._description
+        if not isinstance(rows, int) or rows >= self.rows:
+            return 0
+        return rows if found == replace(self, rows=rows)._description else 0
 
     @property
     def _text(self) -> str:
